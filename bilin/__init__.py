@@ -1,0 +1,1 @@
+"""bilin: sweeps over recurrent architectures, from grid.yaml to a table you can query."""

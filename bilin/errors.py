@@ -1,0 +1,84 @@
+"""The one tree of errors; each carries the exit code that the command line ends with.
+
+    BilinError                  1   something went wrong in bilin itself
+    ├── InputError              2   the user's input: nothing was run, nothing was written
+    │   ├── GridError               every fault of a grid file, at once
+    │   ├── QueryError              a query that cannot be answered as asked
+    │   ├── StoreError              a store or sweep that is not there or cannot be read
+    │   └── SweepRunningError       another process writes this sweep
+    ├── InterruptedSweepError   3   stopped before the end; the same launch goes on
+    └── ClusterError            4   the machines that should run the trials do not
+
+Every message says what was found, what is accepted, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class BilinError(Exception):
+    """Base of all errors that bilin raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(BilinError):
+    """The user's input is wrong; nothing was run and nothing was written."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault of a grid.
+
+    Attributes:
+        line: Line in the file, from 1; None where there is no line (a file that is missing, a value
+            from the command line).
+        path: Where in the document, such as ``models[1].rank``; empty for the document itself.
+        message: What was found, what is accepted, and the nearest valid name if there is one.
+    """
+
+    line: int | None
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line is not None else ""
+        return f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}"
+
+
+class GridError(InputError):
+    """A grid that cannot be planned; carries every fault that was found."""
+
+    def __init__(self, source: str, faults: Sequence[Fault]) -> None:
+        self.source = source
+        self.faults = tuple(faults)
+        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        super().__init__("\n".join([f"{source}: {count}", *(f"  {fault}" for fault in self.faults)]))
+
+
+class QueryError(InputError):
+    """A query that cannot be answered as asked."""
+
+
+class StoreError(InputError):
+    """A store, sweep or trial that is not there or cannot be read."""
+
+
+class SweepRunningError(InputError):
+    """Another process is running this sweep."""
+
+
+class InterruptedSweepError(BilinError):
+    """The sweep was stopped before its end; the same launch goes on."""
+
+    exit_code = 3
+
+
+class ClusterError(BilinError):
+    """The machines that should run the trials cannot be used."""
+
+    exit_code = 4

@@ -1,0 +1,24 @@
+"""The tiers: one a file. May import `bilin.fields`, `bilin.registry` and, where a module is built, torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bilin.models.tier import Tier as Tier
+from bilin.registry import load
+
+MODELS: Mapping[str, str] = {
+    "full": "bilin.models.bilinear.full:Full",
+    "cp": "bilin.models.bilinear.cp:CP",
+    "block_diagonal": "bilin.models.bilinear.block_diagonal:BlockDiagonal",
+    "rotation": "bilin.models.bilinear.rotation:Rotation",
+    "real_diagonal": "bilin.models.bilinear.real_diagonal:RealDiagonal",
+    "positive_diagonal": "bilin.models.bilinear.positive_diagonal:PositiveDiagonal",
+    "lstm": "bilin.models.baselines.lstm:LSTM",
+}
+
+
+def tier_settings(name: str) -> type[Tier]:
+    """The settings of a tier. Raises KeyError for a name that is not in `MODELS`."""
+    settings: type[Tier] = load(MODELS[name])
+    return settings

@@ -1,0 +1,45 @@
+"""What a tier is: settings that build a module.
+
+A tier's file holds its settings, its formula and its source, and can be read without importing torch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bilin.fields import option
+
+if TYPE_CHECKING:
+    from bilin.models.module import SequenceModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier(ABC):
+    """Settings that every tier has; subclasses add fields with `bilin.fields.option`."""
+
+    tier: ClassVar[str]
+
+    hidden: int = option(256, at_least=1, doc="width of the state, H")
+    embedding: int = option(256, at_least=1, doc="width of a token's embedding, D")
+    init_scale: float = option(1.0, above=0, doc="factor on the initial recurrent weights")
+
+    @property
+    def scale_invariant(self) -> bool:
+        """Whether a positive factor on the state leaves the predictions as they are."""
+        return False
+
+    def problems(self) -> Mapping[str, str]:
+        """Faults that only several fields together show: the field's name and what is accepted."""
+        return {}
+
+    @property
+    @abstractmethod
+    def recurrent_params(self) -> int:
+        """Number of trainable weights of the transition: without embedding, initial state and readout."""
+
+    @abstractmethod
+    def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:
+        """A module with fresh weights, drawn from torch's global generator."""

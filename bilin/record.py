@@ -1,0 +1,110 @@
+"""What came back from a trial, and what one says while it runs. Plain values only; standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["done", "diverged", "failed", "oom", "lost", "cancelled", "pruned"]
+StopReason = Literal["solved", "budget", "diverged"]
+
+RESULT_STATUSES: frozenset[Status] = frozenset({"done", "diverged", "pruned"})
+"""Statuses of a trial that has its result."""
+
+FAILURE_STATUSES: frozenset[Status] = frozenset({"failed", "oom", "lost"})
+"""Statuses of a trial that ended without a result."""
+
+RERUN_STATUSES: frozenset[Status] = frozenset({"lost", "cancelled"})
+"""Statuses that the next launch runs again without being asked; the other failures wait for ``--retry``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where and with what a trial ran."""
+
+    host: str
+    pid: int
+    worker: str
+    device: str
+    threads: int
+    cpu: str
+    python: str
+    torch: str
+    version: str
+    commit: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """Accuracy and mean loss at one evaluation and length; length None stands for the training lengths."""
+
+    step: int
+    length: int | None
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class LengthResult:
+    """How many of the tested sequences of one length were right, and how many classes there were."""
+
+    length: int
+    num_correct: int
+    num_sequences: int
+    num_classes: int
+
+    @property
+    def accuracy(self) -> float:
+        """The share that was right, from 0 to 1."""
+        return self.num_correct / self.num_sequences
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialResult:
+    """The outcome of one trial, as it is stored.
+
+    Attributes:
+        stop_reason: None where the trial did not reach an end of its own (failed, lost).
+        solved: Whether the last two evaluations were perfect at the training and all validation lengths.
+        steps: Training steps taken.
+        params: Trainable numbers; ``recurrent_params``: those of the transition alone.
+        validation_accuracy: The least accuracy over the training and validation lengths at the last
+            evaluation; None where there was none.
+        training_loss: Mean loss on fresh sequences of the training lengths at the last evaluation.
+        lengths: One entry a tested length; empty for a trial without a result.
+        curve: One entry an evaluation and length.
+        wall_s: Seconds from the start of the trial to its end, on its worker.
+        started_at: Seconds since the epoch, UTC.
+        error: One line for a trial that failed; ``traceback`` the whole.
+        attempts: How often the trial was started.
+    """
+
+    trial_id: str
+    status: Status
+    stop_reason: StopReason | None = None
+    solved: bool = False
+    steps: int = 0
+    params: int | None = None
+    recurrent_params: int | None = None
+    validation_accuracy: float | None = None
+    training_loss: float | None = None
+    lengths: tuple[LengthResult, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+    wall_s: float = 0.0
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    error: str | None = None
+    traceback: str | None = None
+    attempts: int = 1
+    environment: Environment | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What a running trial says of itself, for the display alone; nothing of it is stored."""
+
+    trial_id: str
+    step: int
+    max_steps: int
+    loss: float | None = None
+    accuracy: float | None = None

@@ -1,0 +1,90 @@
+"""When a trial is solved, and which learning rate a cell selects.
+
+Each rule stands here once, as a plain function, and training, search and views all use it.
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+EVALUATIONS_TO_SOLVE = 2
+"""How many evaluations running must be perfect. One is often luck: see docs/log.md."""
+
+LR_SIGNIFICANT_DIGITS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the choice of a learning rate may know of one trial; never a tested length.
+
+    Attributes:
+        has_result: Whether the trial is done (a trial that diverged or failed counts as the worst).
+        validation_accuracy: See `bilin.record.TrialResult`.
+        training_loss: See `bilin.record.TrialResult`.
+    """
+
+    lr: float
+    seed: int
+    has_result: bool
+    solved: bool
+    validation_accuracy: float | None
+    training_loss: float | None
+
+    @property
+    def score(self) -> float:
+        """What a search maximises: `validation_accuracy`, 0 for a trial without a result."""
+        if not self.has_result or self.validation_accuracy is None:
+            return 0.0
+        return self.validation_accuracy
+
+    @property
+    def loss(self) -> float:
+        """The training loss, infinite for a trial without a result."""
+        if not self.has_result or self.training_loss is None:
+            return math.inf
+        return self.training_loss
+
+
+def is_solved(accuracies: Sequence[float | None]) -> bool:
+    """Whether a trial is solved.
+
+    Args:
+        accuracies: The least accuracy of each evaluation so far, over the training lengths and every
+            validation length; None for an evaluation that stopped at a length below 1.0.
+    """
+    last = accuracies[-EVALUATIONS_TO_SOLVE:]
+    return len(last) == EVALUATIONS_TO_SOLVE and all(accuracy == 1.0 for accuracy in last)
+
+
+def select_rate(outcomes: Iterable[Outcome]) -> float | None:
+    """The learning rate that a cell selects; None without outcomes.
+
+    Most seeds solved; then the highest mean validation accuracy; then the lowest mean loss on the
+    training lengths; then the smaller rate.
+    """
+    by_rate: dict[float, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        by_rate[outcome.lr].append(outcome)
+    if not by_rate:
+        return None
+    return min(by_rate, key=lambda lr: _rank(lr, by_rate[lr]))
+
+
+def score_rate(outcomes: Sequence[Outcome]) -> float:
+    """What a search is told of a rate: the mean score over the seeds, summed in the order of the seeds."""
+    return math.fsum(outcome.score for outcome in outcomes) / len(outcomes)
+
+
+def round_rate(lr: float) -> float:
+    """The rate at three significant digits, so that a rate that comes again is found again."""
+    return float(f"{lr:.{LR_SIGNIFICANT_DIGITS}g}")
+
+
+def _rank(lr: float, outcomes: Sequence[Outcome]) -> tuple[float, float, float, float]:
+    solved = sum(outcome.solved for outcome in outcomes)
+    loss = math.fsum(outcome.loss for outcome in outcomes) / len(outcomes)
+    return (-solved, -score_rate(outcomes), loss, lr)

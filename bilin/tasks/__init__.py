@@ -1,0 +1,22 @@
+"""The tasks: one a file. May import `bilin.fields`, `bilin.registry` and, where batches are drawn, torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bilin.registry import load
+from bilin.tasks.task import IGNORED as IGNORED
+from bilin.tasks.task import Batch as Batch
+from bilin.tasks.task import Task as Task
+
+TASKS: Mapping[str, str] = {
+    "modular_addition": "bilin.tasks.modular_addition:ModularAddition",
+    "modular_arithmetic": "bilin.tasks.modular_arithmetic:ModularArithmetic",
+    "random_state_machine": "bilin.tasks.random_state_machine:RandomStateMachine",
+}
+
+
+def task_settings(name: str) -> type[Task]:
+    """The settings of a task. Raises KeyError for a name that is not in `TASKS`."""
+    settings: type[Task] = load(TASKS[name])
+    return settings

@@ -1,0 +1,64 @@
+"""What a task is: settings, sizes, and batches drawn from a generator.
+
+torch is imported where batches are drawn, so that a task's fields can be read without it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    import torch
+    from jaxtyping import Int
+
+IGNORED = -100
+"""The target of a position without a label: padding, and tokens after which there is no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Sequences of mixed lengths, padded at their end.
+
+    Attributes:
+        tokens: Token of each sequence and time, below ``vocab_size``; padding is token 0.
+        targets: Label after each token, below ``num_classes``, or `IGNORED`; the one at a sequence's
+            last token is its answer.
+        num_tokens: Number of tokens of each sequence, at least 1.
+    """
+
+    tokens: Int[torch.Tensor, "batch time"]
+    targets: Int[torch.Tensor, "batch time"]
+    num_tokens: Int[torch.Tensor, " batch"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task(ABC):
+    """Settings of one task; subclasses add fields with `bilin.fields.option`."""
+
+    name: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def vocab_size(self) -> int:
+        """Number of different tokens."""
+
+    @property
+    @abstractmethod
+    def num_classes(self) -> int:
+        """Number of different answers; chance is one in so many."""
+
+    def problems(self) -> Mapping[str, str]:
+        """Faults that only several fields together show: the field's name and what is accepted."""
+        return {}
+
+    @abstractmethod
+    def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:
+        """Draw one sequence of each length.
+
+        Args:
+            lengths: In the task's own unit, at least 1; on the generator's device, where the batch comes to be.
+            generator: The only source of randomness.
+        """
