@@ -1,0 +1,1 @@
+"""Architectures that the bilinear ones are compared with."""
