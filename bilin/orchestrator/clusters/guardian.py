@@ -1,0 +1,65 @@
+"""The process that ends what a sweep's own Ray left behind, however the sweep process ended.
+
+It outlives the sweep process by a moment: its standard input is a pipe that the sweep process holds, so
+that even a SIGKILL there reads as an end of file here. Then every process that carries the sweep's mark
+in its environment is ended, and the temporary folder is removed.
+
+Why: on Linux, Ray's own fate sharing leaves two of its agents running when the process that started it
+is killed. Elsewhere there is no /proc to find marks in, and Ray ends its process group by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+MARK = "BILIN_RAY_MARK"
+TERM_S = 1.0
+KILL_S = 6.0
+
+
+def start(mark: str, folder: str) -> subprocess.Popen[bytes]:
+    """Start a guardian over the processes with a mark and over a folder; closing its stdin sets it to work."""
+    command = [sys.executable, "-m", __name__, mark, folder]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+def main(mark: str, folder: str) -> None:
+    """Wait for the end of standard input, then end the marked processes and remove the folder."""
+    sys.stdin.buffer.read()
+    started = time.monotonic()
+    while (pids := marked(mark)) and time.monotonic() < started + KILL_S:
+        for pid in pids:
+            _signal(pid, signal.SIGTERM if time.monotonic() < started + TERM_S else signal.SIGKILL)
+        time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def marked(mark: str) -> list[int]:
+    """The ids of the running processes that carry a mark in the environment they were started with."""
+    text = f"{MARK}={mark}".encode()
+    return [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if text in _environment(folder)]
+
+
+def _environment(folder: Path) -> bytes:
+    # Read whole, not name by name: Ray renames its processes, which blanks the first part of this file.
+    try:
+        return (folder / "environ").read_bytes()
+    except OSError:  # gone meanwhile, or somebody else's
+        return b""
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,156 @@
+"""A Ray to run on: one of our own on this machine, or one that is up."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import ray
+from ray._private import ray_constants
+from ray._raylet import AuthenticationTokenLoader, Config
+
+from bilin.errors import ClusterError
+from bilin.orchestrator.clusters import guardian
+from bilin.spec import Resources
+from bilin.workers.pool import Pool, Report, RunTrial
+from bilin.workers.ray_pool import RayPool
+
+CONNECT_S = 5.0
+OBJECT_STORE_BYTES = 128 * 2**20  # specs and results are small, and pass by value
+
+TEMP_ROOT = "/tmp"
+"""Ray's socket paths must stay under 107 characters, which the temporary folders of macOS exceed."""
+
+
+@contextmanager
+def ray_pool(
+    address: str | None, run: RunTrial, *, num_workers: int | None, demand: Sequence[Resources], report: Report
+) -> Iterator[Pool]:
+    """A pool on the Ray at an address, or on a Ray of our own where there is none.
+
+    Raises:
+        ClusterError: The Ray cannot be reached or started, or could never meet a demand.
+    """
+    if ray.is_initialized():
+        raise ClusterError("this process is already connected to a Ray: call ray.shutdown() first")
+    cpus = max((resources.cpus for resources in demand), default=1.0)
+    with _joined(address) if address else _started(max(_num_cpus(), round((num_workers or 0) * cpus))):
+        limit = num_workers or max(1, int(ray.cluster_resources().get("CPU", 1.0)))
+        pool = RayPool(run, num_workers=limit, report=report)
+        try:
+            for resources in demand:
+                if not pool.accepts(resources):
+                    raise ClusterError(_unmet(resources))
+            yield pool
+        finally:
+            pool.close()
+
+
+@contextmanager
+def _started(num_cpus: int) -> Iterator[None]:
+    """A Ray of our own: on the loopback interface, behind a random token, gone when this process is."""
+    mark = secrets.token_hex(8)
+    folder = tempfile.mkdtemp(prefix="bilin-", dir=TEMP_ROOT)
+    watch = guardian.start(mark, folder)
+    environment = {
+        guardian.MARK: mark,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        # Ray binds to the loopback interface only where it takes this machine for all there is, as on macOS.
+        ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leave CUDA_VISIBLE_DEVICES alone where no GPU is asked for
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    try:
+        with _own_settings(environment):
+            _init(
+                address="local",
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=folder,
+            )
+            try:
+                yield
+            finally:
+                ray.shutdown()
+    finally:
+        assert watch.stdin is not None
+        watch.stdin.close()
+        watch.wait()
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
+    _check_reachable(address)
+    _init(address=address)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _init(**options: object) -> None:
+    try:
+        ray.init(logging_level="ERROR", log_to_driver=False, **options)
+    except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise ClusterError(f"Ray is not to be had: {str(error).strip() or type(error).__name__}") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Fail within seconds where nothing listens: Ray itself would try for most of a minute."""
+    if ":" not in address:  # "auto": Ray looks for it
+        return
+    parts = urlsplit(address if "//" in address else f"//{address}")
+    try:
+        host, port = parts.hostname or "", parts.port
+        if port is None:
+            raise ClusterError(f"address {address!r} has no port: HOST:PORT, ray://HOST:PORT or auto is accepted")
+        socket.create_connection((host, port), timeout=CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"no Ray answers at {address}: {error}; is it up, and reachable from here?") from error
+
+
+@contextmanager
+def _own_settings(values: Mapping[str, str]) -> Iterator[None]:
+    """Settings of our own Ray, for this process and the processes that it starts."""
+    before = {name: os.environ.get(name) for name in values}
+    loopback, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    os.environ.update(values)
+    _read_settings()
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = loopback
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        _read_settings()
+
+
+def _read_settings() -> None:
+    # Ray reads its environment once, when it is imported, and keeps the token: two Rays in a row in one
+    # process (a notebook, a test suite) would share the first one's.
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _num_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _unmet(resources: Resources) -> str:
+    total = ray.cluster_resources()
+    return (
+        f"a trial asks for {resources.cpus:g} CPUs and {resources.gpus:g} GPUs, but this Ray has only "
+        f"{total.get('CPU', 0):g} and {total.get('GPU', 0):g}: lower `resources`, or use a larger cluster"
+    )

@@ -1,0 +1,5 @@
+"""The workers: how one trial is trained, and the pools that run many.
+
+May import the modules of `bilin`, `bilin.tasks` and `bilin.models`; ray in `bilin.workers.ray_pool` only.
+Importing this room imports neither torch nor ray.
+"""

@@ -1,0 +1,74 @@
+"""What runs trials: a pool takes groups of them and gives back what became of each group.
+
+A group is mostly one trial; several short ones save calls, and several of one shape can be trained as
+one program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bilin.record import Progress, TrialResult
+from bilin.spec import Resources, TrialSpec
+
+Report = Callable[[Progress], None]
+
+
+class RunTrial(Protocol):
+    """How a worker runs one trial; `bilin.workers.trial.run_trial` but in benchmarks and tests of the pools."""
+
+    def __call__(self, spec: TrialSpec, *, report: Report) -> TrialResult:
+        """Train one trial to its end; never raises but for an interrupt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Trials that one worker runs in one call; all ask for the same resources."""
+
+    trials: tuple[TrialSpec, ...]
+
+    @property
+    def resources(self) -> Resources:
+        """What the group occupies while it runs."""
+        return self.trials[0].resources
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A group came back, with one result a trial, in its order."""
+
+    group: Group
+    results: Sequence[TrialResult]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The worker of a group died; whether any of it was run is not known."""
+
+    group: Group
+    reason: str
+
+
+Event = Returned | Lost
+
+
+class Pool(Protocol):
+    """A set of workers. Calls come from one thread."""
+
+    def accepts(self, resources: Resources) -> bool:
+        """Whether a worker for these resources is idle or can be started now."""
+
+    def submit(self, group: Group) -> None:
+        """Start a group; only after `accepts` said yes to its resources."""
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        """What has ended; waits up to ``timeout_s`` for the first."""
+
+    def close(self) -> None:
+        """End every worker at once, whatever it is doing."""
+
+
+def ignore(progress: Progress) -> None:
+    """A report that nobody reads."""

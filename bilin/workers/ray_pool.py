@@ -1,0 +1,176 @@
+"""The pool whose workers are Ray actors: long-lived, one group after the other.
+
+Progress is asked for on this process's clock, not sent by the trial: a worker answers while it trains,
+because its actor has a second thread for that. The only file of the room that imports ray.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from bilin.record import Progress, TrialResult
+from bilin.spec import Resources, TrialSpec
+from bilin.workers.pool import Event, Group, Lost, Report, Returned, RunTrial, ignore
+
+PROGRESS_PERIOD_S = 0.5
+
+
+class TrialActor:
+    """What lives in a worker process."""
+
+    def __init__(self, name: str, run: RunTrial) -> None:
+        self._name = name
+        self._run = run
+        self._progress: Progress | None = None
+
+    def run(self, trials: Sequence[TrialSpec]) -> list[TrialResult]:
+        """Run trials, one after the other."""
+        return [self._named(self._run(spec, report=self._keep)) for spec in trials]
+
+    def progress(self) -> Progress | None:
+        """The newest report of the running trial."""
+        return self._progress
+
+    def _keep(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def _named(self, result: TrialResult) -> TrialResult:
+        if result.environment is None:
+            return result
+        return dataclasses.replace(result, environment=dataclasses.replace(result.environment, worker=self._name))
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    actor: Any
+    resources: Resources
+    group: Group | None = None
+    progress: Any = None
+
+    def fits(self, resources: Resources) -> bool:
+        return (self.resources.cpus, self.resources.gpus) == (resources.cpus, resources.gpus)
+
+
+class RayPool:
+    """At most ``num_workers`` actors on the Ray that this process is connected to.
+
+    An actor is started when a group needs it, and ended when it is idle and a group that asks for other
+    resources needs its place. A worker that dies is not restarted by Ray: its group comes back as `Lost`,
+    and the next group gets a new one.
+    """
+
+    def __init__(self, run: RunTrial, *, num_workers: int, report: Report = ignore) -> None:
+        self._run = run
+        self._num_workers = num_workers
+        self._report: Report = report
+        total = ray.cluster_resources()
+        self._cpus = float(total.get("CPU", 0.0))
+        self._gpus = float(total.get("GPU", 0.0))
+        self._idle: list[_Worker] = []
+        self._busy: dict[Any, _Worker] = {}
+        self._names = itertools.count(1)
+        self._asked_at = time.monotonic()
+
+    def accepts(self, resources: Resources) -> bool:
+        """Whether a worker for these resources is idle or can be started now."""
+        return any(worker.fits(resources) for worker in self._idle) or self._has_room(resources, self._busy.values())
+
+    def submit(self, group: Group) -> None:
+        """Start a group on an idle worker, or on a new one."""
+        worker = next((idle for idle in self._idle if idle.fits(group.resources)), None)
+        if worker is None:
+            self._make_room(group.resources)
+            worker = self._start(group.resources)
+        else:
+            self._idle.remove(worker)
+        worker.group = group
+        self._busy[worker.actor.run.remote(group.trials)] = worker
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        """What has ended; waits up to ``timeout_s`` for the first, and passes reports on meanwhile."""
+        self._ask_progress()
+        if not self._busy:
+            return []
+        refs = list(self._busy)
+        ready, _ = ray.wait(refs, num_returns=1, timeout=min(timeout_s, PROGRESS_PERIOD_S))
+        if ready:
+            ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
+        return [self._collect(ref) for ref in ready]
+
+    def close(self) -> None:
+        """Kill every worker, whatever it is doing."""
+        for worker in [*self._idle, *self._busy.values()]:
+            ray.kill(worker.actor)
+        self._idle.clear()
+        self._busy.clear()
+
+    def _has_room(self, resources: Resources, workers: Any) -> bool:
+        sizes = [(worker.resources.cpus, worker.resources.gpus) for worker in workers]
+        return (
+            len(sizes) < self._num_workers
+            and sum(cpus for cpus, _ in sizes) + resources.cpus <= self._cpus
+            and sum(gpus for _, gpus in sizes) + resources.gpus <= self._gpus
+        )
+
+    def _make_room(self, resources: Resources) -> None:
+        while self._idle and not self._has_room(resources, [*self._busy.values(), *self._idle]):
+            ray.kill(self._idle.pop(0).actor)
+
+    def _start(self, resources: Resources) -> _Worker:
+        # Two threads: one trains, the other answers `progress`.
+        actor = ray.remote(TrialActor).options(num_cpus=resources.cpus, num_gpus=resources.gpus, max_concurrency=2)
+        return _Worker(actor=actor.remote(f"ray-{next(self._names)}", self._run), resources=resources)
+
+    def _collect(self, ref: Any) -> Event:
+        worker = self._busy.pop(ref)
+        group, worker.group, worker.progress = worker.group, None, None
+        assert group is not None
+        try:
+            results: list[TrialResult] = ray.get(ref)
+        except RayTaskError as error:  # the call itself failed: the worker lives on
+            results = [_failed(spec, error) for spec in group.trials]
+        except RayActorError as error:
+            return Lost(group, str(error))
+        self._idle.append(worker)
+        return Returned(group, results)
+
+    def _ask_progress(self) -> None:
+        now = time.monotonic()
+        if now - self._asked_at < PROGRESS_PERIOD_S:
+            return
+        self._asked_at = now
+        for worker in self._busy.values():
+            if worker.progress is not None and ray.wait([worker.progress], timeout=0)[0]:
+                self._pass_on(worker)
+            if worker.progress is None:
+                worker.progress = worker.actor.progress.remote()
+
+    def _pass_on(self, worker: _Worker) -> None:
+        try:
+            progress = ray.get(worker.progress)
+        except RayActorError:
+            return  # the group's own call says the same, and its answer counts
+        worker.progress = None
+        if progress is not None:
+            self._report(progress)
+
+
+def _failed(spec: TrialSpec, error: RayTaskError) -> TrialResult:
+    now = time.time()
+    return TrialResult(
+        trial_id=spec.trial_id,
+        status="failed",
+        error=str(error.cause or error).strip().splitlines()[-1],
+        traceback="".join(traceback.format_exception_only(error)),
+        started_at=now,
+        finished_at=now,
+    )
