@@ -1,0 +1,19 @@
+"""What came back, on disk and as answers: the store, and queries over it.
+
+May import the modules of `bilin`, the settings of `bilin.tasks` and `bilin.models`, pyarrow, duckdb and
+scipy; never `bilin.orchestrator`, `bilin.workers` or `bilin.cli`. duckdb and scipy are imported where a
+query runs, so that the store can be read without them.
+"""
+
+from bilin.results.store import DEFAULT_STORE as DEFAULT_STORE
+from bilin.results.store import Holder as Holder
+from bilin.results.store import StoredTrial as StoredTrial
+from bilin.results.store import SweepWriter as SweepWriter
+from bilin.results.store import WantedCell as WantedCell
+from bilin.results.store import existing_sweep as existing_sweep
+from bilin.results.store import grid as grid
+from bilin.results.store import holder as holder
+from bilin.results.store import stored as stored
+from bilin.results.store import sweep_directory as sweep_directory
+from bilin.results.store import sweep_names as sweep_names
+from bilin.results.store import wanted as wanted

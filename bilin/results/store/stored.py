@@ -1,0 +1,98 @@
+"""What is stored of a sweep, as its orchestrator needs it: one small object a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import pyarrow as pa
+
+from bilin.record import Status
+from bilin.results.store.manifest import Manifest, read_parts
+from bilin.results.store.parts import read_columns
+from bilin.results.store.paths import sweep_directory
+from bilin.rules import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTrial:
+    """What is stored of one trial.
+
+    Attributes:
+        tested: The number of sequences at each tested length.
+    """
+
+    trial_id: str
+    cell_id: str
+    lr: float
+    seed: int
+    status: Status
+    attempts: int
+    solved: bool
+    validation_accuracy: float | None
+    training_loss: float | None
+    steps: int
+    wall_s: float
+    tested: Mapping[int, int]
+
+    def outcome(self) -> Outcome:
+        """What the choice of a learning rate may know of it."""
+        return Outcome(
+            lr=self.lr,
+            seed=self.seed,
+            has_result=self.status == "done",
+            solved=self.solved,
+            validation_accuracy=self.validation_accuracy,
+            training_loss=self.training_loss,
+        )
+
+
+_COLUMNS = [name for name in StoredTrial.__slots__ if name != "tested"]
+
+
+def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
+    """The trials of a sweep by their ids, the superseded ones left out; empty where it has not begun.
+
+    Raises:
+        StoreError: A file of the sweep is missing or cannot be read.
+    """
+    directory = sweep_directory(store, sweep)
+
+    def read(manifest: Manifest) -> dict[str, StoredTrial]:
+        tables = [read_columns(part.trials_path(directory), [*_COLUMNS, "tested"]) for part in manifest.parts]
+        return {trial.trial_id: trial for table in tables for trial in _trials(table)}
+
+    return read_parts(directory, read)
+
+
+def _trials(table: pa.Table) -> Iterator[StoredTrial]:
+    columns = [_values(table[name]) for name in _COLUMNS]
+    for values, tested in zip(zip(*columns, strict=True), _tested(table["tested"]), strict=True):
+        yield StoredTrial(*values, tested)  # type: ignore[call-arg]
+
+
+def _values(column: pa.ChunkedArray) -> list[object]:
+    # numpy's list of numbers comes ten times as fast as Arrow's, but knows no null
+    if column.null_count or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return cast(list[object], column.to_pylist())
+    return cast(list[object], column.to_numpy().tolist())
+
+
+def _tested(column: pa.ChunkedArray) -> Iterator[Mapping[int, int]]:
+    """The tested lengths of each trial; trials that were tested alike share one mapping."""
+    shared: dict[tuple[tuple[int, ...], tuple[int, ...]], Mapping[int, int]] = {}
+    for chunk in column.chunks:
+        items = chunk.flatten()
+        lengths = tuple(items.field("length").to_numpy().tolist())
+        counts = tuple(items.field("num_sequences").to_numpy().tolist())
+        sizes = chunk.value_lengths().to_numpy().tolist()
+        start = 0
+        for size in sizes:
+            key = (lengths[start : start + size], counts[start : start + size])
+            start += size
+            mapping = shared.get(key)
+            if mapping is None:
+                mapping = shared[key] = dict(zip(*key, strict=True))
+            yield mapping
