@@ -16,9 +16,9 @@ from bilin.results.store.paths import sweep_directory
 from bilin.rules import Outcome
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StoredTrial:
-    """What is stored of one trial.
+    """What is stored of one trial. Not frozen, since that doubles the time to read a large sweep.
 
     Attributes:
         tested: The number of sequences at each tested length.
