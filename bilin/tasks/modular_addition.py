@@ -39,4 +39,8 @@ class ModularAddition(Task):
 
     def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:
         """Draw one sequence of each length, in tokens."""
-        raise NotImplementedError
+        import torch
+
+        shape = (len(lengths), int(lengths.max()))
+        tokens = torch.randint(self.m, shape, generator=generator, device=generator.device)
+        return Batch.cut(tokens, tokens.cumsum(1) % self.m, lengths)

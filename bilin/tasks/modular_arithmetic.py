@@ -1,4 +1,14 @@
-"""Modular arithmetic."""
+"""Modular arithmetic: operands and the operators + - * alternating, applied from left to right, modulo m.
+
+There are no brackets, and * binds no closer than + and -. The length counts operands: length L has 2L - 1
+tokens. Tokens 0 to m - 1 are the operands, m is +, m + 1 is -, m + 2 is *.
+
+    m = 5:   3 + 4 * 2 -> 4     tokens 3 5 4 7 2, after each operand: 3 2 4
+    m = 3:   1 - 2 -> 2         tokens 1 4 2, after each operand: 1 2
+
+After an operator there is no value. The answer 0 is the most frequent, since one factor of 0 is enough for
+it: chance, one in m, is what guessing without looking at the frequencies gives.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +16,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from bilin.fields import option
-from bilin.tasks.task import Batch, Task
+from bilin.tasks.task import IGNORED, Batch, Task
 
 if TYPE_CHECKING:
     import torch
     from jaxtyping import Int
 
+_PLUS, _MINUS, _TIMES = range(3)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModularArithmetic(Task):
-    """Settings."""
+    """Operands and operators are independent and uniform; the answer is the value of the whole modulo m."""
 
     name: ClassVar[str] = "modular_arithmetic"
 
@@ -23,7 +35,7 @@ class ModularArithmetic(Task):
 
     @property
     def vocab_size(self) -> int:
-        """The operands and three operators."""
+        """The operands and the three operators."""
         return self.m + 3
 
     @property
@@ -33,4 +45,25 @@ class ModularArithmetic(Task):
 
     def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:
         """Draw one sequence of each length, in operands."""
-        raise NotImplementedError
+        import torch
+
+        shape, longest = (len(lengths), 2 * int(lengths.max()) - 1), int(lengths.max())
+        operands = torch.randint(self.m, (len(lengths), longest), generator=generator, device=generator.device)
+        operators = torch.randint(3, (len(lengths), longest - 1), generator=generator, device=generator.device)
+        tokens = operands.new_empty(shape)
+        tokens[:, 0::2], tokens[:, 1::2] = operands, operators + self.m
+        targets = operands.new_full(shape, IGNORED)
+        targets[:, 0::2] = self._values(operands, operators)
+        return Batch.cut(tokens, targets, 2 * lengths - 1)
+
+    def _values(
+        self, operands: Int[torch.Tensor, "batch operands"], operators: Int[torch.Tensor, "batch operators"]
+    ) -> Int[torch.Tensor, "batch operands"]:
+        """The value after each operand; each operator with its operand is a map v -> factor·v + summand."""
+        values = operands.clone()
+        right = operands[:, 1:]
+        factors = right.where(operators == _TIMES, 1)
+        summands = right.where(operators == _PLUS, (-right).where(operators == _MINUS, 0))
+        for time in range(right.shape[1]):
+            values[:, time + 1] = (values[:, time] * factors[:, time] + summands[:, time]) % self.m
+        return values

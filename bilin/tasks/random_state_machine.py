@@ -1,27 +1,43 @@
-"""Random state machine."""
+"""Random state machine: the state that a machine drawn at random is in after its inputs.
+
+m inputs act on m states, from state 0: each as a permutation of the states, or (``maps``) each sends every
+state to one drawn independently. A machine whose states cannot all be reached is drawn again.
+
+    m = 3, input 0: 0→1 1→2 2→0, input 1: 0→0 1→2 2→1, input 2: 0→2 1→0 2→1
+    0 1 2 -> 1                  after each token: 1 2 1
+
+Chance is 1/m. Random maps forget: two states that an input sends to one stay one, so that the last few
+inputs alone say much of the answer. Permutations keep every input's share to the end.
+"""
 
 from __future__ import annotations
 
+import functools
+import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from bilin.fields import option
+from bilin.spec import derive_seed
 from bilin.tasks.task import Batch, Task
 
 if TYPE_CHECKING:
     import torch
     from jaxtyping import Int
 
+Machine: TypeAlias = tuple[tuple[int, ...], ...]
+"""The next state, by input and by state."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomStateMachine(Task):
-    """Settings."""
+    """Tokens 0 to m - 1, independent and uniform, are inputs; the answer is the state that they lead to."""
 
     name: ClassVar[str] = "random_state_machine"
 
     m: int = option(at_least=2, doc="number of inputs and of states")
     transitions: str = option("permutations", choices=("permutations", "maps"), doc="what an input does to the states")
-    machine_seed: int = option(0, at_least=0, doc="which machine; beside the trial's seed")
+    machine_seed: int = option(0, at_least=0, doc="which machine is drawn; a seed beside the trial's own")
 
     @property
     def vocab_size(self) -> int:
@@ -33,6 +49,47 @@ class RandomStateMachine(Task):
         """One answer a state."""
         return self.m
 
+    @property
+    def machine(self) -> Machine:
+        """The machine that these settings stand for."""
+        return _draw(self.m, self.transitions, self.machine_seed)
+
     def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:
         """Draw one sequence of each length, in tokens."""
-        raise NotImplementedError
+        import torch
+
+        shape = (len(lengths), int(lengths.max()))
+        tokens = torch.randint(self.m, shape, generator=generator, device=generator.device)
+        next_state = torch.tensor(self.machine, device=tokens.device).flatten()
+        targets = torch.empty_like(tokens)
+        state = torch.zeros_like(lengths)
+        for time in range(tokens.shape[1]):
+            state = next_state[tokens[:, time] * self.m + state]
+            targets[:, time] = state
+        return Batch.cut(tokens, targets, lengths)
+
+
+@functools.cache
+def _draw(m: int, transitions: str, machine_seed: int) -> Machine:
+    # Of Python's generator `random()` alone is the same in every version.
+    generator = random.Random(derive_seed("random_state_machine", m, transitions, machine_seed))
+    while True:
+        machine = tuple(_draw_input(m, transitions, generator) for _ in range(m))
+        if len(_reachable(machine)) == m:
+            return machine
+
+
+def _draw_input(m: int, transitions: str, generator: random.Random) -> tuple[int, ...]:
+    if transitions == "permutations":
+        return tuple(sorted(range(m), key=lambda _: generator.random()))
+    return tuple(int(generator.random() * m) for _ in range(m))
+
+
+def _reachable(machine: Machine) -> set[int]:
+    reached, frontier = {0}, [0]
+    while frontier:
+        state = frontier.pop()
+        new = {next_state[state] for next_state in machine} - reached
+        reached |= new
+        frontier += new
+    return reached

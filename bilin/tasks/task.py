@@ -33,6 +33,24 @@ class Batch:
     targets: Int[torch.Tensor, "batch time"]
     num_tokens: Int[torch.Tensor, " batch"]
 
+    @classmethod
+    def cut(
+        cls,
+        tokens: Int[torch.Tensor, "batch time"],
+        targets: Int[torch.Tensor, "batch time"],
+        num_tokens: Int[torch.Tensor, " batch"],
+    ) -> Batch:
+        """Sequences that were drawn at one length, each cut to its own."""
+        import torch
+
+        beyond = torch.arange(tokens.shape[1], device=tokens.device) >= num_tokens[:, None]
+        return cls(tokens.masked_fill(beyond, 0), targets.masked_fill(beyond, IGNORED), num_tokens)
+
+    @property
+    def answers(self) -> Int[torch.Tensor, " batch"]:
+        """The label after each sequence's last token."""
+        return self.targets.gather(1, self.num_tokens[:, None] - 1).squeeze(1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task(ABC):

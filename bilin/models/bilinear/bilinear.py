@@ -1,41 +1,112 @@
-"""What the bilinear tiers have in common: the recurrence h_t = A_x h_{t-1}, where A_x depends on the token x alone."""
+"""What a bilinear tier is: a recurrence h_t = A_x h_{t-1} whose matrix A_x depends on the token x alone.
+
+Symbols, in this folder:
+
+    H  width of the state h              x  embedding of a token, D numbers
+    D  width of the embedding            V  number of tokens
+    A_x = W·x, linear in x (or a function of something that is)
+
+Tokens are discrete, so A_x need not be formed at every position: a `Table` holds what A_x is made of for
+every token, computed once a training step, exactly.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from bilin.fields import option
 from bilin.models.tier import Tier
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from bilin.models.bilinear.rows import Rows
     from bilin.models.module import SequenceModel
+
+    Weights: TypeAlias = Mapping[str, Tensor]
+    Table: TypeAlias = tuple[Tensor, ...]
+
+
+class Weight(NamedTuple):
+    """A weight of a tier: its shape, and the standard deviation of its normal initial values."""
+
+    shape: tuple[int, ...]
+    std: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bilinear(Tier):
-    """Settings of every bilinear tier."""
+    """Settings of every bilinear tier, and what a subclass says of its A_x."""
 
     additive: bool = option(False, doc="add the input and bias terms: h_t = A_x h_{t-1} + B x + c")
 
     @property
     def scale_invariant(self) -> bool:
-        """Without additive terms the map is linear in the state, and the readout has no bias."""
+        """Without additive terms: the map is linear in the state, and the readout has no bias."""
         return not self.additive
 
     @property
     def recurrent_params(self) -> int:
-        """Those of A_x, and of B and c where they are added."""
+        """Those of A_x, and with additive terms the H·D + H of B and c."""
         return self.transition_params + (self.hidden * (self.embedding + 1) if self.additive else 0)
+
+    def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:
+        """A module with fresh weights, drawn from torch's global generator."""
+        from bilin.models.bilinear.recurrence import Recurrence
+
+        return Recurrence(self, vocab_size=vocab_size, num_classes=num_classes)
 
     @property
     @abstractmethod
     def transition_params(self) -> int:
         """Number of weights that A_x is made of."""
 
-    def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:
-        """A module with fresh weights, drawn from torch's global generator."""
-        from bilin.models.bilinear.recurrence import BilinearRecurrence
+    @property
+    @abstractmethod
+    def weights(self) -> Mapping[str, Weight]:
+        """The weights that A_x is made of; embeddings are drawn from N(0, 1)."""
 
-        return BilinearRecurrence(self, vocab_size=vocab_size, num_classes=num_classes)
+    @abstractmethod
+    def matrix(self, weights: Weights, x: Float[Tensor, " embedding"]) -> Float[Tensor, "hidden hidden"]:
+        """A_x as its definition has it, in full. Slow: the twin that everything else is compared with."""
+
+    @abstractmethod
+    def table(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Table:
+        """What A_x is made of, for every token; each tensor's gradient is asked for."""
+
+    @abstractmethod
+    def step(self, table: Table, rows: Rows, states: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows hidden"]:
+        """A_x h, where each row has a token and a state of its own."""
+
+    @abstractmethod
+    def transpose(self, table: Table) -> Table:
+        """The table whose `step` multiplies by the transposed matrices; takes gradients back through time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commuting(Bilinear):
+    """A tier whose matrices commute: the order of the tokens does not matter, only how often each occurs.
+
+    A product of such matrices is a sum of their logarithms, so that without additive terms no loop over
+    time is needed.
+    """
+
+    @abstractmethod
+    def logarithm(
+        self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]
+    ) -> Float[Tensor, "vocab exponents"]:
+        """Numbers that add up where the matrices of the tokens are multiplied."""
+
+    @abstractmethod
+    def apply(
+        self,
+        exponents: Float[Tensor, "*rows exponents"],
+        state: Float[Tensor, " hidden"],
+        *,
+        any_scale: bool,
+    ) -> Float[Tensor, "*rows hidden"]:
+        """The matrix with this logarithm times a state; with ``any_scale`` up to a positive factor a row."""

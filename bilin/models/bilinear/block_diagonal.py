@@ -1,18 +1,43 @@
-"""The block-diagonal tier."""
+"""Block-diagonal bilinear: H/b independent blocks, each a full bilinear map of b coordinates.
+
+    h_t = A_x h_{t-1},    A_x = blockdiag(A_x¹, …, A_xᴴᐟᵇ),    (A_xʲ)_ik = Σ_d W_ikjd x_d
+
+    b  block size
+    W  (b, b, H/b, D)    b²·(H/b)·D weights
+
+Block j consists of the coordinates j, H/b + j, 2H/b + j, …: the same map as with neighbouring coordinates,
+and one row of all blocks lies in one piece.
+
+It can simulate a finite state machine of at most b states; block size 1 is `real_diagonal` [1].
+
+Sources:
+    [1] Ebrahimi, Memisevic: Revisiting Bi-Linear State Transitions in Recurrent Neural Networks. NeurIPS 2025,
+        arXiv 2505.21749. The initial values, with which E|A_x h|² = |h|², are ours.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from bilin.fields import option
-from bilin.models.bilinear.bilinear import Bilinear
+from bilin.models.bilinear.bilinear import Bilinear, Weight
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from bilin.models.bilinear.bilinear import Table, Weights
+    from bilin.models.bilinear.rows import Rows
+
+_LARGE = 16
+"""From this block size on, multiplying the rows of one token together is faster than copying its blocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockDiagonal(Bilinear):
-    """The block-diagonal tier."""
+    """h_t = blockdiag(W·x) h_{t-1}."""
 
     tier: ClassVar[str] = "block_diagonal"
 
@@ -27,4 +52,37 @@ class BlockDiagonal(Bilinear):
     @property
     def transition_params(self) -> int:
         """b²·(H/b)·D."""
-        return self.hidden * self.block_size * self.embedding
+        return self.block_size**2 * (self.hidden // self.block_size) * self.embedding
+
+    @property
+    def weights(self) -> Mapping[str, Weight]:
+        """W."""
+        b = self.block_size
+        shape = (b, b, self.hidden // b, self.embedding)
+        return {"W": Weight(shape, std=self.init_scale / (b * self.embedding) ** 0.5)}
+
+    def matrix(self, weights: Weights, x: Float[Tensor, " embedding"]) -> Float[Tensor, "hidden hidden"]:
+        """The blocks in their places."""
+        b, num_blocks = self.block_size, self.hidden // self.block_size
+        matrix = x.new_zeros(b, num_blocks, b, num_blocks)
+        matrix.diagonal(dim1=1, dim2=3).copy_(weights["W"] @ x)
+        return matrix.view(self.hidden, self.hidden)
+
+    def table(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Table:
+        """The blocks, (V, b, b, H/b)."""
+        W = weights["W"]
+        return ((embeddings @ W.view(-1, self.embedding).T).view(-1, *W.shape[:-1]),)
+
+    def step(self, table: Table, rows: Rows, states: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows hidden"]:
+        """Each block times its part of the state."""
+        (blocks,) = table
+        b = self.block_size
+        if b >= _LARGE:
+            parts = states.view(len(states), b, -1).mT
+            return rows.multiply(blocks.movedim(3, 1), parts).mT.reshape(states.shape)
+        parts = states.view(len(states), 1, b, -1)
+        return (blocks.index_select(0, rows.tokens) * parts).sum(2).view(states.shape)
+
+    def transpose(self, table: Table) -> Table:
+        """The blocks, each transposed."""
+        return (table[0].transpose(1, 2).contiguous(),)

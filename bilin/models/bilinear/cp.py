@@ -1,17 +1,34 @@
-"""The CP tier: a sum of R rank-one terms."""
+"""CP bilinear: the tensor of the full tier as a sum of R rank-one terms (its CP decomposition).
+
+    h_t = A_x h_{t-1},    A_x = P diag(Sᵀx) Qᵀ
+
+    P  (H, R)    Q  (H, R)    S  (D, R)    R(2H + D) weights
+
+Sources:
+    [1] Ebrahimi, Memisevic: Revisiting Bi-Linear State Transitions in Recurrent Neural Networks. NeurIPS 2025,
+        arXiv 2505.21749 (there the factored model). The initial values, with which E|A_x h|² = |h|², are ours.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from bilin.fields import option
-from bilin.models.bilinear.bilinear import Bilinear
+from bilin.models.bilinear.bilinear import Bilinear, Weight
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from bilin.models.bilinear.bilinear import Table, Weights
+    from bilin.models.bilinear.rows import Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CP(Bilinear):
-    """The CP tier: a sum of R rank-one terms."""
+    """h_t = P diag(Sᵀx) Qᵀ h_{t-1}."""
 
     tier: ClassVar[str] = "cp"
 
@@ -21,3 +38,30 @@ class CP(Bilinear):
     def transition_params(self) -> int:
         """R(2H + D)."""
         return self.rank * (2 * self.hidden + self.embedding)
+
+    @property
+    def weights(self) -> Mapping[str, Weight]:
+        """P, Q and S; the initial scale stands in S alone, so that it is a factor on A_x."""
+        return {
+            "P": Weight((self.hidden, self.rank), std=self.rank**-0.5),
+            "Q": Weight((self.hidden, self.rank), std=self.hidden**-0.5),
+            "S": Weight((self.embedding, self.rank), std=self.init_scale * self.embedding**-0.5),
+        }
+
+    def matrix(self, weights: Weights, x: Float[Tensor, " embedding"]) -> Float[Tensor, "hidden hidden"]:
+        """A_x = P diag(Sᵀx) Qᵀ."""
+        return weights["P"] @ (weights["S"].T @ x).diag() @ weights["Q"].T
+
+    def table(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Table:
+        """The diagonals Sᵀx, (V, R), and the factors that all tokens share."""
+        return embeddings @ weights["S"], weights["P"], weights["Q"]
+
+    def step(self, table: Table, rows: Rows, states: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows hidden"]:
+        """P (Sᵀx ∘ Qᵀh)."""
+        diagonals, P, Q = table
+        return (states @ Q * diagonals.index_select(0, rows.tokens)) @ P.T
+
+    def transpose(self, table: Table) -> Table:
+        """P and Q change places."""
+        diagonals, P, Q = table
+        return diagonals, Q, P

@@ -1,0 +1,82 @@
+"""The module of every bilinear tier: embedding, initial state, recurrence, readout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from bilin.models.bilinear.bilinear import Bilinear, Commuting
+from bilin.models.bilinear.rows import Packed
+from bilin.models.bilinear.unroll import last_states, norm, unroll
+from bilin.models.module import SequenceModel
+
+if TYPE_CHECKING:
+    from bilin.models.bilinear.bilinear import Weights
+
+
+class Recurrence(SequenceModel):
+    """h_t = A_x h_{t-1}, from a learned initial state, read by a linear map without bias.
+
+    Without additive terms the logits' argmax does not depend on the size of the state, and the state is
+    kept in range by dividing by its norm: in evaluation after each step; in training, by `normalize`,
+    before the readout (``readout``), there and after each step (``state``: the same values and gradients,
+    for products that would leave the range of floats), or not at all (``none``).
+
+    Shapes: embedding (V, D), initial (H), weights as the tier declares them, additive B (H, D) and c (H),
+    readout (classes, H).
+    """
+
+    def __init__(self, tier: Bilinear, *, vocab_size: int, num_classes: int) -> None:
+        super().__init__()
+        self.tier = tier
+        hidden, embedding = tier.hidden, tier.embedding
+        self.embedding = nn.Parameter(torch.randn(vocab_size, embedding))
+        self.initial = nn.Parameter(torch.randn(hidden) / hidden**0.5)
+        self.weights = nn.ParameterDict(
+            {name: nn.Parameter(torch.randn(shape) * std) for name, (shape, std) in tier.weights.items()}
+        )
+        if tier.additive:
+            self.additive_input = nn.Parameter(torch.randn(hidden, embedding) / (hidden * embedding) ** 0.5)
+            self.additive_bias = nn.Parameter(torch.zeros(hidden))
+        self.readout = nn.Linear(hidden, num_classes, bias=False)
+
+    def forward(
+        self, tokens: Int[Tensor, "batch time"], num_tokens: Int[Tensor, " batch"], *, every_token: bool = False
+    ) -> Float[Tensor, "batch *time classes"]:
+        """See `SequenceModel.forward`."""
+        if isinstance(self.tier, Commuting) and not self.tier.additive:
+            states = self._in_closed_form(self.tier, tokens, num_tokens, every_token)
+        else:
+            states = self._step_by_step(tokens, num_tokens, every_token)
+        if self.tier.scale_invariant and (not self.training or self.normalize != "none"):
+            states = states / norm(states)
+        logits: Tensor = self.readout(states)
+        return logits
+
+    def _in_closed_form(self, tier: Commuting, tokens: Tensor, num_tokens: Tensor, every_token: bool) -> Tensor:
+        logarithm = tier.logarithm(self._weights, self.embedding)
+        if every_token:
+            exponents = logarithm[tokens].cumsum(1)
+        else:
+            there = torch.arange(tokens.shape[1], device=tokens.device) < num_tokens[:, None]
+            counts = logarithm.new_zeros(len(tokens), len(logarithm))
+            exponents = counts.scatter_add_(1, tokens, there.to(counts.dtype)) @ logarithm
+        any_scale = not self.training or self.normalize != "none"
+        return tier.apply(exponents, self.initial, any_scale=any_scale)
+
+    def _step_by_step(self, tokens: Tensor, num_tokens: Tensor, every_token: bool) -> Tensor:
+        packed = Packed(tokens, num_tokens)
+        table = self.tier.table(self._weights, self.embedding)
+        added = self.embedding @ self.additive_input.T + self.additive_bias if self.tier.additive else None
+        rescale = self.tier.scale_invariant and (not self.training or self.normalize == "state")
+        if not (every_token or torch.is_grad_enabled()):
+            return last_states(self.tier, table, packed, self.initial, added=added, rescale=rescale)
+        states = unroll(self.tier, table, packed, self.initial, added=added, rescale=rescale)
+        return packed.pad(states) if every_token else states[packed.last]
+
+    @property
+    def _weights(self) -> Weights:
+        return dict(self.weights.items())

@@ -1,0 +1,63 @@
+"""Where and with what a trial runs, for its row."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import socket
+import subprocess
+from pathlib import Path
+
+from bilin.record import Environment
+from bilin.spec import Resources
+from bilin.version import __version__
+
+
+def device_of(resources: Resources) -> str:
+    """``cpu`` or ``cuda``: the device that a trial with these resources computes on."""
+    if resources.device != "auto":
+        return resources.device
+    return "cuda" if resources.gpus > 0 else "cpu"
+
+
+def environment(resources: Resources) -> Environment:
+    """This process, on this machine; what a pool knows its worker by is for the pool to fill in."""
+    import torch
+
+    return Environment(
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        worker="",
+        device=device_of(resources),
+        threads=resources.threads,
+        cpu=_cpu(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        version=__version__,
+        commit=_commit(),
+    )
+
+
+@functools.cache
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+@functools.cache
+def _commit() -> str | None:
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / ".git").exists():  # installed: a repository further up would be another project's
+        return None
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(checkout), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()

@@ -1,0 +1,78 @@
+"""One trial from its spec to its result: an ordinary function, the same on Ray, in process, or in a notebook."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import traceback
+
+from bilin.record import Status, TrialResult
+from bilin.spec import TrialSpec
+from bilin.workers.environment import device_of, environment
+from bilin.workers.pool import Report, ignore
+
+
+def run_trial(spec: TrialSpec, *, report: Report = ignore) -> TrialResult:
+    """Train, validate and test one trial.
+
+    A failure is a result too: whatever is raised becomes a row with status ``failed`` or ``oom``. Interrupts
+    pass through. ``report`` is called at evaluations, and between them about twice a second.
+    """
+    started_at, started = time.time(), time.perf_counter()
+    try:
+        result = _run(spec, report)
+    except Exception as error:  # a trial that fails must not end the sweep
+        result = TrialResult(
+            trial_id=spec.trial_id,
+            status=_status_of(error),
+            error=" ".join(f"{type(error).__name__}: {error}".split()),
+            traceback=traceback.format_exc(),
+        )
+    return dataclasses.replace(
+        result,
+        started_at=started_at,
+        finished_at=time.time(),
+        wall_s=time.perf_counter() - started,
+        environment=environment(spec.resources),
+    )
+
+
+def _run(spec: TrialSpec, report: Report) -> TrialResult:
+    import torch
+
+    from bilin.rules import is_solved
+    from bilin.workers.evaluate import test
+    from bilin.workers.state import start, tier_of
+    from bilin.workers.train import train
+
+    torch.set_num_threads(spec.resources.threads)
+    device = torch.device(device_of(spec.resources))
+    state = start(spec, device)
+    stop_reason = train(spec, state, report=report)
+    result = TrialResult(
+        trial_id=spec.trial_id,
+        status="diverged" if stop_reason == "diverged" else "done",
+        stop_reason=stop_reason,
+        steps=state.step,
+        params=sum(parameter.numel() for parameter in state.model.parameters()),
+        recurrent_params=tier_of(spec.cell).recurrent_params,
+        curve=tuple(state.curve),
+    )
+    if stop_reason == "diverged":
+        return result
+    return dataclasses.replace(
+        result,
+        solved=is_solved(state.accuracies),
+        validation_accuracy=state.accuracies[-1],
+        training_loss=next(point.loss for point in reversed(state.curve) if point.length is None),
+        lengths=test(spec, state.model, device=device),
+    )
+
+
+def _status_of(error: Exception) -> Status:
+    import torch
+
+    # The CPU's allocator raises a plain RuntimeError.
+    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
+        return "oom"
+    return "failed"
