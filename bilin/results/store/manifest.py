@@ -8,7 +8,7 @@ Files that the manifest does not list do not exist for a reader.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -89,20 +89,20 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
     replace_file(directory / MANIFEST, json.dumps(document, indent=1).encode())
 
 
-def read_parts(directory: Path, read: Callable[[Manifest], T]) -> T:
-    """What `read` makes of the parts that count, though a writer may replace them meanwhile.
+def read_parts(directories: Sequence[Path], read: Callable[[list[Manifest]], T]) -> T:
+    """What `read` makes of the parts of some sweeps that count, though writers may replace them meanwhile.
 
     Raises:
         StoreError: A part that counts is missing.
     """
-    manifest = read_manifest(directory)
+    manifests = [read_manifest(directory) for directory in directories]
     while True:
         try:
-            return read(manifest)
+            return read(manifests)
         except FileNotFoundError as error:
-            before, manifest = manifest, read_manifest(directory)
-            if manifest == before:
+            before, manifests = manifests, [read_manifest(directory) for directory in directories]
+            if manifests == before:
                 raise StoreError(
-                    f"{error.filename or error} is missing, though {directory / MANIFEST} lists it: restore it, "
+                    f"{error.filename or error} is missing, though the {MANIFEST} beside it lists it: restore it, "
                     f"or delete its entry there, and its trials run again"
                 ) from error

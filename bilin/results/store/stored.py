@@ -60,11 +60,12 @@ def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
     """
     directory = sweep_directory(store, sweep)
 
-    def read(manifest: Manifest) -> dict[str, StoredTrial]:
+    def read(manifests: list[Manifest]) -> dict[str, StoredTrial]:
+        (manifest,) = manifests
         tables = [read_columns(part.trials_path(directory), [*_COLUMNS, "tested"]) for part in manifest.parts]
         return {trial.trial_id: trial for table in tables for trial in _trials(table)}
 
-    return read_parts(directory, read)
+    return read_parts([directory], read)
 
 
 def _trials(table: pa.Table) -> Iterator[StoredTrial]:

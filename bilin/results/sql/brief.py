@@ -1,0 +1,49 @@
+"""Which columns to show of a view when none are asked for: those that vary, and those that always matter."""
+
+from __future__ import annotations
+
+import functools
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bilin.fields import fields_of
+from bilin.models import MODELS, tier_settings
+from bilin.results.schema import ENVIRONMENT_COLUMNS, TIME_COLUMNS, cell_columns
+from bilin.tasks import TASKS, task_settings
+
+_LEFT_OUT = {"cell_id", "params", "recurrent_params", "spec", "traceback", "schema_version"} | (
+    {*ENVIRONMENT_COLUMNS, *TIME_COLUMNS} - {"device"}
+)
+_WHERE_SAID = {"sweep", "stop_reason", "error", "low", "high", "device"}
+"""Shown where they say something: several sweeps, an error, an interval."""
+
+
+def brief(table: pa.Table) -> pa.Table:
+    """The table without the columns that say nothing here; ``select="*"`` asks for them all."""
+    return table.select([name for name in table.column_names if name not in _LEFT_OUT and _says_something(table, name)])
+
+
+def _says_something(table: pa.Table, name: str) -> bool:
+    column = table[name]
+    if name in _matters():
+        return bool(column.null_count < len(column)) or not len(column)
+    if name not in cell_columns() and name not in _WHERE_SAID:
+        return True
+    if name in ("low", "high", "error"):
+        return bool(column.null_count < len(column))
+    return _varies(column)
+
+
+def _varies(column: pa.ChunkedArray) -> bool:
+    if pa.types.is_list(column.type):
+        return len({str(value) for value in column.to_pylist()}) > 1
+    return bool(pc.count_distinct(column, mode="all").as_py() > 1)
+
+
+@functools.cache
+def _matters() -> frozenset[str]:
+    """The task, the tier, and the fields that every grid must give them."""
+    blocks = [task_settings(name) for name in TASKS] + [tier_settings(name) for name in MODELS]
+    required = {name for block in blocks for name, field in fields_of(block).items() if field.required}
+    return frozenset({"task", "tier", *required})

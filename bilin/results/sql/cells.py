@@ -1,0 +1,141 @@
+"""The table `cells`: what each cell reached, at the learning rate that it selects."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from operator import itemgetter
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bilin.models import MODELS
+from bilin.results.schema import cell_columns
+from bilin.results.statistics import mean_interval
+from bilin.rules import Outcome, select_rate
+from bilin.tasks import TASKS
+
+TRIAL_COLUMNS = (
+    "sweep", "cell_id", "lr", "seed", "status", "solved", "validation_accuracy", "training_loss", "test_lengths",
+)  # fmt: skip
+"""What must be known of each trial, beside the columns of its cell; sorted by the first four."""
+
+TESTED_COLUMNS = ("sweep", "cell_id", "length", "lr", "accuracy_scaled")
+"""What must be known of each tested length; sorted by the first four and the seed."""
+
+_Cell = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A cell's selected rate; `row` is that of one of its trials, which has the cell's columns."""
+
+    row: int
+    lr: float
+    num_solved: int
+    test_lengths: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Summary:
+    """What a row of the table says beside the columns of its cell: see docs/results.md."""
+
+    length: int
+    lr: float
+    num_seeds: int
+    num_solved: int
+    mean: float | None
+    low: float | None
+    high: float | None
+    best: float | None
+
+
+_SUMMARY: Mapping[str, pa.DataType] = {
+    "length": pa.int64(),
+    "lr": pa.float64(),
+    "num_seeds": pa.int64(),
+    "num_solved": pa.int64(),
+    "mean": pa.float64(),
+    "low": pa.float64(),
+    "high": pa.float64(),
+    "best": pa.float64(),
+}
+
+
+def cells_schema() -> pa.Schema:
+    """The columns of the table."""
+    return pa.schema({"sweep": pa.string(), "cell_id": pa.string(), **cell_columns(), **_SUMMARY})
+
+
+def cells_table(trials: pa.Table, tested: pa.Table) -> pa.Table:
+    """One row a cell and length.
+
+    Args:
+        trials: One row a trial: `TRIAL_COLUMNS` and the columns of its cell.
+        tested: One row a trial and tested length: `TESTED_COLUMNS`.
+    """
+    choices = dict(_choices(trials))
+    accuracies = _accuracies(tested)
+    rows, summaries = [], []
+    for cell, choice in choices.items():
+        by_length = accuracies.get(cell, {})
+        for length in sorted({*by_length, *choice.test_lengths}):
+            rows.append(choice.row)
+            summaries.append(_summary(length, choice, by_length.get(length, ())))
+    columns = zip(*map(astuple, summaries), strict=True) if summaries else [[] for _ in _SUMMARY]
+    described = trials.select(["sweep", "cell_id", *cell_columns()]).take(pa.array(rows, pa.int64()))
+    for (name, type_), column in zip(_SUMMARY.items(), columns, strict=True):
+        described = described.append_column(name, pa.array(column, type_))
+    return described.take(_order(described))
+
+
+def _choices(trials: pa.Table) -> Iterator[tuple[_Cell, _Choice]]:
+    rows = _rows(trials, TRIAL_COLUMNS)
+    for cell, numbered in itertools.groupby(enumerate(rows), key=lambda item: item[1][:2]):
+        group = list(numbered)
+        outcomes = [
+            Outcome(lr, seed, status == "done", solved, accuracy, loss)
+            for _, (_, _, lr, seed, status, solved, accuracy, loss, _) in group
+        ]
+        lr = select_rate(outcomes)
+        assert lr is not None
+        first_row, first = group[0]
+        num_solved = sum(outcome.solved for outcome in outcomes if outcome.lr == lr)
+        yield cell, _Choice(first_row, lr, num_solved, first[-1] or ())
+
+
+def _accuracies(tested: pa.Table) -> Mapping[_Cell, Mapping[int, Sequence[tuple[float, float]]]]:
+    """The rates and scaled accuracies of each cell and length."""
+    found: dict[_Cell, dict[int, list[tuple[float, float]]]] = {}
+    for (sweep, cell_id, length), group in itertools.groupby(_rows(tested, TESTED_COLUMNS), key=itemgetter(0, 1, 2)):
+        found.setdefault((sweep, cell_id), {})[length] = [row[3:] for row in group]
+    return found
+
+
+def _summary(length: int, choice: _Choice, accuracies: Sequence[tuple[float, float]]) -> _Summary:
+    selected = [accuracy for lr, accuracy in accuracies if lr == choice.lr]
+    best = max((accuracy for _, accuracy in accuracies), default=None)
+    if not selected:
+        return _Summary(length, choice.lr, 0, choice.num_solved, None, None, None, best)
+    interval = mean_interval(selected)
+    return _Summary(
+        length, choice.lr, len(selected), choice.num_solved, interval.mean, interval.low, interval.high, best
+    )
+
+
+def _rows(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    return zip(*(table[name].to_pylist() for name in names), strict=True)
+
+
+def _order(cells: pa.Table) -> pa.Array:
+    """Tasks and tiers in the order of their registries, then by their fields, the length and the sweep."""
+    ranks = {
+        "task": pc.index_in(cells["task"], pa.array(TASKS)),
+        "tier": pc.index_in(cells["tier"], pa.array(MODELS)),
+    }
+    keys = [name for name, type_ in cell_columns().items() if not pa.types.is_list(type_)]
+    keys += ["length", "sweep", "cell_id"]
+    table = pa.table({name: ranks.get(name, cells[name]) for name in keys})
+    return pc.sort_indices(table, sort_keys=[(name, "ascending") for name in keys])

@@ -1,0 +1,141 @@
+"""Questions to a store, answered by DuckDB."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from bilin.errors import QueryError
+from bilin.results.sql.brief import brief
+from bilin.results.sql.connection import connect, seal
+from bilin.results.sql.faults import query_error
+from bilin.results.sql.snapshot import Snapshot
+from bilin.results.sql.views import VIEWS, create_cells, create_views, view_columns
+from bilin.results.store import existing_sweep, read_parts, sweep_directory, sweep_names
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection, DuckDBPyRelation
+
+_ORDER = {
+    "cells": None,  # comes in the order of tasks and tiers
+    "trials": "sweep, cell_id, lr, seed",
+    "lengths": "sweep, trial_id, length",
+    "curves": "sweep, trial_id, step, length NULLS FIRST",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked: a SELECT or else a view, and what to make of its rows; see `query`."""
+
+    sql: str | None
+    view: str
+    where: str | None
+    select: str | None
+    sort: str | None
+    limit: int | None
+
+    def __post_init__(self) -> None:
+        if self.view not in VIEWS:
+            raise QueryError(f"there is no view {self.view!r}; there: {', '.join(VIEWS)}")
+        if self.limit is not None and self.limit < 0:
+            raise QueryError(f"a limit of {self.limit} rows: it is a whole number of at least 0")
+
+    @property
+    def text(self) -> str:
+        """All of it, to look for names in."""
+        return " ".join(part for part in (self.sql or self.view, self.where, self.select, self.sort) if part)
+
+
+def query(
+    store: Path | str,
+    sql: str | None = None,
+    *,
+    sweep: str | None = None,
+    view: str = "cells",
+    where: str | None = None,
+    select: str | None = None,
+    sort: str | None = None,
+    limit: int | None = None,
+    everything: bool = False,
+) -> pa.Table:
+    """Rows of a store.
+
+    Args:
+        store: Directory of the store.
+        sql: One SELECT over the views `cells`, `trials`, `lengths` and `curves`; None asks for `view`.
+        sweep: The one sweep to look at; None looks at all.
+        view: What to look at without `sql`.
+        where: A condition in SQL that rows must meet.
+        select: Columns or expressions in SQL; None shows what varies or matters, ``*`` all.
+        sort: Columns in SQL to sort by, each with ``DESC`` or not.
+        limit: The greatest number of rows.
+        everything: Also rows that the grid as it was last launched does not want.
+
+    Raises:
+        QueryError: It cannot be answered as asked.
+        StoreError: The store or sweep is not there, or cannot be read.
+    """
+    question = Question(sql=sql, view=view, where=where, select=select, sort=sort, limit=limit)
+    if sweep is None:
+        directories = [sweep_directory(store, name) for name in sweep_names(store)]
+    else:
+        directories = [existing_sweep(store, sweep)]
+    return read_parts(
+        directories,
+        lambda manifests: _answer(question, Snapshot(directories, manifests), everything=everything),
+    )
+
+
+def _answer(question: Question, snapshot: Snapshot, *, everything: bool) -> pa.Table:
+    import duckdb
+
+    with connect() as connection:
+        try:
+            asked = _asked(connection, question)
+            create_views(connection, snapshot, everything=everything)
+            if "cells" in question.text.lower():
+                create_cells(connection)
+            columns = view_columns(connection)
+            seal(connection)
+        except duckdb.Error as error:
+            snapshot.check()
+            raise QueryError(str(error)) from error
+        try:
+            table = _relation(connection, question).to_arrow_table()
+        except duckdb.Error as error:
+            snapshot.check()
+            raise query_error(error, {view: columns[view] for view in asked}, columns) from error
+    return brief(table) if question.sql is None and question.select is None else table
+
+
+def _relation(connection: DuckDBPyConnection, question: Question) -> DuckDBPyRelation:
+    """What is asked, unread. Where, select and sort are parsed as expressions: nothing else gets through."""
+    relation = connection.sql(question.sql) if question.sql is not None else connection.table(question.view)
+    if question.where is not None:
+        relation = relation.filter(question.where)
+    sort = question.sort or (_ORDER[question.view] if question.sql is None else None)
+    if sort is not None:
+        relation = relation.order(sort)
+    if question.select is not None:
+        relation = relation.project(question.select)
+    return relation if question.limit is None else relation.limit(question.limit)
+
+
+def _asked(connection: DuckDBPyConnection, question: Question) -> list[str]:
+    """The views that are asked for.
+
+    Raises:
+        QueryError: The SQL is not exactly one SELECT.
+    """
+    if question.sql is None:
+        return [question.view]
+    kinds = [statement.type.name for statement in connection.extract_statements(question.sql)]
+    if kinds != ["SELECT"]:
+        found = ", ".join(kinds) if kinds else "nothing"
+        raise QueryError(f"a query is exactly one SELECT; found: {found}")
+    names = connection.get_table_names(question.sql)
+    return [view for view in VIEWS if view in names]

@@ -1,0 +1,81 @@
+"""The sweeps of a store at one instant, as tables that DuckDB scans through Arrow.
+
+DuckDB itself opens no file: what a query can reach is what is handed to it here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow.fs import LocalFileSystem
+
+from bilin.results.schema import CURVES, trials_schema
+from bilin.results.store import WANTED, Manifest, read_schema, read_wanted
+
+_ORIGIN = pa.schema({"sweep": pa.string(), "part": pa.int64()})
+"""Where a row comes from: its sweep, and the position of its part there, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Some sweeps, each with the parts that count."""
+
+    directories: Sequence[Path]
+    manifests: Sequence[Manifest]
+
+    def trials(self) -> ds.Dataset:
+        """Every stored row of a trial, superseded ones too, with `_ORIGIN`.
+
+        Raises:
+            FileNotFoundError: A part is gone.
+            StoreError: A part cannot be read.
+        """
+        schemas = [read_schema(path) for _, _, path in self._trials()]
+        return _dataset(self._trials(), pa.unify_schemas([_ORIGIN, trials_schema(), *schemas]))
+
+    def curves(self) -> ds.Dataset:
+        """Every stored row of a curve, with `_ORIGIN`."""
+        return _dataset(self._curves(), pa.unify_schemas([_ORIGIN, CURVES]))
+
+    def wanted(self) -> pa.Table:
+        """What the grids want now, with the sweep's name; a sweep without a grid has no row."""
+        tables = [pa.schema([_ORIGIN.field("sweep"), *WANTED]).empty_table()]
+        for directory in self.directories:
+            if (table := read_wanted(directory)) is not None:
+                name = pa.repeat(pa.scalar(directory.name), table.num_rows)
+                tables.append(table.add_column(0, _ORIGIN.field("sweep"), name))
+        return pa.concat_tables(tables)
+
+    def check(self) -> None:
+        """Look at every part; raises as `trials` does."""
+        for _, _, path in [*self._trials(), *self._curves()]:
+            read_schema(path)
+
+    def _trials(self) -> Iterator[tuple[str, int, Path]]:
+        for directory, manifest in zip(self.directories, self.manifests, strict=True):
+            for position, part in enumerate(manifest.parts):
+                yield directory.name, position, part.trials_path(directory)
+
+    def _curves(self) -> Iterator[tuple[str, int, Path]]:
+        for directory, manifest in zip(self.directories, self.manifests, strict=True):
+            for position, part in enumerate(manifest.parts):
+                if part.curves:
+                    yield directory.name, position, part.curves_path(directory)
+
+
+def _dataset(files: Iterator[tuple[str, int, Path]], schema: pa.Schema) -> ds.Dataset:
+    parquet, filesystem = ds.ParquetFileFormat(), LocalFileSystem()
+    fragments = [
+        parquet.make_fragment(
+            os.fspath(path),
+            filesystem,
+            partition_expression=(ds.field("sweep") == sweep) & (ds.field("part") == position),
+        )
+        for sweep, position, path in files
+    ]
+    return ds.FileSystemDataset(fragments, schema, parquet, filesystem)

@@ -1,0 +1,84 @@
+"""The views that a query sees, and the tables behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from bilin.results.schema import cell_columns
+from bilin.results.sql.cells import TESTED_COLUMNS, TRIAL_COLUMNS, cells_schema, cells_table
+from bilin.results.sql.snapshot import Snapshot
+from bilin.results.statistics import scaled_sql, wilson_sql
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+VIEWS = ("cells", "trials", "lengths", "curves")
+
+_LIVE = """
+CREATE TEMP TABLE _live AS
+WITH newest AS (
+  SELECT sweep, part, trial_id, cell_id, lr, seed FROM _trials
+  QUALIFY row_number() OVER (PARTITION BY sweep, trial_id ORDER BY part DESC) = 1
+)
+SELECT newest.sweep, part, trial_id, test_lengths
+FROM newest LEFT JOIN _wanted
+  ON _wanted.sweep = newest.sweep AND _wanted.cell_id = newest.cell_id
+  AND list_contains(seeds, seed)
+  AND CASE WHEN lrs IS NULL THEN lr BETWEEN lr_low AND lr_high ELSE list_contains(lrs, lr) END
+WHERE _wanted.sweep IS NOT NULL OR newest.sweep NOT IN (SELECT DISTINCT sweep FROM _wanted)
+"""
+"""The rows that count: the newest of each trial, where the grid wants it, with the lengths wanted of it."""
+
+_TRIALS = """
+CREATE TEMP VIEW trials AS
+SELECT * EXCLUDE (part, tested) FROM _trials SEMI JOIN _live USING (sweep, part, trial_id)
+"""
+
+_ACCURACY = "t.num_correct / t.num_sequences"
+_LOW, _HIGH = wilson_sql("t.num_correct", "t.num_sequences")
+
+_LENGTHS = f"""
+CREATE TEMP VIEW lengths AS
+SELECT sweep, trial_id, t.length, {_ACCURACY} AS accuracy, {_LOW} AS low, {_HIGH} AS high,
+  {scaled_sql(_ACCURACY, "t.num_classes")} AS accuracy_scaled, t.num_sequences
+FROM (
+  SELECT sweep, trial_id, test_lengths, unnest(tested) AS t FROM _trials JOIN _live USING (sweep, part, trial_id)
+)
+WHERE test_lengths IS NULL OR list_contains(test_lengths, t.length)
+"""
+
+_CURVES = """
+CREATE TEMP VIEW curves AS
+SELECT * EXCLUDE (part) FROM _curves SEMI JOIN _live USING (sweep, part, trial_id)
+"""
+
+
+def create_views(connection: DuckDBPyConnection, snapshot: Snapshot, *, everything: bool) -> None:
+    """Create the views but for `cells`, over the rows that the grids want now, or over everything."""
+    wanted = snapshot.wanted()
+    connection.register("_trials", snapshot.trials())
+    connection.register("_curves", snapshot.curves())
+    connection.register("_wanted", wanted.slice(0, 0) if everything else wanted)
+    for statement in (_LIVE, _TRIALS, _LENGTHS, _CURVES):
+        connection.execute(statement)
+
+
+def create_cells(connection: DuckDBPyConnection) -> None:
+    """Create the view `cells` from the others."""
+    trials = connection.sql(
+        f"SELECT {', '.join(TRIAL_COLUMNS)}, {', '.join(cell_columns())} "
+        "FROM trials JOIN (SELECT sweep, trial_id, test_lengths FROM _live) USING (sweep, trial_id) "
+        "ORDER BY sweep, cell_id, lr, seed"
+    )
+    tested = connection.sql(
+        f"SELECT {', '.join(TESTED_COLUMNS)} FROM lengths JOIN trials USING (sweep, trial_id) "
+        "ORDER BY sweep, cell_id, length, lr, seed"
+    )
+    connection.register("cells", cells_table(trials.to_arrow_table(), tested.to_arrow_table()))
+
+
+def view_columns(connection: DuckDBPyConnection) -> Mapping[str, Sequence[str]]:
+    """The columns of every view, `cells` too where it was not created."""
+    stored = {view: connection.table(view).columns for view in VIEWS if view != "cells"}
+    return {"cells": cells_schema().names, **stored}

@@ -1,0 +1,67 @@
+"""The formulas behind the reported numbers, each with its source.
+
+What DuckDB computes a row is an expression of SQL; what is computed over the seeds of a cell is a
+function.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+CONFIDENCE = 0.95
+
+_Z = 1.959963984540054
+"""The normal distribution's quantile at (1 + CONFIDENCE) / 2."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeanInterval:
+    """A mean and its 95 % interval; the interval is None where it cannot be said."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+def mean_interval(values: Sequence[float]) -> MeanInterval:
+    """The mean of a normal sample and its t interval; for one value no interval.
+
+    Source: Student, "The probable error of a mean", Biometrika 6 (1908).
+    """
+    count = len(values)
+    mean = math.fsum(values) / count
+    if count == 1:
+        return MeanInterval(mean, None, None)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
+    half = _t_quantile(count - 1) * math.sqrt(variance / count)
+    return MeanInterval(mean, mean - half, mean + half)
+
+
+@functools.cache
+def _t_quantile(degrees: int) -> float:
+    from scipy.special import stdtrit  # half a second, and only for several seeds
+
+    return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))
+
+
+def scaled_sql(accuracy: str, num_classes: str) -> str:
+    """Accuracy scaled so that 0 is chance, one in `num_classes`, and 1 is perfect."""
+    return f"(({accuracy}) - 1.0 / {num_classes}) / (1.0 - 1.0 / {num_classes})"
+
+
+def wilson_sql(num_correct: str, num_sequences: str) -> tuple[str, str]:
+    """Both ends of the 95 % Wilson score interval of a share.
+
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference", Journal of
+    the American Statistical Association 22 (1927).
+    """
+    k, n, z2 = num_correct, num_sequences, _Z * _Z
+    centre = f"({k} + {z2 / 2!r})"
+    spread = f"{_Z!r} * sqrt({k} * 1.0 * ({n} - {k}) / {n} + {z2 / 4!r})"
+    return (
+        f"greatest(0.0, ({centre} - {spread}) / ({n} + {z2!r}))",
+        f"least(1.0, ({centre} + {spread}) / ({n} + {z2!r}))",
+    )
