@@ -5,6 +5,7 @@ scipy; never `bilin.orchestrator`, `bilin.workers` or `bilin.cli`. duckdb and sc
 query runs, so that the store can be read without them.
 """
 
+from bilin.results.sql import query as query
 from bilin.results.store import DEFAULT_STORE as DEFAULT_STORE
 from bilin.results.store import Holder as Holder
 from bilin.results.store import StoredTrial as StoredTrial

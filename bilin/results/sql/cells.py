@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,8 +38,7 @@ class _Choice:
     test_lengths: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
-class _Summary:
+class _Summary(NamedTuple):
     """What a row of the table says beside the columns of its cell: see docs/results.md."""
 
     length: int
@@ -84,7 +83,7 @@ def cells_table(trials: pa.Table, tested: pa.Table) -> pa.Table:
         for length in sorted({*by_length, *choice.test_lengths}):
             rows.append(choice.row)
             summaries.append(_summary(length, choice, by_length.get(length, ())))
-    columns = zip(*map(astuple, summaries), strict=True) if summaries else [[] for _ in _SUMMARY]
+    columns = zip(*summaries, strict=True) if summaries else [[] for _ in _SUMMARY]
     described = trials.select(["sweep", "cell_id", *cell_columns()]).take(pa.array(rows, pa.int64()))
     for (name, type_), column in zip(_SUMMARY.items(), columns, strict=True):
         described = described.append_column(name, pa.array(column, type_))
@@ -132,8 +131,8 @@ def _rows(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
 def _order(cells: pa.Table) -> pa.Array:
     """Tasks and tiers in the order of their registries, then by their fields, the length and the sweep."""
     ranks = {
-        "task": pc.index_in(cells["task"], pa.array(TASKS)),
-        "tier": pc.index_in(cells["tier"], pa.array(MODELS)),
+        "task": pc.index_in(cells["task"], pa.array(list(TASKS))),
+        "tier": pc.index_in(cells["tier"], pa.array(list(MODELS))),
     }
     keys = [name for name, type_ in cell_columns().items() if not pa.types.is_list(type_)]
     keys += ["length", "sweep", "cell_id"]
