@@ -88,8 +88,8 @@ class Field:
         return tuple(self._convert_item(item) for item in value)
 
     def _convert_item(self, value: object) -> Scalar:
-        if self.type is float and type(value) is int:
-            value = float(value)
+        if self.type is float and isinstance(value, int | float) and not isinstance(value, bool):
+            value = float(value) + 0.0  # a negative zero equals zero, and must not make another trial
         if type(value) is not self.type or not _within(value, self.limits):
             raise ValueError(self.accepted)
         return typing.cast(Scalar, value)
@@ -121,9 +121,13 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-@functools.cache
 def fields_of(block: type) -> Mapping[str, Field]:
     """The declared fields of a settings class by name, in their order."""
+    return _fields_of(block)
+
+
+@functools.cache
+def _fields_of(block: type) -> Mapping[str, Field]:
     hints = typing.get_type_hints(block)
     return {f.name: _describe(f, hints[f.name]) for f in dataclasses.fields(block) if _KEY in f.metadata}
 

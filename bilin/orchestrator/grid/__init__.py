@@ -1,0 +1,19 @@
+"""A grid.yaml, and the cells that it wants.
+
+    file ── yaml ──> nodes with lines ── overrides ──> documents ── blocks ──> settings
+         ──> cells: combinations (zip, exclude), gathered once each ── only ──> Grid
+
+May import `bilin.spec`, the settings of tasks and models, and ruamel.yaml.
+"""
+
+from bilin.orchestrator.grid.blocks.learning_rate import Choices as Choices
+from bilin.orchestrator.grid.blocks.learning_rate import LearningRate as LearningRate
+from bilin.orchestrator.grid.blocks.learning_rate import LogUniform as LogUniform
+from bilin.orchestrator.grid.grid import Axis as Axis
+from bilin.orchestrator.grid.grid import Counts as Counts
+from bilin.orchestrator.grid.grid import Grid as Grid
+from bilin.orchestrator.grid.grid import WantedCell as WantedCell
+from bilin.orchestrator.grid.grid import resolved as resolved
+from bilin.orchestrator.grid.read import parse_grid as parse_grid
+from bilin.orchestrator.grid.read import read_grid as read_grid
+from bilin.orchestrator.grid.read import restore_grid as restore_grid

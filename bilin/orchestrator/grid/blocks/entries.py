@@ -1,0 +1,103 @@
+"""Reads the entries of ``tasks`` and ``models``: each names what it is, and then its fields."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from bilin.fields import fields_of
+from bilin.models import MODELS, tier_settings
+from bilin.orchestrator.grid.blocks.block import Block, read_block, read_list, read_mapping
+from bilin.orchestrator.grid.faults import Faults, nearest
+from bilin.orchestrator.grid.yaml import MappingNode, Node, ScalarNode, describe
+from bilin.tasks import TASKS, task_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """What the entries of one key of a grid may be.
+
+    Attributes:
+        key: The key of an entry that names what it is.
+        names: The names that there are.
+        settings: Gives the settings of a name.
+    """
+
+    key: str
+    names: Mapping[str, str]
+    settings: Callable[[str], type]
+
+
+REGISTRIES: Mapping[str, Registry] = {
+    "tasks": Registry("name", TASKS, task_settings),
+    "models": Registry("tier", MODELS, tier_settings),
+}
+
+
+def read_entries(kind: str, node: Node, path: str, faults: Faults) -> tuple[Block, ...] | None:
+    """The entries of a document; None where one has a fault.
+
+    Args:
+        kind: ``tasks`` or ``models``.
+        node: Its value.
+        path: Where it stands.
+        faults: Takes the faults.
+    """
+    before = len(faults)
+    accepted = accepted_entries(kind)
+    items = read_list(node, path, faults, accepted)
+    if not items and len(faults) == before:
+        faults.add(node, path, f"found {describe(node)}; accepted: {accepted}")
+    blocks = [_read_entry(kind, item, f"{path}[{index}]", faults) for index, item in enumerate(items)]
+    return tuple(block for block in blocks if block) if len(faults) == before else None
+
+
+def accepted_entries(kind: str) -> str:
+    """What ``tasks`` or ``models`` may be, in words."""
+    registry = REGISTRIES[kind]
+    return f"a list of mappings, such as [{{{registry.key}: {next(iter(registry.names))}}}]"
+
+
+def named_settings(kind: str, entry: Node) -> type | None:
+    """The settings of what an entry names; None where it names nothing that there is."""
+    registry = REGISTRIES[kind]
+    node = entry.entries.get(registry.key) if isinstance(entry, MappingNode) else None
+    if isinstance(node, ScalarNode) and isinstance(node.value, str) and node.value in registry.names:
+        return registry.settings(node.value)
+    return None
+
+
+def _read_entry(kind: str, node: Node, path: str, faults: Faults) -> Block | None:
+    mapping = read_mapping(node, path, faults)
+    if mapping is None:
+        return None
+    registry = REGISTRIES[kind]
+    settings = named_settings(kind, mapping)
+    if settings is None:
+        _report_name(registry, mapping, f"{path}.{registry.key}", faults)
+        return None
+    elsewhere = _owners(kind, settings)
+    return read_block(settings, mapping, path, faults, axes=True, also=(registry.key,), elsewhere=elsewhere)
+
+
+def _report_name(registry: Registry, entry: MappingNode, path: str, faults: Faults) -> None:
+    node = entry.entries.get(registry.key)
+    accepted = f"one of {', '.join(registry.names)}"
+    if node is None:
+        faults.add(entry, path, f"missing; accepted: {accepted}")
+    else:
+        hint = nearest(str(node.value), registry.names) if isinstance(node, ScalarNode) else ""
+        faults.add(node, path, f"found {describe(node)}{hint}; accepted: {accepted}")
+
+
+@functools.cache
+def _owners(kind: str, settings: type) -> Mapping[str, str]:
+    """For each field that only others of the kind have, a remark that says which."""
+    registry = REGISTRIES[kind]
+    owners: dict[str, list[str]] = {}
+    for name in registry.names:
+        for field in fields_of(registry.settings(name)):
+            owners.setdefault(field, []).append(name)
+    own = fields_of(settings)
+    return {field: f" (a field of {', '.join(names)})" for field, names in owners.items() if field not in own}

@@ -1,0 +1,164 @@
+"""Reads one document of a grid: its own keys, and below ``grids`` the top-level ones for those it lacks."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from bilin.fields import fields_of, option
+from bilin.orchestrator.grid.blocks.block import (
+    Block,
+    only_settings,
+    read_block,
+    read_choice,
+    read_mapping,
+)
+from bilin.orchestrator.grid.blocks.checks import repeated, report_problems, report_tested
+from bilin.orchestrator.grid.blocks.entries import accepted_entries, read_entries
+from bilin.orchestrator.grid.blocks.learning_rate import learning_rate_of, read_learning_rate
+from bilin.orchestrator.grid.cells.conditions import known_fields, read_exclude
+from bilin.orchestrator.grid.cells.expand import Expansion, Space, expand
+from bilin.orchestrator.grid.cells.gather import Part, Runs
+from bilin.orchestrator.grid.cells.zipped import check_lengths, read_zip
+from bilin.orchestrator.grid.faults import Faults
+from bilin.orchestrator.grid.yaml import MappingNode, Node
+from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedsKey:
+    """``seeds`` as it is written."""
+
+    seeds: tuple[int, ...] = option((0,), at_least=0, doc="each rate of a cell is trained once with each of them")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document that has been read.
+
+    Attributes:
+        expansion: Its combinations; None where its tasks, models or training have a fault.
+        part: What it adds to the grid; None where it has any fault.
+    """
+
+    expansion: Expansion | None
+    part: Part | None
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of a document, each with where it stands.
+
+    Attributes:
+        node: The document.
+        path: Where it stands; empty for a file of one document.
+        defaults: The top level, for a document below ``grids``.
+    """
+
+    node: MappingNode
+    path: str
+    defaults: MappingNode | None
+
+    def find(self, key: str) -> tuple[Node | None, str]:
+        """The value of a key, None where there is none, and its path."""
+        if key not in self.node.entries and self.defaults and key in self.defaults.entries:
+            return self.defaults.entries[key], key
+        return self.node.entries.get(key), f"{self.path}.{key}" if self.path else key
+
+
+def read_document(keys: Keys, faults: Faults) -> Document:
+    """A document with all that can be checked in it alone, adding its faults."""
+    space = _read_space(keys, faults)
+    validate = _read_plain_block(ValidateSpec, "validate", keys, faults)
+    tested = _read_plain_block(TestSpec, "test", keys, faults)
+    if validate and tested:
+        report_tested(validate, tested, faults)
+    if validate and space:
+        _check_stopping(validate, space.train, faults)
+    runs = _read_runs(keys, _sorted(only_settings(tested)) if tested else None, faults)
+    expansion = expand(space, faults) if space else None
+    if space is None or expansion is None or validate is None or runs is None:
+        return Document(expansion, None)
+    part = Part(keys.node, keys.path, space, expansion.kept, _sorted(only_settings(validate)), runs)
+    return Document(expansion, part)
+
+
+def _read_space(keys: Keys, faults: Faults) -> Space | None:
+    tasks = _read_entries("tasks", keys, faults)
+    models = _read_entries("models", keys, faults)
+    train = _read_block(TrainSpec, "train", keys, faults, axes=True)
+    exclude = read_exclude(*keys.find("exclude"), faults)
+    if tasks and models and train:
+        fields = [field for block in (*tasks, *models, train) for field in fields_of(block.settings).values()]
+    else:
+        fields = [field for named in known_fields().values() for field in named]
+    groups = read_zip(*keys.find("zip"), {field.name for field in fields if not field.is_list}, faults)
+    if not (tasks and models and train) or groups is None or exclude is None:
+        return None
+    before = len(faults)
+    check_lengths(groups, tasks, models, train, faults)
+    return Space(tasks, models, train, groups, exclude) if len(faults) == before else None
+
+
+def _read_entries(kind: str, keys: Keys, faults: Faults) -> tuple[Block, ...] | None:
+    node, path = keys.find(kind)
+    if node is None:
+        faults.add(keys.node, path, f"missing; accepted: {accepted_entries(kind)}")
+        return None
+    return read_entries(kind, node, path, faults)
+
+
+def _read_block(settings: type[Any], key: str, keys: Keys, faults: Faults, *, axes: bool = False) -> Block | None:
+    node, path = keys.find(key)
+    mapping = read_mapping(node, path, faults)
+    if mapping is None and node is not None:
+        return None
+    return read_block(settings, mapping, path, faults, axes=axes)
+
+
+def _read_plain_block(settings: type[Any], key: str, keys: Keys, faults: Faults) -> Block | None:
+    return _without_problems(_read_block(settings, key, keys, faults), faults)
+
+
+def _without_problems(block: Block | None, faults: Faults) -> Block | None:
+    return None if block is None or report_problems(block, only_settings(block), {}, faults) else block
+
+
+def _read_runs(keys: Keys, test: TestSpec | None, faults: Faults) -> Runs | None:
+    learning_rate = _without_problems(read_learning_rate(*keys.find("learning_rate"), faults), faults)
+    resources = _read_plain_block(Resources, "resources", keys, faults)
+    seeds = _read_seeds(*keys.find("seeds"), faults)
+    if learning_rate is None or resources is None or seeds is None or test is None:
+        return None
+    rate = learning_rate_of(only_settings(learning_rate))
+    return Runs(rate, seeds, test, only_settings(resources))
+
+
+def _read_seeds(node: Node | None, path: str, faults: Faults) -> tuple[int, ...] | None:
+    if node is None:
+        return SeedsKey().seeds
+    choice = read_choice(fields_of(SeedsKey)["seeds"], node, path, faults)
+    if choice is None:
+        return None
+    (seeds,) = choice.values
+    if not isinstance(seeds, tuple) or not seeds:
+        faults.add(node, path, "found an empty list; accepted: at least one seed")
+        return None
+    if again := repeated(seeds):
+        faults.add(node, path, f"found {again} more than once; accepted: each seed once")
+        return None
+    return tuple(int(seed) for seed in seeds)
+
+
+def _check_stopping(validate: Block, train: Block, faults: Faults) -> None:
+    stopping = train.choices.get("stop_when_solved")
+    lengths = validate.choices.get("lengths")
+    if lengths and not lengths.values[0] and (stopping is None or True in stopping.values):
+        message = "found an empty list; accepted: at least one length, or stop_when_solved: false in train"
+        faults.add(lengths.nodes[0], f"{validate.path}.lengths", message)
+
+
+def _sorted(settings: Any) -> Any:
+    """The lengths in one order, so that the order in the file makes no other trial of it."""
+    return dataclasses.replace(settings, lengths=tuple(sorted(settings.lengths)))

@@ -1,0 +1,64 @@
+"""Collects the faults of a grid, so that all of them are reported at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from bilin.errors import Fault, GridError
+from bilin.orchestrator.grid.yaml import Node
+
+_LONGEST_NAME = 60
+
+
+class Faults:
+    """The faults found so far.
+
+    A node that is used in several places (an alias, a default of several grids, a ``--set`` for all
+    entries) is reported once.
+    """
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+        self._seen: set[tuple[object, ...]] = set()
+
+    def __len__(self) -> int:
+        return len(self._faults)
+
+    def add(self, node: Node | None, path: str, message: str, *, line: int | None = None) -> None:
+        """Add a fault.
+
+        Args:
+            node: What is at fault; None for what is not there.
+            path: Where in the grid, such as ``models[1].rank``.
+            message: What was found and what is accepted.
+            line: Where it is not the node's own line.
+        """
+        fault = Fault(line=line or (node.line if node else None), path=path, message=message)
+        key = (id(node), path.rpartition(".")[2], message) if node else (fault,)
+        if key not in self._seen:
+            self._seen.add(key)
+            self._faults.append(fault)
+
+    def raise_if_any(self, source: str) -> None:
+        """Raise all faults, in the order of their lines.
+
+        Raises:
+            GridError: There are some.
+        """
+        if self._faults:
+            raise GridError(source, sorted(self._faults, key=lambda fault: fault.line or 10**9))
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint at the valid name nearest to ``name``; empty where none is near."""
+    if len(name) > _LONGEST_NAME:
+        return ""
+    near = difflib.get_close_matches(name, sorted(names), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def shorten(text: str) -> str:
+    """The text on one line, cut where it is long."""
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"

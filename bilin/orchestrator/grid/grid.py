@@ -1,0 +1,84 @@
+"""What a grid comes to: the cells that it wants, and how many there were on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bilin.fields import Value
+from bilin.orchestrator.grid.blocks.learning_rate import LearningRate
+from bilin.spec import Cell, Resources, TestSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedCell:
+    """One cell, with the trials that are wanted of it."""
+
+    cell: Cell
+    cell_id: str
+    learning_rate: LearningRate
+    seeds: tuple[int, ...]
+    test: TestSpec
+    resources: Resources
+
+    @property
+    def max_trials(self) -> int:
+        """The greatest number of trials: every rate on every seed."""
+        return self.learning_rate.max_rates * len(self.seeds)
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A field that varies in a document, with its values; ``task`` and ``tier`` are such fields."""
+
+    name: str
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How the cells of a grid came about.
+
+    Attributes:
+        axes: What varies, for each document.
+        combinations: How many combinations there are, over all documents.
+        after_exclusion: How many of them are not excluded.
+        after_deduplication: How many different cells those are. Fewer of them are in the grid only where
+            ``only`` narrowed it.
+    """
+
+    axes: tuple[tuple[Axis, ...], ...]
+    combinations: int
+    after_exclusion: int
+    after_deduplication: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A grid that has been read.
+
+    Attributes:
+        name: The sweep's name.
+        cells: In the order of the file: tasks, within them models, within them train. Each cell once.
+        counts: How they came about.
+        documents: The documents with every default written out, as plain values.
+    """
+
+    name: str
+    cells: tuple[WantedCell, ...]
+    counts: Counts
+    documents: tuple[Mapping[str, object], ...]
+
+    @property
+    def max_trials(self) -> int:
+        """The greatest number of trials of all cells."""
+        return sum(cell.max_trials for cell in self.cells)
+
+
+def resolved(grid: Grid) -> str:
+    """The whole grid, with every default written out and without ``only``, as JSON text.
+
+    The text is itself a grid; `bilin.orchestrator.grid.restore_grid` reads it quickest.
+    """
+    return json.dumps({"name": grid.name, "grids": list(grid.documents)}, indent=1, allow_nan=False) + "\n"

@@ -1,0 +1,82 @@
+"""Narrows a grid to the cells that ``--only`` means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bilin.fields import Value
+from bilin.orchestrator.grid.blocks.block import unknown
+from bilin.orchestrator.grid.blocks.checks import written
+from bilin.orchestrator.grid.cells.conditions import Condition, accepted_values, attributes
+from bilin.orchestrator.grid.faults import Faults, shorten
+from bilin.orchestrator.grid.grid import WantedCell
+from bilin.orchestrator.grid.yaml import Node, UnreadableError, compose
+
+
+def narrow(cells: tuple[WantedCell, ...], only: Sequence[str], faults: Faults) -> tuple[WantedCell, ...]:
+    """The cells that have one of the values of each field that ``only`` names.
+
+    Args:
+        cells: All of the grid's.
+        only: Texts such as ``tier=full,m=2``; for a field that is named several times, any of the values.
+        faults: Takes what is wrong with them.
+    """
+    if not only:
+        return cells
+    blocks = {id(block): block for wanted in cells for block in _blocks(wanted)}
+    there = _values_there(list(blocks.values()))
+    condition = _read(only, there, faults)
+    if condition is None:
+        return ()
+    bits = {key: condition.bits(block) for key, block in blocks.items()}
+    kept = tuple(wanted for wanted in cells if _bits(wanted, bits) == condition.all_bits)
+    if not kept:
+        faults.add(None, f"--only {shorten(','.join(only))}", "no cell has all of these; each of them some cells have")
+    return kept
+
+
+def _blocks(wanted: WantedCell) -> tuple[Any, Any, Any]:
+    return wanted.cell.task, wanted.cell.model, wanted.cell.train
+
+
+def _bits(wanted: WantedCell, bits: dict[int, int]) -> int:
+    task, model, train = _blocks(wanted)
+    return bits[id(task)] | bits[id(model)] | bits[id(train)]
+
+
+def _values_there(blocks: list[Any]) -> dict[str, dict[Value, None]]:
+    there: dict[str, dict[Value, None]] = {}
+    for block in blocks:
+        for name, value in attributes(block).items():
+            there.setdefault(name, {})[value] = None
+    return there
+
+
+def _read(only: Sequence[str], there: dict[str, dict[Value, None]], faults: Faults) -> Condition | None:
+    before = len(faults)
+    wanted: dict[str, frozenset[Value]] = {}
+    for text in only:
+        for part in text.split(","):
+            name, equals, value = (piece.strip() for piece in part.partition("="))
+            path = f"--only {shorten(part)}"
+            node = _value(value) if equals else None
+            if node is None:
+                faults.add(None, path, "accepted: field=value, such as tier=full or tier=full,m=2")
+            elif name not in there:
+                faults.add(None, path, unknown("field", name, list(there)))
+            elif values := accepted_values(name, (node,), path, faults):
+                if not values & there[name].keys():
+                    listed = ", ".join(written(value) for value in there[name])
+                    faults.add(None, path, f"no cell of the grid has it; {name} there: {listed}")
+                wanted[name] = wanted.get(name, frozenset()) | values
+    return Condition(tuple(wanted.items()), None, "--only") if len(faults) == before else None
+
+
+def _value(text: str) -> Node | None:
+    messages: list[str] = []
+    try:
+        node = compose(text, lambda _line, message: messages.append(message), with_lines=False)
+    except UnreadableError:
+        return None
+    return None if messages else node

@@ -1,0 +1,69 @@
+"""A document as a grid states it, with every default written out; and what varies in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bilin.fields import Value, fields_of, values_of
+from bilin.orchestrator.grid.blocks.block import Block
+from bilin.orchestrator.grid.blocks.entries import REGISTRIES
+from bilin.orchestrator.grid.blocks.learning_rate import written_learning_rate
+from bilin.orchestrator.grid.cells.expand import Space
+from bilin.orchestrator.grid.cells.gather import Part
+from bilin.orchestrator.grid.grid import Axis
+from bilin.orchestrator.grid.yaml import plain
+
+
+def written_document(part: Part) -> dict[str, object]:
+    """The document as plain values. Fields that are written keep their order, which is that of the cells."""
+    space, runs = part.space, part.runs
+    return {
+        "tasks": [{"name": block.settings.name, **_written_block(block)} for block in space.tasks],
+        "models": [{"tier": block.settings.tier, **_written_block(block)} for block in space.models],
+        "train": _written_block(space.train),
+        "validate": _written_settings(part.validate),
+        "test": _written_settings(runs.test),
+        "learning_rate": written_learning_rate(runs.learning_rate),
+        "seeds": list(runs.seeds),
+        "resources": _written_settings(runs.resources),
+        "zip": [list(group.names) for group in space.groups],
+        "exclude": [plain(condition.node) for condition in space.exclude if condition.node],
+    }
+
+
+def axes_of(space: Space) -> tuple[Axis, ...]:
+    """What varies in a document: the fields that have several values over all of its entries."""
+    varied: dict[str, dict[Value, None]] = {}
+    for name, key, blocks in (
+        ("task", "tasks", space.tasks),
+        ("tier", "models", space.models),
+        ("", "", (space.train,)),
+    ):
+        for block in blocks:
+            if name:
+                varied.setdefault(name, {})[getattr(block.settings, REGISTRIES[key].key)] = None
+            for field in fields_of(block.settings).values():
+                values = _values(block, field.name, field.default)
+                varied.setdefault(field.name, {}).update(dict.fromkeys(values))
+    return tuple(Axis(name, tuple(values)) for name, values in varied.items() if len(values) > 1)
+
+
+def _values(block: Block, name: str, default: Value) -> tuple[Value, ...]:
+    return block.choices[name].values if name in block.choices else (default,)
+
+
+def _written_block(block: Block) -> dict[str, object]:
+    written: dict[str, object] = {}
+    for name, choice in block.choices.items():
+        written[name] = list(choice.values) if choice.is_axis else _written_value(choice.values[0])
+    for name, field in fields_of(block.settings).items():
+        written.setdefault(name, _written_value(field.default))
+    return written
+
+
+def _written_settings(settings: Any) -> dict[str, object]:
+    return {name: _written_value(value) for name, value in values_of(settings).items()}
+
+
+def _written_value(value: Value) -> object:
+    return list(value) if isinstance(value, tuple) else value
