@@ -1,4 +1,4 @@
-"""Which columns to show of a view when none are asked for: those that vary, and those that always matter."""
+"""Which columns of a view to show where none are asked for: those that vary, and those that always matter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WHERE_SAID = {"sweep", "stop_reason", "error", "low", "high", "device"}
 
 
 def brief(table: pa.Table) -> pa.Table:
-    """The table without the columns that say nothing here; ``select="*"`` asks for them all."""
+    """The rows of a view without the columns that say nothing here."""
     return table.select([name for name in table.column_names if name not in _LEFT_OUT and _says_something(table, name)])
 
 

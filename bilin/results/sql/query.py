@@ -32,22 +32,32 @@ class Question:
     """What is asked: a SELECT or else a view, and what to make of its rows; see `query`."""
 
     sql: str | None
-    view: str
+    view: str | None
     where: str | None
     select: str | None
     sort: str | None
     limit: int | None
 
     def __post_init__(self) -> None:
-        if self.view not in VIEWS:
+        if self.view is not None and self.view not in VIEWS:
             raise QueryError(f"there is no view {self.view!r}; there: {', '.join(VIEWS)}")
         if self.limit is not None and self.limit < 0:
             raise QueryError(f"a limit of {self.limit} rows: it is a whole number of at least 0")
 
     @property
+    def source(self) -> str:
+        """The view to look at without SQL."""
+        return self.view or "cells"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing says which columns to show."""
+        return self.sql is None and self.view is None and self.select is None
+
+    @property
     def text(self) -> str:
         """All of it, to look for names in."""
-        return " ".join(part for part in (self.sql or self.view, self.where, self.select, self.sort) if part)
+        return " ".join(part for part in (self.sql or self.source, self.where, self.select, self.sort) if part)
 
 
 def query(
@@ -55,7 +65,7 @@ def query(
     sql: str | None = None,
     *,
     sweep: str | None = None,
-    view: str = "cells",
+    view: str | None = None,
     where: str | None = None,
     select: str | None = None,
     sort: str | None = None,
@@ -68,9 +78,10 @@ def query(
         store: Directory of the store.
         sql: One SELECT over the views `cells`, `trials`, `lengths` and `curves`; None asks for `view`.
         sweep: The one sweep to look at; None looks at all.
-        view: What to look at without `sql`.
+        view: The view to look at without `sql`, with all its columns; None is `cells` with those that vary
+            or matter.
         where: A condition in SQL that rows must meet.
-        select: Columns or expressions in SQL; None shows what varies or matters, ``*`` all.
+        select: Columns or expressions in SQL; see `view`.
         sort: Columns in SQL to sort by, each with ``DESC`` or not.
         limit: The greatest number of rows.
         everything: Also rows that the grid as it was last launched does not want.
@@ -109,15 +120,15 @@ def _answer(question: Question, snapshot: Snapshot, *, everything: bool) -> pa.T
         except duckdb.Error as error:
             snapshot.check()
             raise query_error(error, {view: columns[view] for view in asked}, columns) from error
-    return brief(table) if question.sql is None and question.select is None else table
+    return brief(table) if question.is_open else table
 
 
 def _relation(connection: DuckDBPyConnection, question: Question) -> DuckDBPyRelation:
     """What is asked, unread. Where, select and sort are parsed as expressions: nothing else gets through."""
-    relation = connection.sql(question.sql) if question.sql is not None else connection.table(question.view)
+    relation = connection.sql(question.sql) if question.sql is not None else connection.table(question.source)
     if question.where is not None:
         relation = relation.filter(question.where)
-    sort = question.sort or (_ORDER[question.view] if question.sql is None else None)
+    sort = question.sort or (_ORDER[question.source] if question.sql is None else None)
     if sort is not None:
         relation = relation.order(sort)
     if question.select is not None:
@@ -132,7 +143,7 @@ def _asked(connection: DuckDBPyConnection, question: Question) -> list[str]:
         QueryError: The SQL is not exactly one SELECT.
     """
     if question.sql is None:
-        return [question.view]
+        return [question.source]
     kinds = [statement.type.name for statement in connection.extract_statements(question.sql)]
     if kinds != ["SELECT"]:
         found = ", ".join(kinds) if kinds else "nothing"
