@@ -1,1 +1,46 @@
-"""bilin: sweeps over recurrent architectures, from grid.yaml to a table you can query."""
+"""bilin: sweeps over recurrent architectures, from grid.yaml to a table you can query.
+
+Everything that a command does, Python does: `plan`, `launch` and `query`. Names are loaded when they are
+first used, so that importing bilin costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bilin.errors import BilinError as BilinError
+from bilin.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from bilin.orchestrator import ClusterSpec as ClusterSpec
+    from bilin.orchestrator import Grid as Grid
+    from bilin.orchestrator import Plan as Plan
+    from bilin.orchestrator import Summary as Summary
+    from bilin.orchestrator import launch as launch
+    from bilin.orchestrator import plan as plan
+    from bilin.orchestrator import read_grid as read_grid
+    from bilin.results import query as query
+
+__all__ = [
+    "BilinError",
+    "ClusterSpec",
+    "Grid",
+    "Plan",
+    "Summary",
+    "__version__",
+    "launch",
+    "plan",
+    "query",
+    "read_grid",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'bilin' has no attribute {name!r}")
+    import importlib
+
+    room = importlib.import_module("bilin.results" if name == "query" else "bilin.orchestrator")
+    value = getattr(room, name)
+    globals()[name] = value
+    return value

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from collections.abc import Hashable
 from dataclasses import MISSING, dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -21,13 +22,13 @@ RESULTS_VERSION = 1
 """Raised when the same spec would give other numbers, so that older results are not taken for new ones."""
 
 
-class TaskSettings(Protocol):
+class TaskSettings(Hashable, Protocol):
     """A task's settings: a frozen dataclass whose fields are declared with `bilin.fields.option`."""
 
     name: ClassVar[str]
 
 
-class ModelSettings(Protocol):
+class ModelSettings(Hashable, Protocol):
     """A tier's settings: a frozen dataclass whose fields are declared with `bilin.fields.option`."""
 
     tier: ClassVar[str]
@@ -149,9 +150,7 @@ def measured(block: Any) -> dict[str, Value]:
     fields = fields_of(type(block))
     values = values_of(block)
     return {
-        name: value
-        for name, value in values.items()
-        if fields[name].before is MISSING or fields[name].before != value
+        name: value for name, value in values.items() if fields[name].before is MISSING or fields[name].before != value
     }
 
 

@@ -1,5 +1,7 @@
 """The workers: how one trial is trained, and the pools that run many.
 
 May import the modules of `bilin`, `bilin.tasks` and `bilin.models`; ray in `bilin.workers.ray_pool` only.
-Importing this room imports neither torch nor ray.
+Importing this room imports neither torch nor ray: the sweep process needs neither, its workers do.
 """
+
+from bilin.workers.trial import run_trial as run_trial

@@ -32,4 +32,3 @@ class InlinePool:
     def close(self) -> None:
         """Forget the group that waits."""
         self._group = None
-

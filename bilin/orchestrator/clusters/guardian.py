@@ -25,7 +25,7 @@ KILL_S = 6.0
 
 def start(mark: str, folder: str) -> subprocess.Popen[bytes]:
     """Start a guardian over the processes with a mark and over a folder; closing its stdin sets it to work."""
-    command = [sys.executable, "-m", __name__, mark, folder]
+    command = [sys.executable, __file__, mark, folder]  # by file: nothing else of bilin is loaded
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
 
 

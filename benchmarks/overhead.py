@@ -1,0 +1,167 @@
+"""What a trial costs beside its training: bilin, a bare pool of Ray actors, and Ray Tune, in one run.
+
+    .venv/bin/python benchmarks/overhead.py [--trials 1000 10000] [--tune-trials 100]
+
+Each row is the wall time of no-op trials on two workers, divided by their number, after the workers are
+up. bilin's includes its result on disk (fsynced); the bare pool keeps nothing; Tune keeps what it keeps.
+Ray Tune needs pandas (`pip install 'ray[tune]'`); without it those rows are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from bilin.orchestrator.clusters import ClusterSpec, open_pool
+from bilin.orchestrator.grid import parse_grid
+from bilin.orchestrator.plan import make_plan
+from bilin.orchestrator.progress import SweepState
+from bilin.orchestrator.recorder import Recorder
+from bilin.orchestrator.sweep import Sweep
+from bilin.record import CurvePoint, LengthResult, Progress, TrialResult
+from bilin.results import SweepWriter, stored
+from bilin.spec import Resources, TrialSpec
+from bilin.workers.pool import Group, Pool, Report
+
+WORKERS = 2
+GRID = """
+name: overhead
+tasks: [{{name: modular_addition, m: 5}}]
+models: [{{tier: full}}]
+learning_rate: {{choices: [1e-3]}}
+seeds: [{seeds}]
+"""
+
+
+def no_op(spec: TrialSpec, *, report: Report) -> TrialResult:
+    """A trial of no work, with a result of the usual size: 40 evaluations, two tested lengths."""
+    report(Progress(trial_id=spec.trial_id, step=1, max_steps=1))
+    return TrialResult(
+        trial_id=spec.trial_id,
+        status="done",
+        stop_reason="solved",
+        validation_accuracy=1.0,
+        training_loss=0.1,
+        lengths=(LengthResult(10, 2048, 2048, 5), LengthResult(500, 2048, 2048, 5)),
+        curve=tuple(CurvePoint(step * 250, None, 0.5, 0.9) for step in range(1, 41)),
+    )
+
+
+def measure_bilin(pool: Pool, count: int) -> float:
+    """Seconds from a plan to the last result on disk."""
+    grid = parse_grid(GRID.format(seeds=", ".join(map(str, range(count)))))
+    with tempfile.TemporaryDirectory() as store, SweepWriter(store, grid.name) as writer:
+        started = time.perf_counter()
+        state = SweepState(make_plan(grid, {}))
+        with Recorder(writer) as recorder:
+            Sweep(state, pool, recorder, lambda state: None).run()
+        seconds = time.perf_counter() - started
+        assert len(stored(Path(store), grid.name)) == count
+    return seconds
+
+
+def measure_bare(count: int) -> float:
+    """Seconds for as many calls of two actors, one call a trial, nothing kept."""
+    import ray
+
+    @ray.remote(num_cpus=0)
+    class Bare:
+        def run(self, number: int) -> int:
+            return number
+
+    actors = [Bare.remote() for _ in range(WORKERS)]
+    ray.get([actor.run.remote(0) for actor in actors])
+    started = time.perf_counter()
+    running = {actor.run.remote(number): actor for number, actor in enumerate(actors)}
+    for number in range(WORKERS, count):
+        (done,), _ = ray.wait(list(running), num_returns=1)
+        ray.get(done)
+        actor = running.pop(done)
+        running[actor.run.remote(number)] = actor
+    ray.get(list(running))
+    return time.perf_counter() - started
+
+
+def measure_tune(count: int, *, reuse_actors: bool) -> float:
+    """Seconds of a Tune run of as many trivial trials with OptunaSearch on the same Ray."""
+    from ray import tune
+    from ray.tune.search.optuna import OptunaSearch
+
+    class Trivial(tune.Trainable):
+        def step(self) -> dict[str, object]:
+            return {"score": 1.0, "done": True}
+
+        def reset_config(self, new_config: dict[str, object]) -> bool:
+            return True
+
+        def save_checkpoint(self, checkpoint_dir: str) -> None:
+            return None
+
+        def load_checkpoint(self, checkpoint: object) -> None:
+            return None
+
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = tune.Tuner(
+            Trivial,
+            param_space={"lr": tune.loguniform(1e-5, 1e-2)},
+            tune_config=tune.TuneConfig(
+                search_alg=OptunaSearch(),
+                metric="score",
+                mode="max",
+                num_samples=count,
+                reuse_actors=reuse_actors,
+                max_concurrent_trials=WORKERS,
+            ),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+        )
+        started = time.perf_counter()
+        tuner.fit()
+        return time.perf_counter() - started
+
+
+def rows(trials: list[int], tune_trials: int) -> Iterator[tuple[str, int, float]]:
+    """The measurements, one after the other on one Ray."""
+    cluster = ClusterSpec(workers=WORKERS)
+    with open_pool(cluster, no_op, demand=[Resources()], report=lambda progress: None) as pool:
+        warm_up(pool)
+        for count in trials:
+            yield "bilin", count, measure_bilin(pool, count)
+            yield "bare pool of actors", count, measure_bare(count)
+        if importlib.util.find_spec("pandas") is None:
+            return
+        pool.close()  # Tune's trials need the CPUs
+        for reuse in (True, False):
+            name = f"Ray Tune, actors {'reused' if reuse else 'not reused'}"
+            yield name, tune_trials, measure_tune(tune_trials, reuse_actors=reuse)
+
+
+def warm_up(pool: Pool) -> None:
+    """Have every worker up before the clock starts."""
+    grid = parse_grid(GRID.format(seeds="0, 1"))
+    specs = list(make_plan(grid, {}).missing())
+    for spec in specs:
+        pool.submit(Group((spec,)))
+    ended = 0
+    while ended < len(specs):
+        ended += len(pool.wait(1.0))
+
+
+def main() -> None:
+    """Print a table of milliseconds a trial."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, nargs="+", default=[1000, 10000])
+    parser.add_argument("--tune-trials", type=int, default=100)
+    arguments = parser.parse_args()
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+    print(f"{'':32}{'trials':>8}{'seconds':>10}{'ms a trial':>12}", flush=True)
+    for name, count, seconds in rows(arguments.trials, arguments.tune_trials):
+        print(f"{name:32}{count:8}{seconds:10.2f}{1000 * seconds / count:12.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""The command `bilin`: its groups, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+# from bilin.cli.results import app as results_app
+from bilin.cli.sweep import app as sweep_app
+from bilin.errors import BilinError
+from bilin.version import __version__
+
+app = typer.Typer(
+    name="bilin",
+    help="Sweeps over recurrent architectures: from grid.yaml to a table you can query.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+app.add_typer(sweep_app, name="sweep")
+# app.add_typer(results_app, name="results")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bilin {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Sweeps over recurrent architectures: from grid.yaml to a table you can query."""
+
+
+def main() -> None:
+    """Run the command line; an error of bilin's is one message on stderr and its own exit code."""
+    try:
+        app()
+    except BilinError as error:
+        typer.echo(f"bilin: {error}", err=True)
+        sys.exit(error.exit_code)

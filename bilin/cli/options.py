@@ -1,0 +1,24 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Grid = Annotated[Path, typer.Argument(help="The grid.yaml.", show_default=False, metavar="GRID")]
+Store = Annotated[Path, typer.Option("--store", envvar="BILIN_STORE", help="Directory of the results.")]
+Overrides = Annotated[
+    list[str],
+    typer.Option("--set", help="Override a field, such as train.steps=500; repeatable.", metavar="PATH=VALUE"),
+]
+Only = Annotated[
+    list[str],
+    typer.Option("--only", help="A part of the grid, such as tier=full,m=2; repeatable.", metavar="FIELD=VALUE,…"),
+]
+Retry = Annotated[
+    str, typer.Option("--retry", help="Run failed trials again: failed, oom, or both with a comma.", metavar="STATUSES")
+]
+
+DEFAULT_STORE = Path("bilin-store")

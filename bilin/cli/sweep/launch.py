@@ -1,0 +1,46 @@
+"""`bilin sweep launch`: run what is missing."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bilin.cli.options import DEFAULT_STORE, Grid, Only, Overrides, Retry, Store
+from bilin.cli.sweep.plan import split
+
+
+def launch(
+    grid: Grid,
+    store: Store = DEFAULT_STORE,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="local: a Ray of its own here; inline: in this process; ray: joins --address. [default: local]"
+        ),
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="A Ray that is up: HOST:PORT, ray://HOST:PORT or auto.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Trials at once. [default: as many as the CPUs allow]", show_default=False)
+    ] = None,
+    set_: Overrides = [],
+    only: Only = [],
+    retry: Retry = "",
+) -> None:
+    """Run every trial of a grid that has no result yet. Safe to repeat: it goes on where it was.
+
+    Exit codes: 0 every wanted trial has a result, 1 some failed, 2 the input is wrong, 3 interrupted,
+    4 the cluster cannot be used.
+    """
+    from bilin import orchestrator
+    from bilin.cli.sweep.display import display
+    from bilin.cli.sweep.words import describe_summary
+
+    kind = cluster or ("ray" if address else "local")
+    where = orchestrator.ClusterSpec(kind=kind, address=address, workers=workers)
+    with display() as observer:
+        summary = orchestrator.launch(
+            grid, store=store, cluster=where, overrides=set_, only=only, retry=split(retry), observer=observer
+        )
+    typer.echo(describe_summary(summary))
+    raise typer.Exit(summary.exit_code)

@@ -1,0 +1,27 @@
+"""`bilin sweep plan`: what a launch would run."""
+
+from __future__ import annotations
+
+import typer
+
+from bilin.cli.options import DEFAULT_STORE, Grid, Only, Overrides, Retry, Store
+
+
+def plan(
+    grid: Grid,
+    store: Store = DEFAULT_STORE,
+    set_: Overrides = [],
+    only: Only = [],
+    retry: Retry = "",
+) -> None:
+    """Show what a launch would run, what is done, and how long it will take. Writes nothing."""
+    from bilin import orchestrator
+    from bilin.cli.sweep.words import describe_plan
+
+    made = orchestrator.plan(grid, store=store, overrides=set_, only=only, retry=split(retry))
+    typer.echo(describe_plan(made))
+
+
+def split(names: str) -> list[str]:
+    """The names in a list with commas."""
+    return [name.strip() for name in names.split(",") if name.strip()]

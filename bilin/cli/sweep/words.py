@@ -1,0 +1,177 @@
+"""Plans, summaries, statuses and trials in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bilin.orchestrator import Plan, Summary, SweepStatus
+from bilin.orchestrator.grid import Axis, Choices
+
+MAX_VALUES = 12
+
+
+def describe_plan(plan: Plan) -> str:
+    """What a launch would run, in lines."""
+    counts = plan.grid.counts
+    narrowed = "" if len(plan.cells) == counts.after_deduplication else f", {len(plan.cells)} of them asked for"
+    rows = [
+        *_axes(counts.axes),
+        (
+            "cells",
+            f"{counts.combinations} combinations, {counts.after_exclusion} after exclusion, "
+            f"{counts.after_deduplication} different{narrowed}",
+        ),
+        ("trials", f"{plan.num_wanted} wanted{_search(plan)}"),
+        ("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_missing} to run now"),
+        ("time", _time(plan)),
+    ]
+    return "\n".join([plan.grid.name, *_columns(rows)])
+
+
+def describe_summary(summary: Summary) -> str:
+    """How a launch ended, in lines."""
+    ran = sum(summary.ran.values())
+    parts = [f"{summary.num_found} trials found in the store", f"{ran} run" + _by_status(summary.ran)]
+    if summary.num_failed:
+        parts.append(f"{summary.num_failed} without a result")
+    lines = [f"{summary.sweep}: " + ", ".join(parts)]
+    if summary.stopped:
+        lines.append(f"stopped early: {summary.stopped}")
+    if summary.num_failed:
+        lines.append(
+            'errors: bilin results query --where "error is not null" --select trial_id,status,error '
+            f"--sweep {summary.sweep}; once mended, run them again with --retry failed,oom"
+        )
+    return "\n".join(lines)
+
+
+def describe_status(status: SweepStatus, *, everything: bool) -> str:
+    """How a sweep stands, in lines."""
+    plan = status.plan
+    rows = [
+        ("state", _state(status)),
+        ("cells", str(len(plan.cells))),
+        ("trials", f"{plan.num_done} done{_by_status(plan.statuses)}, {plan.num_missing} to run"),
+    ]
+    if plan.num_failed:
+        rows.append(("failed", f"{plan.num_failed}, left alone until --retry names them"))
+    if plan.num_missing:
+        rows.append(("time", _time(plan)))
+    if everything:
+        rows.append(("stored", f"{sum(status.rows.values())} rows in all{_by_status(status.rows)}"))
+    rows.append(("folder", str(status.directory)))
+    return "\n".join([status.sweep, *_columns(rows)])
+
+
+def describe_list(statuses: Sequence[SweepStatus]) -> str:
+    """A line a sweep."""
+    if not statuses:
+        return "no sweeps yet"
+    head = ("sweep", "cells", "done", "failed", "to run", "state")
+    rows = [
+        (
+            status.sweep,
+            str(len(status.plan.cells)),
+            str(status.plan.num_done),
+            str(status.plan.num_failed),
+            str(status.plan.num_missing),
+            _state(status),
+        )
+        for status in statuses
+    ]
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+    )
+
+
+def describe_trial(row: Mapping[str, Any]) -> str:
+    """A stored trial: its spec, its result, where it ran, and how to repeat it."""
+    spec = json.loads(row["spec"])
+    blocks = [(name, _block(spec[name])) for name in ("task", "model", "train", "validate", "test", "resources")]
+    outcome = ("solved", "steps", "validation_accuracy", "training_loss", "params", "recurrent_params", "wall_s")
+    origin = ("host", "cpu", "device", "threads", "python", "torch", "version", "commit")
+    rows = [
+        ("sweep", row["sweep"]),
+        ("cell", row["cell_id"]),
+        *blocks,
+        ("rate, seed", f"{row['lr']:g}, {row['seed']}"),
+        ("status", " · ".join(str(part) for part in (row["status"], row["stop_reason"]) if part)),
+        ("result", _some(row, outcome)),
+        ("ran", f"{row['started_at']} to {row['finished_at']} UTC, attempt {row['attempts']}"),
+        ("on", _some(row, origin)),
+    ]
+    if row["error"]:
+        rows += [("error", row["error"]), ("", row["traceback"] or "")]
+    repeat = (
+        f"bilin sweep show {row['trial_id']} --grid > trial.yaml && bilin sweep launch trial.yaml --store repeat-store"
+    )
+    return "\n".join([row["trial_id"], *_columns([*rows, ("repeat", repeat)])])
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them, such as ``3 min`` or ``2 h 10 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours / 24:.1f} days"
+
+
+def _axes(documents: Sequence[Sequence[Axis]]) -> Iterable[tuple[str, str]]:
+    for number, axes in enumerate(documents):
+        first = "axes" if len(documents) == 1 else f"axes {number + 1}"
+        for axis in axes:
+            yield first, f"{axis.name}: {_values(axis.values)}"
+            first = ""
+
+
+def _values(values: Sequence[object]) -> str:
+    shown = ", ".join(str(value) for value in values[:MAX_VALUES])
+    return shown if len(values) <= MAX_VALUES else f"{shown}, … ({len(values)} values)"
+
+
+def _search(plan: Plan) -> str:
+    searches = {cell.wanted.learning_rate for cell in plan.cells}
+    at_most = any(not isinstance(search, Choices) or search.until_solved for search in searches)
+    return " at most: a search may end before it has tried every rate" if at_most else ""
+
+
+def _time(plan: Plan) -> str:
+    estimate = plan.estimate
+    if not plan.num_missing:
+        return "nothing to run"
+    if estimate.num_unknown == plan.num_missing:
+        return "not known: no stored trial has the shape of those to run"
+    unknown = f"; {estimate.num_unknown} more have a shape that none has" if estimate.num_unknown else ""
+    return f"about {duration(estimate.seconds)} on one worker, from {estimate.num_stored} stored trials{unknown}"
+
+
+def _state(status: SweepStatus) -> str:
+    if status.running:
+        return f"running on {status.running.host}, pid {status.running.pid}"
+    return "not running, some trials to run" if status.plan.num_missing else "complete"
+
+
+def _by_status(statuses: Mapping[Any, int]) -> str:
+    others = [f"{count} {status}" for status, count in sorted(statuses.items()) if count]
+    return f" ({', '.join(others)})" if others else ""
+
+
+def _block(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in values.items())
+
+
+def _some(row: Mapping[str, Any], names: Iterable[str]) -> str:
+    return " ".join(f"{name}={row[name]}" for name in names if row[name] is not None)
+
+
+def _columns(rows: Sequence[tuple[str, str]]) -> list[str]:
+    width = max(len(first) for first, _ in rows)
+    return [f"  {first.ljust(width)}  {second}".rstrip() for first, second in rows]

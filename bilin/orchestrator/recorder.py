@@ -1,0 +1,68 @@
+"""Writes results as they come in, together, from a thread of its own.
+
+A finished trial must be on disk within a second whatever the sweep is doing (in process, it is training
+the next one), and thousands of short ones must not be written one at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+from bilin.record import TrialResult
+from bilin.results import SweepWriter
+from bilin.spec import TrialSpec
+
+FLUSH_PERIOD_S = 0.25
+
+
+class Recorder:
+    """Takes results and appends what has come in every `FLUSH_PERIOD_S`; the rest when it is left.
+
+    Raises:
+        BilinError: On `put` or on leaving, whatever the thread failed with: results are not lost unsaid.
+    """
+
+    def __init__(self, writer: SweepWriter) -> None:
+        self._writer = writer
+        self._pairs: list[tuple[TrialSpec, TrialResult]] = []
+        self._lock = threading.Lock()
+        self._ending = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._write, name="bilin-recorder", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ending.set()
+        self._thread.join()
+        self._check()
+
+    def put(self, spec: TrialSpec, result: TrialResult) -> None:
+        """Have a result written soon."""
+        self._check()
+        with self._lock:
+            self._pairs.append((spec, result))
+
+    def _write(self) -> None:
+        try:
+            while not self._ending.wait(FLUSH_PERIOD_S):
+                self._append()
+            self._append()
+        except BaseException as error:
+            self._error = error
+
+    def _append(self) -> None:
+        with self._lock:
+            pairs, self._pairs = self._pairs, []
+        if pairs:
+            self._writer.append(pairs)
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
