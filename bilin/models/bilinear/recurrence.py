@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -12,9 +10,6 @@ from bilin.models.bilinear.bilinear import Bilinear, Commuting
 from bilin.models.bilinear.rows import Packed
 from bilin.models.bilinear.unroll import last_states, norm, unroll
 from bilin.models.module import SequenceModel
-
-if TYPE_CHECKING:
-    from bilin.models.bilinear.bilinear import Weights
 
 
 class Recurrence(SequenceModel):
@@ -78,5 +73,5 @@ class Recurrence(SequenceModel):
         return packed.pad(states) if every_token else states[packed.last]
 
     @property
-    def _weights(self) -> Weights:
+    def _weights(self) -> dict[str, Tensor]:
         return dict(self.weights.items())

@@ -7,21 +7,19 @@ then comes from one call over all positions at once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bilin.models.bilinear.bilinear import Bilinear
 from bilin.models.bilinear.rows import Packed
-
-if TYPE_CHECKING:
-    from bilin.models.bilinear.bilinear import Bilinear, Table
 
 
 def unroll(
     tier: Bilinear,
-    table: Table,
+    table: tuple[Tensor, ...],
     packed: Packed,
     initial: Float[Tensor, " hidden"],
     *,
@@ -41,7 +39,7 @@ def unroll(
 @torch.no_grad()
 def last_states(
     tier: Bilinear,
-    table: Table,
+    table: tuple[Tensor, ...],
     packed: Packed,
     initial: Float[Tensor, " hidden"],
     *,
@@ -105,7 +103,7 @@ class _Unroll(torch.autograd.Function):
 
 
 def _back_through_time(
-    tier: Bilinear, table: Table, packed: Packed, grad_states: Tensor, sizes: Tensor | None
+    tier: Bilinear, table: tuple[Tensor, ...], packed: Packed, grad_states: Tensor, sizes: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """The gradients of what each step gives before it is rescaled, and that of the initial state."""
     transposed = tier.transpose(table)
@@ -121,7 +119,9 @@ def _back_through_time(
     return grads, earlier.sum(0)
 
 
-def _table_gradient(tier: Bilinear, table: Table, packed: Packed, before: Tensor, grads: Tensor) -> tuple[Tensor, ...]:
+def _table_gradient(
+    tier: Bilinear, table: tuple[Tensor, ...], packed: Packed, before: Tensor, grads: Tensor
+) -> tuple[Tensor, ...]:
     """The gradient of the table, given the states before all steps and the gradients after them."""
     leaves = tuple(tensor.detach().requires_grad_() for tensor in table)
     with torch.enable_grad():

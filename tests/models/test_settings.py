@@ -1,0 +1,71 @@
+"""The registry, the fields of the tiers, and the published counts of weights."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bilin.models
+from bilin.models import MODELS, Tier, tier_settings
+
+
+def test_a_registered_name_is_the_tiers_name_and_its_files():
+    for name, place in MODELS.items():
+        settings = tier_settings(name)
+        assert issubclass(settings, Tier)
+        assert name == settings.tier == settings.__module__.rpartition(".")[2]
+        assert place == f"{settings.__module__}:{settings.__name__}"
+
+
+def test_every_file_that_names_a_tier_is_registered():
+    room = Path(bilin.models.__file__).parent
+    tiers = {path.stem for path in room.rglob("*.py") if "    tier: ClassVar[str] = " in path.read_text()}
+    assert tiers == set(MODELS)
+
+
+def test_settings_are_read_without_torch():
+    code = (
+        "import sys; from bilin.fields import fields_of; from bilin.models import MODELS, tier_settings\n"
+        "[fields_of(tier_settings(name)) for name in MODELS]\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "count"),
+    [
+        ("full", {}, 256 * 256 * 128),
+        ("full", {"additive": True}, 256 * 256 * 128 + 256 * 128 + 256),
+        ("cp", {"rank": 64}, 64 * (2 * 256 + 128)),
+        ("block_diagonal", {"block_size": 2}, 2**2 * 128 * 128),
+        ("block_diagonal", {"block_size": 8}, 8**2 * 32 * 128),
+        ("rotation", {}, 128 * 128),
+        ("real_diagonal", {}, 256 * 128),
+        ("positive_diagonal", {}, 256 * 128),
+        ("lstm", {}, 4 * (256 * 128 + 256 * 256 + 2 * 256)),
+        ("lstm", {"layers": 2}, 4 * (256 * 128 + 256 * 256 + 2 * 256) + 4 * (2 * 256 * 256 + 2 * 256)),
+    ],
+)
+def test_recurrent_params_are_the_published_counts(name, fields, count):
+    assert tier_settings(name)(hidden=256, embedding=128, **fields).recurrent_params == count
+
+
+def test_a_block_size_must_divide_the_hidden_size():
+    block_diagonal = tier_settings("block_diagonal")
+    assert block_diagonal(hidden=6, block_size=3).problems() == {}
+    assert block_diagonal(hidden=6, block_size=4).problems() == {"block_size": "a divisor of hidden (6)"}
+
+
+def test_a_rotation_needs_an_even_hidden_size():
+    assert tier_settings("rotation")(hidden=6).problems() == {}
+    assert tier_settings("rotation")(hidden=5).problems() == {"hidden": "an even number"}
+
+
+def test_only_bilinear_tiers_without_additive_terms_are_scale_invariant():
+    assert tier_settings("full")().scale_invariant
+    assert not tier_settings("full")(additive=True).scale_invariant
+    assert not tier_settings("lstm")().scale_invariant
