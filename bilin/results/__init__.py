@@ -5,6 +5,14 @@ scipy; never `bilin.orchestrator`, `bilin.workers` or `bilin.cli`. duckdb and sc
 query runs, so that the store can be read without them.
 """
 
+from bilin.results.deletion import delete as delete
+from bilin.results.formats import Format as Format
+from bilin.results.formats import encode as encode
+from bilin.results.formats import is_number as is_number
+from bilin.results.formats import readable as readable
+from bilin.results.hierarchy import Hierarchy as Hierarchy
+from bilin.results.hierarchy import hierarchy as hierarchy
+from bilin.results.sql import brief as brief
 from bilin.results.sql import query as query
 from bilin.results.store import DEFAULT_STORE as DEFAULT_STORE
 from bilin.results.store import Holder as Holder

@@ -1,0 +1,39 @@
+"""`bilin results delete`."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+from bilin.cli.options import DEFAULT_STORE, Store
+from bilin.cli.results.display import show
+from bilin.cli.results.options import Everything, OutputFormat, Sweep
+
+
+def delete(
+    where: Annotated[
+        str, typer.Option(help="A condition on trials, such as \"status = 'failed'\".", show_default=False)
+    ],
+    sweep: Sweep = None,
+    everything: Everything = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed, and change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Remove trials and their curves; the next launch runs again what the grid still wants."""
+    from bilin import results
+
+    if dry_run or (sys.stdin.isatty() and not yes):
+        rows = results.delete(store, where, sweep=sweep, everything=everything, dry_run=True)
+        show(results.brief(rows), OutputFormat.table)
+        typer.echo(f"{rows.num_rows} trials would be removed", err=True)
+        if dry_run or not rows.num_rows or not typer.confirm("Remove them?"):
+            return
+    rows = results.delete(store, where, sweep=sweep, everything=everything)
+    for name, count in sorted(Counter(rows["sweep"].to_pylist()).items()):
+        typer.echo(f"{name}: {count} trials removed")
+    if not rows.num_rows:
+        typer.echo("no trial meets the condition: nothing was removed")

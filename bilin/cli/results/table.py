@@ -1,0 +1,30 @@
+"""`bilin results table`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bilin.cli.options import DEFAULT_STORE, Store
+from bilin.cli.results.display import show
+from bilin.cli.results.options import Everything, Format, Output, OutputFormat, Sweep
+
+
+def table(
+    sweep: Sweep = None,
+    length: Annotated[
+        int | None, typer.Option(help="A tested length; the greatest of each task where none is given.")
+    ] = None,
+    value: Annotated[str, typer.Option(help="mean, low, high, best, lr, num_seeds or num_solved.")] = "mean",
+    everything: Everything = False,
+    format_: Format = OutputFormat.table,
+    output: Output = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Show models against tasks, one number for each cell."""
+    from bilin import results
+
+    hierarchy = results.hierarchy(store, sweep=sweep, length=length, value=value, everything=everything)
+    for_people = format_ in (OutputFormat.table, OutputFormat.markdown)
+    show(hierarchy.texts() if for_people else hierarchy.numbers(), format_, output, caption=hierarchy.caption)
