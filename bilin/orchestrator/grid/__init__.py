@@ -17,3 +17,4 @@ from bilin.orchestrator.grid.grid import resolved as resolved
 from bilin.orchestrator.grid.read import parse_grid as parse_grid
 from bilin.orchestrator.grid.read import read_grid as read_grid
 from bilin.orchestrator.grid.read import restore_grid as restore_grid
+from bilin.orchestrator.grid.schema import grid_schema as grid_schema

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +21,10 @@ from bilin.orchestrator.grid.blocks.learning_rate import learning_rate_of, read_
 from bilin.orchestrator.grid.cells.conditions import known_fields, read_exclude
 from bilin.orchestrator.grid.cells.expand import Expansion, Space, expand
 from bilin.orchestrator.grid.cells.gather import Part, Runs
+from bilin.orchestrator.grid.cells.vary import MAX_COMBINATIONS, too_many, vary
 from bilin.orchestrator.grid.cells.zipped import check_lengths, read_zip
-from bilin.orchestrator.grid.faults import Faults
+from bilin.orchestrator.grid.faults import Faults, is_misspelt
+from bilin.orchestrator.grid.overrides import TOP_KEYS
 from bilin.orchestrator.grid.yaml import MappingNode, Node
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
 
@@ -69,44 +72,58 @@ class Keys:
 
 def read_document(keys: Keys, faults: Faults) -> Document:
     """A document with all that can be checked in it alone, adding its faults."""
-    space = _read_space(keys, faults)
+    before = len(faults)
+    train = _read_block(TrainSpec, "train", keys, faults, axes=True)
+    space = _read_space(keys, train, faults)
+    expansion = _expand(space, keys, faults) if space and len(faults) == before else None
     validate = _read_plain_block(ValidateSpec, "validate", keys, faults)
     tested = _read_plain_block(TestSpec, "test", keys, faults)
     if validate and tested:
         report_tested(validate, tested, faults)
-    if validate and space:
-        _check_stopping(validate, space.train, faults)
+    if validate and train:
+        _check_stopping(validate, train, faults)
     runs = _read_runs(keys, _sorted(only_settings(tested)) if tested else None, faults)
-    expansion = expand(space, faults) if space else None
     if space is None or expansion is None or validate is None or runs is None:
         return Document(expansion, None)
     part = Part(keys.node, keys.path, space, expansion.kept, _sorted(only_settings(validate)), runs)
     return Document(expansion, part)
 
 
-def _read_space(keys: Keys, faults: Faults) -> Space | None:
+def _read_space(keys: Keys, train: Block | None, faults: Faults) -> Space | None:
     tasks = _read_entries("tasks", keys, faults)
     models = _read_entries("models", keys, faults)
-    train = _read_block(TrainSpec, "train", keys, faults, axes=True)
+    blocks = (*tasks, *models, train)
     exclude = read_exclude(*keys.find("exclude"), faults)
-    if tasks and models and train:
-        fields = [field for block in (*tasks, *models, train) for field in fields_of(block.settings).values()]
-    else:
-        fields = [field for named in known_fields().values() for field in named]
-    groups = read_zip(*keys.find("zip"), {field.name for field in fields if not field.is_list}, faults)
-    if not (tasks and models and train) or groups is None or exclude is None:
-        return None
+    groups = read_zip(*keys.find("zip"), _axis_names(blocks), faults)
     before = len(faults)
-    check_lengths(groups, tasks, models, train, faults)
-    return Space(tasks, models, train, groups, exclude) if len(faults) == before else None
-
-
-def _read_entries(kind: str, keys: Keys, faults: Faults) -> tuple[Block, ...] | None:
-    node, path = keys.find(kind)
-    if node is None:
-        faults.add(keys.node, path, f"missing; accepted: {accepted_entries(kind)}")
+    if len(tasks) * len(models) > MAX_COMBINATIONS:
+        faults.add(keys.node, keys.path, too_many(len(tasks) * len(models)))
+    elif groups:
+        check_lengths(groups, tasks, models, train, faults)
+    if groups is None or len(faults) > before:
         return None
-    return read_entries(kind, node, path, faults)
+    varied = [vary(block, groups, exclude or (), faults) if block else None for block in blocks]
+    sound = [block for block in varied if block]
+    if exclude is None or not (tasks and models) or len(sound) < len(blocks):
+        return None
+    return Space(tuple(sound[: len(tasks)]), tuple(sound[len(tasks) : -1]), sound[-1], groups, exclude)
+
+
+def _axis_names(blocks: Sequence[Block | None]) -> set[str]:
+    """The fields that can be an axis: those of the blocks; all that there are, where a block has a fault."""
+    fields = [field for block in blocks if block for field in fields_of(block.settings).values()]
+    if None in blocks:
+        fields += [field for named in known_fields().values() for field in named]
+    return {field.name for field in fields if not field.is_list}
+
+
+def _read_entries(kind: str, keys: Keys, faults: Faults) -> tuple[Block | None, ...]:
+    node, path = keys.find(kind)
+    if node is not None:
+        return read_entries(kind, node, path, faults)
+    if not is_misspelt(kind, keys.node.entries, TOP_KEYS):
+        faults.add(keys.node, path, f"missing; accepted: {accepted_entries(kind)}")
+    return ()
 
 
 def _read_block(settings: type[Any], key: str, keys: Keys, faults: Faults, *, axes: bool = False) -> Block | None:
@@ -123,6 +140,13 @@ def _read_plain_block(settings: type[Any], key: str, keys: Keys, faults: Faults)
 
 def _without_problems(block: Block | None, faults: Faults) -> Block | None:
     return None if block is None or report_problems(block, only_settings(block), {}, faults) else block
+
+
+def _expand(space: Space, keys: Keys, faults: Faults) -> Expansion | None:
+    if space.num_combinations > MAX_COMBINATIONS:
+        faults.add(keys.node, keys.path, too_many(space.num_combinations))
+        return None
+    return expand(space)
 
 
 def _read_runs(keys: Keys, test: TestSpec | None, faults: Faults) -> Runs | None:

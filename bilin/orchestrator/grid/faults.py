@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from bilin.errors import Fault, GridError
 from bilin.orchestrator.grid.yaml import Node
@@ -21,9 +21,11 @@ class Faults:
     def __init__(self) -> None:
         self._faults: list[Fault] = []
         self._seen: set[tuple[object, ...]] = set()
+        self._num_added = 0
 
     def __len__(self) -> int:
-        return len(self._faults)
+        """How many were added so far, those of a node that is used again too."""
+        return self._num_added
 
     def add(self, node: Node | None, path: str, message: str, *, line: int | None = None) -> None:
         """Add a fault.
@@ -34,6 +36,7 @@ class Faults:
             message: What was found and what is accepted.
             line: Where it is not the node's own line.
         """
+        self._num_added += 1
         fault = Fault(line=line or (node.line if node else None), path=path, message=message)
         key = (id(node), path.rpartition(".")[2], message) if node else (fault,)
         if key not in self._seen:
@@ -50,12 +53,22 @@ class Faults:
             raise GridError(source, sorted(self._faults, key=lambda fault: fault.line or 10**9))
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """A hint at the valid name nearest to ``name``; empty where none is near."""
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """The valid name nearest to ``name``; None where none is near."""
     if len(name) > _LONGEST_NAME:
-        return ""
-    near = difflib.get_close_matches(name, sorted(names), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+        return None
+    return next(iter(difflib.get_close_matches(name, sorted(names), n=1)), None)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint at the nearest valid name, for a message; empty where none is near."""
+    near = closest(name, names)
+    return f" (did you mean {near}?)" if near else ""
+
+
+def is_misspelt(name: str, keys: Iterable[str], names: Collection[str]) -> bool:
+    """Whether one of the keys that are no valid names seems to mean ``name``, which then is not missing too."""
+    return any(closest(key, names) == name for key in keys if key not in names)
 
 
 def shorten(text: str) -> str:

@@ -26,6 +26,7 @@ BLOCKS = {
 """The settings classes of each block of a document; of two, the grid has one."""
 
 DOCUMENT_KEYS = ("tasks", "models", *BLOCKS, "seeds", "zip", "exclude")
+TOP_KEYS = ("name", *DOCUMENT_KEYS, "grids")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from bilin.errors import Fault, GridError
 from bilin.orchestrator.grid.blocks.block import read_list, read_mapping, unknown
-from bilin.orchestrator.grid.cells.expand import MAX_COMBINATIONS, Expansion
+from bilin.orchestrator.grid.cells.expand import Expansion
 from bilin.orchestrator.grid.cells.gather import gather
+from bilin.orchestrator.grid.cells.vary import MAX_COMBINATIONS, too_many
 from bilin.orchestrator.grid.document import Keys, read_document
-from bilin.orchestrator.grid.faults import Faults
+from bilin.orchestrator.grid.faults import Faults, is_misspelt
 from bilin.orchestrator.grid.grid import Counts, Grid
 from bilin.orchestrator.grid.narrow import narrow
-from bilin.orchestrator.grid.overrides import DOCUMENT_KEYS, apply_overrides
+from bilin.orchestrator.grid.overrides import DOCUMENT_KEYS, TOP_KEYS, apply_overrides
 from bilin.orchestrator.grid.written import axes_of, written_document
 from bilin.orchestrator.grid.yaml import (
     MappingNode,
@@ -28,9 +29,8 @@ from bilin.orchestrator.grid.yaml import (
     read_text,
 )
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _NAME_ACCEPTED = "1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or a digit"
-_TOP_KEYS = ("name", *DOCUMENT_KEYS, "grids")
 
 
 def read_grid(path: str | os.PathLike[str], *, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Grid:
@@ -66,17 +66,15 @@ def parse_grid(text: str, *, source: str = "grid", overrides: Sequence[str] = ()
     """
     faults = Faults()
     root = _compose(text, source, faults)
-    faults.raise_if_any(source)
     return _build(apply_overrides(root, overrides, faults), only, source, faults, whole=not overrides)
 
 
-def restore_grid(text: str) -> Grid:
-    """The grid that `bilin.orchestrator.grid.resolved` wrote.
+def restore_grid(text: str, *, source: str = "resolved grid") -> Grid:
+    """The grid that `bilin.orchestrator.grid.resolved` wrote, of any size, and quicker than `parse_grid`.
 
     Raises:
-        GridError: The text is something else.
+        GridError: The text is something else, or a task or tier of it is no longer there.
     """
-    source = "resolved grid"
     try:
         root = from_plain(json.loads(text))
     except (ValueError, TypeError, RecursionError) as error:
@@ -125,18 +123,20 @@ def _build(root: MappingNode, only: Sequence[str], source: str, faults: Faults, 
 
 def _read_name(root: MappingNode, faults: Faults) -> str:
     node = root.entries.get("name")
+    if node is None and is_misspelt("name", root.entries, TOP_KEYS):
+        return ""
     if node is None:
         faults.add(root, "name", f"missing; accepted: {_NAME_ACCEPTED}")
-    elif isinstance(node, ScalarNode) and isinstance(node.value, str) and _NAME.fullmatch(node.value):
+    elif isinstance(node, ScalarNode) and isinstance(node.value, str) and NAME.fullmatch(node.value):
         return node.value
     else:
-        quote = " (quote it)" if isinstance(node, ScalarNode) and _NAME.fullmatch(node.text) else ""
+        quote = " (quote it)" if isinstance(node, ScalarNode) and NAME.fullmatch(node.text) else ""
         faults.add(node, "name", f"found {describe(node)}{quote}; accepted: {_NAME_ACCEPTED}")
     return ""
 
 
 def _split(root: MappingNode, faults: Faults) -> list[Keys]:
-    _check_keys(root, "", _TOP_KEYS, faults)
+    _check_keys(root, "", TOP_KEYS, faults)
     grids = root.entries.get("grids")
     if grids is None:
         return [Keys(root, "", None)]
@@ -165,7 +165,7 @@ def _check_keys(node: MappingNode, prefix: str, names: Sequence[str], faults: Fa
 def _check_total(root: MappingNode, expansions: Sequence[Expansion], faults: Faults) -> None:
     total = sum(expansion.num_combinations for expansion in expansions)
     if total > MAX_COMBINATIONS:
-        faults.add(root, "", f"found {total:,} combinations; accepted: at most {MAX_COMBINATIONS:,} in one grid")
+        faults.add(root, "grids", too_many(total))
     elif expansions and not any(expansion.kept for expansion in expansions):
         faults.add(root, "exclude", "excludes every cell; accepted: exclusions that leave some")
 

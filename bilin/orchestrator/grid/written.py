@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from bilin.fields import Value, fields_of, values_of
@@ -10,6 +11,7 @@ from bilin.orchestrator.grid.blocks.entries import REGISTRIES
 from bilin.orchestrator.grid.blocks.learning_rate import written_learning_rate
 from bilin.orchestrator.grid.cells.expand import Space
 from bilin.orchestrator.grid.cells.gather import Part
+from bilin.orchestrator.grid.cells.vary import Varied
 from bilin.orchestrator.grid.grid import Axis
 from bilin.orchestrator.grid.yaml import plain
 
@@ -18,9 +20,9 @@ def written_document(part: Part) -> dict[str, object]:
     """The document as plain values. Fields that are written keep their order, which is that of the cells."""
     space, runs = part.space, part.runs
     return {
-        "tasks": [{"name": block.settings.name, **_written_block(block)} for block in space.tasks],
-        "models": [{"tier": block.settings.tier, **_written_block(block)} for block in space.models],
-        "train": _written_block(space.train),
+        "tasks": [{"name": block.settings.name, **_written_block(block)} for block in _blocks(space.tasks)],
+        "models": [{"tier": block.settings.tier, **_written_block(block)} for block in _blocks(space.models)],
+        "train": _written_block(space.train.block),
         "validate": _written_settings(part.validate),
         "test": _written_settings(runs.test),
         "learning_rate": written_learning_rate(runs.learning_rate),
@@ -39,13 +41,17 @@ def axes_of(space: Space) -> tuple[Axis, ...]:
         ("tier", "models", space.models),
         ("", "", (space.train,)),
     ):
-        for block in blocks:
+        for block in _blocks(blocks):
             if name:
                 varied.setdefault(name, {})[getattr(block.settings, REGISTRIES[key].key)] = None
             for field in fields_of(block.settings).values():
                 values = _values(block, field.name, field.default)
                 varied.setdefault(field.name, {}).update(dict.fromkeys(values))
     return tuple(Axis(name, tuple(values)) for name, values in varied.items() if len(values) > 1)
+
+
+def _blocks(varied: Sequence[Varied]) -> list[Block]:
+    return [each.block for each in varied]
 
 
 def _values(block: Block, name: str, default: Value) -> tuple[Value, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bilin.fields import Field, Value, fields_of
-from bilin.orchestrator.grid.faults import Faults, nearest, shorten
+from bilin.orchestrator.grid.faults import Faults, is_misspelt, nearest, shorten
 from bilin.orchestrator.grid.yaml import ListNode, MappingNode, Node, ScalarNode, describe, plain
 
 
@@ -48,7 +48,7 @@ def read_block(
     also: Collection[str] = (),
     elsewhere: Mapping[str, str] | None = None,
 ) -> Block | None:
-    """A block with its values converted; None where one of them has a fault.
+    """A block with its values converted; None where one of them has a fault or is missing.
 
     Args:
         settings: The class that declares the fields.
@@ -60,19 +60,22 @@ def read_block(
         elsewhere: What to say of names that other blocks have.
     """
     fields = fields_of(settings)
-    before = len(faults)
-    choices: dict[str, Choice] = {}
-    for key, value in node.entries.items() if node else ():
-        if key in fields:
-            if choice := _read_field(fields[key], value, f"{path}.{key}", faults, axes=axes):
-                choices[key] = choice
-        elif key not in also and node:
-            message = unknown("key", key, [*also, *fields], (elsewhere or {}).get(key, ""))
-            faults.add(value, f"{path}.{key}", message, line=node.key_lines[key])
-    for name, field in fields.items():
-        if field.required and not (node and name in node.entries):
-            faults.add(node, f"{path}.{name}", f"missing; accepted: {field.accepted}")
-    return Block(settings, node, path, choices) if len(faults) == before else None
+    written = node.entries if node else {}
+    choices = {
+        key: _read_field(fields[key], value, f"{path}.{key}", faults, axes=axes)
+        for key, value in written.items()
+        if key in fields
+    }
+    names = [*also, *fields]
+    for key in (key for key in written if key not in names):
+        message = unknown("key", key, names, (elsewhere or {}).get(key, ""))
+        faults.add(written[key], f"{path}.{key}", message, line=node.key_lines[key] if node else None)
+    missing = [name for name, field in fields.items() if field.required and name not in written]
+    for name in missing:
+        if not is_misspelt(name, written, names):
+            faults.add(node, f"{path}.{name}", f"missing; accepted: {fields[name].accepted}")
+    sound = {name: choice for name, choice in choices.items() if choice}
+    return None if missing or len(sound) < len(choices) else Block(settings, node, path, sound)
 
 
 def read_mapping(node: Node | None, path: str, faults: Faults) -> MappingNode | None:
@@ -111,7 +114,7 @@ def read_choice(field: Field, node: Node, path: str, faults: Faults) -> Choice |
     try:
         return Choice((field.convert(plain(node)),), (node,), is_axis=False)
     except ValueError:
-        faults.add(node, path, f"found {describe(node)}; accepted: {field.accepted}{_correction(field, node)}")
+        faults.add(node, path, f"found {describe(node)}{_correction(field, node)}; accepted: {field.accepted}")
         return None
 
 

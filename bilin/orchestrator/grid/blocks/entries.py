@@ -35,8 +35,8 @@ REGISTRIES: Mapping[str, Registry] = {
 }
 
 
-def read_entries(kind: str, node: Node, path: str, faults: Faults) -> tuple[Block, ...] | None:
-    """The entries of a document; None where one has a fault.
+def read_entries(kind: str, node: Node, path: str, faults: Faults) -> tuple[Block | None, ...]:
+    """The entries of a document; None in place of each that has a fault.
 
     Args:
         kind: ``tasks`` or ``models``.
@@ -49,8 +49,7 @@ def read_entries(kind: str, node: Node, path: str, faults: Faults) -> tuple[Bloc
     items = read_list(node, path, faults, accepted)
     if not items and len(faults) == before:
         faults.add(node, path, f"found {describe(node)}; accepted: {accepted}")
-    blocks = [_read_entry(kind, item, f"{path}[{index}]", faults) for index, item in enumerate(items)]
-    return tuple(block for block in blocks if block) if len(faults) == before else None
+    return tuple(_read_entry(kind, item, f"{path}[{index}]", faults) for index, item in enumerate(items))
 
 
 def accepted_entries(kind: str) -> str:

@@ -46,19 +46,23 @@ def read_zip(node: Node | None, path: str, known: Collection[str], faults: Fault
 
 
 def check_lengths(
-    groups: Sequence[Group], tasks: Sequence[Block], models: Sequence[Block], train: Block, faults: Faults
+    groups: Sequence[Group],
+    tasks: Sequence[Block | None],
+    models: Sequence[Block | None],
+    train: Block | None,
+    faults: Faults,
 ) -> None:
     """Add a fault for each group whose fields cannot vary together in some combination of entries.
 
-    The group's fields that a combination has must all be lists of one length, or all be one value.
+    The group's fields that a combination has must all be lists of one length, or all be one value. A
+    block that is None has a fault of its own, and is left out.
     """
-    for group, task, model in itertools.product(groups, tasks, models):
+    for group, task, model in itertools.product(groups, tasks or [None], models or [None]):
         sizes: dict[str, int | None] = {}
-        for name in group.names:
-            for block in (task, model, train):
-                if name in fields_of(block.settings):
-                    choice = block.choices.get(name)
-                    sizes[f"{block.path}.{name}"] = len(choice.values) if choice and choice.is_axis else None
+        for block in (block for block in (task, model, train) if block):
+            for name in (name for name in group.names if name in fields_of(block.settings)):
+                choice = block.choices.get(name)
+                sizes[f"{block.path}.{name}"] = len(choice.values) if choice and choice.is_axis else None
         if len(set(sizes.values())) > 1:
             found = " and ".join(f"{place} has {_count(size)}" for place, size in sizes.items())
             faults.add(group.node, group.path, f"{found}; accepted: lists of one length, or one value each")

@@ -164,7 +164,7 @@ class _Composer:
             if not isinstance(key, ScalarNode) or not isinstance(key.value, str):
                 self._report(at, f"found {describe(key)} as a key; accepted: a name")
             elif key.value == "<<":
-                self._report(at, "found the merge key <<, which YAML 1.2 does not have: write the keys out")
+                raise UnreadableError(at, "found the merge key <<, which YAML 1.2 does not have: write the keys out")
             elif key.value in entries:
                 first = key_lines[key.value]
                 self._report(

@@ -88,7 +88,7 @@ def describe(node: Node) -> str:
         case ListNode():
             return f"a list of {len(node.items)}" if node.items else "an empty list"
         case MappingNode():
-            return "a mapping"
+            return "a mapping" if node.entries else "an empty mapping"
 
 
 def _cut(text: str) -> str:
