@@ -101,7 +101,9 @@ def counts(state: SweepState) -> str:
 def _draw(state: SweepState, labels: Labels) -> Group:
     total = state.plan.num_done + state.num_ended + state.num_left
     bar = ProgressBar(total=max(total, 1), completed=total - state.num_left, width=40)
-    parts: list[Text | ProgressBar | Table] = [bar, Text(counts(state))]
+    head = Table.grid(padding=(0, 2))
+    head.add_row(bar, Text(counts(state)))
+    parts: list[Table] = [head]
     if state.running:
         parts.append(_running(state, labels))
     if leaders := state.leaders(NUM_LEADERS):
