@@ -6,9 +6,9 @@
 May import `bilin.spec`, the settings of tasks and models, and ruamel.yaml.
 """
 
-from bilin.orchestrator.grid.blocks.learning_rate import Choices as Choices
-from bilin.orchestrator.grid.blocks.learning_rate import LearningRate as LearningRate
-from bilin.orchestrator.grid.blocks.learning_rate import LogUniform as LogUniform
+from bilin.orchestrator.grid.blocks import Choices as Choices
+from bilin.orchestrator.grid.blocks import LearningRate as LearningRate
+from bilin.orchestrator.grid.blocks import LogUniform as LogUniform
 from bilin.orchestrator.grid.grid import Axis as Axis
 from bilin.orchestrator.grid.grid import Counts as Counts
 from bilin.orchestrator.grid.grid import Grid as Grid

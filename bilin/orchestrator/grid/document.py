@@ -8,21 +8,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from bilin.fields import fields_of, option
-from bilin.orchestrator.grid.blocks.block import (
+from bilin.orchestrator.grid.blocks import (
     Block,
+    accepted_entries,
+    learning_rate_of,
     only_settings,
     read_block,
     read_choice,
+    read_entries,
+    read_learning_rate,
     read_mapping,
+    repeated,
+    report_problems,
+    report_tested,
 )
-from bilin.orchestrator.grid.blocks.checks import repeated, report_problems, report_tested
-from bilin.orchestrator.grid.blocks.entries import accepted_entries, read_entries
-from bilin.orchestrator.grid.blocks.learning_rate import learning_rate_of, read_learning_rate
-from bilin.orchestrator.grid.cells.conditions import known_fields, read_exclude
-from bilin.orchestrator.grid.cells.expand import Expansion, Space, expand
-from bilin.orchestrator.grid.cells.gather import Part, Runs
-from bilin.orchestrator.grid.cells.vary import MAX_COMBINATIONS, too_many, vary
-from bilin.orchestrator.grid.cells.zipped import check_lengths, read_zip
+from bilin.orchestrator.grid.cells import (
+    MAX_COMBINATIONS,
+    Expansion,
+    Part,
+    Runs,
+    Space,
+    check_lengths,
+    expand,
+    known_fields,
+    read_exclude,
+    read_zip,
+    too_many,
+    vary,
+)
 from bilin.orchestrator.grid.faults import Faults, is_misspelt
 from bilin.orchestrator.grid.overrides import TOP_KEYS
 from bilin.orchestrator.grid.yaml import MappingNode, Node

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bilin.fields import Value
-from bilin.orchestrator.grid.blocks.learning_rate import LearningRate
+from bilin.orchestrator.grid.blocks import LearningRate
 from bilin.spec import Cell, Resources, TestSpec
 
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bilin.fields import Value
-from bilin.orchestrator.grid.blocks.block import unknown
-from bilin.orchestrator.grid.blocks.checks import written
-from bilin.orchestrator.grid.cells.conditions import Condition, accepted_values, attributes
+from bilin.orchestrator.grid.blocks import unknown, written
+from bilin.orchestrator.grid.cells import Condition, accepted_values, attributes
 from bilin.orchestrator.grid.faults import Faults, shorten
 from bilin.orchestrator.grid.grid import WantedCell
 from bilin.orchestrator.grid.yaml import Node, UnreadableError, compose

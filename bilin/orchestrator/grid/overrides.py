@@ -7,9 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from bilin.fields import fields_of
-from bilin.orchestrator.grid.blocks.block import unknown
-from bilin.orchestrator.grid.blocks.entries import REGISTRIES, named_settings
-from bilin.orchestrator.grid.blocks.learning_rate import ChoicesKeys, LogUniformKeys
+from bilin.orchestrator.grid.blocks import REGISTRIES, ChoicesKeys, LogUniformKeys, named_settings, unknown
 from bilin.orchestrator.grid.faults import Faults, shorten
 from bilin.orchestrator.grid.yaml import ListNode, MappingNode, Node, ScalarNode, UnreadableError, compose
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec

@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bilin.errors import Fault, GridError
-from bilin.orchestrator.grid.blocks.block import read_list, read_mapping, unknown
-from bilin.orchestrator.grid.cells.expand import Expansion
-from bilin.orchestrator.grid.cells.gather import gather
-from bilin.orchestrator.grid.cells.vary import MAX_COMBINATIONS, too_many
+from bilin.orchestrator.grid.blocks import read_list, read_mapping, unknown
+from bilin.orchestrator.grid.cells import MAX_COMBINATIONS, Expansion, gather, too_many
 from bilin.orchestrator.grid.document import Keys, read_document
 from bilin.orchestrator.grid.faults import Faults, is_misspelt
 from bilin.orchestrator.grid.grid import Counts, Grid
@@ -93,7 +91,7 @@ def _compose(text: str, source: str, faults: Faults) -> MappingNode:
     else:
         if isinstance(root, MappingNode):
             return root
-        faults.add(root, "", f"found {describe(root) if root else 'nothing'}; accepted: {keys}")
+        faults.add(root, "", f"{f'found {describe(root)}' if root else 'is empty'}; accepted: {keys}")
     faults.raise_if_any(source)
     raise AssertionError("what is no mapping has a fault")
 

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bilin.fields import Field, fields_of
-from bilin.orchestrator.grid.blocks.entries import REGISTRIES, Registry
-from bilin.orchestrator.grid.blocks.learning_rate import ChoicesKeys, LogUniformKeys
-from bilin.orchestrator.grid.cells.conditions import known_fields
+from bilin.orchestrator.grid.blocks import REGISTRIES, ChoicesKeys, LogUniformKeys, Registry
+from bilin.orchestrator.grid.cells import known_fields
 from bilin.orchestrator.grid.document import SeedsKey
 from bilin.orchestrator.grid.overrides import DOCUMENT_KEYS
 from bilin.orchestrator.grid.read import NAME

@@ -6,12 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bilin.fields import Value, fields_of, values_of
-from bilin.orchestrator.grid.blocks.block import Block
-from bilin.orchestrator.grid.blocks.entries import REGISTRIES
-from bilin.orchestrator.grid.blocks.learning_rate import written_learning_rate
-from bilin.orchestrator.grid.cells.expand import Space
-from bilin.orchestrator.grid.cells.gather import Part
-from bilin.orchestrator.grid.cells.vary import Varied
+from bilin.orchestrator.grid.blocks import REGISTRIES, Block, written_learning_rate
+from bilin.orchestrator.grid.cells import Part, Space, Varied
 from bilin.orchestrator.grid.grid import Axis
 from bilin.orchestrator.grid.yaml import plain
 

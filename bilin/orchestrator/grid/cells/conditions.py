@@ -9,7 +9,7 @@ from typing import Any
 
 from bilin.fields import Field, Value, fields_of, values_of
 from bilin.models import MODELS, tier_settings
-from bilin.orchestrator.grid.blocks.block import read_list, unknown
+from bilin.orchestrator.grid.blocks import read_list, unknown
 from bilin.orchestrator.grid.faults import Faults, nearest
 from bilin.orchestrator.grid.yaml import ListNode, MappingNode, Node, ScalarNode, describe
 from bilin.spec import TrainSpec

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bilin.orchestrator.grid.blocks.learning_rate import Choices, LearningRate
+from bilin.orchestrator.grid.blocks import Choices, LearningRate
 from bilin.orchestrator.grid.cells.expand import Combination, Space
 from bilin.orchestrator.grid.faults import Faults
 from bilin.orchestrator.grid.grid import WantedCell

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bilin.fields import Value
-from bilin.orchestrator.grid.blocks.block import Block
-from bilin.orchestrator.grid.blocks.checks import report_problems
+from bilin.orchestrator.grid.blocks import Block, report_problems
 from bilin.orchestrator.grid.cells.conditions import Condition
 from bilin.orchestrator.grid.cells.zipped import Group
 from bilin.orchestrator.grid.faults import Faults

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from bilin.fields import fields_of
-from bilin.orchestrator.grid.blocks.block import Block, read_list, unknown
+from bilin.orchestrator.grid.blocks import Block, read_list, unknown
 from bilin.orchestrator.grid.faults import Faults
 from bilin.orchestrator.grid.yaml import Node, ScalarNode, describe
 

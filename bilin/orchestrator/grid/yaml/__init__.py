@@ -1,7 +1,7 @@
 """YAML text as plain values with their lines. May import ruamel.yaml and nothing else of bilin but its fields."""
 
-from bilin.orchestrator.grid.yaml.compose import UnreadableError as UnreadableError
 from bilin.orchestrator.grid.yaml.compose import compose as compose
+from bilin.orchestrator.grid.yaml.events import UnreadableError as UnreadableError
 from bilin.orchestrator.grid.yaml.file import read_text as read_text
 from bilin.orchestrator.grid.yaml.nodes import ListNode as ListNode
 from bilin.orchestrator.grid.yaml.nodes import MappingNode as MappingNode

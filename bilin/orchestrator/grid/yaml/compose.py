@@ -6,12 +6,9 @@ aliases, tags and keys are checked while they come in, before any of them can co
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     CollectionStartEvent,
@@ -23,30 +20,17 @@ from ruamel.yaml.events import (
     SequenceEndEvent,
     SequenceStartEvent,
 )
-from ruamel.yaml.reader import ReaderError
 
+from bilin.orchestrator.grid.yaml.events import UnreadableError, events
 from bilin.orchestrator.grid.yaml.nodes import ListNode, MappingNode, Node, ScalarNode, describe
 from bilin.orchestrator.grid.yaml.scalars import resolve
 
-MAX_CHARACTERS = 1_000_000
 MAX_DEPTH = 20
 MAX_VALUES = 50_000
 """Greatest number of values in a text, those behind aliases counted wherever they are used."""
 
-_TAB = re.compile(r" *\t\s*\S")
-_DIRECTIVE = re.compile(r"(?:\s*(?:#.*)?\n)*(%)")
-
 Report = Callable[[int | None, str], None]
 """Takes a fault: its line and its message."""
-
-
-class UnreadableError(Exception):
-    """The text cannot be read further; carries the line and the reason."""
-
-    def __init__(self, line: int | None, message: str) -> None:
-        super().__init__(message)
-        self.line = line
-        self.message = message
 
 
 def compose(text: str, report: Report, *, with_lines: bool = True) -> Node | None:
@@ -60,11 +44,8 @@ def compose(text: str, report: Report, *, with_lines: bool = True) -> Node | Non
     Raises:
         UnreadableError: A fault after which reading cannot go on.
     """
-    if len(text) > MAX_CHARACTERS:
-        raise UnreadableError(None, f"has {len(text):,} characters; a grid has at most {MAX_CHARACTERS:,}")
-    _check_lines(text)
     composer = _Composer(report, with_lines)
-    for event in _events(text):
+    for event in events(text):
         composer.take(event)
     return composer.document
 
@@ -174,56 +155,3 @@ class _Composer:
                 entries[key.value] = value
                 key_lines[key.value] = key.line
         return MappingNode(line, entries, key_lines)
-
-
-def _check_lines(text: str) -> None:
-    if tabs := [number for number, line in enumerate(text.split("\n"), 1) if _TAB.match(line)]:
-        more = f" (and {len(tabs) - 1} more lines)" if len(tabs) > 1 else ""
-        raise UnreadableError(tabs[0], f"found a tab in the indentation{more}; YAML indents with spaces")
-    if directive := _DIRECTIVE.match(text):
-        line = text.count("\n", 0, directive.start(1)) + 1
-        raise UnreadableError(line, "found a directive (a line that begins with %); a grid is YAML 1.2 without any")
-
-
-def _events(text: str) -> Iterator[Event]:
-    try:
-        yield from YAML(typ="safe", pure=True).parse(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise UnreadableError(mark.line + 1 if mark else None, _advise(error)) from error
-    except ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise UnreadableError(
-            line, f"found a character that YAML does not allow ({_code_point(text, error)})"
-        ) from error
-    except Exception as error:  # the library lets errors of all kinds through on malformed escapes and directives
-        raise UnreadableError(None, f"not YAML: {error}") from error
-
-
-def _code_point(text: str, error: ReaderError) -> str:
-    return f"U+{ord(text[error.position]):04X}"
-
-
-_ADVICE = (
-    (
-        r"mapping values are not allowed",
-        "a second ':' on the line, or a line indented too far: check the indentation, or quote the text",
-    ),
-    (r"found character '\\t'", "a tab: indent with spaces"),
-    (r"found character '(.)'", "a text cannot begin with this character: quote it"),
-    (r"unexpected end of stream", "a quote or bracket that is opened here is never closed"),
-    (r"expected ',' or '[\]}]'", "a bracket that is never closed, or a missing ','"),
-    (r"could not find expected ':'", "a key without ':', or a line indented too little"),
-    (
-        r"expected <block end>",
-        "a line indented unlike its neighbours: keys of one mapping, and items of one list, begin in one column",
-    ),
-)
-
-
-def _advise(error: MarkedYAMLError) -> str:
-    problem = " ".join(str(error.problem or error.context or "cannot be read").split())
-    for pattern, advice in _ADVICE:
-        if re.search(pattern, problem):
-            return f"not YAML: {problem}: {advice}"
-    return f"not YAML: {problem}"

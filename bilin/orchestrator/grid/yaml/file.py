@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from bilin.orchestrator.grid.yaml.compose import MAX_CHARACTERS, UnreadableError
+from bilin.orchestrator.grid.yaml.events import MAX_CHARACTERS, UnreadableError
 
 MAX_BYTES = MAX_CHARACTERS
 
