@@ -1,4 +1,7 @@
-"""The tasks: one a file. May import `bilin.fields`, `bilin.registry` and, where batches are drawn, torch."""
+"""The tasks: one a file.
+
+May import `bilin.fields`, `bilin.spec`, `bilin.registry` and, where batches are drawn, torch.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 """Random state machine: the state that a machine drawn at random is in after its inputs.
 
 m inputs act on m states, from state 0: each as a permutation of the states, or (``maps``) each sends every
-state to one drawn independently. A machine whose states cannot all be reached is drawn again.
+state to one drawn independently. A machine whose states cannot all be reached is drawn again, and so is one
+whose inputs all do the same: of the four pairs of permutations of two states one is ruled out by the first,
+one by the second, and the other two are parity.
 
     m = 3, input 0: 0→1 1→2 2→0, input 1: 0→0 1→2 2→1, input 2: 0→2 1→0 2→1
     0 1 2 -> 1                  after each token: 1 2 1
@@ -75,7 +77,7 @@ def _draw(m: int, transitions: str, machine_seed: int) -> Machine:
     generator = random.Random(derive_seed("random_state_machine", m, transitions, machine_seed))
     while True:
         machine = tuple(_draw_input(m, transitions, generator) for _ in range(m))
-        if len(_reachable(machine)) == m:
+        if len(_reachable(machine)) == m and len(set(machine)) > 1:
             return machine
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -33,8 +34,8 @@ def variants() -> list[Tier]:
     for name in MODELS:
         fields = fields_of(tier_settings(name))
         required = {field: REQUIRED[field] for field in fields if fields[field].required}
-        for additive in [{"additive": False}, {"additive": True}] if "additive" in fields else [{}]:
-            found.append(tier_settings(name)(hidden=8, embedding=6, **required, **additive))
+        tier = tier_settings(name)(hidden=8, embedding=6, **required)
+        found += [tier, dataclasses.replace(tier, additive=True)] if "additive" in fields else [tier]
     found.append(tier_settings("block_diagonal")(hidden=32, embedding=6, block_size=16))
     found.append(tier_settings("lstm")(hidden=8, embedding=6, layers=2))
     return found

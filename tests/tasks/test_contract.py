@@ -1,0 +1,80 @@
+"""What every task keeps, whatever it asks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+import bilin.tasks
+from bilin.tasks import IGNORED, TASKS, Task, task_settings
+
+LENGTHS = torch.tensor([3, 1, 10, 10, 2])
+
+
+def test_a_registered_name_is_the_tasks_name_and_its_files():
+    for name, place in TASKS.items():
+        settings = task_settings(name)
+        assert issubclass(settings, Task)
+        assert name == settings.name == settings.__module__.rpartition(".")[2]
+        assert place == f"{settings.__module__}:{settings.__name__}"
+
+
+def test_every_file_that_names_a_task_is_registered():
+    room = Path(bilin.tasks.__file__).parent
+    tasks = {path.stem for path in room.glob("*.py") if "    name: ClassVar[str] = " in path.read_text()}
+    assert tasks == set(TASKS)
+
+
+def test_settings_are_read_without_torch():
+    code = (
+        "import sys; from bilin.fields import fields_of; from bilin.tasks import TASKS, task_settings\n"
+        "[fields_of(task_settings(name)) for name in TASKS]\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_tokens_and_targets_are_below_their_sizes(task, generator):
+    batch = task.sample(LENGTHS, generator)
+    labels = batch.targets[batch.targets != IGNORED]
+    assert batch.tokens.shape == batch.targets.shape == (5, int(batch.num_tokens.max()))
+    assert batch.tokens.min() >= 0
+    assert batch.tokens.max() < task.vocab_size
+    assert labels.min() >= 0
+    assert labels.max() < task.num_classes
+
+
+def test_the_answer_is_the_label_after_the_last_token(task, generator):
+    batch = task.sample(LENGTHS, generator)
+    last = [row[num - 1] for row, num in zip(batch.targets, batch.num_tokens, strict=True)]
+    assert batch.answers.tolist() == last
+    assert IGNORED not in last
+
+
+def test_padding_is_token_0_without_a_label(task, generator):
+    batch = task.sample(LENGTHS, generator)
+    beyond = torch.arange(batch.tokens.shape[1]) >= batch.num_tokens[:, None]
+    assert (batch.tokens[beyond] == 0).all()
+    assert (batch.targets[beyond] == IGNORED).all()
+
+
+def test_one_seed_draws_one_batch(task):
+    ours, same, other = (task.sample(LENGTHS, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(ours.tokens, same.tokens)
+    assert torch.equal(ours.targets, same.targets)
+    assert not torch.equal(ours.tokens, other.tokens)
+
+
+def test_the_global_generator_is_left_alone(task, generator):
+    before = torch.random.get_rng_state()
+    task.sample(LENGTHS, generator)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_every_token_and_every_answer_occurs(task, generator):
+    batch = task.sample(torch.full((2000,), 6), generator)
+    assert set(batch.tokens.flatten().tolist()) == set(range(task.vocab_size))
+    assert set(batch.answers.tolist()) == set(range(task.num_classes))

@@ -1,0 +1,169 @@
+"""One trial from its spec to its result."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from bilin.record import TrialResult
+from bilin.tasks.modular_addition import ModularAddition
+from bilin.workers.trial import run_trial
+
+VARYING = {"wall_s": 0.0, "started_at": 0.0, "finished_at": 0.0}
+
+
+def measured(result: TrialResult) -> TrialResult:
+    """The result without its times."""
+    return dataclasses.replace(result, **VARYING)
+
+
+def test_a_trial_that_is_solved_ends_there_and_is_tested(make):
+    result = run_trial(make())
+    assert (result.status, result.stop_reason, result.solved) == ("done", "solved", True)
+    assert result.steps < 200
+    assert result.validation_accuracy == 1.0
+    assert [length.length for length in result.lengths] == [10, 30]
+    assert all(length.num_correct == length.num_sequences == 128 for length in result.lengths)
+
+
+def test_a_trial_that_is_not_solved_ends_with_its_steps(make):
+    result = run_trial(make(tier="positive_diagonal", train={"steps": 60}))
+    assert (result.status, result.stop_reason, result.solved, result.steps) == ("done", "budget", False, 60)
+    assert [point.step for point in result.curve if point.length is None] == [25, 50, 60]
+
+
+def test_two_evaluations_running_must_be_perfect(make):
+    result = run_trial(make(validate={"every": 10}))
+    accuracy = {(point.step, point.length): point.accuracy for point in result.curve}
+    for step in (result.steps - 10, result.steps):
+        assert [accuracy[step, length] for length in (None, 20, 40)] == [1.0] * 3
+    assert any(accuracy.get((result.steps - 20, length)) != 1.0 for length in (None, 20, 40))
+
+
+def test_validation_stops_below_1_but_at_the_last_evaluation(make):
+    result = run_trial(make(tier="positive_diagonal", train={"steps": 60}))
+    looked_at = [(point.step, point.length) for point in result.curve]
+    assert looked_at == [(25, None), (50, None), (60, None), (60, 20), (60, 40)]
+    assert result.validation_accuracy == min(point.accuracy for point in result.curve[-3:])
+    assert result.training_loss == result.curve[-3].loss
+
+
+def test_a_trial_may_go_on_when_it_is_solved(make):
+    result = run_trial(make(train={"steps": 150, "stop_when_solved": False}))
+    assert (result.stop_reason, result.solved, result.steps) == ("budget", True, 150)
+
+
+def test_without_validation_lengths_the_training_lengths_decide(make):
+    result = run_trial(make(validate={"lengths": ()}, train={"stop_when_solved": False}))
+    assert {point.length for point in result.curve} == {None}
+    assert result.validation_accuracy == result.curve[-1].accuracy
+
+
+def test_a_loss_that_is_not_finite_is_a_result(make):
+    result = run_trial(make(lr=1e30, tier="full", train={"normalize": "none"}))
+    assert (result.status, result.stop_reason, result.steps) == ("diverged", "diverged", 25)
+    assert (result.solved, result.lengths, result.validation_accuracy) == (False, (), None)
+    assert result.error is None
+
+
+def test_additive_terms_that_leave_the_range_beyond_the_training_lengths_are_wrong_not_diverged(make):
+    model = {"additive": True, "init_scale": 3.0, "hidden": 4}
+    result = run_trial(make(tier="full", model=model, train={"steps": 1}, test={"lengths": (2000,)}))
+    assert (result.status, result.stop_reason) == ("done", "budget")
+    assert result.lengths[0].num_correct == 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Broken(ModularAddition):
+    """A task whose batches cannot be drawn."""
+
+    error: type[BaseException]
+
+    def sample(self, lengths, generator):
+        raise self.error("two\nlines")
+
+
+def broken(spec, error):
+    return dataclasses.replace(spec, cell=dataclasses.replace(spec.cell, task=Broken(m=2, error=error)))
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(ValueError, "failed"), (RuntimeError, "failed"), (MemoryError, "oom"), (torch.cuda.OutOfMemoryError, "oom")],
+)
+def test_an_exception_is_a_row_with_its_text_and_traceback(make, error, status):
+    spec = make()
+    result = run_trial(broken(spec, error))
+    assert (result.status, result.stop_reason, result.lengths) == (status, None, ())
+    assert result.error == f"{error.__name__}: two lines"
+    assert "in sample" in result.traceback
+    assert result.environment is not None
+
+
+def test_memory_that_the_cpu_does_not_have_is_oom(make):
+    result = run_trial(make(train={"batch_size": 2**50}))
+    assert result.status == "oom"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_passes_through(make, error):
+    with pytest.raises(error):
+        run_trial(broken(make(), error))
+
+
+def test_a_trial_repeats_to_the_last_bit(make):
+    spec = make(tier="full", task={"m": 3}, train={"steps": 60}, validate={"every": 20})
+    first, second = run_trial(spec), run_trial(spec)
+    assert measured(first) == measured(second)
+    assert len(first.curve) >= 3
+
+
+def test_a_trial_repeats_in_another_process_whatever_was_drawn_before(make):
+    spec = make(tier="cp", model={"rank": 4}, train={"steps": 30})
+    torch.rand(3)
+    code = (
+        "import sys, pickle; from bilin.workers.trial import run_trial\n"
+        "sys.stdout.buffer.write(pickle.dumps(run_trial(pickle.load(sys.stdin.buffer)).curve))"
+    )
+    other = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(spec), capture_output=True, check=True)
+    assert pickle.loads(other.stdout) == run_trial(spec).curve
+
+
+def test_the_global_generator_is_left_alone(make):
+    before = torch.random.get_rng_state()
+    run_trial(make(train={"steps": 10}))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_progress_is_reported_at_evaluations(make):
+    reports = []
+    spec = make(train={"steps": 50, "stop_when_solved": False})
+    result = run_trial(spec, report=reports.append)
+    assert [(report.step, report.max_steps) for report in reports if report.step % 25 == 0] == [(25, 50), (50, 50)]
+    assert {report.trial_id for report in reports} == {spec.trial_id}
+    assert reports[-1].loss == result.training_loss
+    assert math.isfinite(reports[-1].loss)
+
+
+def test_the_row_says_where_and_with_what_it_ran(make):
+    spec = make(train={"steps": 1})
+    result = run_trial(spec)
+    assert result.trial_id == spec.trial_id
+    assert result.environment.pid == os.getpid()
+    assert (result.environment.device, result.environment.threads) == ("cpu", 1)
+    assert result.environment.torch == torch.__version__
+    assert result.finished_at >= result.started_at > 1.6e9
+    assert result.wall_s > 0
+    assert result.params == 2 * 16 + 16 + 2 * 16 + result.recurrent_params
+
+
+def test_the_room_is_imported_without_torch_or_ray():
+    code = "import sys, bilin.workers.trial; assert not {'torch', 'ray', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
