@@ -87,7 +87,7 @@ def validate(
     return points
 
 
-def tested_lengths(spec: TrialSpec, model: SequenceModel, *, device: torch.device) -> tuple[LengthResult, ...]:
+def run_test(spec: TrialSpec, model: SequenceModel, *, device: torch.device) -> tuple[LengthResult, ...]:
     """The tested lengths, each on data of its own."""
     task, results = task_of(spec.cell), []
     for length in spec.test.lengths:

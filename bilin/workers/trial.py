@@ -41,7 +41,7 @@ def _run(spec: TrialSpec, report: Report) -> TrialResult:
     import torch
 
     from bilin.rules import is_solved
-    from bilin.workers.evaluate import tested_lengths
+    from bilin.workers.evaluate import run_test
     from bilin.workers.state import start, tier_of
     from bilin.workers.train import train
 
@@ -65,7 +65,7 @@ def _run(spec: TrialSpec, report: Report) -> TrialResult:
         solved=is_solved(state.accuracies),
         validation_accuracy=state.accuracies[-1],
         training_loss=next(point.loss for point in reversed(state.curve) if point.length is None),
-        lengths=tested_lengths(spec, state.model, device=device),
+        lengths=run_test(spec, state.model, device=device),
     )
 
 

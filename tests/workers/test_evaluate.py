@@ -9,7 +9,7 @@ import torch
 
 from bilin.models.module import SequenceModel
 from bilin.tasks.modular_addition import ModularAddition
-from bilin.workers.evaluate import evaluate, tested_lengths, validate
+from bilin.workers.evaluate import evaluate, run_test, validate
 from bilin.workers.state import start
 
 CPU = torch.device("cpu")
@@ -84,7 +84,7 @@ def test_each_step_length_and_seed_validates_on_data_of_its_own(make):
 def test_a_tested_length_is_drawn_apart_from_the_same_length_in_training(make):
     spec = make(test={"lengths": (10, 10)})
     model = Counts(999)
-    results = tested_lengths(spec, model, device=CPU)
+    results = run_test(spec, model, device=CPU)
     assert [(result.length, result.accuracy, result.num_classes) for result in results] == [(10, 1.0, 2)] * 2
     assert torch.equal(model.batches[0][0], model.batches[1][0])
 
