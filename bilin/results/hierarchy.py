@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,36 +47,43 @@ class Hierarchy:
     def numbers(self) -> pa.Table:
         """The values as they are stored, null where there are none."""
         type_ = pa.int64() if self.value.startswith("num_") else pa.float64()
-        return self._table(lambda cell: cell and cell[self.value], type_)
+        columns = [
+            [cell and cell[self.value] for cell in (self.cells.get((model, task)) for model in self.models)]
+            for task in self.tasks
+        ]
+        arrays = [pa.array(self.models, pa.string()), *(pa.array(column, type_) for column in columns)]
+        return pa.table(arrays, names=["model", *self.tasks])
 
-    def texts(self) -> pa.Table:
-        """The values for people; where there is one task, the caption names it and not every column."""
-        table = self._table(self._text, pa.string())
-        headings = [task.partition(" ")[2] or task for task in self.tasks] if len(self.lengths) == 1 else self.tasks
-        return table.rename_columns(["model", *headings])
+    def texts(self) -> Mapping[str, pa.Table]:
+        """The values for people: a table for each task, by its heading."""
+        return {f"{task}, length {length}": self._texts_of(task) for task, length in self.lengths.items()}
 
     @property
     def caption(self) -> str:
         """What the numbers are, in one line."""
-        places = ", ".join(f"{task} at length {length}" for task, length in self.lengths.items())
-        words = f"{places}: {VALUES[self.value]}" if places else "nothing is stored yet"
-        if self.value != "mean" or not self._seeds:
-            return words
-        if self._seeds == {1}:
-            return f"{words}; one seed"
-        counted = "the seeds in brackets" if len(self._seeds) > 1 else f"{min(self._seeds)} seeds"
-        return f"{words}; ± half the 95 % interval over {counted}"
+        if not self.cells:
+            return "nothing is stored yet"
+        seeds = self._seeds
+        if self.value != "mean" or not seeds:
+            return VALUES[self.value]
+        if seeds == {1}:
+            return f"{VALUES['mean']}; one seed"
+        counted = "the seeds in brackets" if len(seeds) > 1 else f"{min(seeds)} seeds"
+        return f"{VALUES['mean']}; ± half the 95 % interval over {counted}"
 
     @property
     def _seeds(self) -> set[int]:
         return {cell["num_seeds"] for cell in self.cells.values() if cell["num_seeds"]}
 
-    def _table(self, show: Callable[[Mapping[str, Any] | None], Any], type_: pa.DataType) -> pa.Table:
-        columns = [[show(self.cells.get((model, task))) for model in self.models] for task in self.tasks]
-        arrays = [pa.array(self.models, pa.string()), *(pa.array(column, type_) for column in columns)]
-        return pa.table(arrays, names=["model", *self.tasks])
+    def _texts_of(self, task: str) -> pa.Table:
+        labels = [label for label in self.tasks if label.split(" ")[0] == task]
+        models = [model for model in self.models if any((model, label) in self.cells for label in labels)]
+        count = len(self._seeds) > 1
+        columns = [[self._text(self.cells.get((model, label)), count=count) for model in models] for label in labels]
+        headings = [label.partition(" ")[2] or task for label in labels]
+        return pa.table([pa.array(column, pa.string()) for column in (models, *columns)], names=["model", *headings])
 
-    def _text(self, cell: Mapping[str, Any] | None) -> str:
+    def _text(self, cell: Mapping[str, Any] | None, *, count: bool) -> str:
         if cell is None or cell[self.value] is None:
             return _MISSING
         if self.value in ("lr", "num_seeds", "num_solved"):
@@ -84,7 +91,7 @@ class Hierarchy:
         text = _two_digits(cell[self.value])
         if self.value == "mean" and cell["low"] is not None:
             text += f" ± {_two_digits((cell['high'] - cell['low']) / 2)}"
-        return text if len(self._seeds) == 1 else f"{text} ({cell['num_seeds']})"
+        return f"{text} ({cell['num_seeds']})" if count else text
 
 
 def hierarchy(

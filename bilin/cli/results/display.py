@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,22 +15,42 @@ from bilin.errors import InputError
 if TYPE_CHECKING:
     import pyarrow as pa
     from rich.table import Table
-    from rich.text import Text
+
+_GAP = 3
+"""Columns between two columns of a table that rich draws."""
 
 
-def show(rows: pa.Table, format_: OutputFormat, output: Path | None = None, *, caption: str | None = None) -> None:
-    """Write rows to a file, or to standard output."""
+def show(rows: pa.Table, format_: OutputFormat, output: Path | None = None) -> None:
+    """Write rows to standard output, or to a file."""
     from bilin.results import Format, encode
 
-    if output is None and sys.stdout.isatty():
+    if _on_terminal(output):
         if format_ is OutputFormat.table:
-            _draw(rows, caption)
+            _draw(rows)
             return
         if format_ is OutputFormat.parquet:
             raise InputError("Parquet is nothing to read on a terminal: name a file with --output, or pipe it on")
-    content = encode(rows, Format(format_))
-    if caption and format_ in (OutputFormat.table, OutputFormat.markdown):
-        content += f"\n{caption}\n".encode()
+    _write(encode(rows, Format(format_)), output)
+
+
+def show_sections(sections: Mapping[str, pa.Table], caption: str, format_: OutputFormat, output: Path | None) -> None:
+    """Write tables for people, each under its heading, and what they show below them."""
+    from bilin.results import Format, encode
+
+    if _on_terminal(output) and format_ is OutputFormat.table:
+        for heading, rows in sections.items():
+            _draw_section(heading, rows)
+        typer.echo(caption)
+        return
+    texts = [f"{heading}\n\n{encode(rows, Format(format_)).decode()}\n" for heading, rows in sections.items()]
+    _write("".join([*texts, f"{caption}\n"]).encode(), output)
+
+
+def _on_terminal(output: Path | None) -> bool:
+    return output is None and sys.stdout.isatty()
+
+
+def _write(content: bytes, output: Path | None) -> None:
     if output is None:
         typer.echo(content, nl=False)
         return
@@ -38,39 +58,74 @@ def show(rows: pa.Table, format_: OutputFormat, output: Path | None = None, *, c
         output.write_bytes(content)
     except OSError as error:
         raise InputError(f"{output} cannot be written: {error.strerror}") from error
-    typer.echo(f"{rows.num_rows} rows written to {output}", err=True)
+    typer.echo(f"written to {output}", err=True)
 
 
-def _draw(rows: pa.Table, caption: str | None) -> None:
+def _draw(rows: pa.Table) -> None:
+    """A table where it fits the terminal's width, else a line for each value."""
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     from bilin.results import is_number, readable
 
     console = Console()
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for field in rows.schema:
-        table.add_column(Text(field.name), justify="right" if is_number(field.type) else "left", no_wrap=True)
-    columns = [[Text(readable(value)) for value in column.to_pylist()] for column in rows.columns]
-    for row in zip(*columns, strict=True):
-        table.add_row(*row)
-    if console.measure(table).minimum > console.width:
-        table = _records(rows.column_names, columns)
+    columns = [[readable(value) for value in column.to_pylist()] for column in rows.columns]
+    if _width(rows.column_names, columns) > console.width:
+        console.print(_records(rows.column_names, columns))
+        return
+    table = _table(rows.column_names, columns)
+    for column, field in zip(table.columns, rows.schema, strict=True):
+        column.justify = "right" if is_number(field.type) else "left"
     console.print(table)
-    if caption:
-        console.print(Text(f"\n{caption}", style="italic"))
 
 
-def _records(names: Sequence[str], columns: Sequence[Sequence[Text]]) -> Table:
-    """One line a value: for rows that are wider than the terminal."""
+def _draw_section(heading: str, rows: pa.Table) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    columns = [column.to_pylist() for column in rows.columns]
+    console = Console()
+    console.width = max(console.width, _width(rows.column_names, columns))  # rather wrapped than cut
+    console.print(Text(heading, style="bold"))
+    console.print(_table(rows.column_names, columns, style=_style))
+    console.print()
+
+
+def _width(names: Sequence[str], columns: Sequence[Sequence[str]]) -> int:
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, [name, *texts])) for name, texts in zip(names, columns, strict=True)]
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _table(names: Sequence[str], columns: Sequence[Sequence[str]], style: Callable[[str], str] | None = None) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table.grid(padding=(0, 2), expand=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(Text(name), no_wrap=True)
+    for row in zip(*columns, strict=True):
+        table.add_row(*(Text(text, style=style(text) if style else "") for text in row))
+    return table
+
+
+def _style(text: str) -> str:
+    """What is solved stands out, and chance and nothing step back."""
+    if text.startswith("1.00"):
+        return "green"
+    return "dim" if text.startswith(("0.00", "–")) else ""  # noqa: RUF001 (the dash of a missing value)
+
+
+def _records(names: Sequence[str], columns: Sequence[Sequence[str]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for row in zip(*columns, strict=True):
-        for name, value in zip(names, row, strict=True):
-            table.add_row(name, value)
+        for name, text in zip(names, row, strict=True):
+            table.add_row(Text(name), Text(text))
         table.add_row()
     return table

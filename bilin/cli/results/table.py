@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bilin.cli.options import DEFAULT_STORE, Store
-from bilin.cli.results.display import show
+from bilin.cli.results.display import show, show_sections
 from bilin.cli.results.options import Everything, Format, Output, OutputFormat, Sweep
 
 
@@ -26,5 +26,7 @@ def table(
     from bilin import results
 
     hierarchy = results.hierarchy(store, sweep=sweep, length=length, value=value, everything=everything)
-    for_people = format_ in (OutputFormat.table, OutputFormat.markdown)
-    show(hierarchy.texts() if for_people else hierarchy.numbers(), format_, output, caption=hierarchy.caption)
+    if format_ in (OutputFormat.table, OutputFormat.markdown):
+        show_sections(hierarchy.texts(), hierarchy.caption, format_, output)
+    else:
+        show(hierarchy.numbers(), format_, output)
