@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.table import Table
 
-_GAP = 3
-"""Columns between two columns of a table that rich draws."""
+_GAP = 2
+"""Blanks between two columns."""
+
+_MOST_LINES = 2
+"""A row that would take more lines of the terminal than this is shown as a list of its values."""
 
 
 def show(rows: pa.Table, format_: OutputFormat, output: Path | None = None) -> None:
@@ -62,16 +65,18 @@ def _write(content: bytes, output: Path | None) -> None:
 
 
 def _draw(rows: pa.Table) -> None:
-    """A table where it fits the terminal's width, else a line for each value."""
+    """A table, or a line for each value where the rows are much wider than the terminal."""
     from rich.console import Console
 
     from bilin.results import is_number, readable
 
     console = Console()
     columns = [[readable(value) for value in column.to_pylist()] for column in rows.columns]
-    if _width(rows.column_names, columns) > console.width:
+    width = _width(rows.column_names, columns)
+    if width > _MOST_LINES * console.width:
         console.print(_records(rows.column_names, columns))
         return
+    console.width = max(console.width, width)  # rather wrapped than cut
     table = _table(rows.column_names, columns)
     for column, field in zip(table.columns, rows.schema, strict=True):
         column.justify = "right" if is_number(field.type) else "left"
@@ -98,11 +103,10 @@ def _width(names: Sequence[str], columns: Sequence[Sequence[str]]) -> int:
 
 
 def _table(names: Sequence[str], columns: Sequence[Sequence[str]], style: Callable[[str], str] | None = None) -> Table:
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     for name in names:
         table.add_column(Text(name), no_wrap=True)
     for row in zip(*columns, strict=True):
