@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Status = Literal["done", "diverged", "failed", "oom", "lost", "cancelled", "pruned"]
 StopReason = Literal["solved", "budget", "diverged"]
@@ -34,8 +34,7 @@ class Environment:
     commit: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class CurvePoint:
+class CurvePoint(NamedTuple):
     """Accuracy and mean loss at one evaluation and length; length None stands for the training lengths."""
 
     step: int
@@ -44,8 +43,7 @@ class CurvePoint:
     accuracy: float
 
 
-@dataclass(frozen=True, slots=True)
-class LengthResult:
+class LengthResult(NamedTuple):
     """How many of the tested sequences of one length were right, and how many classes there were."""
 
     length: int

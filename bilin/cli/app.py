@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-# from bilin.cli.results import app as results_app
+from bilin.cli.results import app as results_app
 from bilin.cli.sweep import app as sweep_app
 from bilin.errors import BilinError
 from bilin.version import __version__
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 app.add_typer(sweep_app, name="sweep")
-# app.add_typer(results_app, name="results")
+app.add_typer(results_app, name="results")
 
 
 def _version(asked: bool) -> None:

@@ -8,7 +8,7 @@ from bilin.cli.sweep.launch import launch
 from bilin.cli.sweep.listing import list_sweeps
 from bilin.cli.sweep.plan import plan
 
-# from bilin.cli.sweep.schema import schema
+from bilin.cli.sweep.schema import schema
 from bilin.cli.sweep.show import show
 from bilin.cli.sweep.status import status
 
@@ -18,4 +18,4 @@ app.command()(launch)
 app.command()(status)
 app.command("list")(list_sweeps)
 app.command()(show)
-# app.command()(schema)
+app.command()(schema)

@@ -165,7 +165,8 @@ def _check_total(root: MappingNode, expansions: Sequence[Expansion], faults: Fau
     if total > MAX_COMBINATIONS:
         faults.add(root, "grids", too_many(total))
     elif expansions and not any(expansion.kept for expansion in expansions):
-        faults.add(root, "exclude", "excludes every cell; accepted: exclusions that leave some")
+        first = next(condition for expansion in expansions for condition in expansion.matched)
+        faults.add(first.node, first.path, "no cell is left; accepted: exclusions that leave some")
 
 
 def _check_exclusions(expansions: Sequence[Expansion], faults: Faults) -> None:

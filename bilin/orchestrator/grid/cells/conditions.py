@@ -81,9 +81,10 @@ def _read_condition(node: MappingNode, path: str, faults: Faults) -> Condition:
     parts = []
     for name, value in node.entries.items():
         values = value.items if isinstance(value, ListNode) else (value,)
-        if not values:
+        if values:
+            parts.append((name, accepted_values(name, values, f"{path}.{name}", faults, line=node.key_lines[name])))
+        else:
             faults.add(value, f"{path}.{name}", "found an empty list; accepted: a value, or a list of values")
-        parts.append((name, accepted_values(name, values, f"{path}.{name}", faults, line=node.key_lines[name])))
     return Condition(tuple(parts), node, path)
 
 
@@ -94,7 +95,7 @@ def accepted_values(
 
     Args:
         name: The field, or ``task`` or ``tier``.
-        nodes: Its values.
+        nodes: Its values, at least one.
         path: Where they stand.
         faults: Takes the faults.
         line: Where the name stands.
@@ -102,7 +103,10 @@ def accepted_values(
     known = known_fields()
     if name not in known and name not in _NAMES:
         names = [*_NAMES, *(field for field in known if not known[field][0].is_list)]
-        faults.add(nodes[0] if nodes else None, path, unknown("field", name, names), line=line)
+        faults.add(nodes[0], path, unknown("field", name, names), line=line)
+        return frozenset()
+    if name in known and known[name][0].is_list:
+        faults.add(nodes[0], path, "is a list of its own, the same in all cells of a grid, and cannot be a condition")
         return frozenset()
     values: set[Value] = set()
     for node in nodes:
@@ -121,9 +125,6 @@ def _accepted_names(kind: str, node: Node, path: str, faults: Faults) -> set[Val
 
 
 def _converted(fields: tuple[Field, ...], node: Node, path: str, faults: Faults) -> set[Value]:
-    if fields[0].is_list:
-        faults.add(node, path, "is a list of its own, the same in all cells of a grid, and cannot be a condition")
-        return set()
     values: set[Value] = set()
     for field in fields:
         try:
