@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.orchestrator.grid.grids import faults, short, short_fault
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("train: {lengths: [10, 2]}", "found [10, 2]; accepted: the shortest, then the longest length"),
+        ("train: {steps: 10, warmup_steps: 10}", "found 10; accepted: fewer than steps (10)"),
+        ("train: {steps: [10, 99], warmup_steps: [5, 20]}", "warmup_steps[1]: found 20; accepted: fewer than steps"),
+        ("validate: {lengths: [50, 50]}", "found [50, 50]; accepted: each length once (50 comes again)"),
+        ("validate: {lengths: [50, 500]}", "validate.lengths[1]: found 500, which is one of test.lengths"),
+        ("test: {lengths: [10, 800]}", "test.lengths[1]: found 800, which is one of validate.lengths by default"),
+        ("test: {lengths: []}", "test.lengths: found []; accepted: at least one length"),
+        ("test: {lengths: [10, 10]}", "each length once"),
+        ("validate: {lengths: []}", "at least one length, or stop_when_solved: false in train"),
+        ("resources: {device: cuda}", "resources.device: found cuda; accepted: auto or cpu, or gpus above 0"),
+        ("resources: {device: cpu, gpus: 1}", "resources.device: found cpu; accepted: auto or cuda, or gpus: 0"),
+        ("resources: {gpus: 1.5}", "resources.gpus: found 1.5; accepted: a fraction below 1, or a whole number"),
+        ("seeds: [0, 1, 0]", "seeds: found 0 more than once"),
+        ("seeds: [-1]", "seeds[0]: found -1; accepted: a whole number of at least 0"),
+        ("seeds: 3", "seeds: found 3; accepted: a list of whole numbers of at least 0"),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused(more: str, message: str) -> None:
+    assert message in short_fault(more)
+
+
+def test_without_validation_lengths_a_trial_runs_to_its_end() -> None:
+    plain = short("validate: {lengths: []}\ntrain: {stop_when_solved: false}")
+    assert plain.cells[0].cell.validate.lengths == ()
+    assert faults("name: x\nvalidate: {lengths: []}\ntrain: {stop_when_solved: [false, true]}\n")[-1].startswith(
+        "line 2"
+    )
+
+
+def test_the_order_of_lengths_makes_no_other_cell() -> None:
+    first, second = (short(f"validate: {{lengths: {lengths}}}").cells[0] for lengths in ("[50, 100]", "[100, 50]"))
+    assert first == second
+
+
+def test_one_training_length_is_a_pair_of_equal_ones() -> None:
+    assert short("train: {lengths: [5, 5]}").cells[0].cell.train.lengths == (5, 5)
