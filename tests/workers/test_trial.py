@@ -167,3 +167,22 @@ def test_the_row_says_where_and_with_what_it_ran(make):
 def test_the_room_is_imported_without_torch_or_ray():
     code = "import sys, bilin.workers.trial; assert not {'torch', 'ray', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("tier", "model", "losses"),
+    [
+        ("full", {}, (1.11839, 1.12946)),
+        ("cp", {"rank": 8}, (1.06475, 1.10023)),
+        ("block_diagonal", {"block_size": 2}, (1.08376, 1.03084)),
+        ("rotation", {}, (1.09241, 1.07066)),
+        ("real_diagonal", {}, (1.03292, 0.97037)),
+        ("positive_diagonal", {}, (1.1018, 1.1075)),
+        ("lstm", {}, (1.11002, 1.10543)),
+    ],
+)
+def test_the_numbers_are_those_of_this_results_version(make, tier, model, losses):
+    """Where these change on purpose, `bilin.spec.RESULTS_VERSION` is raised, or old results are taken for new."""
+    spec = make(tier=tier, model=model, task={"m": 3}, train={"steps": 20}, validate={"every": 10})
+    curve = [point.loss for point in run_trial(spec).curve if point.length is None]
+    assert curve == pytest.approx(losses, rel=1e-3)
