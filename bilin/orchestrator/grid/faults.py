@@ -27,7 +27,7 @@ class Faults:
         """How many were added so far, those of a node that is used again too."""
         return self._num_added
 
-    def add(self, node: Node | None, path: str, message: str, *, line: int | None = None) -> None:
+    def add(self, node: Node | None, path: str, message: str, *, line: int | None = None, once: bool = False) -> None:
         """Add a fault.
 
         Args:
@@ -35,10 +35,11 @@ class Faults:
             path: Where in the grid, such as ``models[1].rank``.
             message: What was found and what is accepted.
             line: Where it is not the node's own line.
+            once: Whether one fault of the node is enough, though another message could be added.
         """
         self._num_added += 1
         fault = Fault(line=line or (node.line if node else None), path=path, message=message)
-        key = (id(node), path.rpartition(".")[2], message) if node else (fault,)
+        key = (node, path.rpartition(".")[2], None if once else message) if node else (fault,)
         if key not in self._seen:
             self._seen.add(key)
             self._faults.append(fault)

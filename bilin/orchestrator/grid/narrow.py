@@ -46,8 +46,8 @@ def _bits(wanted: WantedCell, bits: dict[int, int]) -> int:
 
 def _values_there(blocks: list[Any]) -> dict[str, dict[Value, None]]:
     there: dict[str, dict[Value, None]] = {}
-    for block in blocks:
-        for name, value in attributes(block).items():
+    for name, value in (item for block in blocks for item in attributes(block).items()):
+        if not isinstance(value, tuple):
             there.setdefault(name, {})[value] = None
     return there
 
@@ -55,21 +55,27 @@ def _values_there(blocks: list[Any]) -> dict[str, dict[Value, None]]:
 def _read(only: Sequence[str], there: dict[str, dict[Value, None]], faults: Faults) -> Condition | None:
     before = len(faults)
     wanted: dict[str, frozenset[Value]] = {}
-    for text in only:
-        for part in text.split(","):
-            name, equals, value = (piece.strip() for piece in part.partition("="))
-            path = f"--only {shorten(part)}"
-            node = _value(value) if equals else None
-            if node is None:
-                faults.add(None, path, "accepted: field=value, such as tier=full or tier=full,m=2")
-            elif name not in there:
-                faults.add(None, path, unknown("field", name, list(there)))
-            elif values := accepted_values(name, (node,), path, faults):
-                if not values & there[name].keys():
-                    listed = ", ".join(written(value) for value in there[name])
-                    faults.add(None, path, f"no cell of the grid has it; {name} there: {listed}")
-                wanted[name] = wanted.get(name, frozenset()) | values
+    for part in ",".join(only).split(","):
+        name, values = _read_part(part.strip(), there, faults)
+        wanted[name] = wanted.get(name, frozenset()) | values
     return Condition(tuple(wanted.items()), None, "--only") if len(faults) == before else None
+
+
+def _read_part(part: str, there: dict[str, dict[Value, None]], faults: Faults) -> tuple[str, frozenset[Value]]:
+    path = f"--only {shorten(part)}"
+    name, equals, value = (piece.strip() for piece in part.partition("="))
+    node = _value(value) if equals else None
+    values: frozenset[Value] = frozenset()
+    if node is None:
+        faults.add(None, path, "accepted: field=value, such as tier=full or tier=full,m=2")
+    elif name not in there:
+        faults.add(None, path, unknown("field", name, list(there)))
+    else:
+        values = accepted_values(name, (node,), path, faults)
+    if values and not values & there[name].keys():
+        listed = ", ".join(written(value) for value in there[name])
+        faults.add(None, path, f"no cell of the grid has it; {name} there: {listed}")
+    return name, values
 
 
 def _value(text: str) -> Node | None:

@@ -36,6 +36,10 @@ def test_an_examples_ids_are_those_that_are_pinned(name: str) -> None:
     assert ids(EXAMPLES / f"{name}.yaml") == IDS["examples"][name]
 
 
+def test_every_example_is_pinned() -> None:
+    assert set(IDS["examples"]) == {path.stem for path in EXAMPLES.glob("*.yaml")}
+
+
 def test_the_published_grids_have_their_full_size() -> None:
     for name, moduli in (("modular_addition", {2, 3, 5, 10, 25, 50}), ("random_state_machine", {2, 5, 10, 25})):
         cells = [wanted.cell for wanted in read_grid(EXAMPLES / f"paper_{name}.yaml").cells]

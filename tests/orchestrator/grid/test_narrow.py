@@ -47,7 +47,7 @@ def test_the_whole_grid_is_written_all_the_same() -> None:
         ("tier", "--only tier: accepted: field=value"),
         ("tier=full,", "accepted: field=value"),
         ("m=[", "accepted: field=value"),
-        ("lengths=2", "is a list of its own"),
+        ("lengths=2", 'unknown field "lengths"; accepted: task, m, tier'),
         ("tier=full,rank=4", "no cell has all of these"),
     ],
 )

@@ -17,7 +17,7 @@ from bilin.tasks import Task
 
 
 def report_problems(block: Block, settings: Any, picked: Mapping[str, int], faults: Faults) -> bool:
-    """Add a fault for each of the problems of a settings object.
+    """Add a fault for each of the problems of a settings object, one a value, whatever it is combined with.
 
     Args:
         block: What it was made from.
@@ -35,7 +35,7 @@ def report_problems(block: Block, settings: Any, picked: Mapping[str, int], faul
         if name in block.choices:
             node = block.choices[name].nodes[picked.get(name, 0)]
             path += f"[{picked[name]}]" if name in picked else ""
-        faults.add(node, path, f"found {written(getattr(settings, name))}; accepted: {accepted}")
+        faults.add(node, path, f"found {written(getattr(settings, name))}; accepted: {accepted}", once=True)
     return bool(found)
 
 

@@ -44,3 +44,9 @@ def test_the_order_of_lengths_makes_no_other_cell() -> None:
 
 def test_one_training_length_is_a_pair_of_equal_ones() -> None:
     assert short("train: {lengths: [5, 5]}").cells[0].cell.train.lengths == (5, 5)
+
+
+def test_a_value_that_goes_with_none_of_several_is_one_fault() -> None:
+    model = "models: [{tier: block_diagonal, block_size: [3, 2], hidden: [64, 128, 256]}]"
+    found = faults(f"name: x\ntasks: [{{name: modular_addition, m: 2}}]\n{model}")
+    assert found == ["line 3: models[0].block_size[0]: found 3; accepted: a divisor of hidden (64)"]
