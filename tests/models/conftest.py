@@ -15,6 +15,7 @@ from bilin.models.bilinear.bilinear import Bilinear
 
 install_import_hook(
     [
+        "bilin.models.bilinear.groups",
         "bilin.models.bilinear.rows",
         "bilin.models.bilinear.unroll",
         "bilin.models.bilinear.recurrence",

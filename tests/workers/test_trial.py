@@ -12,7 +12,10 @@ import sys
 import pytest
 import torch
 
+from bilin.fields import fields_of
+from bilin.models import MODELS, tier_settings
 from bilin.record import TrialResult
+from bilin.tasks import TASKS, task_settings
 from bilin.tasks.modular_addition import ModularAddition
 from bilin.workers.trial import run_trial
 
@@ -167,6 +170,18 @@ def test_the_row_says_where_and_with_what_it_ran(make):
 def test_the_room_is_imported_without_torch_or_ray():
     code = "import sys, bilin.workers.trial; assert not {'torch', 'ray', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("tier", MODELS)
+@pytest.mark.parametrize("task", TASKS)
+def test_every_tier_trains_on_every_task(make, task, tier):
+    required = {"rank": 4, "block_size": 2}
+    model = {name: required[name] for name, field in fields_of(tier_settings(tier)).items() if field.required}
+    spec = make(tier=tier, model=model, train={"steps": 3, "supervision": "every_token"}, validate={"every": 3})
+    cell = dataclasses.replace(spec.cell, task=task_settings(task)(m=3))
+    result = run_trial(dataclasses.replace(spec, cell=cell))
+    assert (result.status, result.error, result.steps) == ("done", None, 3)
+    assert [tested.num_classes for tested in result.lengths] == [3, 3]
 
 
 @pytest.mark.parametrize(

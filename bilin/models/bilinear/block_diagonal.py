@@ -79,7 +79,7 @@ class BlockDiagonal(Bilinear):
         b = self.block_size
         if b >= _LARGE:
             parts = states.view(len(states), b, -1).mT
-            return rows.multiply(blocks.movedim(3, 1), parts).mT.reshape(states.shape)
+            return rows.groups.multiply(blocks.movedim(3, 1), parts).mT.reshape(states.shape)
         parts = states.view(len(states), 1, b, -1)
         return (blocks.index_select(0, rows.tokens) * parts).sum(2).view(states.shape)
 

@@ -56,7 +56,7 @@ class Full(Bilinear):
 
     def step(self, table: Table, rows: Rows, states: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows hidden"]:
         """A_x h."""
-        return rows.multiply(table[0], states.unsqueeze(1)).squeeze(1)
+        return rows.groups.multiply(table[0], states.unsqueeze(1)).squeeze(1)
 
     def transpose(self, table: Table) -> Table:
         """The matrices, each transposed."""

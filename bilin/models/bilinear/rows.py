@@ -3,69 +3,34 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-
-@dataclass(frozen=True, slots=True)
-class Groups:
-    """Rows of one token side by side, padded to the size of the largest group.
-
-    Attributes:
-        tokens: The token of each group; None for tokens 0, 1, 2, … in their order.
-        num_groups: Number of groups, empty ones among them.
-        capacity: Size of the largest group.
-        slots: Place of each row, below ``num_groups * capacity``.
-    """
-
-    tokens: Int[Tensor, " groups"] | None
-    num_groups: int
-    capacity: int
-    slots: Int[Tensor, " rows"]
+from bilin.models.bilinear.groups import Groups, group
 
 
 class Rows:
     """One token a row."""
 
-    def __init__(self, tokens: Int[Tensor, " rows"]) -> None:
+    def __init__(
+        self, tokens: Int[Tensor, " rows"], plan: Callable[[], list[Groups]] | None = None, part: int = 0
+    ) -> None:
         self.tokens = tokens
+        self._plan = plan or _plan(tokens, [len(tokens)])
+        self._part = part
 
-    @functools.cached_property
+    @property
     def groups(self) -> Groups:
-        """The rows grouped by token."""
-        counts = torch.bincount(self.tokens)
-        starts = counts.cumsum(0) - counts
-        by_token = torch.argsort(self.tokens, stable=True)
-        place = torch.empty_like(by_token)
-        place[by_token] = torch.arange(len(by_token), device=by_token.device)
-        capacity, num_present = int(counts.max()), int(counts.count_nonzero())
-        group, present = self.tokens, None
-        if 2 * num_present <= len(counts):  # else copying these matrices costs more than the empty groups
-            group, present = (counts.sign().cumsum(0) - 1)[self.tokens], counts.nonzero().squeeze(1)
-        slots = group * capacity + place - starts[self.tokens]
-        return Groups(present, len(counts) if present is None else num_present, capacity, slots)
+        """The rows grouped by token, for tiers with large matrices; made when it is first asked for."""
+        return self._plan()[self._part]
 
-    def multiply(
-        self, matrices: Float[Tensor, "vocab blocks out into"], vectors: Float[Tensor, "rows blocks into"]
-    ) -> Float[Tensor, "rows blocks out"]:
-        """Each row's vectors times the matrices of its token, without a copy of the matrices for every row.
 
-        The rows of one token are multiplied together. That a matrix is read once a token instead of once a
-        row is what makes large ones affordable, in the gradient too.
-        """
-        groups = self.groups
-        blocks, into = vectors.shape[1:]
-        slots = vectors.new_zeros(groups.num_groups * groups.capacity, blocks, into)
-        padded = slots.index_copy(0, groups.slots, vectors)
-        padded = padded.view(groups.num_groups, groups.capacity, blocks, into).transpose(1, 2).flatten(0, 1)
-        used = matrices[: groups.num_groups] if groups.tokens is None else matrices.index_select(0, groups.tokens)
-        product = torch.bmm(padded, used.flatten(0, 1).mT).unflatten(0, (groups.num_groups, blocks))
-        by_slot: Tensor = product.transpose(1, 2).flatten(0, 1)
-        return by_slot.index_select(0, groups.slots)
+def _plan(tokens: Tensor, sizes: list[int]) -> Callable[[], list[Groups]]:
+    return functools.cache(functools.partial(group, tokens, sizes))
 
 
 class Packed(Rows):
@@ -97,13 +62,9 @@ class Packed(Rows):
     @functools.cached_property
     def steps(self) -> list[tuple[slice, Rows]]:
         """For each time its slice of the layout and its rows."""
-        return list(self._cut())
-
-    def _cut(self) -> Iterator[tuple[slice, Rows]]:
-        start = 0
-        for size, tokens in zip(self.sizes, self.tokens.split(self.sizes), strict=True):
-            yield slice(start, start + size), Rows(tokens)
-            start += size
+        plan, starts = _plan(self.tokens, self.sizes), itertools.accumulate(self.sizes, initial=0)
+        cuts = zip(starts, self.tokens.split(self.sizes), strict=False)
+        return [(slice(start, start + len(cut)), Rows(cut, plan, part)) for part, (start, cut) in enumerate(cuts)]
 
     def pad(self, values: Float[Tensor, "packed width"]) -> Float[Tensor, "batch time width"]:
         """Values of the layout by sequence and time; what stands after a sequence's end means nothing."""
