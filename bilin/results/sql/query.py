@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -148,5 +149,4 @@ def _asked(connection: DuckDBPyConnection, question: Question) -> list[str]:
     if kinds != ["SELECT"]:
         found = ", ".join(kinds) if kinds else "nothing"
         raise QueryError(f"a query is exactly one SELECT; found: {found}")
-    names = connection.get_table_names(question.sql)
-    return [view for view in VIEWS if view in names]
+    return [view for view in VIEWS if re.search(rf"\b{view}\b", question.sql, re.IGNORECASE)]

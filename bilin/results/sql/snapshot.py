@@ -9,13 +9,16 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
 
 from bilin.results.schema import CURVES, trials_schema
 from bilin.results.store import WANTED, Manifest, read_schema, read_wanted
+
+if TYPE_CHECKING:
+    from pyarrow.dataset import Dataset
 
 _ORIGIN = pa.schema({"sweep": pa.string(), "part": pa.int64()})
 """Where a row comes from: its sweep, and the position of its part there, oldest first."""
@@ -28,7 +31,7 @@ class Snapshot:
     directories: Sequence[Path]
     manifests: Sequence[Manifest]
 
-    def trials(self) -> ds.Dataset:
+    def trials(self) -> Dataset:
         """Every stored row of a trial, superseded ones too, with `_ORIGIN`.
 
         Raises:
@@ -38,7 +41,7 @@ class Snapshot:
         schemas = [read_schema(path) for _, _, path in self._trials()]
         return _dataset(self._trials(), pa.unify_schemas([_ORIGIN, trials_schema(), *schemas]))
 
-    def curves(self) -> ds.Dataset:
+    def curves(self) -> Dataset:
         """Every stored row of a curve, with `_ORIGIN`."""
         return _dataset(self._curves(), pa.unify_schemas([_ORIGIN, CURVES]))
 
@@ -68,7 +71,9 @@ class Snapshot:
                     yield directory.name, position, part.curves_path(directory)
 
 
-def _dataset(files: Iterator[tuple[str, int, Path]], schema: pa.Schema) -> ds.Dataset:
+def _dataset(files: Iterator[tuple[str, int, Path]], schema: pa.Schema) -> Dataset:
+    import pyarrow.dataset as ds  # a second where it finds pandas, and only for queries
+
     parquet, filesystem = ds.ParquetFileFormat(), LocalFileSystem()
     fragments = [
         parquet.make_fragment(

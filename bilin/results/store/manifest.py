@@ -103,6 +103,6 @@ def read_parts(directories: Sequence[Path], read: Callable[[list[Manifest]], T])
             before, manifests = manifests, [read_manifest(directory) for directory in directories]
             if manifests == before:
                 raise StoreError(
-                    f"{error.filename or error} is missing, though the {MANIFEST} beside it lists it: restore it, "
+                    f"{error.filename} is missing, though the {MANIFEST} beside it lists it: restore it, "
                     f"or delete its entry there, and its trials run again"
                 ) from error

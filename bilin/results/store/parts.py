@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -103,8 +105,8 @@ def _gather(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]
 def _open(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path)) from error
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(path, error) from error
 

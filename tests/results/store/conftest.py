@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import pytest
+
+from bilin.results import SweepWriter
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def writer(store):
+    with SweepWriter(store, "sweep") as writer:
+        yield writer

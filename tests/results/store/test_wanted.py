@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from bilin.errors import StoreError
+from bilin.results import WantedCell, grid, query, wanted
+from tests.results.samples import cell, pair, seeds
+
+
+def want(of=None, *, lrs=(1e-3,), seeds=(0,), test_lengths=(10, 500), **bounds):
+    of = of or cell()
+    return WantedCell(
+        cell_id=of.cell_id, lrs=lrs, seeds=seeds, num_trials=len(seeds), test_lengths=test_lengths, num_sequences=2048,
+        **bounds,
+    )  # fmt: skip
+
+
+def test_what_is_wanted_comes_back(store, writer):
+    assert wanted(store, "sweep") is None
+    cells = [want(lrs=(1e-3, 1e-4), seeds=(0, 1)), want(cell(m=7), lrs=None, lr_low=1e-5, lr_high=1e-2)]
+    writer.write_wanted(cells)
+    assert wanted(store, "sweep") == cells
+
+
+def test_the_grid_comes_back(store, writer):
+    assert grid(store, "sweep") is None
+    writer.write_grid('{"name": "größer"}')
+    assert grid(store, "sweep") == '{"name": "größer"}'
+
+
+def test_views_show_what_the_grid_wants_now(store, writer):
+    writer.append([*seeds(3), pair(lr=1e-2), pair(cell(m=7))])
+    writer.write_wanted([want(seeds=(0, 2))])
+    shown = query(store, view="trials").to_pylist()
+    assert sorted(row["seed"] for row in shown) == [0, 2]
+    assert query(store, view="curves").num_rows == 4
+    assert query(store, view="trials", everything=True).num_rows == 5
+    (best,) = query(store, where="length = 500").to_pylist()
+    assert best["num_seeds"] == 2
+
+
+def test_rates_of_a_search_lie_within_its_bounds(store, writer):
+    # bounds are rounded as the rates are: 1.2344e-5 becomes 1.23e-5
+    writer.append([pair(lr=lr) for lr in (1.22e-5, 1.23e-5, 1e-3, 1.24e-2)])
+    writer.write_wanted([want(lrs=None, lr_low=1.2344e-5, lr_high=1.2344e-2)])
+    assert sorted(query(store, view="trials")["lr"].to_pylist()) == [1.23e-5, 1e-3]
+
+
+def test_lengths_that_are_no_longer_tested_are_left_out(store, writer):
+    writer.append(seeds(1))
+    writer.write_wanted([want(test_lengths=(500,))])
+    assert query(store, view="lengths")["length"].to_pylist() == [500]
+    assert query(store, view="cells")["length"].to_pylist() == [500]
+    assert query(store, view="lengths", everything=True)["length"].to_pylist() == [10, 500]
+
+
+def test_what_is_wanted_but_cannot_be_read_is_named(store, writer):
+    path = writer.directory / "wanted.parquet"
+    path.write_bytes(b"PAR1")
+    with pytest.raises(StoreError, match=f"{path} cannot be read"):
+        wanted(store, "sweep")
