@@ -42,7 +42,7 @@ def main(mark: str, folder: str) -> None:
 
 def marked(mark: str) -> list[int]:
     """The ids of the running processes that carry a mark in the environment they were started with."""
-    text = f"{MARK}={mark}".encode()
+    text = f"{MARK}={mark}\0".encode()
     return [int(folder.name) for folder in Path("/proc").glob("[0-9]*") if text in _environment(folder)]
 
 

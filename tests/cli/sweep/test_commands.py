@@ -1,0 +1,175 @@
+"""The sweep commands as a user types them, as processes."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bilin.orchestrator import ClusterSpec, launch
+from bilin.results import query, stored
+from tests.sweeps import bilin, contents, finish, wait_until, write_grid
+
+GRID = """
+name: first
+tasks: [{name: modular_addition, m: [2, 3]}]
+models: [{tier: real_diagonal, hidden: 4, embedding: 4}]
+train: {steps: 20}
+validate: {every: 10, lengths: [20], num_sequences: 16}
+test: {lengths: [10, 50], num_sequences: 16}
+learning_rate: {choices: [1e-2]}
+"""
+ENDLESS = GRID.replace("steps: 20", "steps: 100000000, stop_when_solved: false").replace("first", "endless")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with one finished sweep."""
+    folder = tmp_path_factory.mktemp("finished")
+    launch(write_grid(folder, GRID), store=folder / "store", cluster=ClusterSpec(kind="inline"))
+    return folder / "store"
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> Path:
+    return write_grid(tmp_path, GRID)
+
+
+def test_plan_shows_what_would_run_and_writes_nothing(grid: Path) -> None:
+    code, out, _ = finish(bilin("sweep", "plan", grid, "--store", grid.parent / "store"))
+    assert code == 0
+    assert "2 to run now" in out
+    assert "m: 2, 3" in out
+    assert not (grid.parent / "store").exists()
+
+
+def test_plan_does_not_load_torch(grid: Path) -> None:
+    code = f"""
+import sys
+from bilin.orchestrator import plan
+plan({str(grid)!r}, store="nowhere")
+print({{"torch", "ray", "duckdb"}} & set(sys.modules))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "set()"
+
+
+def test_a_finished_sweep_runs_nothing_and_says_what_was_found(store: Path, grid: Path) -> None:
+    started = time.monotonic()
+    code, out, _ = finish(bilin("sweep", "launch", grid, "--store", store))
+    assert (code, out) == (0, "first: 2 trials found in the store, 0 run\n")
+    assert time.monotonic() - started < 5
+
+
+def test_status_and_list_read_the_store(store: Path) -> None:
+    assert "complete" in finish(bilin("sweep", "status", "first", "--store", store))[1]
+    assert finish(bilin("sweep", "list", "--store", store))[1].splitlines()[1].split()[:3] == ["first", "2", "2"]
+
+
+def test_status_of_an_unknown_sweep_names_those_there(store: Path) -> None:
+    code, out, err = finish(bilin("sweep", "status", "frist", "--store", store))
+    assert (code, out) == (2, "")
+    assert "first" in err
+
+
+def test_show_gives_the_grid_that_repeats_a_trial(store: Path, tmp_path: Path) -> None:
+    trial_id = query(store, view="trials")["trial_id"][0].as_py()
+    shown = finish(bilin("sweep", "show", trial_id[:8], "--store", store))[1]
+    assert trial_id in shown
+    assert "--grid" in shown
+    repeat = write_grid(tmp_path, finish(bilin("sweep", "show", trial_id, "--grid", "--store", store))[1])
+    launch(repeat, store=tmp_path / "again", cluster=ClusterSpec(kind="inline"))
+    again = [row.replace(f"repeat-{trial_id}", "first") for row in contents(tmp_path / "again")["curves"]]
+    assert again == [row for row in contents(store)["curves"] if trial_id in row]
+
+
+@pytest.mark.parametrize("digits", ["", "xyz", "'; --", "0000000000000000"])
+def test_show_of_no_trial_is_the_users_error(store: Path, digits: str) -> None:
+    assert finish(bilin("sweep", "show", digits, "--store", store))[0] == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--cluster", "slum"],
+        ["--workers", "0"],
+        ["--retry", "everything"],
+        ["--set", "train.stepps=5"],
+        ["--only", "m=7"],
+        ["--cluster", "ray"],
+    ],
+)
+def test_wrong_options_exit_with_2_and_write_nothing(grid: Path, arguments: list[str]) -> None:
+    code, out, err = finish(bilin("sweep", "launch", grid, "--store", grid.parent / "store", *arguments))
+    assert (code, out) == (2, "")
+    assert err.startswith("bilin: ")
+    assert "Traceback" not in err
+    assert not (grid.parent / "store").exists()
+
+
+def test_a_cluster_that_is_not_there_exits_with_4(grid: Path) -> None:
+    code, _, err = finish(bilin("sweep", "launch", grid, "--store", grid.parent / "store", "--address", "127.0.0.1:1"))
+    assert code == 4
+    assert "127.0.0.1:1" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_exits_with_3_and_says_how_to_go_on(tmp_path: Path, number: signal.Signals) -> None:
+    grid = write_grid(tmp_path, ENDLESS)
+    process = bilin("sweep", "launch", grid, "--store", tmp_path / "store", "--cluster", "inline")
+    assert wait_until((tmp_path / "store/endless/wanted.parquet").exists, 60)
+    time.sleep(2)
+    process.send_signal(number)
+    code, _, err = finish(process, 15)
+    assert code == 3
+    assert "the same command goes on" in err
+    assert stored(tmp_path / "store", "endless") == {}
+
+
+def test_a_second_launch_says_who_runs_the_sweep(tmp_path: Path) -> None:
+    grid = write_grid(tmp_path, ENDLESS)
+    command = ["sweep", "launch", grid, "--store", tmp_path / "store", "--cluster", "inline"]
+    first = bilin(*command)
+    assert wait_until((tmp_path / "store/endless/wanted.parquet").exists, 60)
+    code, _, err = finish(bilin(*command))
+    assert code == 2
+    assert str(first.pid) in err
+    assert str(first.pid) in finish(bilin("sweep", "status", "--store", tmp_path / "store"))[1]
+    first.kill()
+    first.communicate()
+    third = bilin(*command)  # a lock that a dead process left is taken over at once
+    assert wait_until(lambda: str(third.pid) in finish(bilin("sweep", "status", "--store", tmp_path / "store"))[1], 30)
+    third.kill()
+    third.communicate()
+
+
+def test_a_terminal_gets_a_live_view(tmp_path: Path) -> None:
+    grid = write_grid(tmp_path, ENDLESS)
+    leader, follower = pty.openpty()
+    command = [
+        sys.executable,
+        "-m",
+        "bilin",
+        "sweep",
+        "launch",
+        str(grid),
+        "--store",
+        str(tmp_path),
+        "--cluster",
+        "inline",
+    ]
+    process = subprocess.Popen(command, stdout=follower, stderr=follower, env={**os.environ, "TERM": "xterm"})
+    os.close(follower)
+    seen = b""
+    while b"real_diagonal" not in seen and process.poll() is None:
+        seen += os.read(leader, 4096)
+    process.send_signal(signal.SIGINT)
+    process.wait(15)
+    os.close(leader)
+    assert b"running" in seen

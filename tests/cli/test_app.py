@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from bilin.version import __version__
+from tests.sweeps import bilin, finish
+
+HEAVY = {"torch", "ray", "optuna", "duckdb", "pyarrow", "numpy", "pandas", "matplotlib", "scipy", "ruamel"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["sweep", "launch", "--help"], ["results", "--help"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    code = f"""
+import sys
+from bilin.cli.app import main
+sys.argv = ["bilin", *{arguments!r}]
+try:
+    main()
+finally:
+    print(sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr.strip()) == (0, "[]")
+
+
+def test_version_is_printed() -> None:
+    assert finish(bilin("--version")) == (0, f"bilin {__version__}\n", "")
+
+
+def test_an_unknown_command_exits_with_2() -> None:
+    assert finish(bilin("sweeep"))[0] == 2

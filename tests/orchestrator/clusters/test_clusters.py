@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from bilin.errors import ClusterError, InputError
+from bilin.orchestrator.clusters import ClusterSpec, open_pool
+from bilin.spec import Resources
+from tests.workers.pool_runs import by_seed
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "slum"}, "local, inline, ray"),
+        ({"workers": 0}, "at least 1"),
+        ({"kind": "ray"}, "--address"),
+        ({"kind": "local", "address": "10.0.0.1:6379"}, "drop one"),
+        ({"kind": "inline", "workers": 2}, "one trial at a time"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ClusterSpec(**settings)  # type: ignore[arg-type]
+
+
+def test_an_address_where_nothing_listens_is_refused_at_once() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    cluster = ClusterSpec(kind="ray", address=address)
+    with pytest.raises(ClusterError, match=address), open_pool(cluster, by_seed, demand=[], report=print):
+        pass
+
+
+@pytest.mark.parametrize("address", ["node1", "10.0.0.1:port"])
+def test_an_address_without_a_port_is_refused(address: str) -> None:
+    cluster = ClusterSpec(kind="ray", address=address)
+    with pytest.raises(ClusterError), open_pool(cluster, by_seed, demand=[], report=print):
+        pass
+
+
+@pytest.mark.ray
+def test_a_demand_that_can_never_be_met_is_said_at_once() -> None:
+    demand = [Resources(gpus=4.0)]
+    with (
+        pytest.raises(ClusterError, match="4 GPUs"),
+        open_pool(ClusterSpec(workers=1), by_seed, demand=demand, report=print),
+    ):
+        pass

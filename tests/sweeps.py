@@ -1,0 +1,88 @@
+"""Real sweeps for the tests: a small grid, the command line as a process, and stores compared to the last bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bilin.orchestrator.clusters import guardian
+from bilin.results import query
+
+GRID = """
+name: small
+tasks:
+  - {name: modular_addition, m: [2, 3]}
+models:
+  - {tier: real_diagonal, hidden: 8, embedding: 8}
+  - {tier: full, hidden: 8, embedding: 8}
+train: {steps: 60}
+validate: {every: 20, lengths: [20], num_sequences: 64}
+test: {lengths: [10, 100], num_sequences: 128}
+learning_rate: {choices: [3e-2, 1e-2]}
+seeds: [0, 1, 2, 3, 4, 5, 6, 7]
+"""
+NUM_TRIALS = 64
+
+NOT_REPEATED = {"attempts", "host", "pid", "worker", "wall_s", "started_at", "finished_at"}
+"""Columns in which two runs of one trial may differ."""
+
+
+def write_grid(folder: Path, text: str = GRID) -> Path:
+    """A grid.yaml in a folder."""
+    path = folder / "grid.yaml"
+    path.write_text(text)
+    return path
+
+
+def bilin(*arguments: object, mark: str = "") -> subprocess.Popen[str]:
+    """The command line as a process; what it starts carries a mark."""
+    environment = {**os.environ, guardian.MARK: mark} if mark else dict(os.environ)
+    return subprocess.Popen(
+        [sys.executable, "-m", "bilin", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def finish(process: subprocess.Popen[str], timeout_s: float = 120) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a process at its end."""
+    out, err = process.communicate(timeout=timeout_s)
+    return process.returncode, out, err
+
+
+def kill_after(process: subprocess.Popen[str], seconds: float) -> bool:
+    """SIGKILL a process after some time; whether it was still running."""
+    try:
+        process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        return True
+    return False
+
+
+def contents(store: Path) -> dict[str, list[str]]:
+    """All rows of a store, but for what two runs of one trial may differ in; floats to the last bit."""
+    rows = {}
+    for view in ("trials", "lengths", "curves"):
+        table = query(store, view=view, everything=True)
+        kept = table.select([name for name in table.column_names if name not in NOT_REPEATED])
+        rows[view] = sorted(repr(row) for row in kept.to_pylist())
+    return rows
+
+
+def wait_until(condition: object, timeout_s: float) -> bool:
+    """Whether a condition came true in time."""
+    assert callable(condition)
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False

@@ -1,0 +1,118 @@
+"""Faults injected for real: killed sweeps and workers, and stores compared to the last bit."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from pathlib import Path
+
+import pytest
+
+from bilin.orchestrator import ClusterSpec, launch, status
+from bilin.orchestrator.clusters import guardian
+from bilin.results import SweepWriter, query, stored
+from tests.sweeps import GRID, NUM_TRIALS, bilin, contents, finish, kill_after, wait_until, write_grid
+
+KILLS = 20
+
+LONG = GRID.replace("steps: 60", "steps: 3000, stop_when_solved: false").replace("[0, 1, 2, 3, 4, 5, 6, 7]", "[0]")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The small grid, and a store in which it was run in process."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    grid = write_grid(folder)
+    launch(grid, store=folder / "store", cluster=ClusterSpec(kind="inline"))
+    return grid, folder / "store"
+
+
+def test_the_small_grid_has_no_trial_lost_or_double(undisturbed: tuple[Path, Path]) -> None:
+    ids = query(undisturbed[1], view="trials", everything=True)["trial_id"].to_pylist()
+    assert len(ids) == len(set(ids)) == NUM_TRIALS
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ray_workers_give_what_one_process_gives(undisturbed: tuple[Path, Path], tmp_path: Path, workers: int) -> None:
+    grid, store = undisturbed
+    launch(grid, store=tmp_path, cluster=ClusterSpec(workers=workers))
+    assert contents(tmp_path) == contents(store)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_sweep_killed_at_random_moments_ends_as_if_undisturbed(
+    undisturbed: tuple[Path, Path], tmp_path: Path
+) -> None:
+    grid, store = undisturbed
+    moments = random.Random(0)
+    killed = 0
+    while killed < KILLS:
+        process = bilin("sweep", "launch", grid, "--store", tmp_path, "--cluster", "inline")
+        running = kill_after(process, moments.uniform(0.5, 3.0))
+        if not running:  # it ended before its moment came: take some results away, and go on
+            with SweepWriter(tmp_path, "small") as writer:
+                writer.delete(moments.sample(sorted(stored(tmp_path, "small")), NUM_TRIALS // 2))
+        killed += running
+    assert finish(bilin("sweep", "launch", grid, "--store", tmp_path, "--cluster", "inline"))[0] == 0
+    assert contents(tmp_path) == contents(store)
+
+
+@pytest.mark.ray
+def test_a_killed_sweep_on_ray_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
+    grid = write_grid(tmp_path, LONG)
+    folders = set(Path("/tmp").glob("bilin-*"))
+    process = bilin("sweep", "launch", grid, "--store", tmp_path, "--workers", "2")
+    assert wait_until(lambda: _workers(process.pid), 60)
+    mark = _mark_of(_workers(process.pid)[0])
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert wait_until(lambda: not guardian.marked(mark), 10)
+    assert wait_until(lambda: set(Path("/tmp").glob("bilin-*")) <= folders, 10)
+
+
+@pytest.mark.ray
+def test_a_trial_whose_worker_is_killed_runs_again(tmp_path: Path) -> None:
+    grid = write_grid(tmp_path, LONG)
+    process = bilin("sweep", "launch", grid, "--store", tmp_path, "--workers", "2", "--only", "m=2")
+    assert wait_until(lambda: _workers(process.pid), 60)
+    os.kill(_workers(process.pid)[0], signal.SIGKILL)
+    code, _, err = finish(process)
+    assert code == 0
+    assert "runs again" in err
+    attempts = query(tmp_path, view="trials", everything=True)["attempts"].to_pylist()
+    assert sorted(attempts) == [1, 1, 1, 2]
+    assert status("small", store=tmp_path).plan.num_missing == 4, "m=3 was not asked for"
+
+
+def _workers(driver: int) -> list[int]:
+    """The Ray workers below a sweep process that have loaded torch: they train, or are about to."""
+    pids = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            mine = driver in _ancestors(int(folder.name))
+            if (
+                mine
+                and b"TrialActor" in (folder / "cmdline").read_bytes()
+                and "libtorch_cpu" in (folder / "maps").read_text()
+            ):
+                pids.append(int(folder.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return pids
+
+
+def _ancestors(pid: int) -> list[int]:
+    parents = []
+    while pid > 1:
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        parents.append(pid)
+    return parents
+
+
+def _mark_of(pid: int) -> str:
+    name = f"{guardian.MARK}=".encode()
+    entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return next(entry.removeprefix(name).decode() for entry in entries if entry.startswith(name))

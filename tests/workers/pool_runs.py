@@ -1,0 +1,40 @@
+"""Runs for tests of the pools; what a trial does depends on its seed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from bilin.record import Environment, Progress, TrialResult
+from bilin.spec import TrialSpec
+from bilin.workers.pool import Report
+
+FINE, RAISES, DIES, SLEEPS = range(4)
+
+
+def by_seed(spec: TrialSpec, *, report: Report) -> TrialResult:
+    """Succeed, raise, die, or sleep for a minute."""
+    report(Progress(trial_id=spec.trial_id, step=7, max_steps=20))
+    if spec.seed == RAISES:
+        raise RuntimeError("raised in the worker")
+    if spec.seed == DIES:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if spec.seed == SLEEPS:
+        time.sleep(60)
+    return TrialResult(trial_id=spec.trial_id, status="done", environment=_environment())
+
+
+def _environment() -> Environment:
+    return Environment(
+        host="here",
+        pid=os.getpid(),
+        worker="",
+        device="cpu",
+        threads=1,
+        cpu="",
+        python="",
+        torch="",
+        version="",
+        commit=None,
+    )
