@@ -16,7 +16,7 @@ from tests.sweeps import GRID, NUM_TRIALS, bilin, contents, finish, kill_after, 
 
 KILLS = 20
 
-LONG = GRID.replace("steps: 60", "steps: 3000, stop_when_solved: false").replace("[0, 1, 2, 3, 4, 5, 6, 7]", "[0]")
+LONG = GRID.replace("steps: 60", "steps: 1500, stop_when_solved: false").replace("[0, 1, 2, 3, 4, 5, 6, 7]", "[0]")
 
 
 @pytest.fixture(scope="module")

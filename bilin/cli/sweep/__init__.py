@@ -7,7 +7,6 @@ import typer
 from bilin.cli.sweep.launch import launch
 from bilin.cli.sweep.listing import list_sweeps
 from bilin.cli.sweep.plan import plan
-
 from bilin.cli.sweep.schema import schema
 from bilin.cli.sweep.show import show
 from bilin.cli.sweep.status import status
