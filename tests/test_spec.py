@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from bilin.fields import option
+from bilin.models.baselines.lstm import LSTM
+from bilin.models.bilinear.cp import CP
+from bilin.models.bilinear.full import Full
+from bilin.spec import (
+    Cell,
+    Resources,
+    TestSpec,
+    TrainSpec,
+    TrialSpec,
+    ValidateSpec,
+    derive_seed,
+    describe,
+    measured,
+    trial_id,
+)
+from bilin.tasks.modular_addition import ModularAddition
+
+CELL = Cell(task=ModularAddition(m=5), model=Full(), train=TrainSpec(), validate=ValidateSpec())
+
+
+def spec(**changes: object) -> TrialSpec:
+    values: dict[str, object] = {"cell": CELL, "lr": 1e-3, "seed": 0, "test": TestSpec(), "resources": Resources()}
+    return TrialSpec(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task": ModularAddition(m=6)},
+        {"model": CP(rank=64)},
+        {"model": Full(hidden=64)},
+        {"train": TrainSpec(batch_size=65)},
+        {"train": TrainSpec(normalize="state")},
+        {"validate": ValidateSpec(every=100)},
+    ],
+)
+def test_what_is_measured_makes_another_cell(change: dict[str, object]) -> None:
+    assert dataclasses.replace(CELL, **change).cell_id != CELL.cell_id  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("change", [{"test": TestSpec(lengths=(7,))}, {"resources": Resources(cpus=2, threads=2)}])
+def test_what_is_not_measured_is_not_in_the_id(change: dict[str, object]) -> None:
+    assert spec(**change).trial_id == spec().trial_id
+
+
+@pytest.mark.parametrize("change", [{"lr": 1e-4}, {"seed": 1}])
+def test_rate_and_seed_make_another_trial_of_the_same_cell(change: dict[str, object]) -> None:
+    other = spec(**change)
+    assert other.trial_id != spec().trial_id
+    assert other.cell.cell_id == CELL.cell_id
+
+
+def test_a_rate_written_otherwise_is_the_same_trial() -> None:
+    assert trial_id("cell", 0.001, 0) == trial_id("cell", float("1e-3"), 0)
+    assert trial_id("cell", 1, 0) == trial_id("cell", 1.0, 0)
+
+
+@pytest.mark.parametrize("model", [LSTM(), Full(additive=True)])
+def test_normalize_is_no_part_of_a_tier_that_it_has_no_effect_on(model: Full | LSTM) -> None:
+    cells = [dataclasses.replace(CELL, model=model, train=TrainSpec(normalize=how)) for how in ("readout", "none")]
+    assert cells[0].cell_id == cells[1].cell_id
+
+
+def test_a_later_field_enters_the_id_only_where_it_differs_from_before() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Grown:
+        steps: int = option(10, doc="first")
+        gates: int = option(2, doc="later", before=1)
+
+    assert measured(Grown(gates=1)) == {"steps": 10}
+    assert measured(Grown()) == {"steps": 10, "gates": 2}
+
+
+def test_ids_do_not_change_between_processes() -> None:
+    code = "from tests.test_spec import spec; print(spec().trial_id)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == spec().trial_id
+
+
+def test_ids_are_pinned() -> None:
+    # Results on disk are found by these: they must never move. A change of numbers raises RESULTS_VERSION.
+    assert (CELL.cell_id, spec().trial_id) == ("ab684a816d1a30b0", "fb929edfa1285553")
+
+
+def test_a_description_writes_every_default_out() -> None:
+    described = describe(CELL)
+    assert described["task"] == {"name": "modular_addition", "m": 5}
+    assert described["model"]["hidden"] == 256
+    assert described["train"]["warmup_steps"] == 0
+
+
+def test_seeds_differ_by_purpose_and_fit_a_generator() -> None:
+    seeds = {derive_seed("cell", 0, purpose) for purpose in ("init", "train", "test")}
+    assert len(seeds) == 3
+    assert all(0 <= seed < 2**63 for seed in seeds)
