@@ -16,6 +16,7 @@ from bilin.models.bilinear.bilinear import Bilinear
 install_import_hook(
     [
         "bilin.models.bilinear.groups",
+        "bilin.models.bilinear.matrices",
         "bilin.models.bilinear.rows",
         "bilin.models.bilinear.unroll",
         "bilin.models.bilinear.recurrence",

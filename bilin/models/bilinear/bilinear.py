@@ -6,14 +6,14 @@ Symbols, in this folder:
     D  width of the embedding            V  number of tokens
     A_x = W·x, linear in x (or a function of something that is)
 
-Tokens are discrete, so A_x need not be formed at every position: a `Table` holds what A_x is made of for
-every token, computed once a training step, exactly.
+Tokens are discrete, so A_x need not be formed at every position: what it is made of is computed for every
+token once a training step, exactly.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from bilin.models.module import SequenceModel
 
     Weights: TypeAlias = Mapping[str, Tensor]
-    Table: TypeAlias = tuple[Tensor, ...]
+
+Transition: TypeAlias = "Callable[[Rows, Tensor], Tensor]"
+"""A_x h, (rows, H), for rows that have a token and a state h, (rows, H), each."""
 
 
 class Weight(NamedTuple):
@@ -75,16 +77,8 @@ class Bilinear(Tier):
         """A_x as its definition has it, in full. Slow: the twin that everything else is compared with."""
 
     @abstractmethod
-    def table(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Table:
-        """What A_x is made of, for every token; each tensor's gradient is asked for."""
-
-    @abstractmethod
-    def step(self, table: Table, rows: Rows, states: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows hidden"]:
-        """A_x h, where each row has a token and a state of its own."""
-
-    @abstractmethod
-    def transpose(self, table: Table) -> Table:
-        """The table whose `step` multiplies by the transposed matrices; takes gradients back through time."""
+    def transition(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Transition:
+        """The step h -> A_x h; what it needs to know of every token is computed here, once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from bilin.models.bilinear.bilinear import Table, Weights
+    from bilin.models.bilinear.bilinear import Transition, Weights
     from bilin.models.bilinear.rows import Rows
 
 _LARGE = 16
@@ -68,21 +68,28 @@ class BlockDiagonal(Bilinear):
         matrix.diagonal(dim1=1, dim2=3).copy_(weights["W"] @ x)
         return matrix.view(self.hidden, self.hidden)
 
-    def table(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Table:
-        """The blocks, (V, b, b, H/b)."""
-        W = weights["W"]
-        return ((embeddings @ W.view(-1, self.embedding).T).view(-1, *W.shape[:-1]),)
-
-    def step(self, table: Table, rows: Rows, states: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows hidden"]:
+    def transition(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Transition:
         """Each block times its part of the state."""
-        (blocks,) = table
-        b = self.block_size
-        if b >= _LARGE:
-            parts = states.view(len(states), b, -1).mT
-            return rows.groups.multiply(blocks.movedim(3, 1), parts).mT.reshape(states.shape)
+        W, b = weights["W"], self.block_size
+        blocks = (embeddings @ W.view(-1, self.embedding).T).view(-1, *W.shape[:-1])
+        return _in_groups(blocks, b) if b >= _LARGE else _row_by_row(blocks, b)
+
+
+def _row_by_row(blocks: Float[Tensor, "vocab out into blocks"], b: int) -> Transition:
+    def step(rows: Rows, states: Tensor) -> Tensor:
         parts = states.view(len(states), 1, b, -1)
         return (blocks.index_select(0, rows.tokens) * parts).sum(2).view(states.shape)
 
-    def transpose(self, table: Table) -> Table:
-        """The blocks, each transposed."""
-        return (table[0].transpose(1, 2).contiguous(),)
+    return step
+
+
+def _in_groups(blocks: Float[Tensor, "vocab out into blocks"], b: int) -> Transition:
+    from bilin.models.bilinear.matrices import Matrices
+
+    matrices = Matrices(blocks.movedim(3, 1).contiguous())
+
+    def step(rows: Rows, states: Tensor) -> Tensor:
+        parts = states.view(len(states), b, -1).mT
+        return matrices.multiply(rows, parts).mT.reshape(states.shape)
+
+    return step

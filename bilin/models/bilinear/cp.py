@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from bilin.models.bilinear.bilinear import Table, Weights
-    from bilin.models.bilinear.rows import Rows
+    from bilin.models.bilinear.bilinear import Transition, Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,16 +51,7 @@ class CP(Bilinear):
         """A_x = P diag(Sᵀx) Qᵀ."""
         return weights["P"] @ (weights["S"].T @ x).diag() @ weights["Q"].T
 
-    def table(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Table:
-        """The diagonals Sᵀx, (V, R), and the factors that all tokens share."""
-        return embeddings @ weights["S"], weights["P"], weights["Q"]
-
-    def step(self, table: Table, rows: Rows, states: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows hidden"]:
-        """P (Sᵀx ∘ Qᵀh)."""
-        diagonals, P, Q = table
-        return (states @ Q * diagonals.index_select(0, rows.tokens)) @ P.T
-
-    def transpose(self, table: Table) -> Table:
-        """P and Q change places."""
-        diagonals, P, Q = table
-        return diagonals, Q, P
+    def transition(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Transition:
+        """P (Sᵀx ∘ Qᵀh); every token has a diagonal Sᵀx."""
+        P, Q, diagonals = weights["P"], weights["Q"], embeddings @ weights["S"]
+        return lambda rows, states: (states @ Q * diagonals.index_select(0, rows.tokens)) @ P.T

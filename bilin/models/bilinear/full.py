@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from bilin.models.bilinear.bilinear import Table, Weights
-    from bilin.models.bilinear.rows import Rows
+    from bilin.models.bilinear.bilinear import Transition, Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +48,10 @@ class Full(Bilinear):
         """A_x = W·x."""
         return weights["W"] @ x
 
-    def table(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Table:
-        """The matrices A_x, (V, 1, H, H): one block each."""
+    def transition(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Transition:
+        """The matrices of all tokens, as one block each."""
+        from bilin.models.bilinear.matrices import Matrices
+
         H, D = self.hidden, self.embedding
-        return ((embeddings @ weights["W"].view(H * H, D).T).view(-1, 1, H, H),)
-
-    def step(self, table: Table, rows: Rows, states: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows hidden"]:
-        """A_x h."""
-        return rows.groups.multiply(table[0], states.unsqueeze(1)).squeeze(1)
-
-    def transpose(self, table: Table) -> Table:
-        """The matrices, each transposed."""
-        return (table[0].mT,)
+        matrices = Matrices((embeddings @ weights["W"].view(H * H, D).T).view(-1, 1, H, H))
+        return lambda rows, states: matrices.multiply(rows, states.unsqueeze(1)).squeeze(1)

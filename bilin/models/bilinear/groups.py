@@ -29,19 +29,30 @@ class Groups:
     def multiply(
         self, matrices: Float[Tensor, "vocab blocks out into"], vectors: Float[Tensor, "rows blocks into"]
     ) -> Float[Tensor, "rows blocks out"]:
-        """Each row's vectors times the matrices of its token, without a copy of the matrices for every row.
-
-        The rows of one token are multiplied together: that is what makes large matrices affordable, in the
-        gradient too.
-        """
-        blocks, into = vectors.shape[1:]
-        slots = vectors.new_zeros(self.num_groups * self.capacity, blocks, into)
-        padded = slots.index_copy(0, self.slots, vectors)
-        padded = padded.view(self.num_groups, self.capacity, blocks, into).transpose(1, 2).flatten(0, 1)
+        """Each row's vectors times the matrices of its token."""
         used = matrices[: self.num_groups] if self.tokens is None else matrices.index_select(0, self.tokens)
-        product = torch.bmm(padded, used.flatten(0, 1).mT).unflatten(0, (self.num_groups, blocks))
-        by_slot: Tensor = product.transpose(1, 2).flatten(0, 1)
+        product = torch.bmm(self._spread(vectors), used.flatten(0, 1).mT)
+        by_slot: Tensor = product.unflatten(0, (self.num_groups, -1)).transpose(1, 2).flatten(0, 1)
         return by_slot.index_select(0, self.slots)
+
+    def add_products(
+        self,
+        matrices: Float[Tensor, "vocab blocks out into"],
+        left: Float[Tensor, "rows blocks out"],
+        right: Float[Tensor, "rows blocks into"],
+    ) -> None:
+        """Add to each token's matrices the outer products of its rows, in place."""
+        sums = torch.bmm(self._spread(left).mT, self._spread(right)).unflatten(0, (self.num_groups, -1))
+        if self.tokens is None:
+            matrices[: self.num_groups] += sums
+        else:
+            matrices.index_add_(0, self.tokens, sums)
+
+    def _spread(self, vectors: Tensor) -> Tensor:
+        """Vectors in their slots, (groups * blocks, capacity, width); 0 in the slots without a row."""
+        slots = vectors.new_zeros(self.num_groups * self.capacity, *vectors.shape[1:])
+        spread: Tensor = slots.index_copy_(0, self.slots, vectors).unflatten(0, (self.num_groups, self.capacity))
+        return spread.transpose(1, 2).flatten(0, 1)
 
 
 def group(tokens: Int[Tensor, " rows"], sizes: Sequence[int]) -> list[Groups]:

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from bilin.models.bilinear.bilinear import Table, Weights
-    from bilin.models.bilinear.rows import Rows
+    from bilin.models.bilinear.bilinear import Transition, Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +67,7 @@ class RealDiagonal(Commuting):
             logs = logs - logs.detach().amax(-1, keepdim=True)
         return logs.exp() * (1 - 2 * minus_signs.detach().remainder(2)) * state
 
-    def table(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Table:
-        """The factors, (V, H)."""
-        return (embeddings @ weights["W"].T,)
-
-    def step(self, table: Table, rows: Rows, states: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows hidden"]:
+    def transition(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Transition:
         """a_x ∘ h."""
-        return table[0].index_select(0, rows.tokens) * states
-
-    def transpose(self, table: Table) -> Table:
-        """Diagonal matrices are their own transposes."""
-        return table
+        factors = embeddings @ weights["W"].T
+        return lambda rows, states: factors.index_select(0, rows.tokens) * states

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bilin.models.bilinear.bilinear import Bilinear, Commuting
 from bilin.models.bilinear.rows import Packed
-from bilin.models.bilinear.unroll import last_states, norm, unroll
+from bilin.models.bilinear.unroll import norm, unroll
 from bilin.models.module import SequenceModel
 
 
@@ -64,13 +64,11 @@ class Recurrence(SequenceModel):
 
     def _step_by_step(self, tokens: Tensor, num_tokens: Tensor, every_token: bool) -> Tensor:
         packed = Packed(tokens, num_tokens)
-        table = self.tier.table(self._weights, self.embedding)
+        transition = self.tier.transition(self._weights, self.embedding)
         added = self.embedding @ self.additive_input.T + self.additive_bias if self.tier.additive else None
         rescale = self.tier.scale_invariant and (not self.training or self.normalize == "state")
-        if not (every_token or torch.is_grad_enabled()):
-            return last_states(self.tier, table, packed, self.initial, added=added, rescale=rescale)
-        states = unroll(self.tier, table, packed, self.initial, added=added, rescale=rescale)
-        return packed.pad(states) if every_token else states[packed.last]
+        states = unroll(transition, packed, self.initial, added=added, rescale=rescale)
+        return packed.pad(states) if every_token else packed.last(states)
 
     @property
     def _weights(self) -> dict[str, Tensor]:

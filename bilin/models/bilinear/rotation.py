@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from bilin.models.bilinear.bilinear import Table, Weights
-    from bilin.models.bilinear.rows import Rows
+    from bilin.models.bilinear.bilinear import Transition, Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,20 +74,11 @@ class Rotation(Commuting):
         """The state, turned by the sums of the angles."""
         return _turn(exponents.cos(), exponents.sin(), state)
 
-    def table(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Table:
-        """Cosines and sines of the angles, (V, H/2) each."""
-        angles = self.logarithm(weights, embeddings)
-        return angles.cos(), angles.sin()
-
-    def step(self, table: Table, rows: Rows, states: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows hidden"]:
+    def transition(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Transition:
         """Each plane turned by the token's angle."""
-        cos, sin = (values.index_select(0, rows.tokens) for values in table)
-        return _turn(cos, sin, states)
-
-    def transpose(self, table: Table) -> Table:
-        """The opposite angles."""
-        cos, sin = table
-        return cos, -sin
+        angles = self.logarithm(weights, embeddings)
+        cos, sin = angles.cos(), angles.sin()
+        return lambda rows, states: _turn(cos.index_select(0, rows.tokens), sin.index_select(0, rows.tokens), states)
 
 
 def _turn(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from jaxtyping import Float, Int
@@ -14,13 +13,11 @@ from bilin.models.bilinear.groups import Groups, group
 
 
 class Rows:
-    """One token a row."""
+    """One token a row; part of a layout whose groups are planned together."""
 
-    def __init__(
-        self, tokens: Int[Tensor, " rows"], plan: Callable[[], list[Groups]] | None = None, part: int = 0
-    ) -> None:
+    def __init__(self, tokens: Int[Tensor, " rows"], plan: Callable[[], list[Groups]], part: int) -> None:
         self.tokens = tokens
-        self._plan = plan or _plan(tokens, [len(tokens)])
+        self._plan = plan
         self._part = part
 
     @property
@@ -29,52 +26,34 @@ class Rows:
         return self._plan()[self._part]
 
 
-def _plan(tokens: Tensor, sizes: list[int]) -> Callable[[], list[Groups]]:
-    return functools.cache(functools.partial(group, tokens, sizes))
-
-
-class Packed(Rows):
+class Packed:
     """Sequences of mixed lengths laid out time by time, the longest first, without padding.
 
-    At each time the sequences that have not ended are the first ones, so that a step computes those alone,
-    on a slice.
+    At each time the sequences that have not ended are the first ones, so that a step computes those alone, on a
+    slice.
 
     Attributes:
-        tokens: The tokens of the first time, then those of the second, and so on.
         sizes: How many sequences have a token at each time; never rising.
-        rank: Place of each sequence in the layout's order.
-        last: Position in ``tokens`` of each sequence's last token, in the order that the sequences came in.
+        steps: The tokens of those sequences, at each time.
     """
 
     def __init__(self, tokens: Int[Tensor, "batch time"], num_tokens: Int[Tensor, " batch"]) -> None:
         order = torch.argsort(num_tokens, descending=True, stable=True)
         there = torch.arange(tokens.shape[1], device=tokens.device)[:, None] < num_tokens[order]
-        super().__init__(tokens[order].T[there])
         self._sizes = there.sum(1)
-        self.rank = torch.argsort(order)
+        self._rank = torch.argsort(order)
         self.sizes: list[int] = [size for size in self._sizes.tolist() if size]
-        self.last = self._starts[num_tokens - 1] + self.rank
+        laid_out = tokens[order].T[there]
+        plan = functools.cache(functools.partial(group, laid_out, self.sizes))
+        self.steps = [Rows(cut, plan, part) for part, cut in enumerate(laid_out.split(self.sizes))]
 
-    @functools.cached_property
-    def _starts(self) -> Int[Tensor, " time"]:
-        return self._sizes.cumsum(0) - self._sizes
+    def last(self, states: Iterable[Tensor]) -> Float[Tensor, "batch width"]:
+        """The state after each sequence's last token, from the states at each time."""
+        ended = [now[size:] for now, size in zip(states, [*self.sizes[1:], 0], strict=True)]
+        return torch.cat(ended[::-1]).index_select(0, self._rank)
 
-    @functools.cached_property
-    def steps(self) -> list[tuple[slice, Rows]]:
-        """For each time its slice of the layout and its rows."""
-        plan, starts = _plan(self.tokens, self.sizes), itertools.accumulate(self.sizes, initial=0)
-        cuts = zip(starts, self.tokens.split(self.sizes), strict=False)
-        return [(slice(start, start + len(cut)), Rows(cut, plan, part)) for part, (start, cut) in enumerate(cuts)]
-
-    def pad(self, values: Float[Tensor, "packed width"]) -> Float[Tensor, "batch time width"]:
-        """Values of the layout by sequence and time; what stands after a sequence's end means nothing."""
-        position = self._starts[None, :] + self.rank[:, None]
-        return values[position.clamp(max=len(values) - 1)]
-
-    def before(
-        self, states: Float[Tensor, "packed hidden"], initial: Float[Tensor, " hidden"]
-    ) -> Float[Tensor, "packed hidden"]:
-        """The state before each token, from the states after each and the one before the first."""
-        first = initial.expand(self.sizes[0], -1)
-        rest = [states[where][:size] for (where, _), size in zip(self.steps, self.sizes[1:], strict=False)]
-        return torch.cat([first, *rest])
+    def pad(self, states: Iterable[Tensor]) -> Float[Tensor, "batch time width"]:
+        """The states at each time by sequence; what stands after a sequence's end means nothing."""
+        laid_out = torch.cat(list(states))
+        position = (self._sizes.cumsum(0) - self._sizes)[None, :] + self._rank[:, None]
+        return laid_out[position.clamp(max=len(laid_out) - 1)]

@@ -1,4 +1,4 @@
-"""Rows grouped by their token."""
+"""Rows grouped by their token, and matrices multiplied in groups."""
 
 from __future__ import annotations
 
@@ -6,28 +6,45 @@ import pytest
 import torch
 
 from bilin.models.bilinear.groups import group
+from bilin.models.bilinear.matrices import Matrices
 from bilin.models.bilinear.rows import Packed
 
-
-def drawn(*shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+TOKENS = [[0], [2, 0, 2, 1, 2], [39, 7, 7], list(range(40))]
 
 
-@pytest.mark.parametrize("tokens", [[0], [2, 0, 2, 1, 2], [39, 7, 7], list(range(40))])
+def drawn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def one_by_one(matrices, tokens, vectors):
+    return (matrices[tokens] @ vectors[..., None]).squeeze(-1)
+
+
+@pytest.mark.parametrize("tokens", TOKENS)
 def test_multiply_takes_each_row_by_the_matrices_of_its_token(tokens):
     matrices, vectors = drawn(40, 2, 4, 3), drawn(len(tokens), 2, 3)
-    expected = torch.stack([matrices[token] @ row[..., None] for token, row in zip(tokens, vectors, strict=True)])
     (groups,) = group(torch.tensor(tokens), [len(tokens)])
-    torch.testing.assert_close(groups.multiply(matrices, vectors), expected.squeeze(-1))
+    torch.testing.assert_close(groups.multiply(matrices, vectors), one_by_one(matrices, tokens, vectors))
+
+
+@pytest.mark.parametrize("tokens", TOKENS)
+def test_add_products_adds_each_rows_outer_product_to_its_token(tokens):
+    left, right, sums = drawn(len(tokens), 2, 4), drawn(len(tokens), 2, 3, seed=1), torch.ones(40, 2, 4, 3).double()
+    expected = sums.clone()
+    for token, column, row in zip(tokens, left, right, strict=True):
+        expected[token] += column[:, :, None] * row[:, None, :]
+    (groups,) = group(torch.tensor(tokens), [len(tokens)])
+    groups.add_products(sums, left, right)
+    torch.testing.assert_close(sums, expected)
 
 
 def test_several_parts_are_grouped_each_for_itself():
-    tokens = torch.tensor([0, 2, 2, 1, 1, 9])
+    tokens, sizes = torch.tensor([0, 2, 2, 1, 1, 9]), [3, 2, 1]
     matrices, vectors = drawn(10, 1, 3, 3), drawn(6, 1, 3)
-    parts = group(tokens, [3, 2, 1])
-    products = [part.multiply(matrices, cut) for part, cut in zip(parts, vectors.split([3, 2, 1]), strict=True)]
-    (whole,) = group(tokens, [6])
-    torch.testing.assert_close(torch.cat(products), whole.multiply(matrices, vectors))
+    products = [
+        part.multiply(matrices, cut) for part, cut in zip(group(tokens, sizes), vectors.split(sizes), strict=True)
+    ]
+    torch.testing.assert_close(torch.cat(products), one_by_one(matrices, tokens, vectors))
 
 
 def test_tokens_that_do_not_occur_are_left_out_where_most_do_not():
@@ -36,8 +53,14 @@ def test_tokens_that_do_not_occur_are_left_out_where_most_do_not():
     assert (groups.tokens.tolist(), groups.num_groups, groups.capacity) == ([3, 9], 2, 2)
 
 
-def test_the_steps_of_a_batch_have_the_groups_of_their_rows():
+def test_the_gradient_of_matrices_is_that_of_all_their_uses():
+    weights = drawn(3, 1, 2, 2).requires_grad_()
     packed = Packed(torch.tensor([[1, 2], [1, 0], [0, 0]]), torch.tensor([2, 2, 1]))
-    matrices, vectors = drawn(3, 1, 2, 2), drawn(5, 1, 2)
-    products = [rows.groups.multiply(matrices, vectors[where]) for where, rows in packed.steps]
-    torch.testing.assert_close(torch.cat(products), packed.groups.multiply(matrices, vectors))
+    gradients = []
+    for grouped in (True, False):
+        matrices, states = Matrices(weights * 2), drawn(3, 1, 2)
+        for rows in packed.steps:
+            states = states[: len(rows.tokens)]
+            states = matrices.multiply(rows, states) if grouped else one_by_one(weights * 2, rows.tokens, states)
+        gradients.append(torch.autograd.grad(states.square().sum(), weights)[0])
+    torch.testing.assert_close(*gradients)
