@@ -129,9 +129,10 @@ def _relation(connection: DuckDBPyConnection, question: Question) -> DuckDBPyRel
     relation = connection.sql(question.sql) if question.sql is not None else connection.table(question.source)
     if question.where is not None:
         relation = relation.filter(question.where)
-    sort = question.sort or (_ORDER[question.source] if question.sql is None else None)
-    if sort is not None:
-        relation = relation.order(sort)
+    if question.sort is not None:
+        relation = relation.order(question.sort)
+    elif question.sql is None and (order := _ORDER[question.source]):
+        relation = relation.order(order)
     if question.select is not None:
         relation = relation.project(question.select)
     return relation if question.limit is None else relation.limit(question.limit)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 VIEWS = ("cells", "trials", "lengths", "curves")
 
 _LIVE = """
-CREATE TEMP TABLE _live AS
+CREATE TABLE _live AS
 WITH newest AS (
   SELECT sweep, part, trial_id, cell_id, lr, seed FROM _trials
   QUALIFY row_number() OVER (PARTITION BY sweep, trial_id ORDER BY part DESC) = 1
@@ -28,7 +28,10 @@ FROM newest LEFT JOIN _wanted
   AND CASE WHEN lrs IS NULL THEN lr BETWEEN lr_low AND lr_high ELSE list_contains(lrs, lr) END
 WHERE _wanted.sweep IS NOT NULL OR newest.sweep NOT IN (SELECT DISTINCT sweep FROM _wanted)
 """
-"""The rows that count: the newest of each trial, where the grid wants it, with the lengths wanted of it."""
+"""The rows that count: the newest of each trial, where the grid wants it, with the lengths wanted of it.
+
+Not temporary, since a transaction that only reads may still write to temporary tables.
+"""
 
 _TRIALS = """
 CREATE TEMP VIEW trials AS

@@ -1,4 +1,4 @@
-"""A process that appends one trial after the other until it is killed; it says each number once it is durable, and ``ready`` for the first."""
+"""A process that appends trials until it is killed; it says each number once it is durable, ``ready`` first."""
 
 from __future__ import annotations
 

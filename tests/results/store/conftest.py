@@ -6,11 +6,6 @@ from bilin.results import SweepWriter
 
 
 @pytest.fixture
-def store(tmp_path):
-    return tmp_path / "store"
-
-
-@pytest.fixture
 def writer(store):
     with SweepWriter(store, "sweep") as writer:
         yield writer

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+
+from bilin.errors import InputError, QueryError, StoreError
+
+
+def test_without_arguments_a_table_of_the_cells(bilin):
+    lines = bilin("query").stdout.splitlines()
+    assert lines[0].split() == ["task", "m", "tier", "rank", "length", "lr", "num_seeds", "num_solved", "mean", "best"]
+    assert lines[2].split() == ["modular_addition", "5", "full", "10", "0.001", "1", "1", "1", "1"]
+    assert len(lines) == 2 + 4
+
+
+def test_flags_narrow_the_table(bilin):
+    rows = bilin(
+        "query", "--where", "tier = 'cp'", "--select", "mean", "--sort", "mean", "--limit", "1", "--format", "csv"
+    )
+    assert rows.stdout.splitlines() == ["mean", "0.5001220703125"]
+
+
+def test_sql_and_json(bilin):
+    result = bilin("query", "SELECT tier, started_at, training_loss FROM trials ORDER BY tier", "--format", "json")
+    assert json.loads(result.stdout)[1] == {
+        "tier": "full", "started_at": "2026-09-21T14:13:20.250000Z", "training_loss": 0.0,
+    }  # fmt: skip
+
+
+def test_a_view_is_shown_without_what_says_nothing_but_exported_whole(bilin):
+    shown = bilin("query", "--view", "trials").stdout.splitlines()[0].split()
+    exported = next(csv.reader(io.StringIO(bilin("query", "--view", "trials", "--format", "csv").stdout)))
+    assert "spec" not in shown
+    assert {"trial_id", "tier", "rank", "status", "error"} <= set(shown)
+    assert {"spec", "host", "traceback", *shown} <= set(exported)
+
+
+def test_output_goes_to_a_file(bilin, tmp_path):
+    path = tmp_path / "trials.parquet"
+    result = bilin("query", "--view", "trials", "--format", "parquet", "--output", str(path))
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert pq.read_table(path).num_rows == 3
+
+
+def test_output_that_cannot_be_written_is_said(bilin, tmp_path):
+    result = bilin("query", "--output", str(tmp_path / "no" / "file"))
+    assert isinstance(result.exception, InputError)
+    assert "cannot be written: No such file or directory" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["SELECT nope FROM trials"], QueryError),
+        (["--store", "nowhere"], StoreError),
+        (["--sweep", "nope"], StoreError),
+    ],
+)
+def test_faults_are_errors_of_the_user(bilin, arguments, error):
+    result = bilin("query", *arguments)
+    assert isinstance(result.exception, error)
+    assert result.exception.exit_code == 2
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from bilin.cli.results import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'pyarrow', 'duckdb', 'numpy', 'pandas', 'scipy', 'torch', 'ray', 'optuna'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pytest
+from scipy import stats
+
+from bilin.record import LengthResult
+from bilin.results import SweepWriter, WantedCell, query
+from tests.results.samples import cell, failed, pair
+
+
+def store_of(store, pairs, wanted=()):
+    with SweepWriter(store, "sweep") as writer:
+        writer.append(pairs)
+        if wanted:
+            writer.write_wanted(wanted)
+    return store
+
+
+def cells(store, **question):
+    return query(store, view="cells", where="length = 500", **question).to_pylist()
+
+
+def test_lengths_of_a_trial(store):
+    tested = (LengthResult(10, 2048, 2048, 5), LengthResult(500, 1024, 2048, 5))
+    rows = query(store_of(store, [pair(lengths=tested), failed(seed=1)]), view="lengths").to_pylist()
+    interval = stats.binomtest(1024, 2048).proportion_ci(method="wilson")
+    assert [row["length"] for row in rows] == [10, 500]
+    assert rows[1] == {
+        "sweep": "sweep", "trial_id": pair()[0].trial_id, "length": 500, "accuracy": 0.5, "num_sequences": 2048,
+        "low": pytest.approx(interval.low), "high": pytest.approx(interval.high),
+        "accuracy_scaled": pytest.approx(0.375),
+    }  # fmt: skip
+
+
+def test_curves_of_a_trial(store):
+    rows = query(store_of(store, [pair(curve=3)]), view="curves").to_pylist()
+    assert [(row["step"], row["length"], row["loss"]) for row in rows] == [
+        (0, None, 1.0),
+        (250, None, 0.5),
+        (500, None, 1 / 3),
+    ]
+
+
+def test_a_cell_shows_the_rate_that_the_rule_selects(store):
+    # the smaller rate solves both seeds; the greater has the best single test
+    store_of(store, [
+        pair(lr=1e-3, seed=0, accuracy=1.0), pair(lr=1e-3, seed=1, accuracy=0.6),
+        pair(lr=1e-4, seed=0, lengths=(LengthResult(500, 1536, 2048, 5),)),
+        pair(lr=1e-4, seed=1, lengths=(LengthResult(500, 1024, 2048, 5),)),
+    ])  # fmt: skip
+    (row,) = cells(store)
+    low, high = stats.t.interval(0.95, 1, loc=0.53125, scale=stats.sem([0.6875, 0.375]))
+    assert (row["lr"], row["num_seeds"], row["num_solved"]) == (1e-4, 2, 2)
+    assert (row["mean"], row["low"], row["high"]) == pytest.approx((0.53125, low, high))
+    assert row["best"] == 1.0
+
+
+def test_one_seed_has_no_interval(store):
+    (row,) = cells(store_of(store, [pair()]))
+    assert (row["mean"], row["low"], row["high"], row["num_seeds"]) == (1.0, None, None, 1)
+
+
+def test_a_test_never_selects_a_rate(store):
+    better = (LengthResult(500, 2048, 2048, 5),)
+    worse = (LengthResult(500, 0, 2048, 5),)
+    store_of(store, [pair(lr=1e-3, accuracy=0.5, lengths=better), pair(lr=1e-4, accuracy=0.6, lengths=worse)])
+    (row,) = cells(store)
+    assert (row["lr"], row["mean"], row["best"]) == (1e-4, -0.25, 1.0)
+
+
+def test_a_diverged_seed_is_not_among_the_tested(store):
+    (row,) = cells(store_of(store, [pair(seed=0), failed(seed=1, status="diverged")]))
+    assert (row["num_seeds"], row["mean"]) == (1, 1.0)
+
+
+def test_a_cell_without_a_result_is_shown_where_its_lengths_are_known(store):
+    of = cell()
+    wanted = WantedCell(cell_id=of.cell_id, lrs=(1e-3,), seeds=(0,), num_trials=1, test_lengths=(500,), num_sequences=9)
+    (row,) = cells(store_of(store, [failed(of, status="diverged")], [wanted]))
+    assert (row["num_seeds"], row["mean"], row["best"], row["lr"]) == (0, None, None, 1e-3)
+
+
+def test_cells_come_in_the_order_of_tasks_tiers_and_fields(store):
+    models = [cell("lstm"), cell("cp", rank=256), cell("cp", rank=64), cell("full", m=10), cell("full")]
+    store_of(store, [pair(of) for of in models])
+    rows = [(row["m"], row["tier"], row["rank"]) for row in cells(store)]
+    assert rows == [(5, "full", None), (5, "cp", 64), (5, "cp", 256), (5, "lstm", None), (10, "full", None)]
+
+
+def test_fields_that_do_not_apply_are_null(store):
+    (row,) = cells(store_of(store, [pair(cell("cp", rank=8))]))
+    assert (row["rank"], row["block_size"], row["layers"], row["transitions"]) == (8, None, None, None)

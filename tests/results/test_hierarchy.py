@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+
+from bilin.errors import QueryError
+from bilin.record import LengthResult
+from bilin.results import SweepWriter, hierarchy
+from tests.results.samples import cell, failed, pair
+
+
+def store_of(store, pairs, sweep="sweep"):
+    with SweepWriter(store, sweep) as writer:
+        writer.append(pairs)
+    return store
+
+
+def test_models_stand_against_tasks(store):
+    cells = [cell("lstm"), cell("cp", rank=64), cell("cp", rank=8), cell("full"), cell("full", m=2)]
+    table = hierarchy(store_of(store, [pair(of) for of in cells])).numbers()
+    assert table.column_names == ["model", "modular_addition m=2", "modular_addition m=5"]
+    assert table["model"].to_pylist() == ["full", "cp rank=8", "cp rank=64", "lstm"]
+    assert table["modular_addition m=2"].to_pylist() == [1.0, None, None, None]
+
+
+def test_texts_for_people_are_rounded_and_short(store):
+    pairs = [pair(cell("full"), seed=seed, accuracy=accuracy) for seed, accuracy in enumerate((0.9, 0.95))]
+    pairs += [failed(cell("rotation"), status="diverged")]
+    shown = hierarchy(store_of(store, [*pairs, pair(cell("full", m=2), accuracy=0.4995)]))
+    ((heading, table),) = shown.texts().items()
+    assert heading == "modular_addition, length 500"
+    assert table.to_pylist() == [{"model": "full", "m=2": "0.00 (1)", "m=5": "0.91 ± 0.40 (2)"}]
+    assert shown.caption.endswith("± half the 95 % interval over the seeds in brackets")
+
+
+def test_the_greatest_tested_length_of_each_task_is_shown(store):
+    long = (LengthResult(500, 1024, 2048, 2), LengthResult(1000, 2048, 2048, 2))
+    store_of(store, [pair(cell(m=2), lengths=long), pair(cell(m=2, task="modular_arithmetic"), accuracy=0.75)])
+    shown = hierarchy(store)
+    assert shown.lengths == {"modular_addition": 1000, "modular_arithmetic": 500}
+    assert shown.numbers().to_pylist() == [
+        {"model": "full", "modular_addition m=2": 1.0, "modular_arithmetic m=2": 0.5}
+    ]
+    assert hierarchy(store, length=500).numbers()["modular_addition m=2"].to_pylist() == [0.0]
+
+
+def test_other_values_can_be_shown(store):
+    store_of(store, [pair(lr=3e-4), pair(cell("lstm"), lr=1e-3)])
+    assert hierarchy(store, value="lr").numbers()["modular_addition m=5"].to_pylist() == [3e-4, 1e-3]
+    assert hierarchy(store, value="num_solved").numbers()["modular_addition m=5"].to_pylist() == [1, 1]
+
+
+def test_what_varies_tells_models_apart(store):
+    pairs = [pair(cell(hidden=64)), pair(cell(hidden=128)), pair(cell(hidden=64, steps=9))]
+    assert hierarchy(store_of(store, pairs)).models == [
+        "full hidden=64 max_steps=9",
+        "full hidden=64 max_steps=500",
+        "full hidden=128 max_steps=500",
+    ]
+
+
+def test_sweeps_are_shown_apart(store):
+    store_of(store, [pair()], "one")
+    store_of(store, [pair()], "two")
+    assert hierarchy(store).models == ["full sweep=one", "full sweep=two"]
+    assert hierarchy(store, sweep="one").models == ["full"]
+
+
+def test_an_empty_store_has_an_empty_table(store):
+    shown = hierarchy(store_of(store, []))
+    assert shown.numbers().column_names == ["model"]
+    assert (shown.texts(), shown.caption) == ({}, "nothing is stored yet")
+
+
+def test_what_is_not_there_is_said(store):
+    store_of(store, [pair()])
+    with pytest.raises(QueryError, match="nothing is tested at length 7; tested: 10, 500"):
+        hierarchy(store, length=7)
+    with pytest.raises(QueryError, match="no value 'median'; there: mean, low"):
+        hierarchy(store, value="median")
