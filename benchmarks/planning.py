@@ -1,16 +1,29 @@
-"""How long it takes to read a grid of 100,000 cells and give each its id.
+"""How long `bilin sweep plan` takes for a grid of 100,000 cells at three rates, half of their trials stored.
 
-Run it with ``python benchmarks/planning.py [CELLS]``; it prints one line a part.
+    .venv/bin/python benchmarks/planning.py [CELLS]
+
+Prints a line a part, and then the command as a whole, in a process of its own. Filling the store first
+takes about a minute.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-TARGET_S = 4.0
+from bilin.orchestrator.grid import Grid, parse_grid
+from bilin.orchestrator.plan import make_plan
+from bilin.record import LengthResult, TrialResult
+from bilin.results import SweepWriter, stored
+from bilin.spec import TrialSpec
+
+TARGET_S = 10.0
+BATCH = 2000
 
 
 def grid_text(num_cells: int) -> str:
@@ -35,20 +48,40 @@ def timed(part: str) -> Iterator[None]:
     print(f"{part:20s} {wall_s:6.2f} s, of them {cpu_s:5.2f} s computing")
 
 
+def fill(store: Path, grid: Grid) -> int:
+    """Store the result of every second trial of a grid; how many those are."""
+    specs = list(make_plan(grid, {}).missing())[::2]
+    with SweepWriter(store, grid.name) as writer:
+        for first in range(0, len(specs), BATCH):
+            writer.append([(spec, _result(spec)) for spec in specs[first : first + BATCH]])
+    return len(specs)
+
+
+def _result(spec: TrialSpec) -> TrialResult:
+    lengths = tuple(LengthResult(length, 1024, spec.test.num_sequences, 5) for length in spec.test.lengths)
+    return TrialResult(trial_id=spec.trial_id, status="done", validation_accuracy=0.5, lengths=lengths, wall_s=1.0)
+
+
 def main(num_cells: int) -> None:
-    with timed("import"):
-        from bilin.orchestrator.grid import parse_grid, resolved, restore_grid
+    """Fill a store, then time each part of a plan and the whole command."""
     text = grid_text(num_cells)
-    start = time.perf_counter()
-    with timed("read, expand, ids"):
-        grid = parse_grid(text)
-    took = time.perf_counter() - start
-    with timed("write resolved"):
-        stored = resolved(grid)
-    with timed("restore resolved"):
-        restore_grid(stored)
+    with tempfile.TemporaryDirectory() as folder:
+        path, store = Path(folder) / "grid.yaml", Path(folder) / "store"
+        path.write_text(text)
+        with timed("read, expand, ids"):
+            grid = parse_grid(text)
+        with timed("fill the store"):
+            num_stored = fill(store, grid)
+        with timed("read the store"):
+            there = stored(store, grid.name)
+        with timed("wanted minus stored"):
+            plan = make_plan(grid, there)
+        assert (plan.num_done, plan.num_missing) == (num_stored, grid.max_trials - num_stored)
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "bilin", "sweep", "plan", path, "--store", store], check=True)
+        took = time.perf_counter() - start
     verdict = "met" if took <= TARGET_S else "missed"
-    print(f"{len(grid.cells)} cells, {grid.max_trials} trials; target {TARGET_S:g} s: {verdict}")
+    print(f"the command as a whole {took:6.2f} s; target {TARGET_S:g} s: {verdict}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,79 @@
+"""What the docs say is there: links, commands, files, and every entry of the registries."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from bilin.cli.app import app
+from bilin.models import MODELS
+from bilin.tasks import TASKS
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def ids(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path, *languages: str) -> Iterator[str]:
+    for language, text in re.findall(r"```(\w*)\n(.*?)```", page.read_text(), re.DOTALL):
+        if language in languages:
+            yield text
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """The commands in the shell blocks of all pages, without prompts, comments and what is piped."""
+    for page in PAGES:
+        for block in blocks(page, "sh", "console"):
+            for line in block.replace("\\\n", " ").splitlines():
+                for part in re.split(r"&&|\||;|>", line.removeprefix("$ ")):
+                    words = shlex.split(part, comments=True)
+                    if words and words[0].rpartition("/")[2] in ("bilin", "make"):
+                        yield ids(page), words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)", page.read_text())
+    missing = [target for target in targets if "//" not in target and not (page.parent / target).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_named_files_exist(page: Path) -> None:
+    names = re.findall(r"`((?:bilin|tests|docs|examples|benchmarks)/[\w./-]*\w)`", page.read_text())
+    missing = [name for name in names if not (ROOT / name).exists() and not (ROOT / f"{name}.py").exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize(("page", "words"), list(commands()))
+def test_commands_are_what_the_command_line_takes(page: str, words: list[str]) -> None:
+    if words[0] == "make":
+        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert {word for word in words[1:] if "=" not in word} <= set(targets)
+        return
+    command: click.Command = typer.main.get_command(app)
+    rest = words[1:]
+    while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
+        command = command.commands[rest.pop(0)]
+    if not {"--help", "--version"} & set(rest):
+        command.make_context(words[0], rest)
+
+
+def test_examples_in_the_readme_exist() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert all((ROOT / path).exists() for path in re.findall(r"examples/[\w.]+", readme))
+
+
+@pytest.mark.parametrize("name", [*TASKS, *MODELS])
+def test_every_task_and_tier_is_in_the_docs(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "docs/grid.md").read_text()
+    assert f"`{name}`" in (ROOT / "README.md").read_text()
