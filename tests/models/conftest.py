@@ -38,7 +38,7 @@ def variants() -> list[Tier]:
         required = {field: REQUIRED[field] for field in fields if fields[field].required}
         tier = tier_settings(name)(hidden=8, embedding=6, **required)
         found += [tier, dataclasses.replace(tier, additive=True)] if "additive" in fields else [tier]
-    found.append(tier_settings("block_diagonal")(hidden=32, embedding=6, block_size=16))
+    found.append(tier_settings("block_diagonal")(hidden=64, embedding=6, block_size=32))
     found.append(tier_settings("lstm")(hidden=8, embedding=6, layers=2))
     return found
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bilin.models.bilinear.bilinear import Transition, Weights
     from bilin.models.bilinear.rows import Rows
 
-_LARGE = 16
+_LARGE = 32
 """From this block size on, multiplying the rows of one token together is faster than copying its blocks."""
 
 
