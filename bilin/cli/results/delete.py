@@ -29,11 +29,15 @@ def delete(
     if dry_run or (sys.stdin.isatty() and not yes):
         rows = results.delete(store, where, sweep=sweep, everything=everything, dry_run=True)
         show(results.brief(rows), OutputFormat.table)
-        typer.echo(f"{rows.num_rows} trials would be removed", err=True)
+        typer.echo(f"{_counted(rows.num_rows)} would be removed", err=True)
         if dry_run or not rows.num_rows or not typer.confirm("Remove them?"):
             return
     rows = results.delete(store, where, sweep=sweep, everything=everything)
     for name, count in sorted(Counter(rows["sweep"].to_pylist()).items()):
-        typer.echo(f"{name}: {count} trials removed")
+        typer.echo(f"{name}: {_counted(count)} removed")
     if not rows.num_rows:
         typer.echo("no trial meets the condition: nothing was removed")
+
+
+def _counted(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"

@@ -6,14 +6,14 @@ from bilin.results import SweepWriter, stored
 
 def test_trials_are_removed(bilin, store):
     result = bilin("delete", "--where", "status = 'failed'")
-    assert (result.exit_code, result.stdout) == (0, "sweep: 1 trials removed\n")
+    assert (result.exit_code, result.stdout) == (0, "sweep: 1 trial removed\n")
     assert {trial.status for trial in stored(store, "sweep").values()} == {"done"}
 
 
 def test_a_dry_run_shows_them_and_changes_nothing(bilin, store):
     result = bilin("delete", "--where", "tier = 'cp'", "--dry-run")
     assert "cp" in result.stdout
-    assert result.stderr == "1 trials would be removed\n"
+    assert result.stderr == "1 trial would be removed\n"
     assert len(stored(store, "sweep")) == 3
 
 
