@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,9 +57,11 @@ class Question:
         return self.sql is None and self.view is None and self.select is None
 
     @property
-    def text(self) -> str:
-        """All of it, to look for names in."""
-        return " ".join(part for part in (self.sql or self.source, self.where, self.select, self.sort) if part)
+    def may_need_cells(self) -> bool:
+        """Whether it names `cells`, which take the longest to make, or names no view, as SHOW TABLES does."""
+        parts = (self.sql or self.source, self.where, self.select, self.sort)
+        text = " ".join(part for part in parts if part).lower()
+        return "cells" in text or not any(view in text for view in VIEWS)
 
 
 def query(
@@ -109,7 +112,7 @@ def _answer(question: Question, snapshot: Snapshot, *, everything: bool) -> pa.T
         try:
             asked = _asked(connection, question)
             create_views(connection, snapshot, everything=everything)
-            if "cells" in question.text.lower():
+            if question.may_need_cells:
                 create_cells(connection)
             columns = view_columns(connection)
             seal(connection)
@@ -117,7 +120,7 @@ def _answer(question: Question, snapshot: Snapshot, *, everything: bool) -> pa.T
             snapshot.check()
             raise QueryError(str(error)) from error
         try:
-            table = _relation(connection, question).to_arrow_table()
+            table = _with_unique_names(_relation(connection, question).to_arrow_table())
         except duckdb.Error as error:
             snapshot.check()
             raise query_error(error, {view: columns[view] for view in asked}, columns) from error
@@ -151,3 +154,13 @@ def _asked(connection: DuckDBPyConnection, question: Question) -> list[str]:
         found = ", ".join(kinds) if kinds else "nothing"
         raise QueryError(f"a query is exactly one SELECT; found: {found}")
     return [view for view in VIEWS if re.search(rf"\b{view}\b", question.sql, re.IGNORECASE)]
+
+
+def _with_unique_names(table: pa.Table) -> pa.Table:
+    """``SELECT a.*, b.*`` may name a column twice; the second becomes ``m_2``, so that no format loses it."""
+    seen: Counter[str] = Counter()
+    names = []
+    for name in table.column_names:
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return table.rename_columns(names)

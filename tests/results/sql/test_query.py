@@ -120,3 +120,11 @@ def test_a_store_in_a_folder_with_strange_characters(tmp_path):
     with SweepWriter(store, "sweep") as writer:
         writer.append(seeds(2))
     assert query(store, view="trials").num_rows == 2
+
+
+def test_columns_of_one_name_are_told_apart(filled):
+    assert query(filled, "SELECT m, m, lr FROM trials LIMIT 1").column_names == ["m", "m_2", "lr"]
+
+
+def test_the_views_are_listed(filled):
+    assert {"cells", "trials", "lengths", "curves"} <= set(query(filled, "SHOW TABLES")["name"].to_pylist())
