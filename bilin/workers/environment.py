@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import os
 import platform
 import socket
@@ -23,8 +24,6 @@ def device_of(resources: Resources) -> str:
 
 def environment(resources: Resources) -> Environment:
     """This process, on this machine; what a pool knows its worker by is for the pool to fill in."""
-    import torch
-
     return Environment(
         host=socket.gethostname(),
         pid=os.getpid(),
@@ -33,10 +32,15 @@ def environment(resources: Resources) -> Environment:
         threads=resources.threads,
         cpu=_cpu(),
         python=platform.python_version(),
-        torch=torch.__version__,
+        torch=_torch_version(),
         version=__version__,
         commit=_commit(),
     )
+
+
+@functools.cache
+def _torch_version() -> str:
+    return importlib.metadata.version("torch")
 
 
 @functools.cache

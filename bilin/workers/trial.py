@@ -70,9 +70,6 @@ def _run(spec: TrialSpec, report: Report) -> TrialResult:
 
 
 def _status_of(error: Exception) -> Status:
-    import torch
-
-    # The CPU's allocator raises a plain RuntimeError.
-    if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
-        return "oom"
-    return "failed"
+    # By name, since importing torch may be what failed; its allocator for the CPU raises a plain RuntimeError.
+    out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return "oom" if out_of_memory or "DefaultCPUAllocator" in str(error) else "failed"
