@@ -25,7 +25,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix $(SOURCES)
 
 survival: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest tests/survival.py --timeout 3600
+	$(BIN)/python -m pytest tests/survival.py --timeout 3600 -s
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import time
 from pathlib import Path
 
 from bilin.orchestrator.clusters import guardian
-from bilin.results import query
+from bilin.results import SweepWriter, query, stored
 
 GRID = """
 name: small
@@ -56,7 +57,20 @@ def finish(process: subprocess.Popen[str], timeout_s: float = 120) -> tuple[int,
     return process.returncode, out, err
 
 
-def kill_after(process: subprocess.Popen[str], seconds: float) -> bool:
+def kill_and_relaunch(command: list[object], store: Path, moments_s: tuple[float, float], kills: int = 20) -> None:
+    """SIGKILL a launch at random moments after its start, relaunch it each time, and let the last one finish."""
+    moments = random.Random(0)
+    while kills:
+        running = _kill_after(bilin(*command), moments.uniform(*moments_s))
+        if not running:  # it ended before its moment came: take some results away, and go on
+            with SweepWriter(store, "small") as writer:
+                writer.delete(moments.sample(sorted(stored(store, "small")), NUM_TRIALS // 2))
+        kills -= running
+    code, _, err = finish(bilin(*command))
+    assert code == 0, err
+
+
+def _kill_after(process: subprocess.Popen[str], seconds: float) -> bool:
     """SIGKILL a process after some time; whether it was still running."""
     try:
         process.communicate(timeout=seconds)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 from pathlib import Path
 
@@ -11,10 +10,8 @@ import pytest
 
 from bilin.orchestrator import ClusterSpec, launch, status
 from bilin.orchestrator.clusters import guardian
-from bilin.results import SweepWriter, query, stored
-from tests.sweeps import GRID, NUM_TRIALS, bilin, contents, finish, kill_after, wait_until, write_grid
-
-KILLS = 20
+from bilin.results import query
+from tests.sweeps import GRID, NUM_TRIALS, bilin, contents, finish, kill_and_relaunch, wait_until, write_grid
 
 LONG = GRID.replace("steps: 60", "steps: 1500, stop_when_solved: false").replace("[0, 1, 2, 3, 4, 5, 6, 7]", "[0]")
 
@@ -47,16 +44,7 @@ def test_a_sweep_killed_at_random_moments_ends_as_if_undisturbed(
     undisturbed: tuple[Path, Path], tmp_path: Path
 ) -> None:
     grid, store = undisturbed
-    moments = random.Random(0)
-    killed = 0
-    while killed < KILLS:
-        process = bilin("sweep", "launch", grid, "--store", tmp_path, "--cluster", "inline")
-        running = kill_after(process, moments.uniform(0.5, 3.0))
-        if not running:  # it ended before its moment came: take some results away, and go on
-            with SweepWriter(tmp_path, "small") as writer:
-                writer.delete(moments.sample(sorted(stored(tmp_path, "small")), NUM_TRIALS // 2))
-        killed += running
-    assert finish(bilin("sweep", "launch", grid, "--store", tmp_path, "--cluster", "inline"))[0] == 0
+    kill_and_relaunch(["sweep", "launch", grid, "--store", tmp_path, "--cluster", "inline"], tmp_path, (0.5, 3.0))
     assert contents(tmp_path) == contents(store)
 
 
