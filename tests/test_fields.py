@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -59,9 +60,8 @@ def test_accepted_values_are_converted(name: str, value: object, converted: obje
     ],
 )
 def test_other_values_are_refused_with_what_is_accepted(name: str, value: object) -> None:
-    with pytest.raises(ValueError, match=".") as error:
+    with pytest.raises(ValueError, match=f"^{re.escape(field(name).accepted)}$"):
         field(name).convert(value)
-    assert str(error.value) == field(name).accepted
 
 
 def test_a_field_without_a_default_is_required() -> None:
@@ -75,7 +75,7 @@ def test_values_come_by_name_in_the_declared_order() -> None:
 def test_a_type_that_is_no_plain_value_is_refused_where_it_is_declared() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Bad:
-        table: dict[str, int] = option(doc="no")
+        table: dict[str, int] = option(doc="no")  # noqa: RUF009 (what is under test)
 
     with pytest.raises(TypeError, match="table"):
         fields_of(Bad)

@@ -49,7 +49,7 @@ def _t_quantile(degrees: int) -> float:
 
 def scaled_sql(accuracy: str, num_classes: str) -> str:
     """Accuracy scaled so that 0 is chance, one in `num_classes`, and 1 is perfect."""
-    return f"(({accuracy}) - 1.0 / {num_classes}) / (1.0 - 1.0 / {num_classes})"
+    return f"(({accuracy}) - 1e0 / {num_classes}) / (1e0 - 1e0 / {num_classes})"
 
 
 def wilson_sql(num_correct: str, num_sequences: str) -> tuple[str, str]:
@@ -58,10 +58,14 @@ def wilson_sql(num_correct: str, num_sequences: str) -> tuple[str, str]:
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", Journal of
     the American Statistical Association 22 (1927).
     """
-    k, n, z2 = num_correct, num_sequences, _Z * _Z
-    centre = f"({k} + {z2 / 2!r})"
-    spread = f"{_Z!r} * sqrt({k} * 1.0 * ({n} - {k}) / {n} + {z2 / 4!r})"
-    return (
-        f"greatest(0.0, ({centre} - {spread}) / ({n} + {z2!r}))",
-        f"least(1.0, ({centre} + {spread}) / ({n} + {z2!r}))",
-    )
+    k, n = num_correct, num_sequences
+    z, z2 = _double(_Z), _double(_Z**2)
+    centre = f"({k} + {z2} / 2)"
+    spread = f"{z} * sqrt({k} * 1e0 * ({n} - {k}) / {n} + {z2} / 4)"
+    low, high = (f"({centre} {sign} {spread}) / ({n} + {z2})" for sign in "-+")
+    return f"greatest(0e0, {low})", f"least(1e0, {high})"
+
+
+def _double(number: float) -> str:
+    """A literal of type DOUBLE; without the exponent it would be a DECIMAL."""
+    return f"{number!r}e0"

@@ -131,6 +131,8 @@ def _relation(connection: DuckDBPyConnection, question: Question) -> DuckDBPyRel
     """What is asked, unread. Where, select and sort are parsed as expressions: nothing else gets through."""
     relation = connection.sql(question.sql) if question.sql is not None else connection.table(question.source)
     if question.where is not None:
+        # some versions of DuckDB ignore what follows a condition, such as a LIMIT; in brackets it is a fault
+        connection.extract_statements(f"SELECT 1 WHERE (\n{question.where}\n)")
         relation = relation.filter(question.where)
     if question.sort is not None:
         relation = relation.order(question.sort)
