@@ -34,10 +34,22 @@ def commands() -> Iterator[tuple[str, list[str]]]:
     for page in PAGES:
         for block in blocks(page, "sh", "console"):
             for line in block.replace("\\\n", " ").splitlines():
-                for part in re.split(r"&&|\||;|>", line.removeprefix("$ ")):
-                    words = shlex.split(part, comments=True)
-                    if words and words[0].rpartition("/")[2] in ("bilin", "make"):
+                for words in simple_commands(line.removeprefix("$ ")):
+                    if words[0].rpartition("/")[2] in ("bilin", "make"):
                         yield ids(page), words
+
+
+def simple_commands(line: str) -> list[list[str]]:
+    """The words of each command of a shell line."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    found: list[list[str]] = [[]]
+    for word in lexer:
+        if set(word) <= set("|&;<>"):
+            found.append([])
+        else:
+            found[-1].append(word)
+    return [words for words in found if words]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
