@@ -24,7 +24,7 @@ def test_a_sweep_on_ray_killed_at_random_moments_ends_as_if_undisturbed(tmp_path
     before = ray_processes(), set(Path("/tmp").glob("bilin-*"))
     store = tmp_path / "killed"
     started = time.monotonic()
-    kill_and_relaunch(["sweep", "launch", grid, "--store", store, "--workers", "2"], store, (2.0, 14.0))
+    kill_and_relaunch(grid, store, ClusterSpec(workers=2), moments_s=(2.0, 14.0))
     print(f"20 kills and relaunches of {NUM_TRIALS} trials in {time.monotonic() - started:.0f} s")
     assert contents(store) == contents(tmp_path / "undisturbed")
     assert wait_until(lambda: (ray_processes(), set(Path("/tmp").glob("bilin-*"))) == before, 10)

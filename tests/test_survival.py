@@ -13,7 +13,7 @@ from bilin.orchestrator.clusters import guardian
 from bilin.results import query
 from tests.sweeps import GRID, NUM_TRIALS, bilin, contents, finish, kill_and_relaunch, wait_until, write_grid
 
-LONG = GRID.replace("steps: 60", "steps: 1500, stop_when_solved: false").replace("[0, 1, 2, 3, 4, 5, 6, 7]", "[0]")
+LONG = GRID.replace("steps: 60", "steps: 600, stop_when_solved: false").replace("[0, 1, 2, 3, 4, 5]", "[0]")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_a_sweep_killed_at_random_moments_ends_as_if_undisturbed(
     undisturbed: tuple[Path, Path], tmp_path: Path
 ) -> None:
     grid, store = undisturbed
-    kill_and_relaunch(["sweep", "launch", grid, "--store", tmp_path, "--cluster", "inline"], tmp_path, (0.5, 3.0))
+    kill_and_relaunch(grid, tmp_path, ClusterSpec(kind="inline"), moments_s=(0.1, 1.5))
     assert contents(tmp_path) == contents(store)
 
 

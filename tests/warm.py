@@ -1,0 +1,6 @@
+"""Loads what a trial loads, torch's optimisers and what they load at their first use with it."""
+
+import torch._dynamo  # noqa: F401
+
+import bilin.orchestrator.launch
+import bilin.workers.train  # noqa: F401
