@@ -88,7 +88,7 @@ def contents(store: Path) -> dict[str, list[str]]:
     """All rows of a store, but for what two runs of one trial may differ in; floats to the last bit."""
     rows = {}
     for view in ("trials", "lengths", "curves"):
-        table = query(store, view=view, everything=True)
+        table = query(store=store, view=view, everything=True)
         kept = table.select([name for name in table.column_names if name not in NOT_REPEATED])
         rows[view] = sorted(repr(row) for row in kept.to_pylist())
     return rows

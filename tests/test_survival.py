@@ -26,7 +26,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_the_small_grid_has_no_trial_lost_or_double(undisturbed: tuple[Path, Path]) -> None:
-    ids = query(undisturbed[1], view="trials", everything=True)["trial_id"].to_pylist()
+    ids = query(store=undisturbed[1], view="trials", everything=True)["trial_id"].to_pylist()
     assert len(ids) == len(set(ids)) == NUM_TRIALS
 
 
@@ -70,7 +70,7 @@ def test_a_trial_whose_worker_is_killed_runs_again(tmp_path: Path) -> None:
     code, _, err = finish(process)
     assert code == 0
     assert "runs again" in err
-    attempts = query(tmp_path, view="trials", everything=True)["attempts"].to_pylist()
+    attempts = query(store=tmp_path, view="trials", everything=True)["attempts"].to_pylist()
     assert sorted(attempts) == [1, 1, 1, 2]
     assert status("small", store=tmp_path).plan.num_missing == 4, "m=3 was not asked for"
 

@@ -73,7 +73,7 @@ def find_trial(trial_id: str, *, store: Path | str = DEFAULT_STORE, sweep: str |
     if not trial_id or not TRIAL_ID_DIGITS.issuperset(trial_id):
         raise StoreError(f"{trial_id!r} is no trial id: its hexadecimal digits, or the first of them, are accepted")
     where = f"starts_with(trial_id, '{trial_id}')"
-    rows = query(store, view="trials", where=where, sweep=sweep, everything=True).to_pylist()
+    rows = query(store=store, view="trials", where=where, sweep=sweep, everything=True).to_pylist()
     if not rows:
         raise StoreError(f"no trial begins with {trial_id}: `bilin results query` lists the ids")
     if len(rows) > 1:

@@ -36,7 +36,7 @@ def delete(
         StoreError: The store or sweep is not there, or cannot be read.
         SweepRunningError: A sweep with such rows is being written; nothing was removed from any.
     """
-    rows = query(store, view="trials", where=where, sweep=sweep, everything=everything)
+    rows = query(store=store, view="trials", where=where, sweep=sweep, everything=everything)
     if dry_run:
         return rows
     doomed: dict[str, list[str]] = {}

@@ -117,7 +117,7 @@ def hierarchy(
     """
     if value not in VALUES:
         raise QueryError(f"there is no value {value!r}; there: {', '.join(VALUES)}")
-    rows = query(store, view="cells", sweep=sweep, everything=everything).to_pylist()
+    rows = query(store=store, view="cells", sweep=sweep, everything=everything).to_pylist()
     lengths = _lengths(rows, length)
     shown = [row for row in rows if row["length"] == lengths.get(row["task"])]
     models, tasks = model_labels(shown), task_labels(shown)

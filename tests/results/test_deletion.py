@@ -10,8 +10,8 @@ from tests.results.samples import cell, pair
 def test_trials_that_meet_the_condition_are_removed(spare):
     removed = delete(spare, "tier = 'cp' AND lr = 1e-3")
     assert removed.num_rows == 2
-    assert query(spare, view="trials", where="tier = 'cp'")["lr"].to_pylist() == [1e-4, 1e-4]
-    assert query(spare, "SELECT count(*) AS n FROM trials").to_pylist() == [{"n": 12}]
+    assert query(store=spare, view="trials", where="tier = 'cp'")["lr"].to_pylist() == [1e-4, 1e-4]
+    assert query("SELECT count(*) AS n FROM trials", store=spare).to_pylist() == [{"n": 12}]
 
 
 def test_a_dry_run_changes_nothing(spare):

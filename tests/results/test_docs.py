@@ -66,10 +66,10 @@ def test_documented_columns_of_a_trial_are_those_of_the_schema():
 
 @pytest.mark.parametrize("view", ["lengths", "curves", "cells"])
 def test_documented_columns_of_a_view_are_its_columns(parity, view):
-    columns = set(query(parity, view=view).column_names)
+    columns = set(query(store=parity, view=view).column_names)
     listed = set(documented(f"**`{view}`**"))
     if view == "cells":
         first, last = "task", "stop_when_solved"
-        names = query(parity, view=view).column_names
+        names = query(store=parity, view=view).column_names
         listed = listed - {f"{first} … {last}"} | set(names[names.index(first) : names.index(last) + 1])
     assert listed == columns

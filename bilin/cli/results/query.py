@@ -28,7 +28,15 @@ def query(
     from bilin import results
 
     rows = results.query(
-        store, sql, sweep=sweep, view=view, where=where, select=select, sort=sort, limit=limit, everything=everything
+        sql,
+        store=store,
+        sweep=sweep,
+        view=view,
+        where=where,
+        select=select,
+        sort=sort,
+        limit=limit,
+        everything=everything,
     )
     if view is not None and select is None and format_ is OutputFormat.table:
         rows = results.brief(rows)

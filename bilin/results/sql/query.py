@@ -16,7 +16,7 @@ from bilin.results.sql.connection import connect, seal
 from bilin.results.sql.faults import query_error
 from bilin.results.sql.snapshot import Snapshot
 from bilin.results.sql.views import VIEWS, create_cells, create_views, view_columns
-from bilin.results.store import existing_sweep, read_parts, sweep_directory, sweep_names
+from bilin.results.store import DEFAULT_STORE, existing_sweep, read_parts, sweep_directory, sweep_names
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -65,9 +65,9 @@ class Question:
 
 
 def query(
-    store: Path | str,
     sql: str | None = None,
     *,
+    store: Path | str = DEFAULT_STORE,
     sweep: str | None = None,
     view: str | None = None,
     where: str | None = None,
@@ -79,8 +79,8 @@ def query(
     """Rows of a store.
 
     Args:
-        store: Directory of the store.
         sql: One SELECT over the views `cells`, `trials`, `lengths` and `curves`; None asks for `view`.
+        store: Directory of the store.
         sweep: The one sweep to look at; None looks at all.
         view: The view to look at without `sql`, with all its columns; None is `cells` with those that vary
             or matter.

@@ -79,7 +79,7 @@ def test_status_of_an_unknown_sweep_names_those_there(store: Path) -> None:
 
 
 def test_show_gives_the_grid_that_repeats_a_trial(store: Path, tmp_path: Path) -> None:
-    trial_id = query(store, view="trials")["trial_id"][0].as_py()
+    trial_id = query(store=store, view="trials")["trial_id"][0].as_py()
     shown = finish(bilin("sweep", "show", trial_id[:8], "--store", store))[1]
     assert trial_id in shown
     assert "--grid" in shown

@@ -10,7 +10,7 @@ from tests.results.samples import seeds
 
 
 def test_without_a_question_the_cells_with_what_varies(filled):
-    table = query(filled)
+    table = query(store=filled)
     assert table.column_names == [
         "sweep", "task", "m", "tier", "rank", "length", "lr", "num_seeds", "num_solved", "mean", "low", "high", "best",
     ]  # fmt: skip
@@ -22,28 +22,28 @@ def test_without_a_question_the_cells_with_what_varies(filled):
 
 
 def test_one_sweep_alone(filled):
-    assert set(query(filled, view="trials", sweep="second")["tier"].to_pylist()) == {"lstm"}
-    assert "sweep" not in query(filled, sweep="second").column_names
+    assert set(query(store=filled, view="trials", sweep="second")["tier"].to_pylist()) == {"lstm"}
+    assert "sweep" not in query(store=filled, sweep="second").column_names
 
 
 def test_where_select_sort_and_limit(filled):
-    table = query(filled, view="trials", where="tier = 'cp'", select="lr, seed", sort="lr, seed DESC", limit=3)
+    table = query(store=filled, view="trials", where="tier = 'cp'", select="lr, seed", sort="lr, seed DESC", limit=3)
     assert table.to_pylist() == [{"lr": 1e-4, "seed": 1}, {"lr": 1e-4, "seed": 0}, {"lr": 1e-3, "seed": 1}]
 
 
 def test_sql_over_all_views(filled):
     table = query(
-        filled,
         "SELECT t.tier, count(DISTINCT length) AS lengths, count(*) AS points FROM trials t "
         "JOIN lengths USING (sweep, trial_id) JOIN (SELECT DISTINCT trial_id FROM curves) USING (trial_id) "
         "WHERE t.sweep = 'first' GROUP BY tier ORDER BY tier",
+        store=filled,
     )
     assert table["points"].to_pylist() == [8, 8, 8]
-    assert query(filled, "SELECT count(*) AS n FROM cells").to_pylist() == [{"n": 8}]
+    assert query("SELECT count(*) AS n FROM cells", store=filled).to_pylist() == [{"n": 8}]
 
 
 def test_where_and_limit_narrow_the_rows_of_sql(filled):
-    assert query(filled, "SELECT tier, lr FROM trials", where="lr < 1e-3", sort="tier", limit=1).to_pylist() == [
+    assert query("SELECT tier, lr FROM trials", store=filled, where="lr < 1e-3", sort="tier", limit=1).to_pylist() == [
         {"tier": "cp", "lr": 1e-4}
     ]
 
@@ -52,28 +52,28 @@ def test_where_and_limit_narrow_the_rows_of_sql(filled):
 def test_views_of_an_empty_store_have_all_their_columns(filled, tmp_path, view):
     with SweepWriter(tmp_path / "empty", "sweep"):
         pass
-    empty = query(tmp_path / "empty", view=view)
+    empty = query(store=tmp_path / "empty", view=view)
     assert empty.num_rows == 0
-    assert empty.schema == query(filled, view=view).schema
+    assert empty.schema == query(store=filled, view=view).schema
 
 
 def test_a_store_without_sweeps_is_empty(tmp_path):
-    assert query(tmp_path).num_rows == 0
+    assert query(store=tmp_path).num_rows == 0
 
 
 def test_what_is_not_there_is_said(tmp_path, filled):
     with pytest.raises(StoreError, match="nowhere is not there"):
-        query(tmp_path / "nowhere")
+        query(store=tmp_path / "nowhere")
     with pytest.raises(StoreError, match=r"no sweep 'third' in the store .*; there: first, second"):
-        query(filled, sweep="third")
+        query(store=filled, sweep="third")
     with pytest.raises(StoreError, match="not a sweep's name"):
-        query(filled, sweep="../first")
+        query(store=filled, sweep="../first")
 
 
 def test_times_are_utc_without_zone(filled):
-    table = query(filled, "SELECT started_at, finished_at - started_at AS took FROM trials LIMIT 1")
+    table = query("SELECT started_at, finished_at - started_at AS took FROM trials LIMIT 1", store=filled)
     assert table.schema.field("started_at").type == pa.timestamp("us")
-    assert query(filled, view="trials", where="started_at > now() + INTERVAL 1000 YEAR").num_rows == 0
+    assert query(store=filled, view="trials", where="started_at > now() + INTERVAL 1000 YEAR").num_rows == 0
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_times_are_utc_without_zone(filled):
 )
 def test_a_wrong_question_gets_one_clear_message(filled, question, message):
     with pytest.raises(QueryError) as raised:
-        query(filled, **question)
+        query(store=filled, **question)
     assert message in str(raised.value)
 
 
@@ -109,7 +109,7 @@ def test_sweeps_are_counted_apart(store):
     for sweep in ("one", "two"):
         with SweepWriter(store, sweep) as writer:
             writer.append(seeds(2))
-    assert query(store, "SELECT sweep, count(*) AS n FROM trials GROUP BY sweep ORDER BY sweep").to_pylist() == [
+    assert query("SELECT sweep, count(*) AS n FROM trials GROUP BY sweep ORDER BY sweep", store=store).to_pylist() == [
         {"sweep": "one", "n": 2},
         {"sweep": "two", "n": 2},
     ]
@@ -119,12 +119,12 @@ def test_a_store_in_a_folder_with_strange_characters(tmp_path):
     store = tmp_path / "a 'b' [c]*?"
     with SweepWriter(store, "sweep") as writer:
         writer.append(seeds(2))
-    assert query(store, view="trials").num_rows == 2
+    assert query(store=store, view="trials").num_rows == 2
 
 
 def test_columns_of_one_name_are_told_apart(filled):
-    assert query(filled, "SELECT m, m, lr FROM trials LIMIT 1").column_names == ["m", "m_2", "lr"]
+    assert query("SELECT m, m, lr FROM trials LIMIT 1", store=filled).column_names == ["m", "m_2", "lr"]
 
 
 def test_the_views_are_listed(filled):
-    assert {"cells", "trials", "lengths", "curves"} <= set(query(filled, "SHOW TABLES")["name"].to_pylist())
+    assert {"cells", "trials", "lengths", "curves"} <= set(query("SHOW TABLES", store=filled)["name"].to_pylist())

@@ -89,14 +89,14 @@ def places(filled, tmp_path):
 @pytest.mark.parametrize("sql", STATEMENTS)
 def test_only_one_select_is_taken(filled, places, sql):
     with pytest.raises(QueryError, match="exactly one SELECT"):
-        query(filled, sql.format(**places))
+        query(sql.format(**places), store=filled)
 
 
 @pytest.mark.parametrize("sql", SELECTS)
 def test_a_select_reaches_nothing_outside(filled, places, sql):
-    secret_variable = query(filled)  # noqa: F841 (no query may find it)
+    secret_variable = query(store=filled)  # noqa: F841 (no query may find it)
     with pytest.raises(QueryError) as raised:
-        query(filled, sql.format(**places))
+        query(sql.format(**places), store=filled)
     assert SECRET not in str(raised.value)
 
 
@@ -104,8 +104,8 @@ def test_a_select_reaches_nothing_outside(filled, places, sql):
 @pytest.mark.parametrize("flag", ["where", "sort", "select"])
 def test_flags_take_expressions_alone(filled, places, flag, text):
     with pytest.raises(QueryError):
-        query(filled, **{flag: text.format(**places)})
+        query(store=filled, **{flag: text.format(**places)})
 
 
 def test_conditions_may_look_at_the_views(filled):
-    assert query(filled, view="trials", where="lr = (SELECT max(lr) FROM trials) -- the greatest").num_rows == 8
+    assert query(store=filled, view="trials", where="lr = (SELECT max(lr) FROM trials) -- the greatest").num_rows == 8

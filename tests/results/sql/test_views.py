@@ -17,12 +17,12 @@ def store_of(store, pairs, wanted=()):
 
 
 def cells(store, **question):
-    return query(store, view="cells", where="length = 500", **question).to_pylist()
+    return query(store=store, view="cells", where="length = 500", **question).to_pylist()
 
 
 def test_lengths_of_a_trial(store):
     tested = (LengthResult(10, 2048, 2048, 5), LengthResult(500, 1024, 2048, 5))
-    rows = query(store_of(store, [pair(lengths=tested), failed(seed=1)]), view="lengths").to_pylist()
+    rows = query(store=store_of(store, [pair(lengths=tested), failed(seed=1)]), view="lengths").to_pylist()
     interval = stats.binomtest(1024, 2048).proportion_ci(method="wilson")
     assert [row["length"] for row in rows] == [10, 500]
     assert rows[1] == {
@@ -33,7 +33,7 @@ def test_lengths_of_a_trial(store):
 
 
 def test_curves_of_a_trial(store):
-    rows = query(store_of(store, [pair(curve=3)]), view="curves").to_pylist()
+    rows = query(store=store_of(store, [pair(curve=3)]), view="curves").to_pylist()
     assert [(row["step"], row["length"], row["loss"]) for row in rows] == [
         (0, None, 1.0),
         (250, None, 0.5),

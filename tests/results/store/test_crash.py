@@ -40,8 +40,8 @@ def test_killed_at_any_instant_no_trial_is_lost_and_none_doubled(store):
         # one more than it could still say may be on disk
         assert kept in (durable, [*durable, len(durable)])
         durable = kept
-    counts = query(store, "SELECT seed, count(*) AS n, count(DISTINCT step) AS steps FROM trials JOIN curves "
-                   "USING (trial_id) GROUP BY seed").to_pylist()  # fmt: skip
+    counts = query("SELECT seed, count(*) AS n, count(DISTINCT step) AS steps FROM trials JOIN curves "
+                   "USING (trial_id) GROUP BY seed", store=store).to_pylist()  # fmt: skip
     assert sorted(row["seed"] for row in counts) == durable
     assert {(row["n"], row["steps"]) for row in counts} == {(2, 2)}
 
@@ -65,7 +65,7 @@ def test_readers_see_whole_trials_while_parts_are_merged(store):
     try:
         seen = 0
         for _ in range(12):
-            row = query(store, "SELECT count(*) AS trials, (SELECT count(*) FROM curves) AS curves FROM trials")
+            row = query("SELECT count(*) AS trials, (SELECT count(*) FROM curves) AS curves FROM trials", store=store)
             (counts,) = row.to_pylist()
             assert counts["curves"] == 2 * counts["trials"]
             assert len(stored(store, "sweep")) >= counts["trials"] >= seen
@@ -80,7 +80,9 @@ def test_readers_go_on_when_files_vanish_under_them(store):
         writer.append([])
     finished = subprocess.Popen([sys.executable, "-c", OPENING, str(store)], cwd=ROOT)
     while finished.poll() is None:
-        assert query(store, "SELECT count(*) = count(DISTINCT trial_id) AS whole FROM trials").to_pylist()[0]["whole"]
+        assert query("SELECT count(*) = count(DISTINCT trial_id) AS whole FROM trials", store=store).to_pylist()[0][
+            "whole"
+        ]
         stored(store, "sweep")
     assert finished.returncode == 0
 

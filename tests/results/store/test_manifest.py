@@ -20,7 +20,7 @@ def refusals(store):
     """What each way into the store says."""
     for attempt in (
         lambda: stored(store, "sweep"),
-        lambda: query(store, "SELECT count(*) FROM trials"),
+        lambda: query("SELECT count(*) FROM trials", store=store),
     ):
         with pytest.raises(StoreError) as raised:
             attempt()
@@ -73,7 +73,7 @@ def test_a_damaged_curve_is_named(store, sweep, damage):
     path = sweep / "curves-00000001.parquet"
     path.unlink() if damage == "unlink" else path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(StoreError, match=str(path)):
-        query(store, "SELECT * FROM curves")
+        query("SELECT * FROM curves", store=store)
 
 
 def test_a_store_that_is_a_file_is_refused(tmp_path):

@@ -31,11 +31,11 @@ def test_the_grid_comes_back(store, writer):
 def test_views_show_what_the_grid_wants_now(store, writer):
     writer.append([*seeds(3), pair(lr=1e-2), pair(cell(m=7))])
     writer.write_wanted([want(seeds=(0, 2))])
-    shown = query(store, view="trials").to_pylist()
+    shown = query(store=store, view="trials").to_pylist()
     assert sorted(row["seed"] for row in shown) == [0, 2]
-    assert query(store, view="curves").num_rows == 4
-    assert query(store, view="trials", everything=True).num_rows == 5
-    (best,) = query(store, where="length = 500").to_pylist()
+    assert query(store=store, view="curves").num_rows == 4
+    assert query(store=store, view="trials", everything=True).num_rows == 5
+    (best,) = query(store=store, where="length = 500").to_pylist()
     assert best["num_seeds"] == 2
 
 
@@ -43,15 +43,15 @@ def test_rates_of_a_search_lie_within_its_bounds(store, writer):
     # bounds are rounded as the rates are: 1.2344e-5 becomes 1.23e-5
     writer.append([pair(lr=lr) for lr in (1.22e-5, 1.23e-5, 1e-3, 1.24e-2)])
     writer.write_wanted([want(lrs=None, lr_low=1.2344e-5, lr_high=1.2344e-2)])
-    assert sorted(query(store, view="trials")["lr"].to_pylist()) == [1.23e-5, 1e-3]
+    assert sorted(query(store=store, view="trials")["lr"].to_pylist()) == [1.23e-5, 1e-3]
 
 
 def test_lengths_that_are_no_longer_tested_are_left_out(store, writer):
     writer.append(seeds(1))
     writer.write_wanted([want(test_lengths=(500,))])
-    assert query(store, view="lengths")["length"].to_pylist() == [500]
-    assert query(store, view="cells")["length"].to_pylist() == [500]
-    assert query(store, view="lengths", everything=True)["length"].to_pylist() == [10, 500]
+    assert query(store=store, view="lengths")["length"].to_pylist() == [500]
+    assert query(store=store, view="cells")["length"].to_pylist() == [500]
+    assert query(store=store, view="lengths", everything=True)["length"].to_pylist() == [10, 500]
 
 
 def test_what_is_wanted_but_cannot_be_read_is_named(store, writer):

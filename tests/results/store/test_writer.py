@@ -18,7 +18,7 @@ def files(store):
 
 
 def curve_rows(store):
-    return query(store, view="curves").num_rows
+    return query(store=store, view="curves").num_rows
 
 
 def test_appended_trials_are_stored(store, writer):
@@ -43,7 +43,7 @@ def test_a_later_result_supersedes_the_earlier_with_its_curve(store, writer):
 def test_the_last_of_one_batch_counts(store, writer):
     writer.append([pair(status="lost"), pair(attempts=2)])
     assert [trial.attempts for trial in stored(store, "sweep").values()] == [2]
-    assert query(store, view="trials").num_rows == 1
+    assert query(store=store, view="trials").num_rows == 1
 
 
 def test_many_appends_leave_few_files_and_every_trial(store, writer):
@@ -80,7 +80,7 @@ def test_deleting_all_leaves_an_empty_sweep(store, writer):
     writer.append(seeds(2))
     writer.delete(ids(seeds(2)))
     assert stored(store, "sweep") == {}
-    assert query(store, view="trials").num_rows == 0
+    assert query(store=store, view="trials").num_rows == 0
 
 
 @settings(max_examples=12, deadline=None)
@@ -98,7 +98,7 @@ def test_any_sequence_of_appends_and_deletes_keeps_the_last_of_each(tmp_path_fac
                 writer.append(trials)
                 expected |= dict.fromkeys(ids(trials), step + 1)
     assert {key: trial.attempts for key, trial in stored(store, "sweep").items()} == expected
-    assert query(store, "SELECT count(*) FROM trials").to_pylist() == [{"count_star()": len(expected)}]
+    assert query("SELECT count(*) FROM trials", store=store).to_pylist() == [{"count_star()": len(expected)}]
 
 
 def test_files_that_are_not_listed_are_ignored_and_removed(store):
@@ -121,14 +121,14 @@ def test_a_column_of_another_version_survives_merging(store):
     with SweepWriter(store, "sweep") as writer:
         for trial in seeds(FAN_IN, start=1):
             writer.append([trial])
-    kept = query(store, "SELECT kept FROM trials ORDER BY seed").column("kept").to_pylist()
+    kept = query("SELECT kept FROM trials ORDER BY seed", store=store).column("kept").to_pylist()
     assert kept == ["of old", *[None] * FAN_IN]
 
 
 def test_a_row_round_trips(store, writer):
     spec, result = pair()
     writer.append([(spec, result)])
-    (row,) = query(store, view="trials").to_pylist()
+    (row,) = query(store=store, view="trials").to_pylist()
     assert row["sweep"] == "sweep"
     assert row["cell_id"] == spec.cell.cell_id
     assert (row["task"], row["m"], row["tier"], row["hidden"], row["rank"]) == (
