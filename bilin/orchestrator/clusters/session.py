@@ -73,7 +73,7 @@ def _started(num_cpus: int) -> Iterator[None]:
                 num_cpus=num_cpus,
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
-                _temp_dir=folder,
+                _temp_dir=f"{folder}/ray",  # Ray opens its folder to everyone; the one around it stays ours
             )
             try:
                 yield
