@@ -1,0 +1,65 @@
+"""The Ray that bilin starts: who can reach it, and what is left of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bilin.orchestrator.clusters import ClusterSpec, guardian, open_pool
+from tests.workers.pool_runs import by_seed
+
+pytestmark = pytest.mark.ray
+
+LISTEN = "0A"
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+
+
+def test_it_listens_on_loopback_behind_a_token_of_its_own_and_leaves_nothing() -> None:
+    seen = []
+    for _ in range(2):  # the second must not be the first one's in disguise
+        with open_pool(ClusterSpec(workers=1), by_seed, demand=[], report=print):
+            mark, token = os.environ[guardian.MARK], os.environ["RAY_AUTH_TOKEN"]
+            pids = guardian.marked(mark)
+            assert len(pids) >= 2
+            assert _listening(pids) <= LOOPBACK
+            folders = {folder for pid in pids for folder in _ray_folders(pid)}
+            assert {folder.stat().st_mode & 0o777 for folder in folders} == {0o700}
+        seen.append((mark, token))
+        assert guardian.marked(mark) == []
+        assert not any(folder.exists() for folder in folders)
+    assert len({token for _, token in seen}) == 2
+    assert guardian.MARK not in os.environ
+    assert "RAY_AUTH_TOKEN" not in os.environ
+
+
+def _listening(pids: list[int]) -> set[str]:
+    """The addresses, as in /proc, that processes listen on."""
+    mine = {inode for pid in pids for inode in _sockets(pid)}
+    addresses = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == LISTEN and fields[9] in mine:
+                addresses.add(fields[1].partition(":")[0])
+    assert addresses, "there is no cluster without a listener"
+    return addresses
+
+
+def _sockets(pid: int) -> list[str]:
+    found = []
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(descriptor.readlink())
+        except FileNotFoundError:
+            continue
+        if target.startswith("socket:["):
+            found.append(target[8:-1])
+    return found
+
+
+def _ray_folders(pid: int) -> list[Path]:
+    """The folder around the temporary one that a process of Ray was started with."""
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    return [Path(word.partition("=")[2]).parent for word in words if word.startswith("--temp-dir=")]
