@@ -3,7 +3,8 @@
     python benchmarks/quickstart_seeds.py [--seeds 10] [--only tier=full,m=5] [--workers 1]
 
 Prints a line a trial as it ends, then a table: for each cell how many seeds reach a scaled accuracy of 1.00
-(0 is chance, rounded to two decimals), how many were solved, and the median of steps and seconds.
+(0 is chance, rounded to two decimals), how many were solved, the least and the greatest scaled
+accuracy, and the median of steps and seconds.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def main() -> None:
             spec, result = running[future], future.result()
             results[label(spec)].append(result)
             print(f"{label(spec)} seed={spec.seed}: {describe(result)}", flush=True)
-    print(f"\n| cell | at 1.00 of {options.seeds} | solved | least | steps | seconds |\n|---|--:|--:|--:|--:|--:|")
+    print(f"\n| cell | at 1.00 of {options.seeds} | solved | least | greatest | steps | seconds |")
+    print("|---|--:|--:|--:|--:|--:|--:|")
     for name, of_cell in results.items():
         print(row(name, of_cell))
 
@@ -75,8 +77,8 @@ def row(name: str, results: list[TrialResult]) -> str:
     at_one = sum(round(scaled(result), 2) == 1.0 for result in results)
     solved = sum(result.solved for result in results)
     steps, seconds = (statistics.median(getattr(result, key) for result in results) for key in ("steps", "wall_s"))
-    least = min(map(scaled, results))
-    return f"| {name} | {at_one} | {solved} | {least:.3f} | {steps:,.0f} | {seconds:.1f} |"
+    least, greatest = min(map(scaled, results)), max(map(scaled, results))
+    return f"| {name} | {at_one} | {solved} | {least:.3f} | {greatest:.3f} | {steps:,.0f} | {seconds:.1f} |"
 
 
 if __name__ == "__main__":
