@@ -22,7 +22,7 @@ def task_labels(cells: Sequence[_Row]) -> list[str]:
 
 
 def model_labels(cells: Sequence[_Row]) -> list[str]:
-    """A label for the model of each row of `cells`, such as ``cp rank=64``, and for its training where that varies."""
+    """A label for the model of each row of `cells`, such as ``cp rank=64``, and its training where that varies."""
     fields = {name: fields_of(tier_settings(name)) for name in MODELS}
     return _labels(cells, "tier", fields, shared=[*TRAIN_COLUMNS.values(), "sweep"])
 
@@ -41,9 +41,11 @@ def _labels(
     by_name: dict[str, list[_Row]] = defaultdict(list)
     for cell in cells:
         by_name[cell[kind]].append(cell)
-    everywhere = [name for name in shared if _varies(cells, name)]
     told = {
-        name: [key for key, field in fields.get(name, {}).items() if field.required or _varies(group, key)] + everywhere
+        name: [
+            *(key for key, field in fields.get(name, {}).items() if field.required or _varies(group, key)),
+            *(key for key in shared if _varies(group, key)),
+        ]
         for name, group in by_name.items()
     }
     return [" ".join([cell[kind], *(f"{key}={readable(cell[key])}" for key in told[cell[kind]])]) for cell in cells]
