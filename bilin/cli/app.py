@@ -43,4 +43,7 @@ def main() -> None:
         app()
     except BilinError as error:
         typer.echo(f"bilin: {error}", err=True)
+        # CPython remembers a KeyboardInterrupt that passed through a string of code (as imports run many), and
+        # `python -m` then ends by SIGINT whatever the exit code, unless another string is run after it.
+        exec("")
         sys.exit(error.exit_code)

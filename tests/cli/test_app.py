@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +33,23 @@ def test_version_is_printed() -> None:
 
 def test_an_unknown_command_exits_with_2() -> None:
     assert finish(bilin("sweeep"))[0] == 2
+
+
+def test_an_interrupt_within_an_import_keeps_its_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(
+        """
+from bilin.cli import app
+from bilin.errors import InterruptedSweepError
+
+def interrupted() -> None:
+    try:
+        exec("raise KeyboardInterrupt")
+    except KeyboardInterrupt:
+        raise InterruptedSweepError("stopped") from None
+
+app.app = interrupted
+app.main()
+"""
+    )
+    command = [sys.executable, "-m", "interrupted"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 3
