@@ -22,14 +22,14 @@ class Outcome:
     """What the choice of a learning rate may know of one trial; never a tested length.
 
     Attributes:
-        has_result: Whether the trial is done (a trial that diverged or failed counts as the worst).
+        is_done: Whether the trial is done (a trial that diverged or failed counts as the worst).
         validation_accuracy: See `bilin.record.TrialResult`.
         training_loss: See `bilin.record.TrialResult`.
     """
 
     lr: float
     seed: int
-    has_result: bool
+    is_done: bool
     solved: bool
     validation_accuracy: float | None
     training_loss: float | None
@@ -37,14 +37,14 @@ class Outcome:
     @property
     def score(self) -> float:
         """What a search maximises: `validation_accuracy`, 0 for a trial without a result."""
-        if not self.has_result or self.validation_accuracy is None:
+        if not self.is_done or self.validation_accuracy is None:
             return 0.0
         return self.validation_accuracy
 
     @property
     def loss(self) -> float:
         """The training loss, infinite for a trial without a result."""
-        if not self.has_result or self.training_loss is None:
+        if not self.is_done or self.training_loss is None:
             return math.inf
         return self.training_loss
 

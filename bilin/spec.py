@@ -148,7 +148,7 @@ def describe(cell: Cell) -> dict[str, dict[str, Value]]:
 def measured(block: Any) -> dict[str, Value]:
     """The part of a block that enters its digest: every field, but for later ones at their `before` value."""
     fields = fields_of(type(block))
-    values = values_of(block)
+    values = {name: fields[name].convert(value) for name, value in values_of(block).items()}  # 1 and 1.0 are one float
     return {
         name: value for name, value in values.items() if fields[name].before is MISSING or fields[name].before != value
     }

@@ -14,9 +14,9 @@ def outcome(
     solved: bool = False,
     accuracy: float | None = 0.5,
     loss: float | None = 0.1,
-    has_result: bool = True,
+    is_done: bool = True,
 ) -> Outcome:
-    return Outcome(lr, seed, has_result, solved, accuracy, loss)
+    return Outcome(lr, seed, is_done, solved, accuracy, loss)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_then_the_smaller_rate() -> None:
 
 @pytest.mark.parametrize("accuracy", [0.9, None])
 def test_a_trial_without_a_result_counts_as_the_worst(accuracy: float | None) -> None:
-    diverged = outcome(1e-2, accuracy=accuracy, loss=0.0, has_result=False)
+    diverged = outcome(1e-2, accuracy=accuracy, loss=0.0, is_done=False)
     assert select_rate([diverged, outcome(1e-3, accuracy=0.0, loss=99.0)]) == 1e-3
 
 
@@ -69,7 +69,7 @@ def test_the_order_of_the_outcomes_does_not_matter() -> None:
 
 
 def test_a_search_is_told_the_mean_over_the_seeds() -> None:
-    assert score_rate([outcome(1e-3, 0, accuracy=0.5), outcome(1e-3, 1, has_result=False)]) == 0.25
+    assert score_rate([outcome(1e-3, 0, accuracy=0.5), outcome(1e-3, 1, is_done=False)]) == 0.25
 
 
 def test_rates_are_rounded_to_three_digits() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from bilin.cli.results import app as results_app
 from bilin.cli.sweep import app as sweep_app
-from bilin.errors import BilinError
+from bilin.errors import BilinError, InputError, InterruptedSweepError
 from bilin.version import __version__
+
+INTERRUPTED = 130
+"""What Typer ends with on Ctrl-C, where the command itself does not take it."""
 
 app = typer.Typer(
     name="bilin",
@@ -42,8 +45,18 @@ def main() -> None:
     try:
         app()
     except BilinError as error:
-        typer.echo(f"bilin: {error}", err=True)
-        # CPython remembers a KeyboardInterrupt that passed through a string of code (as imports run many), and
-        # `python -m` then ends by SIGINT whatever the exit code, unless another string is run after it.
-        exec("")
-        sys.exit(error.exit_code)
+        _end(str(error), error.exit_code)
+    except OSError as error:  # a folder that cannot be written, a disk that is full
+        _end(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", InputError.exit_code)
+    except SystemExit as ended:
+        if ended.code != INTERRUPTED:
+            raise
+        _end("interrupted before anything was begun; the same command does it", InterruptedSweepError.exit_code)
+
+
+def _end(message: str, exit_code: int) -> NoReturn:
+    typer.echo(f"bilin: {message}", err=True)
+    # CPython remembers a KeyboardInterrupt that passed through a string of code (as imports run many), and
+    # `python -m` then ends by SIGINT whatever the exit code, unless another string is run after it.
+    exec("")
+    sys.exit(exit_code)

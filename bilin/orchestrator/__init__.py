@@ -10,6 +10,7 @@ from bilin.orchestrator.inspect import SweepStatus as SweepStatus
 from bilin.orchestrator.inspect import find_trial as find_trial
 from bilin.orchestrator.inspect import repeat_grid as repeat_grid
 from bilin.orchestrator.inspect import status as status
+from bilin.orchestrator.inspect import statuses as statuses
 from bilin.orchestrator.inspect import sweeps as sweeps
 from bilin.orchestrator.labels import Labels as Labels
 from bilin.orchestrator.launch import Summary as Summary

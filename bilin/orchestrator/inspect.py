@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bilin.errors import StoreError
+from bilin.errors import GridError, InputError, StoreError
 from bilin.orchestrator.grid import restore_grid
 from bilin.orchestrator.plan import Plan, make_plan
 from bilin.record import Status
@@ -51,15 +51,31 @@ def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
     directory = existing_sweep(store, sweep)
     text = stored_grid(store, sweep)
     if text is None:
-        raise StoreError(f"sweep {sweep!r} has no grid yet: launch it once")
+        raise StoreError(f"sweep {sweep!r} has no grid yet: launch it once more, to its start")
+    try:
+        grid = restore_grid(text)
+    except GridError as error:
+        raise StoreError(f"{directory / 'grid.json'} cannot be read: launch the sweep again ({error})") from error
     trials = stored(store, sweep)
     return SweepStatus(
         sweep=sweep,
         directory=directory,
-        plan=make_plan(restore_grid(text), trials),
+        plan=make_plan(grid, trials),
         rows=Counter(trial.status for trial in trials.values()),
         running=holder(store, sweep),
     )
+
+
+def statuses(*, store: Path | str = DEFAULT_STORE) -> dict[str, SweepStatus | InputError]:
+    """How each sweep of a store stands; for one that cannot be read, why."""
+    return {sweep: _status_or_fault(sweep, store) for sweep in sweeps(store)}
+
+
+def _status_or_fault(sweep: str, store: Path | str) -> SweepStatus | InputError:
+    try:
+        return status(sweep, store=store)
+    except InputError as error:
+        return error
 
 
 def find_trial(trial_id: str, *, store: Path | str = DEFAULT_STORE, sweep: str | None = None) -> dict[str, Any]:

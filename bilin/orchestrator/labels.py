@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bilin.fields import Value, values_of
+from bilin.fields import Value, fields_of, values_of
 from bilin.spec import Cell
 
 
@@ -22,9 +22,10 @@ class Labels:
     def cell(self, cell: Cell) -> str:
         """Such as ``modular_addition m=5 · cp rank=64``."""
         task = " ".join([cell.task.name, *self._fields(cell.task)])
-        model = " ".join([cell.model.tier, *self._fields(cell.model, always=("rank", "block_size"))])
+        model = " ".join([cell.model.tier, *self._fields(cell.model, required=True)])
         return " · ".join([task, model, *self._fields(cell.train)])
 
-    def _fields(self, block: object, always: tuple[str, ...] = ()) -> list[str]:
-        values = values_of(block)
-        return [f"{name}={values[name]}" for name in values if name in self._varying or name in always]
+    def _fields(self, block: object, *, required: bool = False) -> list[str]:
+        fields = fields_of(type(block))
+        shown = [name for name in fields if name in self._varying or (required and fields[name].required)]
+        return [f"{name}={getattr(block, name)}" for name in shown]

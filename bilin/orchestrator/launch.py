@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 from bilin.errors import InputError, InterruptedSweepError
 from bilin.orchestrator.clusters import ClusterSpec, open_pool
@@ -19,12 +19,13 @@ from bilin.orchestrator.plan import RETRYABLE, Plan, make_plan
 from bilin.orchestrator.progress import Observer, SweepState
 from bilin.orchestrator.recorder import Recorder
 from bilin.orchestrator.sweep import Sweep
-from bilin.record import Status
-from bilin.results import DEFAULT_STORE, SweepWriter, stored, sweep_directory
-from bilin.results import WantedCell as WantedRow
+from bilin.record import Progress, Status
+from bilin.results import DEFAULT_STORE, SweepWriter, WantedRow, stored, sweep_directory
 from bilin.spec import Resources
 from bilin.workers import run_trial
 from bilin.workers.pool import RunTrial
+
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +110,8 @@ def launch(
     checked = check_retry(retry)
     if not isinstance(grid, Grid):
         grid = read_grid(Path(grid), overrides=tuple(overrides), only=tuple(only))
-    with SweepWriter(store, grid.name, command=" ".join(sys.argv)) as writer:
+    with SweepWriter(store, grid.name, command=" ".join(sys.argv)) as writer, _signals_interrupt(outermost=True):
         current = make_plan(grid, stored(store, grid.name), retry=checked)
-        _keep_grid(writer, grid)
         state, stopped = _run(current, writer, cluster or ClusterSpec(), observer or _ignore, run)
     return Summary(
         sweep=grid.name,
@@ -139,22 +139,27 @@ def _run(
 ) -> tuple[SweepState, str | None]:
     state = SweepState(current)
     if not current.num_missing:
+        _keep_grid(writer, current, ended=True)
         return state, None
     demand = _demand(current)
     try:
         with (
-            _signals_interrupt(),
             Recorder(writer) as recorder,
             open_pool(cluster, run, demand=demand, report=lambda said: _pass_on(state, said, observer)) as pool,
+            _signals_interrupt(outermost=False),  # again: Ray sets handlers of its own
         ):
+            _keep_grid(writer, current, ended=False)
             sweep = Sweep(state, pool, recorder, observer)
-            sweep.run()
+            try:
+                sweep.run()
+            finally:
+                _keep_grid(writer, current, ended=True)
     except KeyboardInterrupt:
         raise InterruptedSweepError(_interrupted(state)) from None
     return state, sweep.stopped
 
 
-def _pass_on(state: SweepState, said: Any, observer: Observer) -> None:
+def _pass_on(state: SweepState, said: Progress, observer: Observer) -> None:
     state.report(said)
     observer(state)
 
@@ -172,36 +177,56 @@ def _interrupted(state: SweepState) -> str:
 
 
 @contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a sweep as Ctrl-C does: the finished trials kept, nothing left running."""
+def _signals_interrupt(*, outermost: bool) -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a sweep as Ctrl-C does: the finished trials kept, nothing left running.
+
+    Once: a second signal would interrupt the ending. A signal that is ignored (as by nohup) stays so.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    signals = [number for number in INTERRUPTS if signal.getsignal(number) is not signal.SIG_IGN]
+
+    came = False
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+        for other in signals:
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in signals}
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+        for number, handler in before.items() if not came or outermost else ():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _keep_grid(writer: SweepWriter, grid: Grid) -> None:
-    """Store what the grid wants now: all of it, also where ``only`` narrowed this launch to a part."""
-    text = resolved(grid)
-    narrowed = len(grid.cells) < grid.counts.after_deduplication
-    writer.write_wanted(_rows((restore_grid(text) if narrowed else grid).cells))
+def _keep_grid(writer: SweepWriter, current: Plan, *, ended: bool) -> None:
+    """Store what the grid wants now: all of it, also where ``only`` narrowed this launch to a part.
+
+    While a sweep runs its searches may name any of their rates; when it has ended, those that they named.
+    """
+    text = resolved(current.grid)
+    cells = current.grid.cells
+    if len(cells) < current.grid.counts.after_deduplication:
+        cells = restore_grid(text).cells
+    named = {cell.wanted.cell_id: cell.rates for cell in current.cells} if ended else {}
+    writer.write_wanted(_rows(cells, named))
     writer.write_grid(text)
 
 
-def _rows(cells: Iterable[WantedCell]) -> Iterator[WantedRow]:
+def _rows(cells: Iterable[WantedCell], named: Mapping[str, tuple[float, ...]]) -> Iterator[WantedRow]:
     for cell in cells:
         search = cell.learning_rate
+        rates = named.get(cell.cell_id, search.rates if isinstance(search, Choices) else None)
         yield WantedRow(
             cell_id=cell.cell_id,
-            lrs=search.rates if isinstance(search, Choices) else None,
-            lr_low=search.low if isinstance(search, LogUniform) else None,
-            lr_high=search.high if isinstance(search, LogUniform) else None,
+            lrs=rates,
+            lr_low=search.low if rates is None and isinstance(search, LogUniform) else None,
+            lr_high=search.high if rates is None and isinstance(search, LogUniform) else None,
             seeds=cell.seeds,
             num_trials=cell.max_trials,
             test_lengths=cell.test.lengths,

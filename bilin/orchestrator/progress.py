@@ -27,11 +27,14 @@ class SweepState:
 
     plan: Plan
     statuses: Counter[Status] = field(default_factory=Counter)
-    num_left: int = 0
+    num_left: int = field(init=False)
     running: dict[str, tuple[TrialSpec, Progress | None]] = field(default_factory=dict)
     best: dict[str, tuple[TrialSpec, TrialResult]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     started_at: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.num_left = self.plan.num_missing
 
     @property
     def num_ended(self) -> int:

@@ -21,7 +21,7 @@ class Recorder:
     """Takes results and appends what has come in every `FLUSH_PERIOD_S`; the rest when it is left.
 
     Raises:
-        BilinError: On `put` or on leaving, whatever the thread failed with: results are not lost unsaid.
+        Exception: On `put`, `check` or leaving, whatever the thread failed with: results are not lost unsaid.
     """
 
     def __init__(self, writer: SweepWriter) -> None:
@@ -41,11 +41,11 @@ class Recorder:
     ) -> None:
         self._ending.set()
         self._thread.join()
-        self._check()
+        self.check()
 
     def put(self, spec: TrialSpec, result: TrialResult) -> None:
         """Have a result written soon."""
-        self._check()
+        self.check()
         with self._lock:
             self._pairs.append((spec, result))
 
@@ -63,6 +63,7 @@ class Recorder:
         if pairs:
             self._writer.append(pairs)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise what the thread failed with, if it did."""
         if self._error is not None:
             raise self._error

@@ -43,6 +43,7 @@ class Sweep:
         for cell in self.state.plan.cells:
             self._enqueue(cell, cell.missing)
         while self.state.num_left and self.stopped is None:
+            self._recorder.check()
             self._submit()
             self._observer(self.state)
             for event in self._pool.wait(WAIT_S):
@@ -55,7 +56,6 @@ class Sweep:
     def _enqueue(self, cell: CellPlan, trials: list[tuple[float, int]]) -> None:
         size = (cell.wanted.resources.cpus, cell.wanted.resources.gpus)
         self._queues[size].extend((cell, cell.spec(lr, seed)) for lr, seed in trials)
-        self.state.num_left += len(trials)
 
     def _submit(self) -> None:
         for queue in self._queues.values():
@@ -97,7 +97,9 @@ class Sweep:
         cell.known[spec.lr, spec.seed] = outcome_of(spec, result)
         cell.missing.remove((spec.lr, spec.seed))
         if not cell.missing:  # the round is complete: a search may ask for the next
-            self._enqueue(cell, cell.advance())
+            added = cell.advance()
+            self._enqueue(cell, added)
+            self.state.num_left += len(added)
         self._count_error(result)
 
     def _count_error(self, result: TrialResult) -> None:
@@ -116,7 +118,7 @@ def outcome_of(spec: TrialSpec, result: TrialResult) -> Outcome:
     return Outcome(
         lr=spec.lr,
         seed=spec.seed,
-        has_result=result.status == "done",
+        is_done=result.status == "done",
         solved=result.solved,
         validation_accuracy=result.validation_accuracy,
         training_loss=result.training_loss,
@@ -125,7 +127,7 @@ def outcome_of(spec: TrialSpec, result: TrialResult) -> Outcome:
 
 def _lost(spec: TrialSpec, reason: str) -> TrialResult:
     now = time.time()
-    error = f"its worker died in each of {MAX_ATTEMPTS} attempts: {reason.strip().splitlines()[0]}"
+    error = f"its worker died in each of {MAX_ATTEMPTS} attempts: {' '.join(reason.split())[:200]}"
     return TrialResult(
         trial_id=spec.trial_id, status="lost", error=error, traceback=reason, started_at=now, finished_at=now
     )

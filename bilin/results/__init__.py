@@ -18,7 +18,7 @@ from bilin.results.store import DEFAULT_STORE as DEFAULT_STORE
 from bilin.results.store import Holder as Holder
 from bilin.results.store import StoredTrial as StoredTrial
 from bilin.results.store import SweepWriter as SweepWriter
-from bilin.results.store import WantedCell as WantedCell
+from bilin.results.store import WantedRow as WantedRow
 from bilin.results.store import existing_sweep as existing_sweep
 from bilin.results.store import grid as grid
 from bilin.results.store import holder as holder

@@ -149,5 +149,5 @@ def _lengths(rows: Sequence[Mapping[str, Any]], length: int | None) -> Mapping[s
 
 
 def _two_digits(number: float) -> str:
-    text = f"{number:.2f}"
+    text = f"{min(number, 0.99) if number < 1 else number:.2f}"  # 1.00 says that all were right
     return "0.00" if text == "-0.00" else text

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import pickle
 import time
-import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
-from bilin.record import Progress, TrialResult
+from bilin.record import Progress, TrialResult, one_line
 from bilin.spec import Resources, TrialSpec
 from bilin.workers.pool import Event, Group, Lost, Report, Returned, RunTrial, ignore
 
 PROGRESS_PERIOD_S = 0.5
+
+ROUNDING = 1e-9
+"""What sums of fractions of a CPU or GPU may be off by."""
 
 
 class TrialActor:
@@ -62,6 +65,24 @@ class _Worker:
         return (self.resources.cpus, self.resources.gpus) == (resources.cpus, resources.gpus)
 
 
+@dataclass(frozen=True, slots=True)
+class _Node:
+    cpus: float
+    gpus: float
+
+    @staticmethod
+    def of(resources: Mapping[str, float]) -> _Node:
+        return _Node(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0))
+
+    def holds(self, resources: Resources) -> float:
+        """How many workers of a size it holds, if of no other."""
+        cpus = math.floor(self.cpus / resources.cpus + ROUNDING) if resources.cpus else math.inf
+        if not resources.gpus:
+            return cpus
+        a_gpu = math.floor(1 / resources.gpus + ROUNDING) if resources.gpus < 1 else 1 / resources.gpus
+        return min(cpus, math.floor(self.gpus * a_gpu + ROUNDING))
+
+
 class RayPool:
     """At most ``num_workers`` actors on the Ray that this process is connected to.
 
@@ -70,13 +91,27 @@ class RayPool:
     and the next group gets a new one.
     """
 
-    def __init__(self, run: RunTrial, *, num_workers: int, report: Report = ignore) -> None:
+    def __init__(
+        self,
+        run: RunTrial,
+        *,
+        num_workers: int,
+        report: Report = ignore,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Start with no actors.
+
+        Args:
+            run: How a worker runs one trial.
+            num_workers: The greatest number of actors.
+            report: Called with what running trials say of themselves.
+            check: Called while waiting; raises where the Ray itself is gone.
+        """
         self._run = run
         self._num_workers = num_workers
         self._report: Report = report
-        total = ray.cluster_resources()
-        self._cpus = float(total.get("CPU", 0.0))
-        self._gpus = float(total.get("GPU", 0.0))
+        self._check = check
+        self._nodes = [_Node.of(node["Resources"]) for node in ray.nodes() if node["Alive"]]
         self._idle: list[_Worker] = []
         self._busy: dict[Any, _Worker] = {}
         self._names = itertools.count(1)
@@ -100,6 +135,7 @@ class RayPool:
 
     def wait(self, timeout_s: float) -> list[Event]:
         """What has ended; waits up to ``timeout_s`` for the first, and passes reports on meanwhile."""
+        self._check()
         self._ask_progress()
         if not self._busy:
             return []
@@ -113,12 +149,16 @@ class RayPool:
         self._idle.clear()
         self._busy.clear()
 
-    def _has_room(self, resources: Resources, workers: Any) -> bool:
-        sizes = [(worker.resources.cpus, worker.resources.gpus) for worker in workers]
+    def _has_room(self, resources: Resources, workers: Iterable[_Worker]) -> bool:
+        there = list(workers)
+        cpus = sum(worker.resources.cpus for worker in there) + resources.cpus
+        gpus = sum(worker.resources.gpus for worker in there) + resources.gpus
         return (
-            len(sizes) < self._num_workers
-            and sum(cpus for cpus, _ in sizes) + resources.cpus <= self._cpus
-            and sum(gpus for _, gpus in sizes) + resources.gpus <= self._gpus
+            len(there) < self._num_workers
+            # An actor is placed on one node, and a fraction of a GPU on one GPU: sums alone promise too much.
+            and sum(worker.fits(resources) for worker in there) < sum(node.holds(resources) for node in self._nodes)
+            and cpus <= sum(node.cpus for node in self._nodes) + ROUNDING
+            and gpus <= sum(node.gpus for node in self._nodes) + ROUNDING
         )
 
     def _make_room(self, resources: Resources) -> None:
@@ -138,7 +178,8 @@ class RayPool:
             results: list[TrialResult] = pickle.loads(ray.get(ref))
         except RayTaskError as error:  # the call itself failed: the worker lives on
             results = [_failed(spec, error) for spec in group.trials]
-        except RayActorError as error:
+        except RayError as error:  # dead, out of memory, or out of reach: then it must not train on beside the next
+            ray.kill(worker.actor)
             return Lost(group, str(error))
         self._idle.append(worker)
         return Returned(group, results)
@@ -157,7 +198,7 @@ class RayPool:
     def _pass_on(self, worker: _Worker) -> None:
         try:
             progress = ray.get(worker.progress)
-        except RayActorError:
+        except RayError:
             return  # the group's own call says the same, and its answer counts
         worker.progress = None
         if progress is not None:
@@ -169,8 +210,8 @@ def _failed(spec: TrialSpec, error: RayTaskError) -> TrialResult:
     return TrialResult(
         trial_id=spec.trial_id,
         status="failed",
-        error=str(error.cause or error).strip().splitlines()[-1],
-        traceback="".join(traceback.format_exception_only(error)),
+        error=one_line(error.cause or error),
+        traceback=str(error),
         started_at=now,
         finished_at=now,
     )

@@ -6,7 +6,7 @@ import dataclasses
 import time
 import traceback
 
-from bilin.record import Status, TrialResult
+from bilin.record import Status, TrialResult, one_line
 from bilin.spec import TrialSpec
 from bilin.workers.environment import device_of, environment
 from bilin.workers.pool import Report, ignore
@@ -25,7 +25,7 @@ def run_trial(spec: TrialSpec, *, report: Report = ignore) -> TrialResult:
         result = TrialResult(
             trial_id=spec.trial_id,
             status=_status_of(error),
-            error=" ".join(f"{type(error).__name__}: {error}".split()),
+            error=one_line(error),
             traceback=traceback.format_exc(),
         )
     return dataclasses.replace(

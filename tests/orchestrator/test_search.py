@@ -12,7 +12,7 @@ LISTED = "{choices: [1e-2, 1e-3, 1e-4], until_solved: true}"
 
 
 def outcome(lr: float, seed: int, *, solved: bool = False, accuracy: float = 0.5) -> Outcome:
-    return Outcome(lr, seed, has_result=True, solved=solved, validation_accuracy=accuracy, training_loss=0.1)
+    return Outcome(lr, seed, is_done=True, solved=solved, validation_accuracy=accuracy, training_loss=0.1)
 
 
 def known(rates: tuple[float, ...], seeds: tuple[int, ...]) -> dict[tuple[float, int], Outcome]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bilin.errors import QueryError, SweepRunningError
-from bilin.results import SweepWriter, WantedCell, delete, query, stored
+from bilin.results import SweepWriter, WantedRow, delete, query, stored
 from tests.results.samples import cell, pair
 
 
@@ -36,7 +36,7 @@ def test_rows_that_the_grid_does_not_want_stay_unless_all_are_meant(store):
         writer.append([pair(seed=0), pair(seed=1)])
         writer.write_wanted(
             [
-                WantedCell(
+                WantedRow(
                     cell_id=cell().cell_id, lrs=(1e-3,), seeds=(0,), num_trials=1, test_lengths=(10,), num_sequences=1
                 )
             ]

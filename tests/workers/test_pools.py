@@ -128,7 +128,7 @@ def test_a_call_that_raises_is_a_failed_result(ray_pool: Pool) -> None:
     (event,) = events(ray_pool, 1)
     assert isinstance(event, Returned)
     (result,) = event.results
-    assert (result.status, result.error) == ("failed", "raised in the worker")
+    assert (result.status, result.error) == ("failed", "RuntimeError: raised in the worker")
     assert "RuntimeError" in (result.traceback or "")
 
 

@@ -27,6 +27,8 @@ def query(
     """Show results: every cell at its selected learning rate, or what is asked for."""
     from bilin import results
 
+    if sql is None and view is None and select is None and format_ not in (OutputFormat.table, OutputFormat.markdown):
+        view = "cells"  # with all its columns: a script's must not change with what varies
     rows = results.query(
         sql,
         store=store,

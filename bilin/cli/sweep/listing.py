@@ -12,4 +12,4 @@ def list_sweeps(store: Store = DEFAULT_STORE) -> None:
     from bilin import orchestrator
     from bilin.cli.sweep.words import describe_list
 
-    typer.echo(describe_list([orchestrator.status(sweep, store=store) for sweep in orchestrator.sweeps(store)]))
+    typer.echo(describe_list(orchestrator.statuses(store=store)))

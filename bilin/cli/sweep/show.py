@@ -20,4 +20,4 @@ def show(
     from bilin.cli.sweep.words import describe_trial
 
     found = orchestrator.find_trial(trial, store=store, sweep=sweep)
-    typer.echo(orchestrator.repeat_grid(found) if grid else describe_trial(found))
+    typer.echo(orchestrator.repeat_grid(found) if grid else describe_trial(found, store=store))

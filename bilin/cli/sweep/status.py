@@ -18,5 +18,6 @@ def status(
     from bilin import orchestrator
     from bilin.cli.sweep.words import describe_status
 
-    for sweep in [name] if name else orchestrator.sweeps(store):
-        typer.echo(describe_status(orchestrator.status(sweep, store=store), everything=everything))
+    found = {name: orchestrator.status(name, store=store)} if name else orchestrator.statuses(store=store)
+    for sweep, how in found.items():
+        typer.echo(describe_status(sweep, how, everything=everything))

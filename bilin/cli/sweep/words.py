@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from bilin.errors import InputError
 from bilin.orchestrator import Plan, Summary, SweepStatus
 from bilin.orchestrator.grid import Axis, Choices
 
@@ -33,7 +36,10 @@ def describe_plan(plan: Plan) -> str:
 def describe_summary(summary: Summary) -> str:
     """How a launch ended, in lines."""
     ran = sum(summary.ran.values())
-    parts = [f"{summary.num_found} trials found in the store", f"{ran} run" + _by_status(summary.ran)]
+    parts = [
+        f"{summary.num_found} trials found in the store",
+        f"{ran} run" + (f" ({_counted(summary.ran)})" if ran else ""),
+    ]
     if summary.num_failed:
         parts.append(f"{summary.num_failed} without a result")
     lines = [f"{summary.sweep}: " + ", ".join(parts)]
@@ -42,52 +48,44 @@ def describe_summary(summary: Summary) -> str:
     if summary.num_failed:
         lines.append(
             'errors: bilin results query --where "error is not null" --select trial_id,status,error '
-            f"--sweep {summary.sweep}; once mended, run them again with --retry failed,oom"
+            f"--sweep {summary.sweep} --store {shlex.quote(str(summary.directory.parent))}; once mended, run them again with --retry failed,oom"
         )
     return "\n".join(lines)
 
 
-def describe_status(status: SweepStatus, *, everything: bool) -> str:
+def describe_status(sweep: str, status: SweepStatus | InputError, *, everything: bool) -> str:
     """How a sweep stands, in lines."""
+    if isinstance(status, InputError):
+        return f"{sweep}\n  {status}"
     plan = status.plan
     rows = [
         ("state", _state(status)),
         ("cells", str(len(plan.cells))),
-        ("trials", f"{plan.num_done} done{_by_status(plan.statuses)}, {plan.num_missing} to run"),
+        ("trials", f"{_counted(plan.statuses) or 'none done'}, {plan.num_missing} to run"),
     ]
     if plan.num_failed:
-        rows.append(("failed", f"{plan.num_failed}, left alone until --retry names them"))
+        rows.append(("", f"{plan.num_failed} without a result are left alone until --retry names them"))
     if plan.num_missing:
         rows.append(("time", _time(plan)))
     if everything:
-        rows.append(("stored", f"{sum(status.rows.values())} rows in all{_by_status(status.rows)}"))
+        rows.append(("stored", f"{sum(status.rows.values())} rows in all: {_counted(status.rows)}"))
     rows.append(("folder", str(status.directory)))
-    return "\n".join([status.sweep, *_columns(rows)])
+    return "\n".join([sweep, *_columns(rows)])
 
 
-def describe_list(statuses: Sequence[SweepStatus]) -> str:
+def describe_list(statuses: Mapping[str, SweepStatus | InputError]) -> str:
     """A line a sweep."""
     if not statuses:
         return "no sweeps yet"
     head = ("sweep", "cells", "done", "failed", "to run", "state")
-    rows = [
-        (
-            status.sweep,
-            str(len(status.plan.cells)),
-            str(status.plan.num_done),
-            str(status.plan.num_failed),
-            str(status.plan.num_missing),
-            _state(status),
-        )
-        for status in statuses
-    ]
+    rows = [_line(sweep, status) for sweep, status in statuses.items()]
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     return "\n".join(
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
     )
 
 
-def describe_trial(row: Mapping[str, Any]) -> str:
+def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
     """A stored trial: its spec, its result, where it ran, and how to repeat it."""
     spec = json.loads(row["spec"])
     blocks = [(name, _block(spec[name])) for name in ("task", "model", "train", "validate", "test", "resources")]
@@ -105,9 +103,8 @@ def describe_trial(row: Mapping[str, Any]) -> str:
     ]
     if row["error"]:
         rows += [("error", row["error"]), ("", row["traceback"] or "")]
-    repeat = (
-        f"bilin sweep show {row['trial_id']} --grid > trial.yaml && bilin sweep launch trial.yaml --store repeat-store"
-    )
+    show = ["bilin", "sweep", "show", row["trial_id"], "--sweep", row["sweep"], "--store", str(store), "--grid"]
+    repeat = f"{shlex.join(show)} > trial.yaml && bilin sweep launch trial.yaml --store repeat-store"
     return "\n".join([row["trial_id"], *_columns([*rows, ("repeat", repeat)])])
 
 
@@ -122,6 +119,14 @@ def duration(seconds: float) -> str:
     if hours < 48:
         return f"{hours} h {minutes} min"
     return f"{hours / 24:.1f} days"
+
+
+def _line(sweep: str, status: SweepStatus | InputError) -> tuple[str, ...]:
+    if isinstance(status, InputError):
+        return (sweep, "?", "?", "?", "?", str(status))
+    plan = status.plan
+    numbers = (len(plan.cells), plan.num_done, plan.num_failed, plan.num_missing)
+    return (sweep, *map(str, numbers), _state(status))
 
 
 def _axes(documents: Sequence[Sequence[Axis]]) -> Iterable[tuple[str, str]]:
@@ -140,7 +145,7 @@ def _values(values: Sequence[object]) -> str:
 def _search(plan: Plan) -> str:
     searches = {cell.wanted.learning_rate for cell in plan.cells}
     at_most = any(not isinstance(search, Choices) or search.until_solved for search in searches)
-    return " at most: a search may end before it has tried every rate" if at_most else ""
+    return " at most: a search may end early, or name a rate twice" if at_most else ""
 
 
 def _time(plan: Plan) -> str:
@@ -159,9 +164,8 @@ def _state(status: SweepStatus) -> str:
     return "not running, some trials to run" if status.plan.num_missing else "complete"
 
 
-def _by_status(statuses: Mapping[Any, int]) -> str:
-    others = [f"{count} {status}" for status, count in sorted(statuses.items()) if count]
-    return f" ({', '.join(others)})" if others else ""
+def _counted(statuses: Mapping[Any, int]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()) if count)
 
 
 def _block(values: Mapping[str, Any]) -> str:

@@ -33,11 +33,12 @@ def main(mark: str, folder: str) -> None:
     """Wait for the end of standard input, then end the marked processes and remove the folder."""
     sys.stdin.buffer.read()
     started = time.monotonic()
-    while (pids := marked(mark)) and time.monotonic() < started + KILL_S:
+    while ((pids := marked(mark)) or Path(folder).exists()) and time.monotonic() < started + KILL_S:
         for pid in pids:
             _signal(pid, signal.SIGTERM if time.monotonic() < started + TERM_S else signal.SIGKILL)
+        if not pids:  # what was dying may have written once more: then it takes another turn
+            shutil.rmtree(folder, ignore_errors=True)
         time.sleep(0.1)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def marked(mark: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import socket
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import ray
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 from ray._raylet import AuthenticationTokenLoader, Config
 
 from bilin.errors import ClusterError
@@ -39,9 +40,9 @@ def ray_pool(
     if ray.is_initialized():
         raise ClusterError("this process is already connected to a Ray: call ray.shutdown() first")
     cpus = max((resources.cpus for resources in demand), default=1.0)
-    with _joined(address) if address else _started(max(_num_cpus(), round((num_workers or 0) * cpus))):
+    with _joined(address) if address else _started(max(_num_cpus(), math.ceil((num_workers or 0) * cpus))):
         limit = num_workers or max(1, int(ray.cluster_resources().get("CPU", 1.0)))
-        pool = RayPool(run, num_workers=limit, report=report)
+        pool = RayPool(run, num_workers=limit, report=report, check=_check_joined if address else _check_started)
         try:
             for resources in demand:
                 if not pool.accepts(resources):
@@ -95,6 +96,20 @@ def _joined(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
+def _check_started() -> None:
+    """Raise where a process that our own Ray cannot do without has died; Ray itself would wait, or end us."""
+    processes = ray._private.worker._global_node.all_processes
+    for kind in (ray_constants.PROCESS_TYPE_GCS_SERVER, ray_constants.PROCESS_TYPE_RAYLET):
+        if any(started.process.poll() is not None for started in processes.get(kind, ())):
+            raise ClusterError(f"Ray's {kind} died: what is finished is kept, and the same command goes on")
+
+
+def _check_joined() -> None:
+    """Raise where this process is no longer connected."""
+    if not ray.is_initialized():
+        raise ClusterError("the connection to Ray is lost: what is finished is kept, and the same command goes on")
+
+
 def _init(**options: object) -> None:
     try:
         ray.init(logging_level="ERROR", log_to_driver=False, **options)
@@ -104,8 +119,8 @@ def _init(**options: object) -> None:
 
 def _check_reachable(address: str) -> None:
     """Fail within seconds where nothing listens: Ray itself would try for most of a minute."""
-    if ":" not in address:  # "auto": Ray looks for it
-        return
+    if address == "auto":
+        address = _found()
     parts = urlsplit(address if "//" in address else f"//{address}")
     try:
         host, port = parts.hostname or "", parts.port
@@ -140,6 +155,15 @@ def _read_settings() -> None:
     # process (a notebook, a test suite) would share the first one's.
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
+
+
+def _found() -> str:
+    """The address that ``auto`` stands for."""
+    there = {os.environ["RAY_ADDRESS"]} if os.environ.get("RAY_ADDRESS") else services.find_gcs_addresses()
+    if len(there) != 1:
+        listed = ", ".join(sorted(there)) or "none"
+        raise ClusterError(f"address 'auto' means the one Ray on this machine; there: {listed}. Give HOST:PORT")
+    return next(iter(there))
 
 
 def _num_cpus() -> int:

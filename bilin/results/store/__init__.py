@@ -15,7 +15,7 @@ from bilin.results.store.paths import sweep_names as sweep_names
 from bilin.results.store.stored import StoredTrial as StoredTrial
 from bilin.results.store.stored import stored as stored
 from bilin.results.store.wanted import WANTED as WANTED
-from bilin.results.store.wanted import WantedCell as WantedCell
+from bilin.results.store.wanted import WantedRow as WantedRow
 from bilin.results.store.wanted import grid as grid
 from bilin.results.store.wanted import read_wanted as read_wanted
 from bilin.results.store.wanted import wanted as wanted

@@ -41,7 +41,7 @@ class StoredTrial:
         return Outcome(
             lr=self.lr,
             seed=self.seed,
-            has_result=self.status == "done",
+            is_done=self.status == "done",
             solved=self.solved,
             validation_accuracy=self.validation_accuracy,
             training_loss=self.training_loss,

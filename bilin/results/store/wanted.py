@@ -36,7 +36,7 @@ _GRID = "grid.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WantedCell:
+class WantedRow:
     """What is wanted of one cell.
 
     Attributes:
@@ -55,7 +55,7 @@ class WantedCell:
     num_sequences: int
 
 
-def write_wanted(directory: Path, cells: Iterable[WantedCell]) -> None:
+def write_wanted(directory: Path, cells: Iterable[WantedRow]) -> None:
     """Replace what is wanted. The bounds of a search are rounded as its rates are, so that these lie within."""
     rows = [
         (
@@ -92,13 +92,13 @@ def read_wanted(directory: Path) -> pa.Table | None:
         raise StoreError(f"{path} cannot be read ({error}): launch the sweep again, and it is written anew") from error
 
 
-def wanted(store: Path | str, sweep: str) -> list[WantedCell] | None:
+def wanted(store: Path | str, sweep: str) -> list[WantedRow] | None:
     """What is wanted, a cell at a time; None where no grid was launched."""
     table = read_wanted(sweep_directory(store, sweep))
     if table is None:
         return None
     return [
-        WantedCell(
+        WantedRow(
             cell_id=row["cell_id"],
             lrs=None if row["lrs"] is None else tuple(row["lrs"]),
             lr_low=row["lr_low"],

@@ -17,7 +17,7 @@ from bilin.results.store.manifest import Manifest, Part, read_manifest, write_ma
 from bilin.results.store.parts import read_columns, write_part
 from bilin.results.store.paths import MANIFEST, sweep_directory
 from bilin.results.store.rows import curves_table, trials_table
-from bilin.results.store.wanted import WantedCell, write_grid, write_wanted
+from bilin.results.store.wanted import WantedRow, write_grid, write_wanted
 from bilin.spec import TrialSpec
 
 _GRACE_S = 10.0
@@ -94,7 +94,7 @@ class SweepWriter:
         if number > self._manifest.next_number:
             self._commit(parts, next_number=number)
 
-    def write_wanted(self, cells: Iterable[WantedCell]) -> None:
+    def write_wanted(self, cells: Iterable[WantedRow]) -> None:
         """Replace what the grid wants, in one step."""
         write_wanted(self.directory, cells)
 

@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from bilin.record import LengthResult
-from bilin.results import SweepWriter, WantedCell, query
+from bilin.results import SweepWriter, WantedRow, query
 from tests.results.samples import cell, failed, pair
 
 
@@ -75,7 +75,7 @@ def test_a_diverged_seed_is_not_among_the_tested(store):
 
 def test_a_cell_without_a_result_is_shown_where_its_lengths_are_known(store):
     of = cell()
-    wanted = WantedCell(cell_id=of.cell_id, lrs=(1e-3,), seeds=(0,), num_trials=1, test_lengths=(500,), num_sequences=9)
+    wanted = WantedRow(cell_id=of.cell_id, lrs=(1e-3,), seeds=(0,), num_trials=1, test_lengths=(500,), num_sequences=9)
     (row,) = cells(store_of(store, [failed(of, status="diverged")], [wanted]))
     assert (row["num_seeds"], row["mean"], row["best"], row["lr"]) == (0, None, None, 1e-3)
 

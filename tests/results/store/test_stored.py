@@ -27,7 +27,7 @@ def test_a_trial_without_a_result_has_tested_nothing(store, writer):
     writer.append([failed(seed=0, status="lost"), pair(seed=1), failed(seed=2, status="diverged")])
     by_seed = sorted(stored(store, "sweep").values(), key=lambda trial: trial.seed)
     assert [dict(trial.tested) for trial in by_seed] == [{}, {10: 2048, 500: 2048}, {}]
-    assert [trial.outcome().has_result for trial in by_seed] == [False, True, False]
+    assert [trial.outcome().is_done for trial in by_seed] == [False, True, False]
     assert by_seed[0].validation_accuracy is None
 
 

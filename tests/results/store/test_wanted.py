@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 
 from bilin.errors import StoreError
-from bilin.results import WantedCell, grid, query, wanted
+from bilin.results import WantedRow, grid, query, wanted
 from tests.results.samples import cell, pair, seeds
 
 
 def want(of=None, *, lrs=(1e-3,), seeds=(0,), test_lengths=(10, 500), **bounds):
     of = of or cell()
-    return WantedCell(
+    return WantedRow(
         cell_id=of.cell_id, lrs=lrs, seeds=seeds, num_trials=len(seeds), test_lengths=test_lengths, num_sequences=2048,
         **bounds,
     )  # fmt: skip
