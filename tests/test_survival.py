@@ -75,6 +75,23 @@ def test_a_trial_whose_worker_is_killed_runs_again(tmp_path: Path) -> None:
     assert status("small", store=tmp_path).plan.num_missing == 4, "m=3 was not asked for"
 
 
+@pytest.mark.ray
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+def test_a_ray_that_dies_ends_the_sweep_with_what_to_do(tmp_path: Path, name: str) -> None:
+    grid = write_grid(tmp_path, LONG)
+    process = bilin("sweep", "launch", grid, "--store", tmp_path, "--workers", "1")
+    assert wait_until(lambda: _workers(process.pid), 60)
+    (pid,) = [pid for pid in guardian.marked(_mark_of(_workers(process.pid)[0])) if _runs(pid, name)]
+    os.kill(pid, signal.SIGKILL)
+    code, _, err = finish(process, 30)
+    assert code == 4
+    assert "the same command goes on" in err
+
+
+def _runs(pid: int, name: str) -> bool:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(f"/{name}".encode())
+
+
 def _workers(driver: int) -> list[int]:
     """The Ray workers below a sweep process that have loaded torch: they train, or are about to."""
     pids = []

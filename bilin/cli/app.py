@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Annotated, NoReturn
 
@@ -55,6 +56,8 @@ def main() -> None:
 
 
 def _end(message: str, exit_code: int) -> NoReturn:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # all is done: one that comes now would only change the exit code
     typer.echo(f"bilin: {message}", err=True)
     # CPython remembers a KeyboardInterrupt that passed through a string of code (as imports run many), and
     # `python -m` then ends by SIGINT whatever the exit code, unless another string is run after it.

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from bilin.errors import InputError, InterruptedSweepError, SweepRunningError
+from bilin.errors import ClusterError, InputError, InterruptedSweepError, SweepRunningError
 from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.grid import Grid
+from bilin.orchestrator.inspect import SweepStatus, status, statuses
 from bilin.orchestrator.launch import Summary, launch, plan
+from bilin.orchestrator.progress import SweepState
+from bilin.orchestrator.recorder import Recorder
+from bilin.orchestrator.sweep import Sweep
 from bilin.record import TrialResult
-from bilin.results import SweepWriter, stored
-from bilin.spec import TrialSpec
+from bilin.results import SweepWriter, query, stored
+from bilin.spec import Resources, TrialSpec
+from bilin.workers.pool import Event, Group, Lost
 from tests.orchestrator.runs import no_op
 
 Tiny = Callable[..., Grid]
@@ -78,10 +83,10 @@ def test_failed_trials_are_left_alone_until_retry_names_them(tiny: Tiny, tmp_pat
     assert (retried.ran, retried.exit_code) == ({"done": 4}, 0)
 
 
-@pytest.mark.parametrize("status", ["lost", "cancelled"])
-def test_lost_and_cancelled_trials_run_again_by_themselves(tiny: Tiny, tmp_path: Path, status: str) -> None:
+@pytest.mark.parametrize("kind", ["lost", "cancelled"])
+def test_lost_and_cancelled_trials_run_again_by_themselves(tiny: Tiny, tmp_path: Path, kind: str) -> None:
     def ended(spec: TrialSpec, *, report: object) -> TrialResult:
-        return dataclasses.replace(failing(spec, report=report), status=status)  # type: ignore[arg-type]
+        return dataclasses.replace(failing(spec, report=report), status=kind)  # type: ignore[arg-type]
 
     run(tiny(), tmp_path, run=ended)
     assert run(tiny(), tmp_path).ran == {"done": 4}
@@ -163,3 +168,57 @@ def test_a_plan_estimates_from_stored_trials_of_the_same_shape(tiny: Tiny, tmp_p
     run(tiny(), tmp_path, run=timed)
     made = plan(tiny(seeds="[0, 1]"), store=tmp_path)
     assert (made.estimate.seconds, made.estimate.num_stored, made.estimate.num_unknown) == (12.0, 4, 0)
+
+
+def test_views_show_the_rates_that_the_search_names_and_no_others(tiny: Tiny, tmp_path: Path) -> None:
+    run(tiny(m=2), tmp_path)  # 1e-2 and 1e-3, which lie within the bounds of the search that follows
+    searched = run(tiny(m=2, rate="{log_uniform: [1e-4, 1e-1], trials: 4, round: 4}"), tmp_path)
+    assert query(store=tmp_path, view="trials").num_rows == sum(searched.ran.values())
+    assert query(store=tmp_path, view="trials", everything=True).num_rows == sum(searched.ran.values()) + 2
+
+
+def test_a_cluster_that_does_not_come_up_leaves_the_grid_as_it_was(tiny: Tiny, tmp_path: Path) -> None:
+    run(tiny(), tmp_path)
+    with pytest.raises(ClusterError):
+        launch(tiny(m="[5, 7, 9]"), store=tmp_path, cluster=ClusterSpec(kind="ray", address="127.0.0.1:1"))
+    assert status("tiny", store=tmp_path).plan.num_done == 4
+
+
+def test_a_trial_whose_worker_always_dies_is_lost_after_three_attempts(tiny: Tiny, tmp_path: Path) -> None:
+    made, pool = plan(tiny(m=2), store=tmp_path), DyingPool()
+    with SweepWriter(tmp_path, "tiny") as writer, Recorder(writer) as recorder:
+        Sweep(SweepState(made), pool, recorder, lambda state: None).run()
+    rows = query(store=tmp_path, view="trials", everything=True).to_pylist()
+    assert [(row["status"], row["attempts"]) for row in rows] == [("lost", 3)] * 2
+    assert pool.started == 6
+
+
+def test_a_sweep_that_cannot_be_read_does_not_hide_the_others(tiny: Tiny, tmp_path: Path) -> None:
+    run(tiny(), tmp_path)
+    with SweepWriter(tmp_path, "half"):
+        pass  # killed before it stored its grid
+    found = statuses(store=tmp_path)
+    assert isinstance(found["tiny"], SweepStatus)
+    assert isinstance(found["half"], InputError)
+
+
+class DyingPool:
+    """A pool whose workers die with whatever they are given."""
+
+    def __init__(self) -> None:
+        self.started = 0
+        self._groups: list[Group] = []
+
+    def accepts(self, resources: Resources) -> bool:
+        return not self._groups
+
+    def submit(self, group: Group) -> None:
+        self.started += 1
+        self._groups.append(group)
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        groups, self._groups = self._groups, []
+        return [Lost(group, "") for group in groups]
+
+    def close(self) -> None:
+        return

@@ -112,6 +112,18 @@ def test_a_worker_of_another_size_makes_room(ray_pool: Pool) -> None:
 
 
 @pytest.mark.ray
+def test_fractions_that_do_not_share_a_cpu_are_not_promised(own_ray: None) -> None:
+    from bilin.workers.ray_pool import RayPool
+
+    pool = RayPool(by_seed, num_workers=9)
+    for lr in (1e-2, 1e-3):
+        assert pool.accepts(Resources(cpus=0.7))
+        pool.submit(Group((spec(SLEEPS, lr=lr, cpus=0.7),)))
+    assert not pool.accepts(Resources(cpus=0.7)), "three times 0.7 is more than two"
+    pool.close()
+
+
+@pytest.mark.ray
 def test_a_worker_that_dies_is_lost_and_replaced(ray_pool: Pool) -> None:
     ray_pool.submit(Group((spec(DIES),)))
     (event,) = events(ray_pool, 1)

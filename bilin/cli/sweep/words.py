@@ -36,20 +36,18 @@ def describe_plan(plan: Plan) -> str:
 def describe_summary(summary: Summary) -> str:
     """How a launch ended, in lines."""
     ran = sum(summary.ran.values())
-    parts = [
-        f"{summary.num_found} trials found in the store",
-        f"{ran} run" + (f" ({_counted(summary.ran)})" if ran else ""),
-    ]
+    by_status = f" ({_counted(summary.ran)})" if ran else ""
+    parts = [f"{summary.num_found} trials found in the store", f"{ran} run{by_status}"]
     if summary.num_failed:
         parts.append(f"{summary.num_failed} without a result")
     lines = [f"{summary.sweep}: " + ", ".join(parts)]
     if summary.stopped:
         lines.append(f"stopped early: {summary.stopped}")
     if summary.num_failed:
-        lines.append(
-            'errors: bilin results query --where "error is not null" --select trial_id,status,error '
-            f"--sweep {summary.sweep} --store {shlex.quote(str(summary.directory.parent))}; once mended, run them again with --retry failed,oom"
-        )
+        where = ["--where", "error is not null", "--select", "trial_id,status,error"]
+        places = ["--sweep", summary.sweep, "--store", str(summary.directory.parent)]
+        lines.append(f"errors: {shlex.join(['bilin', 'results', 'query', '--view', 'trials', *where, *places])}")
+        lines.append("once mended, run them again with --retry failed,oom")
     return "\n".join(lines)
 
 

@@ -119,17 +119,47 @@ def test_a_cluster_that_is_not_there_exits_with_4(grid: Path) -> None:
     assert "127.0.0.1:1" in err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_exits_with_3_and_says_how_to_go_on(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("cluster", ["inline", pytest.param("local", marks=pytest.mark.ray)])
+def test_an_interrupt_exits_with_3_and_says_how_to_go_on(tmp_path: Path, number: signal.Signals, cluster: str) -> None:
     grid = write_grid(tmp_path, ENDLESS)
-    process = bilin("sweep", "launch", grid, "--store", tmp_path / "store", "--cluster", "inline")
+    process = bilin("sweep", "launch", grid, "--store", tmp_path / "store", "--cluster", cluster)
     assert wait_until((tmp_path / "store/endless/wanted.parquet").exists, 60)
-    time.sleep(2)
+    time.sleep(1)
     process.send_signal(number)
+    time.sleep(0.1)
+    if process.poll() is None:
+        process.send_signal(number)  # a second one does not disturb the ending
     code, _, err = finish(process, 15)
     assert code == 3
-    assert "the same command goes on" in err
+    assert "0 trials of this launch are kept, 2 are left; the same command goes on" in err
     assert stored(tmp_path / "store", "endless") == {}
+
+
+def test_nohup_is_respected(tmp_path: Path) -> None:
+    grid = write_grid(tmp_path, ENDLESS)
+    code = f"""
+import signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+sys.argv = ["bilin", "sweep", "launch", {str(grid)!r}, "--store", {str(tmp_path / "store")!r}, "--cluster", "inline"]
+from bilin.cli.app import main
+main()
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    assert wait_until((tmp_path / "store/endless/wanted.parquet").exists, 60)
+    process.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    assert process.poll() is None
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("store", ["/proc/no-such-folder", "grid.yaml/store"])
+def test_a_store_that_cannot_be_made_is_one_message(grid: Path, store: str) -> None:
+    code, _, err = finish(bilin("sweep", "launch", grid, "--store", grid.parent / store, "--cluster", "inline"))
+    assert code == 2
+    assert err.startswith("bilin: ")
+    assert err.count("\n") == 1
 
 
 def test_a_second_launch_says_who_runs_the_sweep(tmp_path: Path) -> None:
