@@ -1,0 +1,66 @@
+"""A sweep on a Ray that somebody else started."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bilin.orchestrator import ClusterSpec, launch
+from tests.sweeps import contents, wait_until, write_grid
+
+GRID = """
+name: joined
+tasks: [{name: modular_addition, m: [2, 3]}]
+models: [{tier: real_diagonal, hidden: 4, embedding: 4}]
+train: {steps: 20}
+validate: {every: 10, lengths: [20], num_sequences: 16}
+test: {lengths: [10, 50], num_sequences: 16}
+learning_rate: {choices: [1e-2]}
+"""
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A Ray of two CPUs behind a token, started by hand."""
+    for name, value in (("RAY_AUTH_MODE", "token"), ("RAY_AUTH_TOKEN", secrets.token_hex(32))):
+        monkeypatch.setenv(name, value)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = Path("/tmp") / f"joined-{port}"
+    options = [f"--port={port}", "--num-cpus=2", "--include-dashboard=false", f"--temp-dir={folder}", "--block"]
+    command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--head", *options]
+    head = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert wait_until(lambda: _listens(port), 60)
+        yield f"127.0.0.1:{port}"
+    finally:
+        head.terminate()
+        head.wait(40)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.ray
+def test_a_sweep_joins_a_ray_that_is_up_and_leaves_it_up(address: str, tmp_path: Path) -> None:
+    grid = write_grid(tmp_path, GRID)
+    for name in ("first", "second"):
+        command = ["sweep", "launch", str(grid), "--store", str(tmp_path / name), "--address", address]
+        ended = subprocess.run(
+            [sys.executable, "-m", "bilin", *command], env=dict(os.environ), check=False, timeout=100
+        )
+        assert ended.returncode == 0
+    launch(grid, store=tmp_path / "inline", cluster=ClusterSpec(kind="inline"))
+    assert contents(tmp_path / "first") == contents(tmp_path / "second") == contents(tmp_path / "inline")
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
