@@ -21,13 +21,14 @@ from tests.sweeps import NUM_TRIALS, contents, kill_and_relaunch, wait_until, wr
 def test_a_sweep_on_ray_killed_at_random_moments_ends_as_if_undisturbed(tmp_path: Path) -> None:
     grid = write_grid(tmp_path)
     launch(grid, store=tmp_path / "undisturbed", cluster=ClusterSpec(kind="inline"))
-    before = ray_processes(), set(Path("/tmp").glob("bilin-*"))
+    processes, folders = ray_processes(), set(Path("/tmp").glob("bilin-*"))
     store = tmp_path / "killed"
     started = time.monotonic()
     kill_and_relaunch(grid, store, ClusterSpec(workers=2), moments_s=(2.0, 14.0))
     print(f"20 kills and relaunches of {NUM_TRIALS} trials in {time.monotonic() - started:.0f} s")
     assert contents(store) == contents(tmp_path / "undisturbed")
-    assert wait_until(lambda: (ray_processes(), set(Path("/tmp").glob("bilin-*"))) == before, 10)
+    # No more than before: what another sweep on this machine had then may have ended since.
+    assert wait_until(lambda: ray_processes() <= processes and set(Path("/tmp").glob("bilin-*")) <= folders, 10)
 
 
 def ray_processes() -> int:
