@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pytest
 
 from bilin.fields import option
-from bilin.models.baselines.lstm import LSTM
 from bilin.models.bilinear.cp import CP
 from bilin.models.bilinear.full import Full
+from bilin.models.recurrent.lstm import LSTM
 from bilin.spec import (
     Cell,
     Resources,

@@ -14,7 +14,7 @@ MODELS: Mapping[str, str] = {
     "rotation": "bilin.models.bilinear.rotation:Rotation",
     "real_diagonal": "bilin.models.bilinear.real_diagonal:RealDiagonal",
     "positive_diagonal": "bilin.models.bilinear.positive_diagonal:PositiveDiagonal",
-    "lstm": "bilin.models.baselines.lstm:LSTM",
+    "lstm": "bilin.models.recurrent.lstm:LSTM",
 }
 
 

@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier(ABC):
-    """Settings that every tier has; subclasses add fields with `bilin.fields.option`."""
+    """Settings that every tier has; subclasses add fields with `bilin.fields.option`.
+
+    Attributes:
+        tier: Its name: that of its file, in the registry, in grids and in results.
+        source: Where it comes from, in short: authors, year, where to find it.
+    """
 
     tier: ClassVar[str]
+    source: ClassVar[str] = ""
 
-    hidden: int = option(256, at_least=1, doc="width of the state, H")
-    embedding: int = option(256, at_least=1, doc="width of a token's embedding, D")
-    init_scale: float = option(1.0, above=0, doc="factor on the initial recurrent weights")
+    hidden: int = option(256, at_least=1, doc="width of the state, H; of the model, where there are blocks")
 
     @property
     def scale_invariant(self) -> bool:
@@ -34,11 +38,6 @@ class Tier(ABC):
     def problems(self) -> Mapping[str, str]:
         """Faults that only several fields together show: the field's name and what is accepted."""
         return {}
-
-    @property
-    @abstractmethod
-    def recurrent_params(self) -> int:
-        """Number of trainable weights of the transition: without embedding, initial state and readout."""
 
     @abstractmethod
     def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:

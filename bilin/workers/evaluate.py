@@ -53,7 +53,9 @@ def evaluate(
         size = min(left, max(1, TOKENS_AT_ONCE // longest))
         drawn = torch.randint(shortest, longest + 1, (size,), generator=generator, device=generator.device)
         batch = task.sample(drawn, generator)
-        logits, answers = model(batch.tokens, batch.num_tokens), batch.answers
+        at_once = max(1, model.tokens_at_once // batch.tokens.shape[1])
+        parts = zip(batch.tokens.split(at_once), batch.num_tokens.split(at_once), strict=True)
+        logits, answers = torch.cat([model(*part) for part in parts]), batch.answers
         loss += nn.functional.cross_entropy(logits, answers, reduction="sum").item()
         right = (logits.argmax(1) == answers) & logits.isfinite().all(1)
         num_correct += int(right.sum())

@@ -42,7 +42,7 @@ def _run(spec: TrialSpec, report: Report) -> TrialResult:
 
     from bilin.rules import is_solved
     from bilin.workers.evaluate import run_test
-    from bilin.workers.state import start, tier_of
+    from bilin.workers.state import start
     from bilin.workers.train import train
 
     torch.set_num_threads(spec.resources.threads)
@@ -55,7 +55,7 @@ def _run(spec: TrialSpec, report: Report) -> TrialResult:
         stop_reason=stop_reason,
         steps=state.step,
         params=sum(parameter.numel() for parameter in state.model.parameters()),
-        recurrent_params=tier_of(spec.cell).recurrent_params,
+        recurrent_params=state.model.recurrent_params,
         curve=tuple(state.curve),
     )
     if stop_reason == "diverged":

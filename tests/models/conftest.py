@@ -2,51 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import pytest
 import torch
 from jaxtyping import install_import_hook
 
-from bilin.fields import fields_of
-from bilin.models import MODELS, Tier, tier_settings
+from bilin.models import Tier
 from bilin.models.bilinear.bilinear import Bilinear
+from tests.models.variants import label, variants
 
 install_import_hook(
     [
+        "bilin.models.layers",
+        "bilin.models.module",
         "bilin.models.bilinear.groups",
         "bilin.models.bilinear.matrices",
         "bilin.models.bilinear.rows",
         "bilin.models.bilinear.unroll",
         "bilin.models.bilinear.recurrence",
         "bilin.models.bilinear.naive",
-        "bilin.models.baselines.lstm_module",
+        "bilin.models.recurrent.lstm_module",
     ],
     "beartype.beartype",
 )
 
-REQUIRED = {"rank": 3, "block_size": 2}
 VOCAB, CLASSES = 5, 4
-
-
-def variants() -> list[Tier]:
-    """Every registered tier, with additive terms too where it has them, at H = 8 and D = 6."""
-    found = []
-    for name in MODELS:
-        fields = fields_of(tier_settings(name))
-        required = {field: REQUIRED[field] for field in fields if fields[field].required}
-        tier = tier_settings(name)(hidden=8, embedding=6, **required)
-        found += [tier, dataclasses.replace(tier, additive=True)] if "additive" in fields else [tier]
-    found.append(tier_settings("block_diagonal")(hidden=64, embedding=6, block_size=32))
-    found.append(tier_settings("lstm")(hidden=8, embedding=6, layers=2))
-    return found
-
-
-def label(tier: Tier) -> str:
-    """The name of a variant in the test's id."""
-    extra = [f"{name}={getattr(tier, name)}" for name in ("block_size", "additive", "layers") if hasattr(tier, name)]
-    return "-".join([tier.tier, *extra])
 
 
 @pytest.fixture(params=variants(), ids=label)

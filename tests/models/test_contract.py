@@ -75,10 +75,20 @@ def test_a_saved_state_brings_the_logits_back(tier, build, draw):
     assert torch.equal(module(tokens, num_tokens), other(tokens, num_tokens))
 
 
-def test_recurrent_params_are_all_but_embedding_initial_state_and_readout(tier, build):
-    counts = {name: weight.numel() for name, weight in build(tier).named_parameters()}
-    outside = ("embedding", "initial", "readout.weight")
-    assert tier.recurrent_params == sum(count for name, count in counts.items() if name not in outside)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_state_carried_across_a_split_gives_what_the_whole_gives(tier, build, draw, training):
+    module, tokens = build(tier).train(training), draw(3, 9)
+    whole, last = module.advance(tokens)
+    first, state = module.advance(tokens[:, :4])
+    second, end = module.advance(tokens[:, 4:], state)
+    torch.testing.assert_close(torch.cat([first, second], dim=1), whole)
+    torch.testing.assert_close(end, last)
+
+
+def test_what_is_advanced_and_read_are_the_logits(tier, build, draw):
+    module, tokens = build(tier), draw(3, 9)
+    features, _ = module.advance(tokens)
+    torch.testing.assert_close(module.readout(features), module(tokens, torch.full((3,), 9), every_token=True))
 
 
 def test_predictions_are_the_same_however_the_state_is_normalized(scale_invariant_tier, build, draw):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import bilin.models
 from bilin.models import MODELS, Tier, tier_settings
@@ -24,6 +25,11 @@ def test_every_file_that_names_a_tier_is_registered():
     room = Path(bilin.models.__file__).parent
     tiers = {path.stem for path in room.rglob("*.py") if "    tier: ClassVar[str] = " in path.read_text()}
     assert tiers == set(MODELS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_tier_says_where_it_comes_from(name):
+    assert tier_settings(name).source
 
 
 def test_settings_are_read_without_torch():
@@ -51,7 +57,9 @@ def test_settings_are_read_without_torch():
     ],
 )
 def test_recurrent_params_are_the_published_counts(name, fields, count):
-    assert tier_settings(name)(hidden=256, embedding=128, **fields).recurrent_params == count
+    with torch.device("meta"):
+        module = tier_settings(name)(hidden=256, embedding=128, **fields).build(vocab_size=5, num_classes=4)
+    assert module.recurrent_params == count
 
 
 def test_a_block_size_must_divide_the_hidden_size():

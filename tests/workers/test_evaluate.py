@@ -22,15 +22,16 @@ class Counts(SequenceModel):
     def __init__(self, limit: int, right: float = 1.0) -> None:
         super().__init__()
         self.limit, self.right, self.batches = limit, right, []
+        self.readout = torch.nn.Identity()
+
+    def advance(self, tokens, state=None):
+        logits = self.right * torch.nn.functional.one_hot(tokens.cumsum(1) % 2, 2).float()
+        logits[:, self.limit :] *= -1
+        return logits, None
 
     def forward(self, tokens, num_tokens, *, every_token=False):
         self.batches.append((tokens, num_tokens))
-        there = torch.arange(tokens.shape[1]) < num_tokens[:, None]
-        answers = (tokens * there).sum(1) % 2
-        logits = torch.zeros(len(tokens), 2)
-        logits[torch.arange(len(tokens)), answers] = self.right
-        logits[num_tokens > self.limit] *= -1
-        return logits
+        return super().forward(tokens, num_tokens, every_token=every_token)
 
 
 def seeded(seed=0):
@@ -51,10 +52,12 @@ def test_lengths_are_mixed_from_the_shortest_to_the_longest():
     assert set(model.batches[0][1].tolist()) == {2, 3, 4, 5}
 
 
-def test_many_tokens_are_drawn_in_parts():
+@pytest.mark.parametrize(("at_once", "parts"), [(2**19, [4, 2]), (3 * 2**17, [3, 1, 2])])
+def test_many_tokens_are_drawn_in_parts_and_run_in_those_of_the_model(at_once, parts):
     model = Counts(9**9)
+    model.tokens_at_once = at_once
     score = evaluate(model, PARITY, lengths=(2**17, 2**17), num_sequences=6, generator=seeded())
-    assert [len(tokens) for tokens, _ in model.batches] == [4, 2]
+    assert [len(tokens) for tokens, _ in model.batches] == parts
     assert (score.num_correct, score.num_sequences) == (6, 6)
 
 

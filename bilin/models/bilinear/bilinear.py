@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
 
 from bilin.fields import option
 from bilin.models.tier import Tier
@@ -44,6 +44,10 @@ class Weight(NamedTuple):
 class Bilinear(Tier):
     """Settings of every bilinear tier, and what a subclass says of its A_x."""
 
+    source: ClassVar[str] = "Ebrahimi, Memisevic 2025, arXiv 2505.21749"
+
+    embedding: int = option(256, at_least=1, doc="width of a token's embedding, D")
+    init_scale: float = option(1.0, above=0, doc="factor on the initial recurrent weights")
     additive: bool = option(False, doc="add the input and bias terms: h_t = A_x h_{t-1} + B x + c")
 
     @property
@@ -51,21 +55,11 @@ class Bilinear(Tier):
         """Without additive terms: the map is linear in the state, and the readout has no bias."""
         return not self.additive
 
-    @property
-    def recurrent_params(self) -> int:
-        """Those of A_x, and with additive terms the H·D + H of B and c."""
-        return self.transition_params + (self.hidden * (self.embedding + 1) if self.additive else 0)
-
     def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:
         """A module with fresh weights, drawn from torch's global generator."""
         from bilin.models.bilinear.recurrence import Recurrence
 
         return Recurrence(self, vocab_size=vocab_size, num_classes=num_classes)
-
-    @property
-    @abstractmethod
-    def transition_params(self) -> int:
-        """Number of weights that A_x is made of."""
 
     @property
     @abstractmethod

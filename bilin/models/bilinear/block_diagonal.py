@@ -50,11 +50,6 @@ class BlockDiagonal(Bilinear):
         return {}
 
     @property
-    def transition_params(self) -> int:
-        """b²·(H/b)·D."""
-        return self.block_size**2 * (self.hidden // self.block_size) * self.embedding
-
-    @property
     def weights(self) -> Mapping[str, Weight]:
         """W."""
         b = self.block_size

@@ -34,11 +34,6 @@ class CP(Bilinear):
     rank: int = option(at_least=1, doc="number of rank-one terms, R")
 
     @property
-    def transition_params(self) -> int:
-        """R(2H + D)."""
-        return self.rank * (2 * self.hidden + self.embedding)
-
-    @property
     def weights(self) -> Mapping[str, Weight]:
         """P, Q and S; the initial scale stands in S alone, so that it is a factor on A_x."""
         return {

@@ -34,11 +34,6 @@ class Full(Bilinear):
     tier: ClassVar[str] = "full"
 
     @property
-    def transition_params(self) -> int:
-        """H²D."""
-        return self.hidden**2 * self.embedding
-
-    @property
     def weights(self) -> Mapping[str, Weight]:
         """W."""
         shape = (self.hidden, self.hidden, self.embedding)

@@ -40,5 +40,5 @@ def _logits(module: Recurrence, tokens: Int[Tensor, " time"]) -> Float[Tensor, "
         elif normalize == "state":
             state = state / state.norm().detach()
         read = state if tier.additive or normalize == "none" else state / state.norm()
-        logits.append(module.readout.weight @ read)
+        logits.append(module.readout(read))
     return torch.stack(logits)

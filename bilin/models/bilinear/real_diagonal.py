@@ -34,11 +34,6 @@ class RealDiagonal(Commuting):
     tier: ClassVar[str] = "real_diagonal"
 
     @property
-    def transition_params(self) -> int:
-        """H·D."""
-        return self.hidden * self.embedding
-
-    @property
     def weights(self) -> Mapping[str, Weight]:
         """W."""
         return {"W": Weight((self.hidden, self.embedding), std=self.init_scale * self.embedding**-0.5)}

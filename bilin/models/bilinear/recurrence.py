@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -9,7 +12,7 @@ from torch import Tensor, nn
 from bilin.models.bilinear.bilinear import Bilinear, Commuting
 from bilin.models.bilinear.rows import Packed
 from bilin.models.bilinear.unroll import norm, unroll
-from bilin.models.module import SequenceModel
+from bilin.models.module import SequenceModel, State
 
 
 class Recurrence(SequenceModel):
@@ -23,6 +26,8 @@ class Recurrence(SequenceModel):
     Shapes: embedding (V, D), initial (H), weights as the tier declares them, additive B (H, D) and c (H),
     readout (classes, H).
     """
+
+    tokens_at_once: ClassVar[int] = 2**19
 
     def __init__(self, tier: Bilinear, *, vocab_size: int, num_classes: int) -> None:
         super().__init__()
@@ -38,18 +43,31 @@ class Recurrence(SequenceModel):
             self.additive_bias = nn.Parameter(torch.zeros(hidden))
         self.readout = nn.Linear(hidden, num_classes, bias=False)
 
+    def advance(
+        self, tokens: Int[Tensor, "batch time"], state: State = None
+    ) -> tuple[Float[Tensor, "batch time width"], State]:
+        """See `SequenceModel.advance`; the state is h."""
+        packed = Packed(tokens, tokens.new_full((len(tokens),), tokens.shape[1]))
+        states = list(self._states(packed, self.initial if state is None else state))
+        return self._read(torch.stack(states, dim=1)), states[-1]
+
     def forward(
         self, tokens: Int[Tensor, "batch time"], num_tokens: Int[Tensor, " batch"], *, every_token: bool = False
     ) -> Float[Tensor, "batch *time classes"]:
-        """See `SequenceModel.forward`."""
+        """See `SequenceModel.forward`; without the padding, and without a loop over time where matrices commute."""
         if isinstance(self.tier, Commuting) and not self.tier.additive:
             states = self._in_closed_form(self.tier, tokens, num_tokens, every_token)
         else:
-            states = self._step_by_step(tokens, num_tokens, every_token)
-        if self.tier.scale_invariant and (not self.training or self.normalize != "none"):
-            states = states / norm(states)
-        logits: Tensor = self.readout(states)
+            packed = Packed(tokens, num_tokens)
+            unrolled = self._states(packed, self.initial)
+            states = packed.pad(unrolled) if every_token else packed.last(unrolled)
+        logits: Tensor = self.readout(self._read(states))
         return logits
+
+    def _read(self, states: Tensor) -> Tensor:
+        if self.tier.scale_invariant and (not self.training or self.normalize != "none"):
+            return states / norm(states)
+        return states
 
     def _in_closed_form(self, tier: Commuting, tokens: Tensor, num_tokens: Tensor, every_token: bool) -> Tensor:
         logarithm = tier.logarithm(self._weights, self.embedding)
@@ -62,13 +80,11 @@ class Recurrence(SequenceModel):
         any_scale = not self.training or self.normalize != "none"
         return tier.apply(exponents, self.initial, any_scale=any_scale)
 
-    def _step_by_step(self, tokens: Tensor, num_tokens: Tensor, every_token: bool) -> Tensor:
-        packed = Packed(tokens, num_tokens)
+    def _states(self, packed: Packed, initial: Tensor) -> Iterator[Tensor]:
         transition = self.tier.transition(self._weights, self.embedding)
         added = self.embedding @ self.additive_input.T + self.additive_bias if self.tier.additive else None
         rescale = self.tier.scale_invariant and (not self.training or self.normalize == "state")
-        states = unroll(transition, packed, self.initial, added=added, rescale=rescale)
-        return packed.pad(states) if every_token else packed.last(states)
+        return unroll(transition, packed, initial, added=added, rescale=rescale)
 
     @property
     def _weights(self) -> dict[str, Tensor]:

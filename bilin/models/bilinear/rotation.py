@@ -41,11 +41,6 @@ class Rotation(Commuting):
         return {"hidden": "an even number"} if self.hidden % 2 else {}
 
     @property
-    def transition_params(self) -> int:
-        """(H/2)·D."""
-        return self.hidden // 2 * self.embedding
-
-    @property
     def weights(self) -> Mapping[str, Weight]:
         """W; the initial angles have standard deviation π, which is close to uniform on the circle."""
         return {"W": Weight((self.hidden // 2, self.embedding), std=self.init_scale * math.pi * self.embedding**-0.5)}

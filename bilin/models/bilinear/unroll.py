@@ -15,7 +15,7 @@ from bilin.models.bilinear.rows import Packed
 def unroll(
     transition: Transition,
     packed: Packed,
-    initial: Float[Tensor, " hidden"],
+    initial: Float[Tensor, " hidden"] | Float[Tensor, "batch hidden"],
     *,
     added: Float[Tensor, "vocab hidden"] | None = None,
     rescale: bool = False,
@@ -26,7 +26,7 @@ def unroll(
     each step. The norm counts as a constant: where the loss does not depend on the state's scale, the gradient is
     the same with it.
     """
-    states = initial.expand(packed.sizes[0], -1)
+    states = initial.expand(packed.sizes[0], -1)  # one for all, or one each in the order of the layout
     for rows in packed.steps:
         states = transition(rows, states[: len(rows.tokens)])
         if added is not None:

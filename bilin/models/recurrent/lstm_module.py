@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from bilin.models.module import SequenceModel
+from bilin.models.module import SequenceModel, State
 
 if TYPE_CHECKING:
-    from bilin.models.baselines.lstm import LSTM
+    from bilin.models.recurrent.lstm import LSTM
 
 
 class LSTMModule(SequenceModel):
@@ -30,12 +30,9 @@ class LSTMModule(SequenceModel):
                 weight.mul_(tier.init_scale)
         self.readout = nn.Linear(tier.hidden, num_classes, bias=False)
 
-    def forward(
-        self, tokens: Int[Tensor, "batch time"], num_tokens: Int[Tensor, " batch"], *, every_token: bool = False
-    ) -> Float[Tensor, "batch *time classes"]:
-        """See `SequenceModel.forward`."""
-        states, _ = self.recurrence(self.embedding[tokens])
-        if not every_token:
-            states = states[torch.arange(len(tokens), device=tokens.device), num_tokens - 1]
-        logits: Tensor = self.readout(states)
-        return logits
+    def advance(
+        self, tokens: Int[Tensor, "batch time"], state: State = None
+    ) -> tuple[Float[Tensor, "batch time width"], State]:
+        """See `SequenceModel.advance`; the state is (h, c) of every layer."""
+        states, state = self.recurrence(self.embedding[tokens], state)
+        return states, state

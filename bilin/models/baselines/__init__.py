@@ -1,1 +1,0 @@
-"""Architectures that the bilinear ones are compared with."""

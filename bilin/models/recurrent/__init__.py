@@ -1,0 +1,1 @@
+"""Nonlinear recurrences: a state that a gate or a squashing function updates."""

@@ -1,0 +1,40 @@
+"""LSTM: long short-term memory, a cell whose gates say what it keeps, takes in and shows.
+
+    i, f, o = σ(W x_t + U h_{t-1} + b)        g = tanh(W_g x_t + U_g h_{t-1} + b_g)
+    c_t = f ∘ c_{t-1} + i ∘ g                 h_t = o ∘ tanh(c_t)
+
+    W (4H, D), U (4H, H), two biases of 4H    4H(D + H + 2) weights; 4H(2H + 2) in each further layer
+
+Sources:
+    [1] Hochreiter, Schmidhuber: Long Short-Term Memory. Neural Computation 9 (1997); the forget gate by Gers,
+        Schmidhuber, Cummins (2000). Cell and initial values are those of `torch.nn.LSTM`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bilin.fields import option
+from bilin.models.tier import Tier
+
+if TYPE_CHECKING:
+    from bilin.models.module import SequenceModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LSTM(Tier):
+    """c_t = f ∘ c_{t-1} + i ∘ g, h_t = o ∘ tanh(c_t)."""
+
+    tier: ClassVar[str] = "lstm"
+    source: ClassVar[str] = "Hochreiter, Schmidhuber 1997"
+
+    embedding: int = option(256, at_least=1, doc="width of a token's embedding, D")
+    init_scale: float = option(1.0, above=0, doc="factor on the initial recurrent weights")
+    layers: int = option(1, at_least=1, doc="layers, one on top of the other")
+
+    def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:
+        """A module with fresh weights, drawn from torch's global generator."""
+        from bilin.models.recurrent.lstm_module import LSTMModule
+
+        return LSTMModule(self, vocab_size=vocab_size, num_classes=num_classes)

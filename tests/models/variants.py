@@ -1,0 +1,45 @@
+"""The settings under which the tests of the models see each tier: small ones, and one for each way it can go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bilin.fields import fields_of
+from bilin.models import MODELS, Tier, tier_settings
+
+VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "full": [{}, {"additive": True}],
+    "cp": [{"rank": 3}, {"rank": 3, "additive": True}],
+    "block_diagonal": [
+        {"block_size": 2},
+        {"block_size": 2, "additive": True},
+        {"block_size": 32, "hidden": 64},
+    ],
+    "rotation": [{}, {"additive": True}],
+    "real_diagonal": [{}, {"additive": True}],
+    "positive_diagonal": [{}, {"additive": True}],
+    "lstm": [{}, {"layers": 2}],
+}
+"""By tier: the fields of each variant, beside a width of 8 and an embedding of 6."""
+
+
+def variants() -> list[Tier]:
+    """Every registered tier in all its variants."""
+    return [settings(name, **fields) for name in MODELS for fields in VARIANTS[name]]
+
+
+def settings(name: str, **fields: Any) -> Tier:
+    """A small tier."""
+    small = {"hidden": 8, "embedding": 6}
+    known = fields_of(tier_settings(name))
+    return tier_settings(name)(**{key: value for key, value in small.items() if key in known} | fields)
+
+
+def label(tier: Tier) -> str:
+    """A variant's name in the test's id."""
+    for index, fields in enumerate(VARIANTS[tier.tier]):
+        if settings(tier.tier, **fields) == tier:
+            told = [f"{key}={value}" for key, value in fields.items()]
+            return "-".join([tier.tier, *told] if index else [tier.tier])
+    return tier.tier
