@@ -47,6 +47,9 @@ class TrainSpec:
     lengths: tuple[int, ...] = option(
         (2, 10), at_least=1, length=2, doc="shortest and longest training length, mixed within a batch"
     )
+    examples: int | None = option(
+        None, at_least=1, before=None, doc="training sequences, drawn once; null: fresh ones at every step"
+    )
     supervision: str = option("final", choices=("final", "every_token"), doc="where the loss is taken")
     optimizer: str = option("adam", choices=("adam", "adamw"), doc="how the weights are updated")
     weight_decay: float = option(0.0, at_least=0, doc="weight decay: L2 for adam, decoupled for adamw")

@@ -30,6 +30,13 @@ class Tier(ABC):
 
     hidden: int = option(256, at_least=1, doc="width of the state, H; of the model, where there are blocks")
 
+    freeze: str = option(
+        "none",
+        choices=("none", "recurrent"),
+        before="none",
+        doc="which weights keep their initial values: recurrent, all but those of the readout",
+    )
+
     @property
     def scale_invariant(self) -> bool:
         """Whether a positive factor on the state leaves the predictions as they are."""

@@ -46,6 +46,10 @@ class Batch:
         beyond = torch.arange(tokens.shape[1], device=tokens.device) >= num_tokens[:, None]
         return cls(tokens.masked_fill(beyond, 0), targets.masked_fill(beyond, IGNORED), num_tokens)
 
+    def take(self, rows: Int[torch.Tensor, " rows"]) -> Batch:
+        """Some of the sequences."""
+        return Batch(self.tokens[rows], self.targets[rows], self.num_tokens[rows])
+
     @property
     def answers(self) -> Int[torch.Tensor, " batch"]:
         """The label after each sequence's last token."""

@@ -12,7 +12,7 @@ from bilin.models import Tier
 from bilin.models.module import SequenceModel
 from bilin.record import CurvePoint
 from bilin.spec import Cell, TrainSpec, TrialSpec, derive_seed
-from bilin.tasks import Task
+from bilin.tasks import Batch, Task
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,6 +21,7 @@ class TrialState:
 
     Attributes:
         data: The generator that the training sequences come from.
+        examples: The training sequences, where they are drawn once.
         lr: The rate of the last step.
         step: Steps taken.
         loss_sum: Sum of the losses of all steps; stays on the device, so that a step waits for nothing.
@@ -32,6 +33,7 @@ class TrialState:
     optimizer: torch.optim.Optimizer
     data: torch.Generator
     loss_sum: Tensor
+    examples: Batch | None = None
     lr: float = 0.0
     step: int = 0
     curve: list[CurvePoint] = field(default_factory=list)
@@ -50,12 +52,23 @@ def start(spec: TrialSpec, device: torch.device) -> TrialState:
         model = tier_of(cell).build(vocab_size=task.vocab_size, num_classes=task.num_classes)
     model.normalize = cell.train.normalize
     model.to(device)
+    if tier_of(cell).freeze == "recurrent":
+        model.requires_grad_(False).readout.requires_grad_(True)
+    data = torch.Generator(device).manual_seed(derive_seed(cell.cell_id, spec.seed, "train"))
     return TrialState(
         model=model,
-        optimizer=_optimizer(cell.train, model.parameters()),
-        data=torch.Generator(device).manual_seed(derive_seed(cell.cell_id, spec.seed, "train")),
+        optimizer=_optimizer(cell.train, [weight for weight in model.parameters() if weight.requires_grad]),
+        data=data,
         loss_sum=torch.zeros((), device=device),
+        examples=draw(cell, data, cell.train.examples) if cell.train.examples else None,
     )
+
+
+def draw(cell: Cell, generator: torch.Generator, num_sequences: int) -> Batch:
+    """Fresh sequences of the training lengths."""
+    shortest, longest = cell.train.lengths
+    lengths = torch.randint(shortest, longest + 1, (num_sequences,), generator=generator, device=generator.device)
+    return task_of(cell).sample(lengths, generator)
 
 
 def task_of(cell: Cell) -> Task:

@@ -12,10 +12,11 @@ from torch import nn
 from bilin.record import Progress, StopReason
 from bilin.rules import is_solved
 from bilin.spec import Cell, TrialSpec
+from bilin.tasks import Batch
 from bilin.workers.evaluate import validate
 from bilin.workers.pool import Report
 from bilin.workers.schedule import rate_at
-from bilin.workers.state import TrialState, task_of
+from bilin.workers.state import TrialState, draw
 
 REPORT_PERIOD_S = 0.5
 
@@ -50,12 +51,9 @@ def train(spec: TrialSpec, state: TrialState, *, report: Report) -> StopReason:
 
 
 def take_step(cell: Cell, state: TrialState, *, lr: float) -> None:
-    """One update of the weights, on fresh sequences."""
+    """One update of the weights."""
     state.model.train()
-    shortest, longest = cell.train.lengths
-    size = (cell.train.batch_size,)
-    lengths = torch.randint(shortest, longest + 1, size, generator=state.data, device=state.data.device)
-    batch = task_of(cell).sample(lengths, state.data)
+    batch = _next_batch(cell, state)
     every_token = cell.train.supervision == "every_token"
     logits = state.model(batch.tokens, batch.num_tokens, every_token=every_token)
     targets = batch.targets.flatten() if every_token else batch.answers
@@ -70,6 +68,14 @@ def take_step(cell: Cell, state: TrialState, *, lr: float) -> None:
     state.optimizer.step()
     state.loss_sum += loss.detach()
     state.step += 1
+
+
+def _next_batch(cell: Cell, state: TrialState) -> Batch:
+    size = cell.train.batch_size
+    if state.examples is None:
+        return draw(cell, state.data, size)
+    device = state.data.device
+    return state.examples.take(torch.randint(len(state.examples.tokens), (size,), generator=state.data, device=device))
 
 
 @dataclass(slots=True)

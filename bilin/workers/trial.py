@@ -54,7 +54,7 @@ def _run(spec: TrialSpec, report: Report) -> TrialResult:
         status="diverged" if stop_reason == "diverged" else "done",
         stop_reason=stop_reason,
         steps=state.step,
-        params=sum(parameter.numel() for parameter in state.model.parameters()),
+        params=sum(weight.numel() for weight in state.model.parameters() if weight.requires_grad),
         recurrent_params=state.model.recurrent_params,
         curve=tuple(state.curve),
     )

@@ -46,6 +46,7 @@ def test_settings_are_read_without_torch():
     [
         ("full", {}, 256 * 256 * 128),
         ("full", {"additive": True}, 256 * 256 * 128 + 256 * 128 + 256),
+        ("full", {"additive": True, "input_independent": True}, 256 * 256 + 256 * 128 + 256),
         ("cp", {"rank": 64}, 64 * (2 * 256 + 128)),
         ("block_diagonal", {"block_size": 2}, 2**2 * 128 * 128),
         ("block_diagonal", {"block_size": 8}, 8**2 * 32 * 128),
@@ -71,6 +72,16 @@ def test_a_block_size_must_divide_the_hidden_size():
 def test_a_rotation_needs_an_even_hidden_size():
     assert tier_settings("rotation")(hidden=6).problems() == {}
     assert tier_settings("rotation")(hidden=5).problems() == {"hidden": "an even number"}
+
+
+@pytest.mark.parametrize("name", ["full", "block_diagonal", "rotation", "real_diagonal"])
+def test_something_must_depend_on_the_token(name):
+    fields = {"block_size": 2} if name == "block_diagonal" else {}
+    problems = tier_settings(name)(input_independent=True, **fields).problems()
+    assert problems == {
+        "input_independent": "false, or additive: true beside it (nothing else would depend on the token)"
+    }
+    assert tier_settings(name)(input_independent=True, additive=True, **fields).problems() == {}
 
 
 def test_only_bilinear_tiers_without_additive_terms_are_scale_invariant():

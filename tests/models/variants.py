@@ -9,14 +9,15 @@ from bilin.fields import fields_of
 from bilin.models import MODELS, Tier, tier_settings
 
 VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
-    "full": [{}, {"additive": True}],
+    "full": [{}, {"additive": True}, {"additive": True, "input_independent": True}],
     "cp": [{"rank": 3}, {"rank": 3, "additive": True}],
     "block_diagonal": [
         {"block_size": 2},
         {"block_size": 2, "additive": True},
+        {"block_size": 2, "additive": True, "input_independent": True},
         {"block_size": 32, "hidden": 64},
     ],
-    "rotation": [{}, {"additive": True}],
+    "rotation": [{}, {"additive": True}, {"additive": True, "input_independent": True}],
     "real_diagonal": [{}, {"additive": True}],
     "positive_diagonal": [{}, {"additive": True}],
     "lstm": [{}, {"layers": 2}],

@@ -107,3 +107,34 @@ def test_losses_repeat_and_fall(make):
 def test_the_rate_changes_the_weights(make):
     spec = make()
     assert not torch.equal(trained(spec), trained(dataclasses.replace(spec, lr=spec.lr / 2)))
+
+
+def test_frozen_recurrence_leaves_all_but_the_readout_as_it_was(make):
+    frozen = make(model={"freeze": "recurrent"})
+    before, after = start(frozen, CPU).model.state_dict(), start(frozen, CPU)
+    for _ in range(5):
+        take_step(frozen.cell, after, lr=frozen.lr)
+    changed = {name for name, weight in after.model.state_dict().items() if not torch.equal(weight, before[name])}
+    assert changed == {"readout.weight"}
+
+
+def test_given_examples_are_all_that_is_seen(make):
+    spec = make(train={"examples": 3, "batch_size": 16})
+    state = start(spec, CPU)
+    seen = []
+    state.model.register_forward_pre_hook(lambda _, args: seen.append(args))
+    for _ in range(20):
+        take_step(spec.cell, state, lr=spec.lr)
+    rows = {
+        (*row.tolist(), int(num)) for tokens, num_tokens in seen for row, num in zip(tokens, num_tokens, strict=True)
+    }
+    assert all(len(tokens) == 16 for tokens, _ in seen)
+    assert len(rows) == 3
+
+
+def test_the_examples_are_the_same_for_every_rate(make):
+    ours, same, other = (
+        start(make(train={"examples": 8}, lr=lr, seed=seed), CPU) for lr, seed in ((1, 0), (2, 0), (1, 1))
+    )
+    assert torch.equal(ours.examples.tokens, same.examples.tokens)
+    assert not torch.equal(ours.examples.num_tokens, other.examples.num_tokens)

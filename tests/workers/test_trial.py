@@ -167,6 +167,11 @@ def test_the_row_says_where_and_with_what_it_ran(make):
     assert result.params == 2 * 16 + 16 + 2 * 16 + result.recurrent_params
 
 
+def test_frozen_weights_are_not_counted(make):
+    result = run_trial(make(model={"freeze": "recurrent"}, train={"steps": 1}))
+    assert (result.params, result.recurrent_params) == (2 * 16, 0)
+
+
 def test_the_room_is_imported_without_torch_or_ray():
     code = "import sys, bilin.workers.trial; assert not {'torch', 'ray', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

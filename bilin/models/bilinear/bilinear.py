@@ -49,11 +49,20 @@ class Bilinear(Tier):
     embedding: int = option(256, at_least=1, doc="width of a token's embedding, D")
     init_scale: float = option(1.0, above=0, doc="factor on the initial recurrent weights")
     additive: bool = option(False, doc="add the input and bias terms: h_t = A_x h_{t-1} + B x + c")
+    input_independent: bool = option(
+        False, before=False, doc="one matrix A for all tokens, which the additive terms alone then tell apart"
+    )
 
     @property
     def scale_invariant(self) -> bool:
         """Without additive terms: the map is linear in the state, and the readout has no bias."""
         return not self.additive
+
+    def problems(self) -> Mapping[str, str]:
+        """Something must depend on the token."""
+        if self.input_independent and not self.additive:
+            return {"input_independent": "false, or additive: true beside it (nothing else would depend on the token)"}
+        return {}
 
     def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:
         """A module with fresh weights, drawn from torch's global generator."""

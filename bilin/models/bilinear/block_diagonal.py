@@ -45,9 +45,10 @@ class BlockDiagonal(Bilinear):
 
     def problems(self) -> Mapping[str, str]:
         """The block size must divide the hidden size."""
+        problems = dict(Bilinear.problems(self))
         if self.hidden % self.block_size:
-            return {"block_size": f"a divisor of hidden ({self.hidden})"}
-        return {}
+            problems["block_size"] = f"a divisor of hidden ({self.hidden})"
+        return problems
 
     @property
     def weights(self) -> Mapping[str, Weight]:

@@ -34,7 +34,7 @@ def _logits(module: Recurrence, tokens: Int[Tensor, " time"]) -> Float[Tensor, "
     logits = []
     for token in tokens:
         x = module.embedding[token]
-        state = tier.matrix(weights, x) @ state
+        state = module.transitions.matrix(weights, module.codes[token]) @ state
         if tier.additive:
             state = state + module.additive_input @ x + module.additive_bias
         elif normalize == "state":

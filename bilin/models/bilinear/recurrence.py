@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -23,8 +24,8 @@ class Recurrence(SequenceModel):
     before the readout (``readout``), there and after each step (``state``: the same values and gradients,
     for products that would leave the range of floats), or not at all (``none``).
 
-    Shapes: embedding (V, D), initial (H), weights as the tier declares them, additive B (H, D) and c (H),
-    readout (classes, H).
+    Shapes: embedding (V, D), initial (H), weights as the tier declares them (with D = 1 where they do not depend
+    on the token), additive B (H, D) and c (H), readout (classes, H).
     """
 
     tokens_at_once: ClassVar[int] = 2**19
@@ -34,14 +35,15 @@ class Recurrence(SequenceModel):
         self.tier = tier
         hidden, embedding = tier.hidden, tier.embedding
         self.embedding = nn.Parameter(torch.randn(vocab_size, embedding))
+        self.transitions = _of_one_token(tier) if tier.input_independent else tier
         self.initial = nn.Parameter(torch.randn(hidden) / hidden**0.5)
         self.weights = nn.ParameterDict(
-            {name: nn.Parameter(torch.randn(shape) * std) for name, (shape, std) in tier.weights.items()}
+            {name: nn.Parameter(torch.randn(shape) * std) for name, (shape, std) in self.transitions.weights.items()}
         )
         if tier.additive:
             self.additive_input = nn.Parameter(torch.randn(hidden, embedding) / (hidden * embedding) ** 0.5)
             self.additive_bias = nn.Parameter(torch.zeros(hidden))
-        self.readout = nn.Linear(hidden, num_classes, bias=False)
+        self.readout: nn.Linear = nn.Linear(hidden, num_classes, bias=False)
 
     def advance(
         self, tokens: Int[Tensor, "batch time"], state: State = None
@@ -81,11 +83,23 @@ class Recurrence(SequenceModel):
         return tier.apply(exponents, self.initial, any_scale=any_scale)
 
     def _states(self, packed: Packed, initial: Tensor) -> Iterator[Tensor]:
-        transition = self.tier.transition(self._weights, self.embedding)
+        transition = self.transitions.transition(self._weights, self.codes)
         added = self.embedding @ self.additive_input.T + self.additive_bias if self.tier.additive else None
         rescale = self.tier.scale_invariant and (not self.training or self.normalize == "state")
         return unroll(transition, packed, initial, added=added, rescale=rescale)
 
     @property
+    def codes(self) -> Float[Tensor, "vocab width"]:
+        """What A_x is a function of: the embedding, or the same for every token."""
+        if self.tier.input_independent:
+            return self.embedding.new_ones(len(self.embedding), 1)
+        return self.embedding
+
+    @property
     def _weights(self) -> dict[str, Tensor]:
         return dict(self.weights.items())
+
+
+def _of_one_token(tier: Bilinear) -> Bilinear:
+    """The tier whose one matrix is A: an embedding of one number, which is 1 for every token."""
+    return dataclasses.replace(tier, embedding=1, input_independent=False)

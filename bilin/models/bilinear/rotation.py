@@ -38,7 +38,10 @@ class Rotation(Commuting):
 
     def problems(self) -> Mapping[str, str]:
         """A rotation turns two coordinates."""
-        return {"hidden": "an even number"} if self.hidden % 2 else {}
+        problems = dict(Commuting.problems(self))
+        if self.hidden % 2:
+            problems["hidden"] = "an even number"
+        return problems
 
     @property
     def weights(self) -> Mapping[str, Weight]:

@@ -30,7 +30,15 @@ def test_the_resolved_text_is_the_same_grid_however_it_is_read() -> None:
 def test_the_resolved_text_has_every_default() -> None:
     (document,) = json.loads(resolved(short()))["grids"]
     assert document["models"] == [
-        {"tier": "full", "hidden": 256, "embedding": 256, "init_scale": 1.0, "additive": False}
+        {
+            "tier": "full",
+            "hidden": 256,
+            "freeze": "none",
+            "embedding": 256,
+            "init_scale": 1.0,
+            "additive": False,
+            "input_independent": False,
+        }
     ]
     assert document["train"]["steps"] == 100_000
     assert document["learning_rate"] == {"choices": [1e-3, 1e-4, 1e-5], "until_solved": False}
