@@ -14,8 +14,12 @@ from bilin.tasks.task import Task as Task
 
 TASKS: Mapping[str, str] = {
     "modular_addition": "bilin.tasks.modular_addition:ModularAddition",
+    "parity": "bilin.tasks.parity:Parity",
     "modular_arithmetic": "bilin.tasks.modular_arithmetic:ModularArithmetic",
+    "modular_arithmetic_brackets": "bilin.tasks.modular_arithmetic_brackets:ModularArithmeticBrackets",
     "random_state_machine": "bilin.tasks.random_state_machine:RandomStateMachine",
+    "group_word": "bilin.tasks.group_word:GroupWord",
+    "copying": "bilin.tasks.copying:Copying",
 }
 
 

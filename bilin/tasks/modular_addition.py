@@ -24,6 +24,7 @@ class ModularAddition(Task):
     """Tokens 0 to m - 1, independent and uniform; the answer is their sum modulo m."""
 
     name: ClassVar[str] = "modular_addition"
+    source: ClassVar[str] = "Ebrahimi, Memisevic 2025, arXiv 2505.21749"
 
     m: int = option(at_least=2, doc="modulus: number of tokens and of answers")
 

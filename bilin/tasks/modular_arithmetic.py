@@ -1,13 +1,14 @@
-"""Modular arithmetic: operands and the operators + - * alternating, applied from left to right, modulo m.
+"""Modular arithmetic: operands and the operators + - * alternating, without brackets, modulo m.
 
-There are no brackets, and * binds no closer than + and -. The length counts operands: length L has 2L - 1
-tokens. Tokens 0 to m - 1 are the operands, m is +, m + 1 is -, m + 2 is *.
+They are applied from left to right, * binding no closer than + and -, or (``precedence``) every * first. The
+length counts operands: length L has 2L - 1 tokens. Tokens 0 to m - 1 are the operands, m is +, m + 1 is -,
+m + 2 is *.
 
-    m = 5:   3 + 4 * 2 -> 4     tokens 3 5 4 7 2, after each operand: 3 2 4
+    m = 5:   3 + 4 * 2 -> 4     tokens 3 5 4 7 2, after each operand: 3 2 4; with precedence: 3 2 1
     m = 3:   1 - 2 -> 2         tokens 1 4 2, after each operand: 1 2
 
 After an operator there is no value. The answer 0 is the most frequent, since one factor of 0 is enough for
-it: chance, one in m, is what guessing without looking at the frequencies gives.
+it (with precedence: for its term): chance, one in m, is what guessing without looking at the frequencies gives.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ class ModularArithmetic(Task):
     """Operands and operators are independent and uniform; the answer is the value of the whole modulo m."""
 
     name: ClassVar[str] = "modular_arithmetic"
+    source: ClassVar[str] = "Ebrahimi, Memisevic 2025, arXiv 2505.21749"
 
     m: int = option(at_least=2, doc="modulus: number of operands and of answers")
+    precedence: bool = option(False, doc="whether * binds closer than + and -", before=False)
 
     @property
     def vocab_size(self) -> int:
@@ -53,10 +56,11 @@ class ModularArithmetic(Task):
         tokens = operands.new_empty(shape)
         tokens[:, 0::2], tokens[:, 1::2] = operands, operators + self.m
         targets = operands.new_full(shape, IGNORED)
-        targets[:, 0::2] = self._values(operands, operators)
+        values = self._by_precedence if self.precedence else self._from_left
+        targets[:, 0::2] = values(operands, operators)
         return Batch.cut(tokens, targets, 2 * lengths - 1)
 
-    def _values(
+    def _from_left(
         self, operands: Int[torch.Tensor, "batch operands"], operators: Int[torch.Tensor, "batch operators"]
     ) -> Int[torch.Tensor, "batch operands"]:
         """The value after each operand; each operator with its operand is a map v -> factor·v + summand."""
@@ -66,4 +70,20 @@ class ModularArithmetic(Task):
         summands = right.where(operators == _PLUS, (-right).where(operators == _MINUS, 0))
         for time in range(right.shape[1]):
             values[:, time + 1] = (values[:, time] * factors[:, time] + summands[:, time]) % self.m
+        return values
+
+    def _by_precedence(
+        self, operands: Int[torch.Tensor, "batch operands"], operators: Int[torch.Tensor, "batch operators"]
+    ) -> Int[torch.Tensor, "batch operands"]:
+        """The value after each operand: the sum of the terms before the last one, and that one so far."""
+        import torch
+
+        values = operands.clone()
+        right, goes_on = operands[:, 1:], operators == _TIMES
+        signed = right.where(operators != _MINUS, -right)
+        term, before = operands[:, 0], torch.zeros_like(operands[:, 0])
+        for time in range(right.shape[1]):
+            before = before.where(goes_on[:, time], before + term)
+            term = signed[:, time] * term.where(goes_on[:, time], 1) % self.m
+            values[:, time + 1] = (before + term) % self.m
         return values

@@ -1,9 +1,9 @@
 """Random state machine: the state that a machine drawn at random is in after its inputs.
 
-m inputs act on m states, from state 0: each as a permutation of the states, or (``maps``) each sends every
-state to one drawn independently. A machine whose states cannot all be reached is drawn again, and so is one
-whose inputs all do the same: of the four pairs of permutations of two states one is ruled out by the first,
-one by the second, and the other two are parity.
+Inputs, as many as there are states where `num_symbols` does not say otherwise, act on m states, from state 0:
+each as a permutation of the states, or (``maps``) each sends every state to one drawn independently. A machine
+whose states cannot all be reached is drawn again, and so is one whose inputs all do the same: of the four pairs
+of permutations of two states one is ruled out by the first, one by the second, and the other two are parity.
 
     m = 3, input 0: 0→1 1→2 2→0, input 1: 0→0 1→2 2→1, input 2: 0→2 1→0 2→1
     0 1 2 -> 1                  after each token: 1 2 1
@@ -15,7 +15,9 @@ inputs alone say much of the answer. Permutations keep every input's share to th
 from __future__ import annotations
 
 import functools
+import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
@@ -33,18 +35,20 @@ Machine: TypeAlias = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomStateMachine(Task):
-    """Tokens 0 to m - 1, independent and uniform, are inputs; the answer is the state that they lead to."""
+    """Tokens, independent and uniform, are inputs; the answer is the state that they lead to."""
 
     name: ClassVar[str] = "random_state_machine"
+    source: ClassVar[str] = "Ebrahimi, Memisevic 2025, arXiv 2505.21749"
 
-    m: int = option(at_least=2, doc="number of inputs and of states")
+    m: int = option(at_least=2, doc="number of states")
     transitions: str = option("permutations", choices=("permutations", "maps"), doc="what an input does to the states")
     machine_seed: int = option(0, at_least=0, doc="which machine is drawn; a seed beside the trial's own")
+    num_symbols: int | None = option(None, at_least=2, doc="number of inputs; null: as many as states", before=None)
 
     @property
     def vocab_size(self) -> int:
         """One token an input."""
-        return self.m
+        return self.m if self.num_symbols is None else self.num_symbols
 
     @property
     def num_classes(self) -> int:
@@ -54,14 +58,21 @@ class RandomStateMachine(Task):
     @property
     def machine(self) -> Machine:
         """The machine that these settings stand for."""
-        return _draw(self.m, self.transitions, self.machine_seed)
+        return _draw(self.vocab_size, self.m, self.transitions, self.machine_seed)
+
+    def problems(self) -> Mapping[str, str]:
+        """Maps that are too few: it would take too many draws until they reach every state."""
+        fewest = math.ceil(math.log(self.m))
+        if self.transitions == "maps" and self.vocab_size < fewest:
+            return {"num_symbols": f"at least {fewest} for maps of {self.m} states, or null"}
+        return {}
 
     def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:
         """Draw one sequence of each length, in tokens."""
         import torch
 
         shape = (len(lengths), int(lengths.max()))
-        tokens = torch.randint(self.m, shape, generator=generator, device=generator.device)
+        tokens = torch.randint(self.vocab_size, shape, generator=generator, device=generator.device)
         next_state = torch.tensor(self.machine, device=tokens.device).flatten()
         targets = torch.empty_like(tokens)
         state = torch.zeros_like(lengths)
@@ -72,11 +83,11 @@ class RandomStateMachine(Task):
 
 
 @functools.cache
-def _draw(m: int, transitions: str, machine_seed: int) -> Machine:
+def _draw(num_symbols: int, m: int, transitions: str, machine_seed: int) -> Machine:
     # Of Python's generator `random()` alone is the same in every version.
     generator = random.Random(derive_seed("random_state_machine", m, transitions, machine_seed))
     while True:
-        machine = tuple(_draw_input(m, transitions, generator) for _ in range(m))
+        machine = tuple(_draw_input(m, transitions, generator) for _ in range(num_symbols))
         if len(_reachable(machine)) == m and len(set(machine)) > 1:
             return machine
 

@@ -58,9 +58,15 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task(ABC):
-    """Settings of one task; subclasses add fields with `bilin.fields.option`."""
+    """Settings of one task; subclasses add fields with `bilin.fields.option`.
+
+    Attributes:
+        name: That of its file, in the registry, in grids and in results.
+        source: Where it comes from, in short: authors, year, where to find it.
+    """
 
     name: ClassVar[str]
+    source: ClassVar[str] = ""
 
     @property
     @abstractmethod

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 import bilin.tasks
 from bilin.tasks import IGNORED, TASKS, Task, task_settings
+from tests.tasks.conftest import VARIANTS
 
 LENGTHS = torch.tensor([3, 1, 10, 10, 2])
+
+UNEVEN = {"modular_arithmetic", "modular_arithmetic_brackets", "random_state_machine"}
+"""Tasks whose answers are not equally frequent: a factor of 0 makes 0, and a machine may prefer states."""
 
 
 def test_a_registered_name_is_the_tasks_name_and_its_files():
@@ -28,6 +34,11 @@ def test_every_file_that_names_a_task_is_registered():
     assert tasks == set(TASKS)
 
 
+def test_every_task_is_here_and_says_where_it_comes_from():
+    assert {task.name for task in VARIANTS} == set(TASKS)
+    assert all(task.source for task in VARIANTS)
+
+
 def test_settings_are_read_without_torch():
     code = (
         "import sys; from bilin.fields import fields_of; from bilin.tasks import TASKS, task_settings\n"
@@ -35,6 +46,30 @@ def test_settings_are_read_without_torch():
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("lengths", [LENGTHS.tolist(), [1], [1, 1], [7], [2, 63], list(range(1, 20))], ids=str)
+def test_the_labels_are_those_of_the_oracle(task, generator, lengths):
+    """`labels(task, tokens)` of the task's own tests: plain Python, None where there is no label."""
+    oracle = importlib.import_module(f"tests.tasks.test_{task.name}").labels
+    batch = task.sample(torch.tensor(lengths), generator)
+    for tokens, targets, num in zip(batch.tokens.tolist(), batch.targets.tolist(), batch.num_tokens, strict=True):
+        expected = oracle(task, tokens[:num])
+        assert targets[:num] == [IGNORED if label is None else label for label in expected]
+
+
+def test_a_length_means_the_same_whatever_it_is_drawn_with(task, generator):
+    mixed = task.sample(LENGTHS, generator).num_tokens
+    alone = [task.sample(length[None], generator).num_tokens.item() for length in LENGTHS]
+    assert mixed.tolist() == alone
+
+
+def test_chance_is_one_in_the_number_of_answers(task, generator):
+    for length in (1, 8):
+        answers = task.sample(torch.full((20_000,), length), generator).answers
+        shares = torch.bincount(answers, minlength=task.num_classes) / len(answers)
+        noise = 5 * (1 / task.num_classes / len(answers)) ** 0.5
+        assert task.name in UNEVEN or (shares - 1 / task.num_classes).abs().max() < noise
 
 
 def test_tokens_and_targets_are_below_their_sizes(task, generator):
@@ -75,6 +110,6 @@ def test_the_global_generator_is_left_alone(task, generator):
 
 
 def test_every_token_and_every_answer_occurs(task, generator):
-    batch = task.sample(torch.full((2000,), 6), generator)
+    batch = task.sample(torch.full((4000,), 6), generator)
     assert set(batch.tokens.flatten().tolist()) == set(range(task.vocab_size))
     assert set(batch.answers.tolist()) == set(range(task.num_classes))

@@ -1,4 +1,4 @@
-"""Modular arithmetic against an evaluation in plain Python, operator by operator."""
+"""Modular arithmetic against an evaluation in plain Python: operator by operator, and by Python itself."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import operator
 import pytest
 import torch
 
-from bilin.tasks import IGNORED
 from bilin.tasks.modular_arithmetic import ModularArithmetic
 
 OPERATORS = (operator.add, operator.sub, operator.mul)
 
 
-def evaluate(tokens, m):
+def labels(task, tokens):
+    """The value after each operand; where * binds closer, what Python makes of the text."""
+    value = by_python if task.precedence else from_left
+    return [None if i % 2 else value(tokens[: i + 1], task.m) for i in range(len(tokens))]
+
+
+def from_left(tokens, m):
     """The value from left to right, without reducing before the end."""
     value = tokens[0]
     for sign, operand in zip(tokens[1::2], tokens[2::2], strict=True):
@@ -21,12 +26,24 @@ def evaluate(tokens, m):
     return value % m
 
 
-@pytest.mark.parametrize("m", [2, 5, 50])
-def test_targets_are_the_values_after_each_operand(m, generator):
-    batch = ModularArithmetic(m=m).sample(torch.tensor([1, 2, 3, 32]), generator)
-    for tokens, targets, num in zip(batch.tokens.tolist(), batch.targets.tolist(), batch.num_tokens, strict=True):
-        assert targets[:num:2] == [evaluate(tokens[: i + 1], m) for i in range(0, num, 2)]
-        assert set(targets[1:num:2]) <= {IGNORED}
+def by_python(tokens, m):
+    return eval(" ".join(str(token) if token < m else "+-*"[token - m] for token in tokens)) % m
+
+
+@pytest.mark.parametrize(("precedence", "values"), [(False, [3, 2, 4]), (True, [3, 2, 1])])
+def test_the_example_of_the_file(precedence, values):
+    task = ModularArithmetic(m=5, precedence=precedence)
+    assert labels(task, [3, 5, 4, 7, 2])[::2] == values
+
+
+def test_precedence_changes_answers_and_not_expressions():
+    lengths = torch.full((100,), 6)
+    first, other = (
+        ModularArithmetic(m=5, precedence=precedence).sample(lengths, torch.Generator().manual_seed(3))
+        for precedence in (False, True)
+    )
+    assert torch.equal(first.tokens, other.tokens)
+    assert 0.2 < (first.answers != other.answers).float().mean() < 0.8
 
 
 def test_the_length_counts_operands(generator):
@@ -37,10 +54,6 @@ def test_operands_and_operators_alternate(generator):
     tokens = ModularArithmetic(m=3).sample(torch.full((50,), 7), generator).tokens
     assert (tokens[:, 0::2] < 3).all()
     assert (tokens[:, 1::2] >= 3).all()
-
-
-def test_multiplication_binds_no_closer_than_addition():
-    assert evaluate([3, 5, 4, 7, 2], 5) == (3 + 4) * 2 % 5
 
 
 def test_zero_is_the_most_frequent_answer(generator):

@@ -5,22 +5,23 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-import torch
 
 from bilin.tasks.random_state_machine import RandomStateMachine
 
-MACHINES = [RandomStateMachine(m=m, transitions=kind) for m in (2, 5, 25) for kind in ("permutations", "maps")]
+MACHINES = [
+    *(RandomStateMachine(m=m, transitions=kind) for m in (2, 5, 25) for kind in ("permutations", "maps")),
+    *(RandomStateMachine(m=m, num_symbols=2) for m in (2, 25)),
+    *(RandomStateMachine(m=m, num_symbols=number, transitions="maps") for m, number in ((2, 2), (25, 4), (60, 5))),
+]
 
 
-@pytest.mark.parametrize("task", MACHINES, ids=repr)
-def test_targets_are_the_states_of_a_walk_from_state_0(task, generator):
-    batch = task.sample(torch.tensor([1, 2, 63]), generator)
-    for tokens, targets, num in zip(batch.tokens.tolist(), batch.targets.tolist(), batch.num_tokens, strict=True):
-        state, states = 0, []
-        for token in tokens[:num]:
-            state = task.machine[token][state]
-            states.append(state)
-        assert targets[:num] == states
+def labels(task, tokens):
+    """The states of a walk from state 0."""
+    state, states = 0, []
+    for token in tokens:
+        state = task.machine[token][state]
+        states.append(state)
+    return states
 
 
 @pytest.mark.parametrize("task", MACHINES, ids=repr)
@@ -53,3 +54,19 @@ def test_the_machine_depends_on_its_own_seed_alone():
 
 def test_the_machine_of_a_seed_never_changes():
     assert RandomStateMachine(m=3).machine == ((1, 2, 0), (2, 0, 1), (0, 1, 2))
+    assert RandomStateMachine(m=3, transitions="maps").machine == ((0, 0, 1), (0, 1, 1), (1, 2, 1))
+    assert RandomStateMachine(m=3, machine_seed=7).machine == ((0, 2, 1), (0, 1, 2), (2, 0, 1))
+
+
+def test_the_number_of_inputs_is_that_of_the_states_where_nothing_is_said():
+    assert RandomStateMachine(m=4).vocab_size == len(RandomStateMachine(m=4).machine) == 4
+    assert RandomStateMachine(m=4, num_symbols=4).machine == RandomStateMachine(m=4).machine
+    few = RandomStateMachine(m=4, num_symbols=2)
+    assert (few.vocab_size, few.num_classes, [len(row) for row in few.machine]) == (2, 4, [4, 4])
+
+
+def test_too_few_maps_for_the_states_are_a_fault():
+    few = RandomStateMachine(m=60, num_symbols=4, transitions="maps")
+    assert few.problems() == {"num_symbols": "at least 5 for maps of 60 states, or null"}
+    assert not dataclasses.replace(few, transitions="permutations").problems()
+    assert not dataclasses.replace(few, num_symbols=None).problems()

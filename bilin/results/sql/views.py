@@ -69,8 +69,9 @@ def create_views(connection: DuckDBPyConnection, snapshot: Snapshot, *, everythi
 
 def create_cells(connection: DuckDBPyConnection) -> None:
     """Create the view `cells` from the others."""
+    described = ", ".join(f'"{name}"' for name in cell_columns())  # `group` is a word of SQL too
     trials = connection.sql(
-        f"SELECT {', '.join(TRIAL_COLUMNS)}, {', '.join(cell_columns())} "
+        f"SELECT {', '.join(TRIAL_COLUMNS)}, {described} "
         "FROM trials JOIN (SELECT sweep, trial_id, test_lengths FROM _live) USING (sweep, trial_id) "
         "ORDER BY sweep, cell_id, lr, seed"
     )

@@ -1,0 +1,122 @@
+"""Modular arithmetic with brackets: the value of a fully bracketed expression modulo m.
+
+The length L counts the tokens of the expression; = follows as token L + 1, and the value is asked for there alone.
+An expression of length L is drawn so:
+
+    L = 1 to 4    n, -n, (n) or (-n), the operand n uniform
+    L of 5 on     (left op right), op uniform among + - *, the length of left uniform from 1 to L - 4; the rest
+                  is right's
+
+    m = 5:   ((2*3)-(-4)) -> 0       m = 5:   -3 -> 2
+
+Tokens 0 to m - 1 are the operands, then come + - * ( ) = in this order. The answer 0 is the most frequent, since
+one factor of 0 is enough for it: chance, one in m, is what guessing without looking at the frequencies gives.
+
+Source: Delétang et al., "Neural networks and the Chomsky hierarchy" (2023), arXiv 2207.02098, with multiplication as
+in Beck et al., "xLSTM" (2024), arXiv 2405.04517, where = and a padding token count towards the length too, so that 3
+is to be subtracted from lengths there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bilin.fields import option
+from bilin.tasks.task import IGNORED, Batch, Task
+
+if TYPE_CHECKING:
+    import torch
+    from jaxtyping import Bool, Int
+
+_MINUS, _OPEN, _CLOSE, _EQUALS = 1, 3, 4, 5
+"""Tokens beyond the operands; the operators + - * are 0, 1 and 2."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModularArithmeticBrackets(Task):
+    """Operands and operators are independent and uniform; the answer after = is the expression's value modulo m."""
+
+    name: ClassVar[str] = "modular_arithmetic_brackets"
+    source: ClassVar[str] = "Delétang et al. 2023, arXiv 2207.02098"
+
+    m: int = option(5, at_least=2, doc="modulus: number of operands and of answers")
+
+    @property
+    def vocab_size(self) -> int:
+        """The operands, the three operators, two brackets and the equals sign."""
+        return self.m + 6
+
+    @property
+    def num_classes(self) -> int:
+        """One answer a residue."""
+        return self.m
+
+    def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:
+        """Draw one sequence of each length, in tokens before the equals sign."""
+        import torch
+
+        shape = (len(lengths), int(lengths.max()) + 1)
+        starts = torch.arange(shape[0], device=lengths.device) * shape[1]
+        tokens = lengths.new_zeros(shape).flatten()
+        values = self._write(tokens, starts, lengths, generator)
+        tokens[starts + lengths] = self.m + _EQUALS
+        targets = torch.full_like(tokens, IGNORED)
+        targets[starts + lengths] = values
+        return Batch.cut(tokens.view(shape), targets.view(shape), lengths + 1)
+
+    def _write(
+        self,
+        tokens: Int[torch.Tensor, " all"],
+        starts: Int[torch.Tensor, " expressions"],
+        lengths: Int[torch.Tensor, " expressions"],
+        generator: torch.Generator,
+    ) -> Int[torch.Tensor, " expressions"]:
+        """Draw expressions of some lengths, write them where they start, and return their values.
+
+        All expressions of one depth are drawn at once; a call goes one deeper.
+        """
+        import torch
+
+        values = torch.empty_like(lengths)
+        bracketed, is_inner = lengths > 2, lengths > 4
+        tokens[starts[bracketed]] = self.m + _OPEN
+        tokens[(starts + lengths - 1)[bracketed]] = self.m + _CLOSE
+        leaves = (starts + bracketed)[~is_inner], lengths[~is_inner] % 2 == 0
+        values[~is_inner] = self._write_operands(tokens, *leaves, generator)
+        if is_inner.any():
+            values[is_inner] = self._write_operations(tokens, starts[is_inner] + 1, lengths[is_inner] - 2, generator)
+        return values
+
+    def _write_operands(
+        self,
+        tokens: Int[torch.Tensor, " all"],
+        starts: Int[torch.Tensor, " operands"],
+        negative: Bool[torch.Tensor, " operands"],
+        generator: torch.Generator,
+    ) -> Int[torch.Tensor, " operands"]:
+        """Draw n, or -n where `negative`, and return the values."""
+        import torch
+
+        operands = torch.randint(self.m, starts.shape, generator=generator, device=starts.device)
+        tokens[starts[negative]] = self.m + _MINUS
+        tokens[starts + negative] = operands
+        return operands.where(~negative, -operands) % self.m
+
+    def _write_operations(
+        self,
+        tokens: Int[torch.Tensor, " all"],
+        starts: Int[torch.Tensor, " operations"],
+        lengths: Int[torch.Tensor, " operations"],
+        generator: torch.Generator,
+    ) -> Int[torch.Tensor, " operations"]:
+        """Draw left op right, of at least three tokens, and return the values."""
+        import torch
+
+        operators = torch.randint(3, starts.shape, generator=generator, device=starts.device)
+        shares = torch.rand(starts.shape, generator=generator, device=starts.device, dtype=torch.float64)
+        before = 1 + (shares * (lengths - 2)).long()
+        tokens[starts + before] = self.m + operators
+        parts = torch.cat((starts, starts + before + 1)), torch.cat((before, lengths - before - 1))
+        left, right = self._write(tokens, *parts, generator).chunk(2)
+        return torch.stack((left + right, left - right, left * right)).gather(0, operators[None])[0] % self.m
