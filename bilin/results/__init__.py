@@ -12,6 +12,7 @@ from bilin.results.formats import is_number as is_number
 from bilin.results.formats import readable as readable
 from bilin.results.hierarchy import Hierarchy as Hierarchy
 from bilin.results.hierarchy import hierarchy as hierarchy
+from bilin.results.published import published as published
 from bilin.results.sql import brief as brief
 from bilin.results.sql import query as query
 from bilin.results.store import DEFAULT_STORE as DEFAULT_STORE

@@ -12,9 +12,9 @@ from bilin.cli.results.options import Everything, Format, Output, OutputFormat, 
 
 
 def query(
-    sql: Annotated[str | None, typer.Argument(help="One SELECT over cells, trials, lengths, curves.")] = None,
+    sql: Annotated[str | None, typer.Argument(help="One SELECT over the views of the store.")] = None,
     sweep: Sweep = None,
-    view: Annotated[str | None, typer.Option(help="Without SQL: cells (default), trials, lengths or curves.")] = None,
+    view: Annotated[str | None, typer.Option(help="Without SQL: cells (default), trials, lengths, …")] = None,
     where: Annotated[str | None, typer.Option(help="A condition, such as \"tier = 'cp' and m > 3\".")] = None,
     select: Annotated[str | None, typer.Option(help="Columns or expressions; * for all.")] = None,
     sort: Annotated[str | None, typer.Option(help="Columns to sort by, such as 'm, mean desc'.")] = None,

@@ -26,6 +26,7 @@ _ORDER = {
     "trials": "sweep, cell_id, lr, seed",
     "lengths": "sweep, trial_id, length",
     "curves": "sweep, trial_id, step, length NULLS FIRST",
+    "published": None,  # comes in the order of its files
 }
 
 
@@ -79,7 +80,7 @@ def query(
     """Rows of a store.
 
     Args:
-        sql: One SELECT over the views `cells`, `trials`, `lengths` and `curves`; None asks for `view`.
+        sql: One SELECT over the views `cells`, `trials`, `lengths`, `curves` and `published`; None asks for `view`.
         store: Directory of the store.
         sweep: The one sweep to look at; None looks at all.
         view: The view to look at without `sql`, with all its columns; None is `cells` with those that vary

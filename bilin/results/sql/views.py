@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from bilin.results.published import published
 from bilin.results.schema import cell_columns
 from bilin.results.sql.cells import TESTED_COLUMNS, TRIAL_COLUMNS, cells_schema, cells_table
 from bilin.results.sql.snapshot import Snapshot
@@ -13,7 +14,7 @@ from bilin.results.statistics import scaled_sql, wilson_sql
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-VIEWS = ("cells", "trials", "lengths", "curves")
+VIEWS = ("cells", "trials", "lengths", "curves", "published")
 
 _LIVE = """
 CREATE TABLE _live AS
@@ -63,6 +64,7 @@ def create_views(connection: DuckDBPyConnection, snapshot: Snapshot, *, everythi
     connection.register("_trials", snapshot.trials())
     connection.register("_curves", snapshot.curves())
     connection.register("_wanted", wanted.slice(0, 0) if everything else wanted)
+    connection.register("published", published())
     for statement in (_LIVE, _TRIALS, _LENGTHS, _CURVES):
         connection.execute(statement)
 

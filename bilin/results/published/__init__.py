@@ -1,0 +1,48 @@
+"""Accuracies that were published, as data: one file a table, whose head says what it is and where it stands."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import pyarrow as pa
+
+SOURCES = {"bilinear_ood500.csv": "arXiv 2505.21749", "fixed_point.csv": "arXiv 2503.10799, table 4"}
+"""Where the table of each file was published."""
+
+COLUMNS = pa.schema(
+    {
+        "source": pa.string(),
+        "task": pa.string(),
+        "m": pa.int64(),
+        "tier": pa.string(),
+        "block_size": pa.int64(),
+        "rank": pa.int64(),
+        "layers": pa.int64(),
+        "mixer": pa.string(),
+        "mixer_rank": pa.int64(),
+        "eigenvalues": pa.string(),
+        "length": pa.int64(),
+        "accuracy_scaled": pa.float64(),
+    }
+)
+
+
+def published() -> pa.Table:
+    """The published accuracies, scaled so that chance is 0; null is what was not stated or does not apply.
+
+    Mamba and the transformer on modular addition: one number is published for 1, 2 and 4 layers together.
+    """
+    return pa.concat_tables([_read(name, source) for name, source in SOURCES.items()])
+
+
+def _read(name: str, source: str) -> pa.Table:
+    from pyarrow import csv
+
+    content = files(__package__).joinpath(name).read_bytes()
+    table = csv.read_csv(
+        pa.BufferReader(content),
+        csv.ReadOptions(skip_rows=sum(line.startswith(b"#") for line in content.splitlines())),
+        convert_options=csv.ConvertOptions(column_types=COLUMNS, strings_can_be_null=True),
+    )
+    table = table.append_column("source", pa.repeat(pa.scalar(source), table.num_rows))
+    return pa.concat_tables([COLUMNS.empty_table(), table], promote_options="default").select(COLUMNS.names)
