@@ -20,7 +20,7 @@ import torch
 
 from bilin.models.bilinear.block_diagonal import BlockDiagonal
 from bilin.models.bilinear.full import Full
-from bilin.models.bilinear.recurrence import Recurrence
+from bilin.models.bilinear.recurrence.recurrence import Recurrence
 
 Machine: TypeAlias = Sequence[Sequence[int]]
 """The next state, by input and by state."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from bilin.models.bilinear.rows import Rows
+    from bilin.models.bilinear.recurrence.rows import Rows
     from bilin.models.module import SequenceModel
 
     Weights: TypeAlias = Mapping[str, Tensor]
@@ -66,7 +66,7 @@ class Bilinear(Tier):
 
     def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:
         """A module with fresh weights, drawn from torch's global generator."""
-        from bilin.models.bilinear.recurrence import Recurrence
+        from bilin.models.bilinear.recurrence.recurrence import Recurrence
 
         return Recurrence(self, vocab_size=vocab_size, num_classes=num_classes)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bilin.models.bilinear.bilinear import Transition, Weights
-    from bilin.models.bilinear.rows import Rows
+    from bilin.models.bilinear.recurrence.rows import Rows
 
 _LARGE = 32
 """From this block size on, multiplying the rows of one token together is faster than copying its blocks."""
@@ -80,7 +80,7 @@ def _row_by_row(blocks: Float[Tensor, "vocab out into blocks"], b: int) -> Trans
 
 
 def _in_groups(blocks: Float[Tensor, "vocab out into blocks"], b: int) -> Transition:
-    from bilin.models.bilinear.matrices import Matrices
+    from bilin.models.bilinear.recurrence.matrices import Matrices
 
     matrices = Matrices(blocks.movedim(3, 1).contiguous())
 

@@ -45,7 +45,7 @@ class Full(Bilinear):
 
     def transition(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Transition:
         """The matrices of all tokens, as one block each."""
-        from bilin.models.bilinear.matrices import Matrices
+        from bilin.models.bilinear.recurrence.matrices import Matrices
 
         H, D = self.hidden, self.embedding
         matrices = Matrices((embeddings @ weights["W"].view(H * H, D).T).view(-1, 1, H, H))

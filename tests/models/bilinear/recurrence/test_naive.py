@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bilin.models.bilinear.naive import naive_forward
+from bilin.models.bilinear.recurrence.naive import naive_forward
 
 
 def assert_alike(module, tokens, num_tokens, *, every_token):

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bilin.models.bilinear.groups import group
-from bilin.models.bilinear.rows import Rows
+from bilin.models.bilinear.recurrence.groups import group
+from bilin.models.bilinear.recurrence.rows import Rows
 
 Use: TypeAlias = tuple[Tensor, Tensor, Tensor]
 """Of one multiplication: the tokens, the vectors, and the gradient of the products."""

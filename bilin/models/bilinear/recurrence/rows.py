@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from bilin.models.bilinear.groups import Groups, group
+from bilin.models.bilinear.recurrence.groups import Groups, group
 
 
 class Rows:

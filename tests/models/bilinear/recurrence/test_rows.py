@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from bilin.models.bilinear.rows import Packed
+from bilin.models.bilinear.recurrence.rows import Packed
 
 TOKENS = torch.tensor([[1, 2, 3, 0], [4, 0, 0, 0], [5, 6, 0, 0]])
 NUM_TOKENS = torch.tensor([3, 1, 2])

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bilin.models.bilinear.bilinear import Transition
-from bilin.models.bilinear.rows import Packed
+from bilin.models.bilinear.recurrence.rows import Packed
 
 
 def unroll(

@@ -1,6 +1,6 @@
 """The recurrence as its definition has it: one explicit matrix a token, a loop over sequences and time.
 
-The twin of `bilin.models.bilinear.recurrence`, with its parameters and its signature. Tests compare the
+The twin of `bilin.models.bilinear.recurrence.recurrence`, with its parameters and its signature. Tests compare the
 two in values and gradients; benchmarks take it as the base.
 """
 
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from bilin.models.bilinear.recurrence import Recurrence
+from bilin.models.bilinear.recurrence.recurrence import Recurrence
 
 
 def naive_forward(

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from bilin.models.bilinear.bilinear import Bilinear, Commuting
-from bilin.models.bilinear.rows import Packed
-from bilin.models.bilinear.unroll import norm, unroll
+from bilin.models.bilinear.recurrence.rows import Packed
+from bilin.models.bilinear.recurrence.unroll import norm, unroll
 from bilin.models.module import SequenceModel, State
 
 

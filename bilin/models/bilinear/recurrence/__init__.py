@@ -1,0 +1,1 @@
+"""The one module of all bilinear tiers, fast, and its naive twin."""
