@@ -50,16 +50,22 @@ class CurvePoint(NamedTuple):
 
 
 class LengthResult(NamedTuple):
-    """How many of the tested sequences of one length were right, and how many classes there were."""
+    """How many of the tested sequences of one length were right, and how many classes there were.
+
+    Attributes:
+        num_correct: Those whose answer, the label after the last token, was right.
+        num_sequences_right: Those whose every label was right; None where this was not looked at.
+    """
 
     length: int
     num_correct: int
     num_sequences: int
     num_classes: int
+    num_sequences_right: int | None = None
 
     @property
     def accuracy(self) -> float:
-        """The share that was right, from 0 to 1."""
+        """The share of right answers, from 0 to 1."""
         return self.num_correct / self.num_sequences
 
 

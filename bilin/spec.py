@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import MISSING, dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -26,6 +26,7 @@ class TaskSettings(Hashable, Protocol):
     """A task's settings: a frozen dataclass whose fields are declared with `bilin.fields.option`."""
 
     name: ClassVar[str]
+    own_supervision: ClassVar[str | None]
 
 
 class ModelSettings(Hashable, Protocol):
@@ -50,7 +51,9 @@ class TrainSpec:
     examples: int | None = option(
         None, at_least=1, before=None, doc="training sequences, drawn once; null: fresh ones at every step"
     )
-    supervision: str = option("final", choices=("final", "every_token"), doc="where the loss is taken")
+    supervision: str = option(
+        "final", choices=("final", "every_token"), doc="where the loss is taken, but for tasks that say it themselves"
+    )
     optimizer: str = option("adam", choices=("adam", "adamw"), doc="how the weights are updated")
     weight_decay: float = option(0.0, at_least=0, doc="weight decay: L2 for adam, decoupled for adamw")
     clip_norm: float | None = option(None, above=0, doc="greatest norm of the gradient; null: no clipping")
@@ -107,8 +110,21 @@ class Cell:
         """16 hexadecimal digits: a hash of the results version and the four blocks."""
         return _hash(
             f"{RESULTS_VERSION}|{_digest(self.task)}|{_digest(self.model)}"
-            f"|{_train_digest(self.train, self.model.scale_invariant)}|{_digest(self.validate)}"
+            f"|{_train_digest(self.train, *self._without_effect)}|{_digest(self.validate)}"
         )
+
+    @property
+    def supervision(self) -> str:
+        """Where the loss is taken: the task's own supervision, or else that of the training."""
+        return self.task.own_supervision or self.train.supervision
+
+    @property
+    def _without_effect(self) -> Iterator[str]:
+        """Fields of the training that change nothing here, so that they are no part of what is measured."""
+        if not self.model.scale_invariant:
+            yield "normalize"
+        if self.task.own_supervision:
+            yield "supervision"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,10 +180,8 @@ def _digest(block: Any) -> str:
 
 
 @functools.cache
-def _train_digest(train: TrainSpec, scale_invariant: bool) -> str:
-    values = measured(train)
-    if not scale_invariant:  # without effect there, so no part of what is measured
-        values.pop("normalize", None)
+def _train_digest(train: TrainSpec, *without: str) -> str:
+    values = {name: value for name, value in measured(train).items() if name not in without}
     return _hash(json.dumps(["train", values], sort_keys=True, separators=(",", ":")))
 
 

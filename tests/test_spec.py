@@ -23,7 +23,10 @@ from bilin.spec import (
     measured,
     trial_id,
 )
+from bilin.tasks.copying import Copying
 from bilin.tasks.modular_addition import ModularAddition
+from bilin.tasks.modular_arithmetic import ModularArithmetic
+from bilin.tasks.random_state_machine import RandomStateMachine
 
 CELL = Cell(task=ModularAddition(m=5), model=Full(), train=TrainSpec(), validate=ValidateSpec())
 
@@ -71,6 +74,16 @@ def test_normalize_is_no_part_of_a_tier_that_it_has_no_effect_on(model: Full | L
     assert cells[0].cell_id == cells[1].cell_id
 
 
+def test_supervision_is_no_part_of_a_task_that_has_its_own() -> None:
+    for task, same in ((Copying(), True), (ModularAddition(m=5), False)):
+        final, every = (
+            dataclasses.replace(CELL, task=task, train=TrainSpec(supervision=where))
+            for where in ("final", "every_token")
+        )
+        assert (final.cell_id == every.cell_id) is same
+        assert [final.supervision, every.supervision] == ["every_token" if same else "final", "every_token"]
+
+
 def test_a_later_field_enters_the_id_only_where_it_differs_from_before() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Grown:
@@ -90,6 +103,9 @@ def test_ids_do_not_change_between_processes() -> None:
 def test_ids_are_pinned() -> None:
     # Results on disk are found by these: they must never move. A change of numbers raises RESULTS_VERSION.
     assert (CELL.cell_id, spec().trial_id) == ("ab684a816d1a30b0", "fb929edfa1285553")
+    lstm = dataclasses.replace(CELL, model=LSTM(), task=RandomStateMachine(m=5))
+    arithmetic = dataclasses.replace(CELL, task=ModularArithmetic(m=3), train=TrainSpec(supervision="every_token"))
+    assert (lstm.cell_id, arithmetic.cell_id) == ("7d5e89eec3545ed4", "ee8a8f2008d98194")
 
 
 def test_a_description_writes_every_default_out() -> None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from bilin.fields import Field, fields_of
 from bilin.models import MODELS, tier_settings
+from bilin.record import LengthResult
 from bilin.spec import TrainSpec
 from bilin.tasks import TASKS, task_settings
 
@@ -60,10 +61,8 @@ ENVIRONMENT_COLUMNS: Mapping[str, pa.DataType] = {
 }
 """Attributes of `bilin.record.Environment`; null where the trial never reached a worker."""
 
-TESTED = pa.struct(
-    {"length": pa.int64(), "num_correct": pa.int64(), "num_sequences": pa.int64(), "num_classes": pa.int64()}
-)
-"""One tested length, as in `bilin.record.LengthResult`."""
+TESTED = pa.struct([(name, pa.int64()) for name in LengthResult._fields])
+"""One tested length; what a row was written without is null."""
 
 CURVES = pa.schema(
     {

@@ -35,6 +35,7 @@ class Copying(Task):
 
     name: ClassVar[str] = "copying"
     source: ClassVar[str] = "Jelassi, Brandfonbrener, Kakade, Malach 2024, arXiv 2402.01032"
+    own_supervision: ClassVar[str | None] = "every_token"
 
     num_letters: int = option(26, at_least=2, doc="number of letters, and of answers")
 

@@ -13,8 +13,8 @@ Tokens 0 to m - 1 are the operands, then come + - * ( ) = in this order. The ans
 one factor of 0 is enough for it: chance, one in m, is what guessing without looking at the frequencies gives.
 
 Source: Delétang et al., "Neural networks and the Chomsky hierarchy" (2023), arXiv 2207.02098, with multiplication as
-in Beck et al., "xLSTM" (2024), arXiv 2405.04517, where = and a padding token count towards the length too, so that 3
-is to be subtracted from lengths there.
+in Beck et al., "xLSTM" (2024), arXiv 2405.04517. The lengths of the latter, and of the papers that follow it, also
+count =, the answer and a token of padding: 3 to 40 there are 2 to 37 here, since its shortest is 5.
 """
 
 from __future__ import annotations

@@ -63,10 +63,13 @@ class Task(ABC):
     Attributes:
         name: That of its file, in the registry, in grids and in results.
         source: Where it comes from, in short: authors, year, where to find it.
+        own_supervision: ``every_token`` for a task whose answer is more than one token: it is trained so whatever
+            `train.supervision` says, and in validation a sequence is right when all its labels are told.
     """
 
     name: ClassVar[str]
     source: ClassVar[str] = ""
+    own_supervision: ClassVar[str | None] = None
 
     @property
     @abstractmethod

@@ -54,7 +54,7 @@ def take_step(cell: Cell, state: TrialState, *, lr: float) -> None:
     """One update of the weights."""
     state.model.train()
     batch = _next_batch(cell, state)
-    every_token = cell.train.supervision == "every_token"
+    every_token = cell.supervision == "every_token"
     logits = state.model(batch.tokens, batch.num_tokens, every_token=every_token)
     targets = batch.targets.flatten() if every_token else batch.answers
     loss = nn.functional.cross_entropy(logits.flatten(0, -2), targets)  # IGNORED is its index to ignore

@@ -42,7 +42,7 @@ def pair(
         "recurrent_params": 100,
         "validation_accuracy": accuracy,
         "training_loss": 1.0 - accuracy,
-        "lengths": tuple(LengthResult(at, round(2048 * accuracy), 2048, of.task.m) for at in (10, 500)),
+        "lengths": tuple(LengthResult(at, round(2048 * accuracy), 2048, of.task.num_classes) for at in (10, 500)),
         "curve": tuple(CurvePoint(250 * step, None, 1 / (step + 1), accuracy) for step in range(curve)),
         "wall_s": 1.5,
         "started_at": 1_790_000_000.25,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 import torch
 
 from bilin.models.module import SequenceModel
+from bilin.record import LengthResult
+from bilin.tasks.copying import Copying
 from bilin.tasks.modular_addition import ModularAddition
 from bilin.workers.evaluate import evaluate, run_test, validate
 from bilin.workers.state import start
@@ -39,7 +42,7 @@ def seeded(seed=0):
 
 
 def test_the_score_counts_right_answers_and_means_the_loss():
-    score = evaluate(Counts(3), PARITY, lengths=(1, 4), num_sequences=1000, generator=seeded())
+    score = evaluate(Counts(3), PARITY, lengths=(1, 4), num_sequences=1000, generator=seeded(), every_token=False)
     right, wrong = math.log(1 + math.exp(-1)), math.log(1 + math.exp(1))
     assert 650 < score.num_correct < 850
     assert score.accuracy == score.num_correct / 1000
@@ -48,7 +51,7 @@ def test_the_score_counts_right_answers_and_means_the_loss():
 
 def test_lengths_are_mixed_from_the_shortest_to_the_longest():
     model = Counts(9)
-    evaluate(model, PARITY, lengths=(2, 5), num_sequences=200, generator=seeded())
+    evaluate(model, PARITY, lengths=(2, 5), num_sequences=200, generator=seeded(), every_token=False)
     assert set(model.batches[0][1].tolist()) == {2, 3, 4, 5}
 
 
@@ -56,14 +59,79 @@ def test_lengths_are_mixed_from_the_shortest_to_the_longest():
 def test_many_tokens_are_drawn_in_parts_and_run_in_those_of_the_model(at_once, parts):
     model = Counts(9**9)
     model.tokens_at_once = at_once
-    score = evaluate(model, PARITY, lengths=(2**17, 2**17), num_sequences=6, generator=seeded())
+    score = evaluate(model, PARITY, lengths=(2**17, 2**17), num_sequences=6, generator=seeded(), every_token=False)
     assert [len(tokens) for tokens, _ in model.batches] == parts
     assert (score.num_correct, score.num_sequences) == (6, 6)
 
 
 def test_logits_that_are_not_finite_are_wrong_and_their_loss_infinite():
-    score = evaluate(Counts(9, right=math.nan), PARITY, lengths=(2, 2), num_sequences=8, generator=seeded())
+    score = evaluate(
+        Counts(9, right=math.nan), PARITY, lengths=(2, 2), num_sequences=8, generator=seeded(), every_token=False
+    )
     assert (score.num_correct, score.loss) == (0, math.inf)
+
+
+class Answers(SequenceModel):
+    """Copies, but for the letters in `wrong`, one a sequence; where there is no label its logits are not finite."""
+
+    def __init__(self, wrong=(), tokens_at_once=2**17):
+        super().__init__()
+        self.wrong, self.tokens_at_once, self.parts, self.seen = dict(wrong), tokens_at_once, [], 0
+        self.readout = torch.nn.Identity()
+
+    def advance(self, tokens, state=None):
+        separator = (tokens == 3).int().argmax(1)
+        since = torch.arange(tokens.shape[1]) - separator[:, None]
+        letters = tokens.gather(1, since.clamp(0)).clamp(max=2)
+        for row, letter in self.wrong.items():
+            if 0 <= row - self.seen < len(tokens):
+                at = separator[row - self.seen] + letter
+                letters[row - self.seen, at] = (letters[row - self.seen, at] + 1) % 3
+        self.parts.append(len(tokens))
+        self.seen += len(tokens)
+        return torch.nn.functional.one_hot(letters, 3).float().masked_fill(since[:, :, None] < 0, math.nan), None
+
+
+@pytest.mark.parametrize("at_once", [2**17, 100, 1])
+@pytest.mark.parametrize("lengths", [(4, 4), (1, 5)])
+def test_every_label_of_a_sequence_must_be_right(at_once, lengths):
+    task, model = Copying(num_letters=3), Answers({2: 0, 5: lengths[0] - 1, 30: 0}, at_once)
+    score = evaluate(model, task, lengths=lengths, num_sequences=40, generator=seeded(), every_token=True)
+    assert score.num_sequences_right == 37
+    assert math.isfinite(score.loss)
+    assert max(model.parts) == min(40, max(1, at_once // (2 * lengths[1])))
+    if lengths == (4, 4):
+        assert (score.num_correct, score.num_labels) == (39, 160)
+
+
+class Wide(Copying):
+    """As if there were many classes."""
+
+    num_classes = 2**14
+
+
+def test_many_classes_make_the_parts_smaller():
+    model = Answers()
+    evaluate(model, Wide(num_letters=3), lengths=(8, 8), num_sequences=99, generator=seeded(), every_token=True)
+    assert model.parts == [64, 35]  # 2**24 logits of 2**14 classes, 16 tokens a sequence
+
+
+def test_a_task_with_its_own_supervision_is_right_with_its_whole_answer_in_validation(make):
+    spec = make()
+    cell = dataclasses.replace(spec.cell, task=Copying(num_letters=3))
+    points = validate(cell, Answers({0: 0, 1: 1}), seed=0, step=1, complete=False, device=CPU)
+    assert [point.accuracy for point in points] == [62 / 64]
+
+
+def test_the_test_tells_answers_from_whole_sequences(make):
+    results = run_test(make(), Counts(12), device=CPU)
+    assert [(result.length, result.num_correct, result.num_sequences_right) for result in results] == [
+        (10, 128, 128),
+        (30, 0, 0),
+    ]
+    spec = make(test={"lengths": (4,)})
+    copying = dataclasses.replace(spec, cell=dataclasses.replace(spec.cell, task=Copying(num_letters=3)))
+    assert run_test(copying, Answers({0: 0, 1: 3}), device=CPU) == (LengthResult(4, 127, 128, 3, 126),)
 
 
 def test_validation_goes_up_from_the_training_lengths_and_stops_below_1(make):
@@ -94,5 +162,5 @@ def test_a_tested_length_is_drawn_apart_from_the_same_length_in_training(make):
 
 def test_evaluation_leaves_weights_and_gradients_alone(make):
     state = start(make(), CPU)
-    evaluate(state.model, PARITY, lengths=(2, 9), num_sequences=16, generator=seeded())
+    evaluate(state.model, PARITY, lengths=(2, 9), num_sequences=16, generator=seeded(), every_token=True)
     assert all(weight.grad is None for weight in state.model.parameters())

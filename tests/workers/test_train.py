@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 
+from bilin.tasks.copying import Copying
 from bilin.workers.evaluate import validate
 from bilin.workers.pool import ignore
 from bilin.workers.schedule import rate_at
@@ -91,6 +92,15 @@ def test_every_token_supervision_learns_from_every_target(make):
     result = start(every, CPU)
     assert train(every, result, report=ignore) in ("solved", "budget")
     assert result.curve[-1].accuracy > 0.6
+
+
+def test_a_task_with_its_own_supervision_learns_from_every_target_whatever_is_asked(make):
+    final, every = (make(tier="lstm", train={"supervision": where}) for where in ("final", "every_token"))
+    copying = [
+        dataclasses.replace(spec, cell=dataclasses.replace(spec.cell, task=Copying())) for spec in (final, every)
+    ]
+    assert copying[0].trial_id == copying[1].trial_id
+    assert torch.equal(*(trained(spec) for spec in copying))
 
 
 def test_losses_repeat_and_fall(make):

@@ -17,6 +17,8 @@ _COLUMN = re.compile(
 _TABLE = re.compile(r"Table with name (.+?) does not exist")
 _OUTSIDE = re.compile(r"operations are disabled|external access|disabled (?:through|by) configuration", re.IGNORECASE)
 _READ_ONLY = re.compile(r"read-only|read only")
+_GROUP = re.compile(r'LINE \d+:[^\n]*(?<![".])\bgroup\b(?!"|\s+by\b)', re.IGNORECASE)
+"""A line of SQL with the column `group` as it cannot be written there."""
 
 
 def query_error(error: Exception, asked: Columns, views: Columns) -> QueryError:
@@ -37,7 +39,13 @@ def query_error(error: Exception, asked: Columns, views: Columns) -> QueryError:
         return QueryError(f"a query reads {_listed(views)} alone, no file, network or extension: {_first(text)}")
     if _READ_ONLY.search(text):
         return QueryError(f"a query only reads: {_first(text)}")
-    return QueryError(text)
+    return syntax_error(error)
+
+
+def syntax_error(error: Exception) -> QueryError:
+    """What DuckDB says, and how to write a column whose name is a word of SQL."""
+    hint = '\n\nthe column group is written "group", in double quotes' if _GROUP.search(str(error)) else ""
+    return QueryError(f"{error}{hint}")
 
 
 def _unknown_column(column: str, asked: Columns, views: Columns) -> str:

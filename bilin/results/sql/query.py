@@ -13,7 +13,7 @@ import pyarrow as pa
 from bilin.errors import QueryError
 from bilin.results.sql.brief import brief
 from bilin.results.sql.connection import connect, seal
-from bilin.results.sql.faults import query_error
+from bilin.results.sql.faults import query_error, syntax_error
 from bilin.results.sql.snapshot import Snapshot
 from bilin.results.sql.views import VIEWS, create_cells, create_views, view_columns
 from bilin.results.store import DEFAULT_STORE, existing_sweep, read_parts, sweep_directory, sweep_names
@@ -119,7 +119,7 @@ def _answer(question: Question, snapshot: Snapshot, *, everything: bool) -> pa.T
             seal(connection)
         except duckdb.Error as error:
             snapshot.check()
-            raise QueryError(str(error)) from error
+            raise syntax_error(error) from error
         try:
             table = _with_unique_names(_relation(connection, question).to_arrow_table())
         except duckdb.Error as error:

@@ -58,6 +58,26 @@ def test_views_of_an_empty_store_have_all_their_columns(filled, tmp_path, view):
     assert empty.schema == query(store=filled, view=view).schema
 
 
+@pytest.mark.parametrize(
+    "question",
+    [
+        {"where": "group = 'A5'"},
+        {"select": "group, task"},
+        {"sql": "SELECT group FROM trials"},
+        {"sql": "SELECT count(*) FROM trials GROUP BY group"},
+    ],
+)
+def test_the_column_that_is_a_word_of_sql_is_said_to_need_quotes(filled, question):
+    with pytest.raises(QueryError, match='the column group is written "group", in double quotes'):
+        query(store=filled, **question)
+
+
+@pytest.mark.parametrize("sql", ["SELECT tier FROM trials GROUP BY BY", 'SELECT "group" FROM trials x y'])
+def test_other_faults_of_syntax_say_nothing_of_it(filled, sql):
+    with pytest.raises(QueryError, match=r"syntax error at or near \"\w+\"\s+LINE 1: [^\n]+\s+\^+$"):
+        query(sql, store=filled)
+
+
 def test_a_store_without_sweeps_is_empty(tmp_path):
     assert query(store=tmp_path).num_rows == 0
 

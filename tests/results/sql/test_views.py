@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from scipy import stats
 
 from bilin.record import LengthResult
 from bilin.results import SweepWriter, WantedRow, query
+from bilin.tasks.group_word import GroupWord
 from tests.results.samples import cell, failed, pair
 
 
@@ -21,15 +24,22 @@ def cells(store, **question):
 
 
 def test_lengths_of_a_trial(store):
-    tested = (LengthResult(10, 2048, 2048, 5), LengthResult(500, 1024, 2048, 5))
+    tested = (LengthResult(10, 2048, 2048, 5), LengthResult(500, 1024, 2048, 5, 256))
     rows = query(store=store_of(store, [pair(lengths=tested), failed(seed=1)]), view="lengths").to_pylist()
     interval = stats.binomtest(1024, 2048).proportion_ci(method="wilson")
     assert [row["length"] for row in rows] == [10, 500]
     assert rows[1] == {
         "sweep": "sweep", "trial_id": pair()[0].trial_id, "length": 500, "accuracy": 0.5, "num_sequences": 2048,
         "low": pytest.approx(interval.low), "high": pytest.approx(interval.high),
-        "accuracy_scaled": pytest.approx(0.375),
+        "accuracy_scaled": pytest.approx(0.375), "sequence_accuracy": 0.125,
     }  # fmt: skip
+
+
+def test_a_column_that_is_a_word_of_sql_is_written_in_quotes(store):
+    of = dataclasses.replace(cell(), task=GroupWord(group="S3"))
+    store_of(store, [pair(of, lengths=(LengthResult(500, 2048, 2048, 6),))])
+    (row,) = query(store=store, where="\"group\" = 'S3'", select='task, "group"').to_pylist()
+    assert row == {"task": "group_word", "group": "S3"}
 
 
 def test_curves_of_a_trial(store):

@@ -73,12 +73,16 @@ class Recurrence(SequenceModel):
 
     def _in_closed_form(self, tier: Commuting, tokens: Tensor, num_tokens: Tensor, every_token: bool) -> Tensor:
         logarithm = tier.logarithm(self._weights, self.embedding)
-        if every_token:
-            exponents = logarithm[tokens].cumsum(1)
-        else:
+        vocab, width = logarithm.shape
+        if not every_token:
             there = torch.arange(tokens.shape[1], device=tokens.device) < num_tokens[:, None]
-            counts = logarithm.new_zeros(len(tokens), len(logarithm))
+            counts = logarithm.new_zeros(len(tokens), vocab)
             exponents = counts.scatter_add_(1, tokens, there.to(counts.dtype)) @ logarithm
+        elif self.training or vocab > width:
+            exponents = logarithm[tokens].cumsum(1)
+        else:  # counts are exact at any length, and there are fewer of them
+            counts = logarithm.new_zeros(*tokens.shape, vocab).scatter_(2, tokens[:, :, None], 1.0)
+            exponents = counts.cumsum(1) @ logarithm
         any_scale = not self.training or self.normalize != "none"
         return tier.apply(exponents, self.initial, any_scale=any_scale)
 
