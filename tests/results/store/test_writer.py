@@ -144,6 +144,7 @@ def test_a_row_round_trips(store, writer):
     assert (document["lr"], document["seed"], document["test"]["lengths"]) == (1e-3, 0, [10, 500])
     assert document["model"] == {
         "tier": "full", "hidden": 256, "embedding": 256, "init_scale": 1.0, "additive": False,
+        "freeze": "none", "input_independent": False,
     }  # fmt: skip
 
 
