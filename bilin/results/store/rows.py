@@ -76,6 +76,7 @@ def _cell_part(cell: Cell) -> _CellPart:
         "tier": cell.model.tier,
         **values_of(cell.model),
         **{TRAIN_COLUMNS[name]: value for name, value in values_of(cell.train).items()},
+        "supervision": cell.supervision,
     }
     return _CellPart(
         cell_id=cell.cell_id,

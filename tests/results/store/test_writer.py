@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pyarrow.parquet as pq
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from bilin.errors import StoreError
 from bilin.results import SweepWriter, query, stored
 from bilin.results.store.compaction import FAN_IN
-from tests.results.samples import ids, pair, seeds
+from bilin.tasks.copying import Copying
+from tests.results.samples import cell, ids, pair, seeds
 
 
 def files(store):
@@ -146,6 +148,13 @@ def test_a_row_round_trips(store, writer):
         "tier": "full", "hidden": 256, "embedding": 256, "init_scale": 1.0, "additive": False,
         "freeze": "none", "input_independent": False,
     }  # fmt: skip
+
+
+def test_a_task_with_its_own_supervision_is_stored_with_that(store, writer):
+    writer.append([pair(), pair(dataclasses.replace(cell(), task=Copying()))])
+    rows = query("SELECT supervision, spec FROM trials ORDER BY task", store=store).to_pylist()
+    assert [row["supervision"] for row in rows] == ["every_token", "final"]
+    assert [json.loads(row["spec"])["train"]["supervision"] for row in rows] == ["final", "final"]
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "", "A", ".hidden", "x" * 65, "a\n"])
