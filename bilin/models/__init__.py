@@ -15,6 +15,8 @@ MODELS: Mapping[str, str] = {
     "real_diagonal": "bilin.models.bilinear.real_diagonal:RealDiagonal",
     "positive_diagonal": "bilin.models.bilinear.positive_diagonal:PositiveDiagonal",
     "lstm": "bilin.models.recurrent.lstm:LSTM",
+    "mamba": "bilin.models.state_space.mamba:Mamba",
+    "mamba2": "bilin.models.state_space.mamba2:Mamba2",
 }
 
 

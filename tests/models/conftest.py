@@ -23,6 +23,11 @@ install_import_hook(
         "bilin.models.bilinear.recurrence.recurrence",
         "bilin.models.bilinear.recurrence.naive",
         "bilin.models.recurrent.lstm_module",
+        "bilin.models.state_space.chunks",
+        "bilin.models.state_space.mamba2_module",
+        "bilin.models.state_space.mamba_module",
+        "bilin.models.state_space.scan",
+        "bilin.models.state_space.steps",
     ],
     "beartype.beartype",
 )

@@ -21,6 +21,16 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "real_diagonal": [{}, {"additive": True}],
     "positive_diagonal": [{}, {"additive": True}],
     "lstm": [{}, {"layers": 2}],
+    "mamba": [
+        {"layers": 1, "state_size": 3},
+        {"layers": 2, "state_size": 3, "eigenvalues": "signed", "dt_rank": 2},
+        {"layers": 1, "state_size": 1, "expand": 1, "conv_size": 1},
+    ],
+    "mamba2": [
+        {"layers": 1, "state_size": 3, "heads": 4},
+        {"layers": 2, "state_size": 3, "heads": 2, "eigenvalues": "signed"},
+        {"layers": 1, "state_size": 1, "heads": 1, "expand": 1, "conv_size": 1},
+    ],
 }
 """By tier: the fields of each variant, beside a width of 8 and an embedding of 6."""
 

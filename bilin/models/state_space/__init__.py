@@ -1,0 +1,1 @@
+"""Selective state spaces: linear recurrences with diagonal transitions that depend on the input."""

@@ -1,0 +1,145 @@
+"""Mamba against an independent implementation, and against its equations token by token."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mambapy.mamba import Mamba as Theirs
+from mambapy.mamba import MambaConfig
+
+from bilin.models import tier_settings
+from bilin.models.state_space.scan import selective_scan
+
+NAMES = {
+    "into.weight": "mixer.in_proj.weight",
+    "convolution.convolution.weight": "mixer.conv1d.weight",
+    "convolution.convolution.bias": "mixer.conv1d.bias",
+    "selection.weight": "mixer.x_proj.weight",
+    "steps.weight": "mixer.dt_proj.weight",
+    "steps.bias": "mixer.dt_proj.bias",
+    "A_log": "mixer.A_log",
+    "D": "mixer.D",
+    "out.weight": "mixer.out_proj.weight",
+}
+"""Our names of a layer's weights, and theirs."""
+
+
+def drawn(**fields):
+    """A module of two or so layers in float64, with none of its weights at a special value."""
+    torch.manual_seed(0)
+    module = tier_settings("mamba")(**fields).build(vocab_size=5, num_classes=4).double()
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.3)
+    return module
+
+
+def gradients(values, weights):
+    direction = torch.linspace(-1, 1, values.numel(), dtype=values.dtype).view_as(values)
+    return torch.autograd.grad((values * direction).sum(), weights)
+
+
+@pytest.mark.parametrize("length", [1, 3, 33])
+@pytest.mark.parametrize("fields", [{"layers": 1}, {"layers": 3, "state_size": 5, "expand": 3, "conv_size": 2}])
+def test_it_is_what_an_independent_implementation_computes(fields, length):
+    module = drawn(hidden=20, **fields)
+    tier = tier_settings("mamba")(hidden=20, **fields)
+    theirs = Theirs(
+        MambaConfig(20, tier.layers, d_state=tier.state_size, expand_factor=tier.expand, d_conv=tier.conv_size)
+    ).double()
+    weights = dict(theirs.named_parameters())
+    pairs = {"layers.0.norm.weight": module.norms[0].weight}
+    for i, (layer, norm) in enumerate(zip(module.layers, module.norms, strict=True)):
+        ours = dict(layer.named_parameters())
+        pairs |= {f"layers.{i}.{theirs}": ours[name] for name, theirs in NAMES.items()}
+        pairs[f"layers.{i}.norm.weight"] = norm.weight
+    assert pairs.keys() == weights.keys()
+    with torch.no_grad():
+        for name, ours in pairs.items():
+            weights[name].copy_(ours.T if name.endswith("A_log") else ours)
+
+    tokens = torch.randint(5, (3, length))
+    ours, _ = module.advance(tokens)
+    expected = module.last_norm(theirs(module.embedding[tokens]))
+    torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-6)  # they round A to float32
+    for name, found, right in zip(
+        pairs, gradients(ours, list(pairs.values())), gradients(expected, [weights[n] for n in pairs]), strict=True
+    ):
+        right = right.T if name.endswith("A_log") else right
+        torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def twin(module, tokens, *, signed):
+    """Each sequence, token and channel by itself, from the equations."""
+    return torch.stack([_sequence(module, module.embedding[row], signed) for row in tokens])
+
+
+def _sequence(module, x, signed):
+    for layer, norm in zip(module.layers, module.norms, strict=True):
+        normed = x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * norm.weight
+        x = x + _layer(layer, normed, signed)
+    return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * module.last_norm.weight
+
+
+def _layer(layer, v, signed):
+    weight, bias = layer.convolution.convolution.weight[:, 0], layer.convolution.convolution.bias
+    inner, size = weight.shape
+    rank, states = layer.steps.weight.shape[1], layer.A_log.shape[0]
+    silu = lambda value: value / (1 + (-value).exp())  # noqa: E731
+    into = [layer.into.weight @ v_t for v_t in v]
+    h, added = [torch.zeros(states, dtype=v.dtype)] * inner, []
+    for t, both in enumerate(into):
+        x = bias + sum(weight[:, size - 1 - k] * into[t - k][:inner] for k in range(min(size, t + 1)))
+        x = silu(x)
+        chosen = layer.selection.weight @ x
+        B, C = chosen[rank : rank + states], chosen[rank + states :]
+        steps = (1 + (layer.steps.weight @ chosen[:rank] + layer.steps.bias).exp()).log()
+        y = []
+        for i in range(inner):
+            a = (-steps[i] * layer.A_log[:, i].exp()).exp()
+            a = 2 * a - 1 if signed else a
+            h[i] = a * h[i] + steps[i] * x[i] * B
+            y.append(h[i] @ C + layer.D[i] * x[i])
+        added.append(layer.out.weight @ (torch.stack(y) * silu(both[inner:])))
+    return torch.stack(added)
+
+
+@pytest.mark.parametrize("eigenvalues", ["positive", "signed"])
+def test_it_is_what_its_equations_say(eigenvalues):
+    module = drawn(hidden=6, state_size=3, eigenvalues=eigenvalues)
+    tokens = torch.randint(5, (2, 7))
+    ours, _ = module.advance(tokens)
+    expected = twin(module, tokens, signed=eigenvalues == "signed")
+    torch.testing.assert_close(ours, expected)
+    weights = [weight for name, weight in module.named_parameters() if name != "readout.weight"]
+    torch.testing.assert_close(gradients(ours, weights), gradients(expected, weights))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_gradients_also_go_through_the_state(signed):
+    torch.manual_seed(0)
+    shapes = [(2, 4, 3), (2, 4, 3), (2, 3), (2, 4, 2), (2, 4, 2), (2, 2, 3)]
+    w, steps, A, B, C, h = (torch.randn(shape, dtype=torch.float64) for shape in shapes)
+    leaves = [value.requires_grad_() for value in (w, steps.abs(), -A.abs(), B, C, h)]
+    assert torch.autograd.gradcheck(lambda *values: selective_scan(*values, signed=signed), leaves)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_long_sequence_of_great_and_tiny_steps_stays_finite(signed):
+    torch.manual_seed(0)
+    steps = (torch.randn(2, 800, 4) * 10).exp().requires_grad_()
+    w, B, C = torch.randn(2, 800, 4), torch.randn(2, 800, 3), torch.randn(2, 800, 3)
+    y, _ = selective_scan(w, steps, -torch.ones(3, 4), B, C, None, signed=signed)
+    y.sum().backward()
+    assert y.isfinite().all()
+    assert steps.grad.isfinite().all()
+
+
+def test_initial_steps_are_between_a_thousandth_and_a_tenth():
+    torch.manual_seed(0)
+    module = tier_settings("mamba")(hidden=64).build(vocab_size=2, num_classes=2)
+    steps = torch.nn.functional.softplus(module.layers[0].steps.bias)
+    assert 0.001 <= steps.min() < 0.002
+    assert 0.05 < steps.max() <= 0.1001
+    assert module.layers[0].steps.weight.abs().max() <= 0.5  # 1 / sqrt(64 / 16)
+    assert torch.equal(module.layers[0].A_log.exp().round()[:, 0], torch.arange(1.0, 17))
