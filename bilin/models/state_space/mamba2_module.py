@@ -58,7 +58,7 @@ class Mamba2Layer(Layer):
 class Mamba2Module(Stack):
     """A stack of `Mamba2Layer`s."""
 
-    tokens_at_once: ClassVar[int] = 2**15
+    tokens_at_once: ClassVar[int] = 2**14
 
     def __init__(self, tier: Mamba2, *, vocab_size: int, num_classes: int) -> None:
         layers = [Mamba2Layer(tier) for _ in range(tier.layers)]

@@ -53,7 +53,7 @@ class MambaLayer(Layer):
 class MambaModule(Stack):
     """A stack of `MambaLayer`s."""
 
-    tokens_at_once: ClassVar[int] = 2**15
+    tokens_at_once: ClassVar[int] = 2**14
 
     def __init__(self, tier: Mamba, *, vocab_size: int, num_classes: int) -> None:
         layers = [MambaLayer(tier) for _ in range(tier.layers)]

@@ -118,7 +118,7 @@ def test_it_is_what_its_equations_say(eigenvalues):
 @pytest.mark.parametrize("signed", [False, True])
 def test_gradients_also_go_through_the_state(signed):
     torch.manual_seed(0)
-    shapes = [(2, 4, 3), (2, 4, 3), (2, 3), (2, 4, 2), (2, 4, 2), (2, 2, 3)]
+    shapes = [(2, 3, 2), (2, 3, 2), (2, 2), (2, 3, 2), (2, 3, 2), (2, 2, 2)]
     w, steps, A, B, C, h = (torch.randn(shape, dtype=torch.float64) for shape in shapes)
     leaves = [value.requires_grad_() for value in (w, steps.abs(), -A.abs(), B, C, h)]
     assert torch.autograd.gradcheck(lambda *values: selective_scan(*values, signed=signed), leaves)
@@ -143,3 +143,10 @@ def test_initial_steps_are_between_a_thousandth_and_a_tenth():
     assert 0.05 < steps.max() <= 0.1001
     assert module.layers[0].steps.weight.abs().max() <= 0.5  # 1 / sqrt(64 / 16)
     assert torch.equal(module.layers[0].A_log.exp().round()[:, 0], torch.arange(1.0, 17))
+
+
+def test_the_count_of_weights_is_that_of_the_formula():
+    H, I, N, K, R = 256, 512, 16, 4, 16  # noqa: E741
+    with torch.device("meta"):
+        module = tier_settings("mamba")().build(vocab_size=5, num_classes=4)
+    assert module.recurrent_params == 2 * (3 * H * I + I * (2 * R + 3 * N + K + 3) + H) + H

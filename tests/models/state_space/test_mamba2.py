@@ -105,3 +105,11 @@ def test_heads_must_divide_the_channels():
     assert mamba2(hidden=12, expand=1, heads=3).problems() == {}
     assert mamba2(hidden=6, expand=3, heads=9).problems() == {}
     assert mamba2(hidden=6, heads=9).problems() == {"heads": "a divisor of hidden times expand (12)"}
+
+
+def test_the_count_of_weights_is_that_of_the_formula():
+    H, I, N, K, heads = 256, 512, 64, 4, 8  # noqa: E741
+    with torch.device("meta"):
+        module = tier_settings("mamba2")().build(vocab_size=5, num_classes=4)
+    layer = 3 * H * I + 2 * H * N + H * heads + (I + 2 * N) * (K + 1) + 3 * heads + I
+    assert module.recurrent_params == 2 * (layer + H) + H
