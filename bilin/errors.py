@@ -5,6 +5,7 @@
     │   ├── GridError               every fault of a grid file, at once
     │   ├── QueryError              a query that cannot be answered as asked
     │   ├── StoreError              a store or sweep that is not there or cannot be read
+    │   ├── PluginError             a task or tier of another package that cannot be used
     │   └── SweepRunningError       another process writes this sweep
     ├── InterruptedSweepError   3   stopped before the end; the same launch goes on
     └── ClusterError            4   the machines that should run the trials do not
@@ -14,8 +15,11 @@ Every message says what was found, what is accepted, and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+_LONGEST_NAME = 60
 
 
 class BilinError(Exception):
@@ -68,6 +72,10 @@ class StoreError(InputError):
     """A store, sweep or trial that is not there or cannot be read."""
 
 
+class PluginError(InputError):
+    """A task or tier that another package declares, and that cannot be used."""
+
+
 class SweepRunningError(InputError):
     """Another process is running this sweep."""
 
@@ -82,3 +90,16 @@ class ClusterError(BilinError):
     """The machines that should run the trials cannot be used."""
 
     exit_code = 4
+
+
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """The valid name nearest to ``name``; None where none is near."""
+    if len(name) > _LONGEST_NAME:
+        return None
+    return next(iter(difflib.get_close_matches(name, sorted(names), n=1)), None)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint at the nearest valid name, for a message; empty where none is near."""
+    near = closest(name, names)
+    return f" (did you mean {near}?)" if near else ""

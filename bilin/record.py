@@ -26,7 +26,12 @@ RERUN_STATUSES: frozenset[Status] = frozenset({"lost", "cancelled"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Where and with what a trial ran."""
+    """Where and with what a trial ran.
+
+    Attributes:
+        task_package: Name and version of the package that the task comes from; None for bilin's own.
+        tier_package: That of the tier.
+    """
 
     host: str
     pid: int
@@ -38,6 +43,8 @@ class Environment:
     torch: str
     version: str
     commit: str | None
+    task_package: str | None = None
+    tier_package: str | None = None
 
 
 class CurvePoint(NamedTuple):

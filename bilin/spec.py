@@ -3,8 +3,9 @@
 A `Cell` is one point of the outer grid, a `TrialSpec` one training of it: a cell, a learning rate and
 a seed. Their ids are hashes of what is measured, with every default written out: never of a difference
 from today's defaults, and never of what cannot change a result (workers, threads, the tested lengths,
-the sweep's name). Ids are composed from the digests of their blocks, each computed once, so that a
-million of them are cheap. Standard library only.
+the sweep's name). What another package declares has that package's name in its digest, since two packages
+may use one name for two things. Ids are composed from the digests of their blocks, each computed once, so
+that a million of them are cheap. Standard library only.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import MISSING, dataclass
 from typing import Any, ClassVar, Protocol
 
 from bilin.fields import Value, fields_of, option, values_of
+from bilin.registry import OWN, origin
 
 RESULTS_VERSION = 1
 """Raised when the same spec would give other numbers, so that older results are not taken for new ones."""
@@ -176,7 +178,9 @@ def measured(block: Any) -> dict[str, Value]:
 @functools.cache
 def _digest(block: Any) -> str:
     name = getattr(block, "name", None) or getattr(block, "tier", None) or ""
-    return _hash(json.dumps([name, measured(block)], sort_keys=True, separators=(",", ":")))
+    home = origin(type(block))
+    identity = [name, measured(block)] if home == OWN else [name, measured(block), home]  # two packages, two things
+    return _hash(json.dumps(identity, sort_keys=True, separators=(",", ":")))
 
 
 @functools.cache

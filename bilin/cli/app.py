@@ -8,8 +8,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from bilin.cli.models import app as models_app
 from bilin.cli.results import app as results_app
 from bilin.cli.sweep import app as sweep_app
+from bilin.cli.tasks import app as tasks_app
 from bilin.errors import BilinError, InputError, InterruptedSweepError
 from bilin.version import __version__
 
@@ -24,6 +26,8 @@ app = typer.Typer(
 )
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(results_app, name="results")
+app.add_typer(models_app, name="models")
+app.add_typer(tasks_app, name="tasks")
 
 
 def _version(asked: bool) -> None:

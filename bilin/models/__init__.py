@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bilin.models.tier import Tier as Tier
-from bilin.registry import load
+from bilin.registry import MODELS_GROUP, Registry, load
 
 MODELS: Mapping[str, str] = {
     "full": "bilin.models.bilinear.full:Full",
@@ -20,7 +20,19 @@ MODELS: Mapping[str, str] = {
 }
 
 
+MODEL_REGISTRY: Registry[Tier] = Registry(
+    what="tier",
+    key="tier",
+    group=MODELS_GROUP,
+    own=MODELS,
+    base=Tier,  # type: ignore[type-abstract]
+)
+"""`MODELS`, and the tiers that installed packages declare."""
+
+
 def tier_settings(name: str) -> type[Tier]:
-    """The settings of a tier. Raises KeyError for a name that is not in `MODELS`."""
+    """The settings of a tier, bilin's own first. Raises as `bilin.registry.Registry.settings` does."""
+    if name not in MODELS:
+        return MODEL_REGISTRY.settings(name)
     settings: type[Tier] = load(MODELS[name])
     return settings

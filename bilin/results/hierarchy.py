@@ -117,17 +117,18 @@ def hierarchy(
     """
     if value not in VALUES:
         raise QueryError(f"there is no value {value!r}; there: {', '.join(VALUES)}")
-    rows = query(store=store, view="cells", sweep=sweep, everything=everything).to_pylist()
+    found = query(store=store, view="cells", sweep=sweep, everything=everything)
+    rows, schema = found.to_pylist(), found.schema
     lengths = _lengths(rows, length)
     shown = [row for row in rows if row["length"] == lengths.get(row["task"])]
-    models, tasks = model_labels(shown), task_labels(shown)
+    models, tasks = model_labels(shown, schema), task_labels(shown, schema)
     cells: dict[tuple[str, str], Mapping[str, Any]] = {}
     order: dict[str, Any] = {}
     for row, model, task in zip(shown, models, tasks, strict=True):
         # cells that differ in their validation alone have one label
         label = model if (model, task) not in cells else f"{model} {row['cell_id']}"
         cells[label, task] = row
-        order.setdefault(label, model_order(row))
+        order.setdefault(label, model_order(row, schema))
     return Hierarchy(
         value=value, lengths=lengths, models=sorted(order, key=order.__getitem__), tasks=list(dict.fromkeys(tasks)),
         cells=cells,

@@ -1,23 +1,25 @@
 """The columns of the stored tables, their types, and the version of it all.
 
-A trial's columns are: its ids; its cell, one column a field of every task and tier that bilin knows and
-of the training; its rate and seed; what came back; where it ran; and its whole spec as JSON. New
-columns may come without a new version, since a reader fills what a file lacks with null; a column that
-goes, or means something else, raises it.
+A trial's columns are: its ids; its cell, one column a field of every task and tier of bilin and of the
+training; its rate and seed; what came back; where it ran; and its whole spec as JSON. A part with trials of
+another package's task or tier has columns for its fields too. New columns may come without a new version,
+since a reader fills what a file lacks with null; a column that goes, or means something else, raises it.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 
-from bilin.fields import Field, fields_of
+from bilin.fields import fields_of
 from bilin.models import MODELS, tier_settings
 from bilin.record import LengthResult
+from bilin.results.columns import field_columns, fields_in, unite
 from bilin.spec import TrainSpec
-from bilin.tasks import TASKS, task_settings
+from bilin.tasks import TASKS, Task, task_settings
 
 SCHEMA_VERSION = 1
 
@@ -58,6 +60,8 @@ ENVIRONMENT_COLUMNS: Mapping[str, pa.DataType] = {
     "cpu": pa.string(),
     "python": pa.string(),
     "torch": pa.string(),
+    "task_package": pa.string(),
+    "tier_package": pa.string(),
 }
 """Attributes of `bilin.record.Environment`; null where the trial never reached a worker."""
 
@@ -76,45 +80,36 @@ CURVES = pa.schema(
 
 
 @functools.cache
-def cell_columns() -> Mapping[str, pa.DataType]:
-    """The columns that describe a cell: its task, tier and training, every field of each."""
-    tasks = _union(fields_of(task_settings(name)).values() for name in TASKS)
-    tiers = _union(fields_of(tier_settings(name)).values() for name in MODELS)
-    train = {TRAIN_COLUMNS[name]: arrow_type(field) for name, field in fields_of(TrainSpec).items()}
-    return {"task": pa.string(), **tasks, "tier": pa.string(), **tiers, **train}
+def trials_schema(others: frozenset[type] = frozenset()) -> pa.Schema:
+    """The columns of a part of trials.
 
-
-@functools.cache
-def trials_schema() -> pa.Schema:
-    """The columns of a part of trials."""
-    return pa.schema(
-        {
-            "trial_id": pa.string(),
-            "cell_id": pa.string(),
-            **cell_columns(),
-            "lr": pa.float64(),
-            "seed": pa.int64(),
-            **RESULT_COLUMNS,
-            **TIME_COLUMNS,
-            **ENVIRONMENT_COLUMNS,
-            "spec": pa.string(),
-            "schema_version": pa.int64(),
-            "tested": pa.list_(TESTED),
-        }
+    Args:
+        others: Settings of other packages that some of its trials have.
+    """
+    rest = {"lr": pa.float64(), "seed": pa.int64(), **RESULT_COLUMNS, **TIME_COLUMNS, **ENVIRONMENT_COLUMNS}
+    end = {"spec": pa.string(), "schema_version": pa.int64(), "tested": pa.list_(TESTED)}
+    ids = {"trial_id": pa.string(), "cell_id": pa.string()}
+    own = pa.schema([*pa.schema(ids), *_cell_columns(), *pa.schema({**rest, **end})])
+    return unite(
+        [own, *(_columns_of(settings) for settings in sorted(others, key=lambda settings: settings.__qualname__))]
     )
 
 
-def arrow_type(field: Field) -> pa.DataType:
-    """The type of the column that holds a declared field."""
-    item = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}[field.type]
-    return pa.list_(item) if field.is_list else item
+def cell_columns(schema: pa.Schema) -> list[str]:
+    """Those of the columns that describe a cell: its task, tier and training, every field of each."""
+    fields = {"task", "tier", *fields_in(schema, "task", "tier", "train")}
+    return [name for name in schema.names if name in fields]
 
 
-def _union(blocks: Iterable[Iterable[Field]]) -> dict[str, pa.DataType]:
-    columns: dict[str, pa.DataType] = {}
-    for fields in blocks:
-        for field in fields:
-            column = columns.setdefault(field.name, arrow_type(field))
-            if column != arrow_type(field):
-                raise TypeError(f"field {field.name!r} is {column} in one place and {arrow_type(field)} in another")
-    return columns
+def _cell_columns() -> pa.Schema:
+    tasks = [_columns_of(task_settings(name)) for name in TASKS]
+    tiers = [_columns_of(tier_settings(name)) for name in MODELS]
+    train = [column.with_name(TRAIN_COLUMNS[column.name]) for column in field_columns(TrainSpec, "train")]
+    names = pa.schema({"task": pa.string()}), pa.schema({"tier": pa.string()})
+    return pa.schema([*unite([names[0], *tasks]), *unite([names[1], *tiers]), *train])
+
+
+def _columns_of(settings: Any) -> pa.Schema:
+    """A column for each field of a task or tier."""
+    block, name = ("task", settings.name) if issubclass(settings, Task) else ("tier", settings.tier)
+    return pa.schema(field_columns(settings, block, name))

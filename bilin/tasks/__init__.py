@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bilin.registry import load
+from bilin.registry import TASKS_GROUP, Registry, load
 from bilin.tasks.task import IGNORED as IGNORED
 from bilin.tasks.task import Batch as Batch
 from bilin.tasks.task import Task as Task
@@ -23,7 +23,19 @@ TASKS: Mapping[str, str] = {
 }
 
 
+TASK_REGISTRY: Registry[Task] = Registry(
+    what="task",
+    key="name",
+    group=TASKS_GROUP,
+    own=TASKS,
+    base=Task,  # type: ignore[type-abstract]
+)
+"""`TASKS`, and the tasks that installed packages declare."""
+
+
 def task_settings(name: str) -> type[Task]:
-    """The settings of a task. Raises KeyError for a name that is not in `TASKS`."""
+    """The settings of a task, bilin's own first. Raises as `bilin.registry.Registry.settings` does."""
+    if name not in TASKS:
+        return TASK_REGISTRY.settings(name)
     settings: type[Task] = load(TASKS[name])
     return settings

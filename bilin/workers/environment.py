@@ -11,7 +11,8 @@ import subprocess
 from pathlib import Path
 
 from bilin.record import Environment
-from bilin.spec import Resources
+from bilin.registry import package_of
+from bilin.spec import Cell, Resources
 from bilin.version import __version__
 
 
@@ -22,7 +23,7 @@ def device_of(resources: Resources) -> str:
     return "cuda" if resources.gpus > 0 else "cpu"
 
 
-def environment(resources: Resources) -> Environment:
+def environment(cell: Cell, resources: Resources) -> Environment:
     """This process, on this machine; what a pool knows its worker by is for the pool to fill in."""
     return Environment(
         host=socket.gethostname(),
@@ -35,6 +36,8 @@ def environment(resources: Resources) -> Environment:
         torch=_torch_version(),
         version=__version__,
         commit=_commit(),
+        task_package=package_of(type(cell.task)),
+        tier_package=package_of(type(cell.model)),
     )
 
 

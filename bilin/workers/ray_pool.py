@@ -19,7 +19,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from bilin.record import Progress, TrialResult, one_line
-from bilin.spec import Resources, TrialSpec
+from bilin.registry import package_of
+from bilin.spec import Cell, Resources, TrialSpec
 from bilin.workers.pool import Event, Group, Lost, Report, Returned, RunTrial, ignore
 
 PROGRESS_PERIOD_S = 0.5
@@ -207,11 +208,18 @@ class RayPool:
 
 def _failed(spec: TrialSpec, error: RayTaskError) -> TrialResult:
     now = time.time()
+    cause = error.cause or error
     return TrialResult(
         trial_id=spec.trial_id,
         status="failed",
-        error=one_line(error.cause or error),
+        error=f"{one_line(cause)}{_lacking(spec.cell) if isinstance(cause, ImportError | AttributeError) else ''}",
         traceback=str(error),
         started_at=now,
         finished_at=now,
     )
+
+
+def _lacking(cell: Cell) -> str:
+    """What the machine of a worker that could not read a trial seems to lack."""
+    packages = {package for block in (cell.task, cell.model) if (package := package_of(type(block)))}
+    return f"; the worker's Python needs {' and '.join(sorted(packages))}, as this one has" if packages else ""

@@ -33,7 +33,7 @@ def run_trial(spec: TrialSpec, *, report: Report = ignore) -> TrialResult:
         started_at=started_at,
         finished_at=time.time(),
         wall_s=time.perf_counter() - started,
-        environment=environment(spec.resources),
+        environment=environment(spec.cell, spec.resources),
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from bilin.spec import Resources
 from bilin.version import __version__
 from bilin.workers.environment import device_of, environment
+from tests.results.samples import cell
 
 
 @pytest.mark.parametrize(
@@ -20,8 +21,9 @@ def test_auto_is_cuda_where_gpus_are_asked_for(fields, device):
 
 
 def test_the_environment_is_complete():
-    found = environment(Resources(threads=2))
+    found = environment(cell(), Resources(threads=2))
     assert (found.version, found.device, found.threads) == (__version__, "cpu", 2)
+    assert (found.task_package, found.tier_package) == (None, None)
     assert found.cpu
     assert found.host
     assert found.commit is None or re.fullmatch("[0-9a-f]{40}", found.commit)

@@ -88,7 +88,18 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
     spec = json.loads(row["spec"])
     blocks = [(name, _block(spec[name])) for name in ("task", "model", "train", "validate", "test", "resources")]
     outcome = ("solved", "steps", "validation_accuracy", "training_loss", "params", "recurrent_params", "wall_s")
-    origin = ("host", "cpu", "device", "threads", "python", "torch", "version", "commit")
+    origin = (
+        "host",
+        "cpu",
+        "device",
+        "threads",
+        "python",
+        "torch",
+        "version",
+        "commit",
+        "task_package",
+        "tier_package",
+    )
     rows = [
         ("sweep", row["sweep"]),
         ("cell", row["cell_id"]),

@@ -3,7 +3,7 @@
     file ── yaml ──> nodes with lines ── overrides ──> documents ── blocks ──> settings
          ──> cells: combinations (zip, exclude), gathered once each ── only ──> Grid
 
-May import `bilin.spec`, the settings of tasks and models, and ruamel.yaml.
+May import `bilin.spec`, `bilin.catalog`, the settings of tasks and models, and ruamel.yaml.
 """
 
 from bilin.orchestrator.grid.blocks import Choices as Choices

@@ -11,6 +11,7 @@ from bilin.fields import fields_of, option
 from bilin.orchestrator.grid.blocks import (
     Block,
     accepted_entries,
+    all_named,
     learning_rate_of,
     only_settings,
     read_block,
@@ -25,6 +26,7 @@ from bilin.orchestrator.grid.blocks import (
 from bilin.orchestrator.grid.cells import (
     MAX_COMBINATIONS,
     Expansion,
+    Known,
     Part,
     Runs,
     Space,
@@ -106,8 +108,9 @@ def _read_space(keys: Keys, train: Block | None, faults: Faults) -> Space | None
     tasks = _read_entries("tasks", keys, faults)
     models = _read_entries("models", keys, faults)
     blocks = (*tasks, *models, train)
-    exclude = read_exclude(*keys.find("exclude"), faults)
-    groups = read_zip(*keys.find("zip"), _axis_names(blocks), faults)
+    known = known_fields(settings for kind in ("tasks", "models") for settings in all_named(kind, keys.find(kind)[0]))
+    exclude = read_exclude(*keys.find("exclude"), known, faults)
+    groups = read_zip(*keys.find("zip"), _axis_names(blocks, known), faults)
     before = len(faults)
     if len(tasks) * len(models) > MAX_COMBINATIONS:
         faults.add(keys.node, keys.path, too_many(len(tasks) * len(models)))
@@ -122,11 +125,11 @@ def _read_space(keys: Keys, train: Block | None, faults: Faults) -> Space | None
     return Space(tuple(sound[: len(tasks)]), tuple(sound[len(tasks) : -1]), sound[-1], groups, exclude)
 
 
-def _axis_names(blocks: Sequence[Block | None]) -> set[str]:
+def _axis_names(blocks: Sequence[Block | None], known: Known) -> set[str]:
     """The fields that can be an axis: those of the blocks; all that there are, where a block has a fault."""
     fields = [field for block in blocks if block for field in fields_of(block.settings).values()]
     if None in blocks:
-        fields += [field for named in known_fields().values() for field in named]
+        fields += [field for named in known.values() for field in named]
     return {field.name for field in fields if not field.is_list}
 
 

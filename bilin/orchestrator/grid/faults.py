@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable
 
-from bilin.errors import Fault, GridError
+from bilin.errors import Fault, GridError, closest
 from bilin.orchestrator.grid.yaml import Node
 
 _LONGEST_NAME = 60
@@ -52,19 +51,6 @@ class Faults:
         """
         if self._faults:
             raise GridError(source, sorted(self._faults, key=lambda fault: fault.line or 10**9))
-
-
-def closest(name: str, names: Iterable[str]) -> str | None:
-    """The valid name nearest to ``name``; None where none is near."""
-    if len(name) > _LONGEST_NAME:
-        return None
-    return next(iter(difflib.get_close_matches(name, sorted(names), n=1)), None)
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """A hint at the nearest valid name, for a message; empty where none is near."""
-    near = closest(name, names)
-    return f" (did you mean {near}?)" if near else ""
 
 
 def is_misspelt(name: str, keys: Iterable[str], names: Collection[str]) -> bool:

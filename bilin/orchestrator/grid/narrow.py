@@ -7,7 +7,7 @@ from typing import Any
 
 from bilin.fields import Value
 from bilin.orchestrator.grid.blocks import unknown, written
-from bilin.orchestrator.grid.cells import Condition, accepted_values, attributes
+from bilin.orchestrator.grid.cells import Condition, Known, accepted_values, attributes, known_fields
 from bilin.orchestrator.grid.faults import Faults, shorten
 from bilin.orchestrator.grid.grid import WantedCell
 from bilin.orchestrator.grid.yaml import Node, UnreadableError, compose
@@ -25,7 +25,7 @@ def narrow(cells: tuple[WantedCell, ...], only: Sequence[str], faults: Faults) -
         return cells
     blocks = {id(block): block for wanted in cells for block in _blocks(wanted)}
     there = _values_there(list(blocks.values()))
-    condition = _read(only, there, faults)
+    condition = _read(only, there, known_fields(map(type, blocks.values())), faults)
     if condition is None:
         return ()
     bits = {key: condition.bits(block) for key, block in blocks.items()}
@@ -52,16 +52,18 @@ def _values_there(blocks: list[Any]) -> dict[str, dict[Value, None]]:
     return there
 
 
-def _read(only: Sequence[str], there: dict[str, dict[Value, None]], faults: Faults) -> Condition | None:
+def _read(only: Sequence[str], there: dict[str, dict[Value, None]], known: Known, faults: Faults) -> Condition | None:
     before = len(faults)
     wanted: dict[str, frozenset[Value]] = {}
     for part in ",".join(only).split(","):
-        name, values = _read_part(part.strip(), there, faults)
+        name, values = _read_part(part.strip(), there, known, faults)
         wanted[name] = wanted.get(name, frozenset()) | values
     return Condition(tuple(wanted.items()), None, "--only") if len(faults) == before else None
 
 
-def _read_part(part: str, there: dict[str, dict[Value, None]], faults: Faults) -> tuple[str, frozenset[Value]]:
+def _read_part(
+    part: str, there: dict[str, dict[Value, None]], known: Known, faults: Faults
+) -> tuple[str, frozenset[Value]]:
     path = f"--only {shorten(part)}"
     name, equals, value = (piece.strip() for piece in part.partition("="))
     node = _value(value) if equals else None
@@ -71,7 +73,7 @@ def _read_part(part: str, there: dict[str, dict[Value, None]], faults: Faults) -
     elif name not in there:
         faults.add(None, path, unknown("field", name, list(there)))
     else:
-        values = accepted_values(name, (node,), path, faults)
+        values = accepted_values(name, (node,), path, known, faults)
     if values and not values & there[name].keys():
         listed = ", ".join(written(value) for value in there[name])
         faults.add(None, path, f"no cell of the grid has it; {name} there: {listed}")

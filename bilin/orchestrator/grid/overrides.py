@@ -6,8 +6,9 @@ import dataclasses
 import re
 from collections.abc import Callable, Sequence
 
+from bilin.catalog import REGISTRIES
 from bilin.fields import fields_of
-from bilin.orchestrator.grid.blocks import REGISTRIES, ChoicesKeys, LogUniformKeys, named_settings, unknown
+from bilin.orchestrator.grid.blocks import ChoicesKeys, LogUniformKeys, named_settings, unknown
 from bilin.orchestrator.grid.faults import Faults, shorten
 from bilin.orchestrator.grid.yaml import ListNode, MappingNode, Node, ScalarNode, UnreadableError, compose
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bilin.errors import Fault, GridError
 from bilin.orchestrator.grid.blocks import read_list, read_mapping, unknown
-from bilin.orchestrator.grid.cells import MAX_COMBINATIONS, Expansion, gather, too_many
+from bilin.orchestrator.grid.cells import MAX_COMBINATIONS, Expansion, gather, report_clashes, too_many
 from bilin.orchestrator.grid.document import Keys, read_document
 from bilin.orchestrator.grid.faults import Faults, is_misspelt
 from bilin.orchestrator.grid.grid import Counts, Grid
@@ -106,6 +106,7 @@ def _build(root: MappingNode, only: Sequence[str], source: str, faults: Faults, 
             _check_exclusions(expansions, faults)
     faults.raise_if_any(source)
     parts = [document.part for document in documents if document.part]
+    report_clashes(parts, faults)
     cells = gather(parts, faults)
     faults.raise_if_any(source)
     narrowed = narrow(cells, only, faults)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bilin.catalog import REGISTRIES, usable
 from bilin.fields import Field, fields_of
-from bilin.orchestrator.grid.blocks import REGISTRIES, ChoicesKeys, LogUniformKeys, Registry
-from bilin.orchestrator.grid.cells import known_fields
+from bilin.orchestrator.grid.blocks import ChoicesKeys, LogUniformKeys
+from bilin.orchestrator.grid.cells import Known, known_fields
 from bilin.orchestrator.grid.document import SeedsKey
 from bilin.orchestrator.grid.overrides import DOCUMENT_KEYS
 from bilin.orchestrator.grid.read import NAME
@@ -51,8 +52,8 @@ def grid_schema() -> Schema:
 
 def _document_properties() -> Schema:
     properties = {
-        "tasks": _entries(REGISTRIES["tasks"], "what is trained on; each field may be a list, which is an axis"),
-        "models": _entries(REGISTRIES["models"], "what is trained; each field may be a list, which is an axis"),
+        "tasks": _entries("tasks", "what is trained on; each field may be a list, which is an axis"),
+        "models": _entries("models", "what is trained; each field may be a list, which is an axis"),
         "train": _block(TrainSpec, axes=True),
         "validate": _block(ValidateSpec),
         "test": _block(TestSpec, not_empty=True),
@@ -65,16 +66,16 @@ def _document_properties() -> Schema:
     return {key: properties[key] for key in DOCUMENT_KEYS}
 
 
-def _entries(registry: Registry, description: str) -> Schema:
-    key = registry.key
+def _entries(kind: str, description: str) -> Schema:
+    key, settings = REGISTRIES[kind].key, usable(kind)
     each = [
         {
             "if": {"properties": {key: {"const": name}}, "required": [key]},
-            "then": _block(registry.settings(name), axes=True, also={key: True}),
+            "then": _block(block, axes=True, also={key: True}),
         }
-        for name in registry.names
+        for name, block in settings.items()
     ]
-    entry = {"type": "object", "required": [key], "properties": {key: {"enum": list(registry.names)}}, "allOf": each}
+    entry = {"type": "object", "required": [key], "properties": {key: {"enum": list(settings)}}, "allOf": each}
     return {"type": "array", "minItems": 1, "items": entry, "description": description}
 
 
@@ -129,17 +130,14 @@ def _item(field: Field) -> Schema:
 
 
 def _zip() -> Schema:
-    names = [name for name, fields in known_fields().items() if not fields[0].is_list]
+    names = [name for name, fields in _known().items() if not fields[0].is_list]
     group = {"type": "array", "minItems": 2, "uniqueItems": True, "items": {"enum": names}}
     return {"type": "array", "items": group, "default": [], "description": "groups of fields that vary together"}
 
 
 def _exclude() -> Schema:
-    values: Schema = {
-        name: {"enum": list(registry.names)}
-        for name, registry in (("task", REGISTRIES["tasks"]), ("tier", REGISTRIES["models"]))
-    }
-    for name, fields in known_fields().items():
+    values: Schema = {registry.what: {"enum": list(usable(kind))} for kind, registry in REGISTRIES.items()}
+    for name, fields in _known().items():
         if not fields[0].is_list:
             values[name] = {"anyOf": [_condition(field) for field in fields]}
     accepted = {
@@ -152,6 +150,10 @@ def _exclude() -> Schema:
         "default": [],
         "description": "cells to leave out: all values must match",
     }
+
+
+def _known() -> Known:
+    return known_fields(settings for kind in REGISTRIES for settings in usable(kind).values())
 
 
 def _condition(field: Field) -> Schema:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bilin.catalog import REGISTRIES
 from bilin.fields import Value, fields_of, values_of
-from bilin.orchestrator.grid.blocks import REGISTRIES, Block, written_learning_rate
+from bilin.orchestrator.grid.blocks import Block, written_learning_rate
 from bilin.orchestrator.grid.cells import Part, Space, Varied
 from bilin.orchestrator.grid.grid import Axis
 from bilin.orchestrator.grid.yaml import plain

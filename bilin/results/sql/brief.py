@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bilin.fields import Field, fields_of
-from bilin.models import MODELS, tier_settings
-from bilin.results.schema import ENVIRONMENT_COLUMNS, TIME_COLUMNS, TRAIN_COLUMNS, cell_columns
-from bilin.spec import TrainSpec
-from bilin.tasks import TASKS, task_settings
+from bilin.results.columns import described
+from bilin.results.schema import ENVIRONMENT_COLUMNS, TIME_COLUMNS
 
 _LEFT_OUT = {"cell_id", "params", "recurrent_params", "spec", "traceback", "schema_version"} | (
     {*ENVIRONMENT_COLUMNS, *TIME_COLUMNS} - {"device"}
@@ -27,39 +21,18 @@ def brief(table: pa.Table) -> pa.Table:
 
 
 def _says_something(table: pa.Table, name: str) -> bool:
-    column = table[name]
-    if name in _matters():
+    column, field = table[name], described(table.schema.field(name))
+    if name in ("task", "tier") or (field and field.required):
         return bool(column.null_count < len(column)) or not len(column)
-    if name not in cell_columns() and name not in _WHERE_SAID:
+    if field is None and name not in _WHERE_SAID:
         return True
     if name in ("low", "high", "error"):
         return bool(column.null_count < len(column))
-    return _varies(name, column)
+    return _varies(column, null=field is not None and field.optional)
 
 
-def _varies(name: str, column: pa.ChunkedArray) -> bool:
+def _varies(column: pa.ChunkedArray, *, null: bool) -> bool:
+    """Whether it has several values; where null is none, it says that the field does not apply, as the tier does."""
     if pa.types.is_list(column.type):
         return len({str(value) for value in column.to_pylist()}) > 1
-    # where null is no value, it says that the field does not apply, which the tier says already
-    mode = "all" if name in _nullable() else "only_valid"
-    return bool(pc.count_distinct(column, mode=mode).as_py() > 1)
-
-
-@functools.cache
-def _matters() -> frozenset[str]:
-    """The task, the tier, and the fields that every grid must give them."""
-    return frozenset({"task", "tier", *(name for name, field in _fields() if field.required)})
-
-
-@functools.cache
-def _nullable() -> frozenset[str]:
-    """The fields for which null is a value."""
-    return frozenset(name for name, field in _fields() if field.optional)
-
-
-def _fields() -> Iterator[tuple[str, Field]]:
-    """The declared field of each column of a cell."""
-    for block in [*map(task_settings, TASKS), *map(tier_settings, MODELS)]:
-        yield from fields_of(block).items()
-    for name, field in fields_of(TrainSpec).items():
-        yield TRAIN_COLUMNS[name], field
+    return bool(pc.count_distinct(column, mode="all" if null else "only_valid").as_py() > 1)

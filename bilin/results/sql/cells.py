@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bilin.models import MODELS
-from bilin.results.schema import cell_columns
 from bilin.results.statistics import mean_interval
 from bilin.rules import Outcome, select_rate
 from bilin.tasks import TASKS
@@ -63,17 +62,18 @@ _SUMMARY: Mapping[str, pa.DataType] = {
 }
 
 
-def cells_schema() -> pa.Schema:
-    """The columns of the table."""
-    return pa.schema({"sweep": pa.string(), "cell_id": pa.string(), **cell_columns(), **_SUMMARY})
+def cells_columns(columns: Sequence[str]) -> list[str]:
+    """The columns of the table, among them those that describe a cell."""
+    return ["sweep", "cell_id", *columns, *_SUMMARY]
 
 
-def cells_table(trials: pa.Table, tested: pa.Table) -> pa.Table:
+def cells_table(trials: pa.Table, tested: pa.Table, columns: Sequence[str]) -> pa.Table:
     """One row a cell and length.
 
     Args:
         trials: One row a trial: `TRIAL_COLUMNS` and the columns of its cell.
         tested: One row a trial and tested length: `TESTED_COLUMNS`.
+        columns: Those that describe a cell.
     """
     choices = dict(_choices(trials))
     accuracies = _accuracies(tested)
@@ -83,11 +83,11 @@ def cells_table(trials: pa.Table, tested: pa.Table) -> pa.Table:
         for length in sorted({*by_length, *choice.test_lengths}):
             rows.append(choice.row)
             summaries.append(_summary(length, choice, by_length.get(length, ())))
-    columns = zip(*summaries, strict=True) if summaries else [[] for _ in _SUMMARY]
-    described = trials.select(["sweep", "cell_id", *cell_columns()]).take(pa.array(rows, pa.int64()))
-    for (name, type_), column in zip(_SUMMARY.items(), columns, strict=True):
+    reached = zip(*summaries, strict=True) if summaries else [[] for _ in _SUMMARY]
+    described = trials.select(["sweep", "cell_id", *columns]).take(pa.array(rows, pa.int64()))
+    for (name, type_), column in zip(_SUMMARY.items(), reached, strict=True):
         described = described.append_column(name, pa.array(column, type_))
-    return described.take(_order(described))
+    return described.take(_order(described, columns))
 
 
 def _choices(trials: pa.Table) -> Iterator[tuple[_Cell, _Choice]]:
@@ -128,13 +128,16 @@ def _rows(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     return zip(*(table[name].to_pylist() for name in names), strict=True)
 
 
-def _order(cells: pa.Table) -> pa.Array:
-    """Tasks and tiers in the order of their registries, then by their fields, the length and the sweep."""
+def _order(cells: pa.Table, columns: Sequence[str]) -> pa.Array:
+    """Tasks and tiers in the order of their registries, then by their names, fields, the length and the sweep."""
     ranks = {
-        "task": pc.index_in(cells["task"], pa.array(list(TASKS))),
-        "tier": pc.index_in(cells["tier"], pa.array(list(MODELS))),
+        "task_rank": pc.index_in(cells["task"], pa.array(list(TASKS))),
+        "tier_rank": pc.index_in(cells["tier"], pa.array(list(MODELS))),
     }
-    keys = [name for name, type_ in cell_columns().items() if not pa.types.is_list(type_)]
+    keys: list[str] = []
+    for name in columns:
+        keys += [f"{name}_rank"] if f"{name}_rank" in ranks else []
+        keys += [name] if not pa.types.is_list(cells[name].type) else []
     keys += ["length", "sweep", "cell_id"]
-    table = pa.table({name: ranks.get(name, cells[name]) for name in keys})
+    table = pa.table({name: ranks[name] if name in ranks else cells[name] for name in keys})
     return pc.sort_indices(table, sort_keys=[(name, "ascending") for name in keys])

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from bilin.errors import QueryError
+from bilin.results.columns import describe
+from bilin.results.schema import cell_columns
 from bilin.results.sql.brief import brief
 from bilin.results.sql.connection import connect, seal
 from bilin.results.sql.faults import query_error, syntax_error
@@ -112,10 +114,11 @@ def _answer(question: Question, snapshot: Snapshot, *, everything: bool) -> pa.T
     with connect() as connection:
         try:
             asked = _asked(connection, question)
-            create_views(connection, snapshot, everything=everything)
+            stored = create_views(connection, snapshot, everything=everything)
+            cell = cell_columns(stored)
             if question.may_need_cells:
-                create_cells(connection)
-            columns = view_columns(connection)
+                create_cells(connection, cell)
+            columns = view_columns(connection, cell)
             seal(connection)
         except duckdb.Error as error:
             snapshot.check()
@@ -125,6 +128,7 @@ def _answer(question: Question, snapshot: Snapshot, *, everything: bool) -> pa.T
         except duckdb.Error as error:
             snapshot.check()
             raise query_error(error, {view: columns[view] for view in asked}, columns) from error
+    table = describe(table, stored)
     return brief(table) if question.is_open else table
 
 

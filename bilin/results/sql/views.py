@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bilin.results.published import published
-from bilin.results.schema import cell_columns
-from bilin.results.sql.cells import TESTED_COLUMNS, TRIAL_COLUMNS, cells_schema, cells_table
+from bilin.results.sql.cells import TESTED_COLUMNS, TRIAL_COLUMNS, cells_columns, cells_table
 from bilin.results.sql.snapshot import Snapshot
 from bilin.results.statistics import scaled_sql, wilson_sql
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 VIEWS = ("cells", "trials", "lengths", "curves", "published")
@@ -59,20 +59,25 @@ SELECT * EXCLUDE (part) FROM _curves SEMI JOIN _live USING (sweep, part, trial_i
 """
 
 
-def create_views(connection: DuckDBPyConnection, snapshot: Snapshot, *, everything: bool) -> None:
-    """Create the views but for `cells`, over the rows that the grids want now, or over everything."""
-    wanted = snapshot.wanted()
-    connection.register("_trials", snapshot.trials())
+def create_views(connection: DuckDBPyConnection, snapshot: Snapshot, *, everything: bool) -> pa.Schema:
+    """Create the views but for `cells`, over the rows that the grids want now, or over everything.
+
+    Returns:
+        The columns of a stored trial.
+    """
+    wanted, trials = snapshot.wanted(), snapshot.trials()
+    connection.register("_trials", trials)
     connection.register("_curves", snapshot.curves())
     connection.register("_wanted", wanted.slice(0, 0) if everything else wanted)
     connection.register("published", published())
     for statement in (_LIVE, _TRIALS, _LENGTHS, _CURVES):
         connection.execute(statement)
+    return trials.schema
 
 
-def create_cells(connection: DuckDBPyConnection) -> None:
-    """Create the view `cells` from the others."""
-    described = ", ".join(f'"{name}"' for name in cell_columns())  # `group` is a word of SQL too
+def create_cells(connection: DuckDBPyConnection, columns: Sequence[str]) -> None:
+    """Create the view `cells` from the others, with the columns that describe a cell."""
+    described = ", ".join(f'"{name}"' for name in columns)  # a field may be named as a word of SQL
     trials = connection.sql(
         f"SELECT {', '.join(TRIAL_COLUMNS)}, {described} "
         "FROM trials JOIN (SELECT sweep, trial_id, test_lengths FROM _live) USING (sweep, trial_id) "
@@ -82,10 +87,10 @@ def create_cells(connection: DuckDBPyConnection) -> None:
         f"SELECT {', '.join(TESTED_COLUMNS)} FROM lengths JOIN trials USING (sweep, trial_id) "
         "ORDER BY sweep, cell_id, length, lr, seed"
     )
-    connection.register("cells", cells_table(trials.to_arrow_table(), tested.to_arrow_table()))
+    connection.register("cells", cells_table(trials.to_arrow_table(), tested.to_arrow_table(), columns))
 
 
-def view_columns(connection: DuckDBPyConnection) -> Mapping[str, Sequence[str]]:
+def view_columns(connection: DuckDBPyConnection, columns: Sequence[str]) -> Mapping[str, Sequence[str]]:
     """The columns of every view, `cells` too where it was not created."""
     stored = {view: connection.table(view).columns for view in VIEWS if view != "cells"}
-    return {"cells": cells_schema().names, **stored}
+    return {"cells": cells_columns(columns), **stored}

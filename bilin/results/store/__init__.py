@@ -1,6 +1,6 @@
 """The store on disk: one writer a sweep, any number of readers.
 
-May import the standard library, pyarrow, `bilin.results.schema` and the modules of `bilin`.
+May import the standard library, pyarrow, `bilin.results.schema`, `bilin.results.columns` and the modules of `bilin`.
 """
 
 from bilin.results.store.lock import Holder as Holder
@@ -8,6 +8,7 @@ from bilin.results.store.lock import holder as holder
 from bilin.results.store.manifest import Manifest as Manifest
 from bilin.results.store.manifest import read_parts as read_parts
 from bilin.results.store.parts import read_schema as read_schema
+from bilin.results.store.parts import stream_rows as stream_rows
 from bilin.results.store.paths import DEFAULT_STORE as DEFAULT_STORE
 from bilin.results.store.paths import existing_sweep as existing_sweep
 from bilin.results.store.paths import sweep_directory as sweep_directory

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from bilin.results.columns import unite
 from bilin.results.schema import CURVES, trials_schema
 from bilin.results.store.manifest import Part
 from bilin.results.store.parts import read_columns, read_schema, stream_part, stream_rows
@@ -72,4 +73,4 @@ def _rows(files: Sequence[tuple[Path, Sequence[str]]]) -> Iterator[pa.Table]:
 
 def _schema(files: Sequence[tuple[Path, Sequence[str]]], known: pa.Schema) -> pa.Schema:
     """The known columns and those that another version of bilin wrote, so that merging loses nothing."""
-    return pa.unify_schemas([known, *(read_schema(path) for path, _ in files)])
+    return unite([known, *(read_schema(path) for path, _ in files)])

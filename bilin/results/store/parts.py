@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bilin.errors import StoreError
+from bilin.results.columns import conform
 from bilin.results.schema import CURVES
 from bilin.results.store.durable import sync
 from bilin.results.store.manifest import Part
@@ -93,7 +94,7 @@ def _gather(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]
     """Tables in one schema, small ones joined: a row group each would make large files of small parts."""
     held, num_rows = [schema.empty_table()], 0
     for table in tables:
-        held.append(table)
+        held.append(conform(table, schema))
         num_rows += table.num_rows
         if num_rows >= _ROW_GROUP:
             yield pa.concat_tables(held, promote_options="default")

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from bilin.fields import values_of
 from bilin.record import LengthResult, TrialResult
+from bilin.registry import package_of
 from bilin.results.schema import (
     CURVES,
     ENVIRONMENT_COLUMNS,
@@ -38,8 +39,12 @@ _NO_ENVIRONMENT = (None,) * len(ENVIRONMENT_COLUMNS)
 
 def trials_table(pairs: Pairs) -> pa.Table:
     """One row a trial."""
-    schema = trials_schema()
-    columns: list[Any] = list(zip(*(_row(spec, result) for spec, result in pairs), strict=True))
+    others = frozenset(
+        block for block in {type(block) for spec, _ in pairs for block in (spec.cell.task, spec.cell.model)}
+        if package_of(block) is not None
+    )  # fmt: skip
+    schema = trials_schema(others)
+    columns: list[Any] = list(zip(*(_row(spec, result, others) for spec, result in pairs), strict=True))
     columns.append(_tested([result.lengths for _, result in pairs]))
     arrays = [
         column if isinstance(column, pa.Array) else pa.array(column, type=field.type)
@@ -69,7 +74,7 @@ class _CellPart:
 
 
 @functools.lru_cache(maxsize=4096)
-def _cell_part(cell: Cell) -> _CellPart:
+def _cell_part(cell: Cell, others: frozenset[type]) -> _CellPart:
     values = {
         "task": cell.task.name,
         **values_of(cell.task),
@@ -80,7 +85,7 @@ def _cell_part(cell: Cell) -> _CellPart:
     }
     return _CellPart(
         cell_id=cell.cell_id,
-        values=tuple(values.get(name) for name in cell_columns()),
+        values=tuple(values.get(name) for name in cell_columns(trials_schema(others))),
         json_head=json.dumps(describe(cell))[:-1],
     )
 
@@ -90,8 +95,8 @@ def _json(block: TestSpec | Resources) -> str:
     return json.dumps(values_of(block))
 
 
-def _row(spec: TrialSpec, result: TrialResult) -> tuple[Any, ...]:
-    cell = _cell_part(spec.cell)
+def _row(spec: TrialSpec, result: TrialResult, others: frozenset[type]) -> tuple[Any, ...]:
+    cell = _cell_part(spec.cell, others)
     document = (
         f'{cell.json_head}, "lr": {spec.lr!r}, "seed": {spec.seed}, '
         f'"test": {_json(spec.test)}, "resources": {_json(spec.resources)}}}'

@@ -7,8 +7,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bilin.errors import nearest
 from bilin.fields import Field, Value, fields_of
-from bilin.orchestrator.grid.faults import Faults, is_misspelt, nearest, shorten
+from bilin.orchestrator.grid.faults import Faults, is_misspelt, shorten
 from bilin.orchestrator.grid.yaml import ListNode, MappingNode, Node, ScalarNode, describe, plain
 
 

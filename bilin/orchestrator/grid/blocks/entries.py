@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
+from bilin.catalog import REGISTRIES, settings_of
+from bilin.errors import PluginError, nearest
 from bilin.fields import fields_of
-from bilin.models import MODELS, tier_settings
 from bilin.orchestrator.grid.blocks.block import Block, read_block, read_list, read_mapping
-from bilin.orchestrator.grid.faults import Faults, nearest
-from bilin.orchestrator.grid.yaml import MappingNode, Node, ScalarNode, describe
-from bilin.tasks import TASKS, task_settings
-
-
-@dataclass(frozen=True, slots=True)
-class Registry:
-    """What the entries of one key of a grid may be.
-
-    Attributes:
-        key: The key of an entry that names what it is.
-        names: The names that there are.
-        settings: Gives the settings of a name.
-    """
-
-    key: str
-    names: Mapping[str, str]
-    settings: Callable[[str], type]
-
-
-REGISTRIES: Mapping[str, Registry] = {
-    "tasks": Registry("name", TASKS, task_settings),
-    "models": Registry("tier", MODELS, tier_settings),
-}
+from bilin.orchestrator.grid.faults import Faults
+from bilin.orchestrator.grid.yaml import ListNode, MappingNode, Node, ScalarNode, describe
+from bilin.registry import Registry, load
 
 
 def read_entries(kind: str, node: Node, path: str, faults: Faults) -> tuple[Block | None, ...]:
@@ -59,11 +39,24 @@ def accepted_entries(kind: str) -> str:
 
 
 def named_settings(kind: str, entry: Node) -> type | None:
-    """The settings of what an entry names; None where it names nothing that there is."""
+    """The settings of what an entry names; None where it names nothing that can be used."""
+    try:
+        return _settings(kind, entry)
+    except PluginError:
+        return None
+
+
+def all_named(kind: str, node: Node | None) -> list[type]:
+    """The settings that the entries of a document name, whatever else is wrong with them."""
+    entries = node.items if isinstance(node, ListNode) else ()
+    return [settings for settings in (named_settings(kind, entry) for entry in entries) if settings]
+
+
+def _settings(kind: str, entry: Node) -> type | None:
     registry = REGISTRIES[kind]
     node = entry.entries.get(registry.key) if isinstance(entry, MappingNode) else None
     if isinstance(node, ScalarNode) and isinstance(node.value, str) and node.value in registry.names:
-        return registry.settings(node.value)
+        return settings_of(kind, node.value)
     return None
 
 
@@ -72,7 +65,11 @@ def _read_entry(kind: str, node: Node, path: str, faults: Faults) -> Block | Non
     if mapping is None:
         return None
     registry = REGISTRIES[kind]
-    settings = named_settings(kind, mapping)
+    try:
+        settings = _settings(kind, mapping)
+    except PluginError as error:
+        faults.add(mapping.entries[registry.key], f"{path}.{registry.key}", str(error))
+        return None
     if settings is None:
         _report_name(registry, mapping, f"{path}.{registry.key}", faults)
         return None
@@ -80,7 +77,7 @@ def _read_entry(kind: str, node: Node, path: str, faults: Faults) -> Block | Non
     return read_block(settings, mapping, path, faults, axes=True, also=(registry.key,), elsewhere=elsewhere)
 
 
-def _report_name(registry: Registry, entry: MappingNode, path: str, faults: Faults) -> None:
+def _report_name(registry: Registry[Any], entry: MappingNode, path: str, faults: Faults) -> None:
     node = entry.entries.get(registry.key)
     accepted = f"one of {', '.join(registry.names)}"
     if node is None:
@@ -92,11 +89,10 @@ def _report_name(registry: Registry, entry: MappingNode, path: str, faults: Faul
 
 @functools.cache
 def _owners(kind: str, settings: type) -> Mapping[str, str]:
-    """For each field that only others of the kind have, a remark that says which."""
-    registry = REGISTRIES[kind]
+    """For each field that only others of bilin's own have, a remark that says which."""
     owners: dict[str, list[str]] = {}
-    for name in registry.names:
-        for field in fields_of(registry.settings(name)):
+    for name, place in REGISTRIES[kind].own.items():
+        for field in fields_of(load(place)):
             owners.setdefault(field, []).append(name)
     own = fields_of(settings)
     return {field: f" (a field of {', '.join(names)})" for field, names in owners.items() if field not in own}

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bilin.catalog import REGISTRIES
+from bilin.errors import nearest
 from bilin.fields import Field, Value, fields_of, values_of
-from bilin.models import MODELS, tier_settings
 from bilin.orchestrator.grid.blocks import read_list, unknown
-from bilin.orchestrator.grid.faults import Faults, nearest
+from bilin.orchestrator.grid.faults import Faults
 from bilin.orchestrator.grid.yaml import ListNode, MappingNode, Node, ScalarNode, describe
+from bilin.registry import load, package_of
 from bilin.spec import TrainSpec
-from bilin.tasks import TASKS, task_settings
 
-_NAMES = {"task": TASKS, "tier": MODELS}
+_NAMES = {registry.what: registry for registry in REGISTRIES.values()}
+
+Known = Mapping[str, tuple[Field, ...]]
+"""Fields that a cell can have, of any task, tier or of ``train``, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,43 +57,53 @@ def attributes(block: Any) -> dict[str, Value]:
     return {**named, **values_of(block)}
 
 
-@functools.cache
-def known_fields() -> Mapping[str, tuple[Field, ...]]:
-    """Every field that a cell can have, of any task, tier or of ``train``, by name."""
-    known: dict[str, tuple[Field, ...]] = {}
-    blocks = [*map(task_settings, TASKS), *map(tier_settings, MODELS), TrainSpec]
-    for field in (field for block in blocks for field in fields_of(block).values()):
-        known[field.name] = (*known.get(field.name, ()), field)
+def known_fields(used: Iterable[type] = ()) -> Known:
+    """The fields of bilin's own tasks and tiers, of ``train``, and of those settings that are another package's."""
+    known = dict(_own_fields())
+    for settings in dict.fromkeys(used):
+        if package_of(settings) is not None:
+            for field in fields_of(settings).values():
+                known[field.name] = (*known.get(field.name, ()), field)
     return known
 
 
-def read_exclude(node: Node | None, path: str, faults: Faults) -> tuple[Condition, ...] | None:
-    """The exclusions of a document; None where one has a fault."""
+@functools.cache
+def _own_fields() -> Known:
+    own: dict[str, tuple[Field, ...]] = {}
+    places = [place for registry in REGISTRIES.values() for place in registry.own.values()]
+    for field in (field for block in [*map(load, places), TrainSpec] for field in fields_of(block).values()):
+        own[field.name] = (*own.get(field.name, ()), field)
+    return own
+
+
+def read_exclude(node: Node | None, path: str, known: Known, faults: Faults) -> tuple[Condition, ...] | None:
+    """The exclusions of a document, on fields that are known; None where one has a fault."""
     before = len(faults)
     conditions = []
     accepted = "a list of mappings, such as [{tier: cp, m: 2}]"
     for index, item in enumerate(read_list(node, path, faults, accepted)):
         place = f"{path}[{index}]"
         if isinstance(item, MappingNode) and item.entries:
-            conditions.append(_read_condition(item, place, faults))
+            conditions.append(_read_condition(item, place, known, faults))
         else:
             faults.add(item, place, f"found {describe(item)}; accepted: fields with values, such as {{tier: cp, m: 2}}")
     return tuple(conditions) if len(faults) == before else None
 
 
-def _read_condition(node: MappingNode, path: str, faults: Faults) -> Condition:
+def _read_condition(node: MappingNode, path: str, known: Known, faults: Faults) -> Condition:
     parts = []
     for name, value in node.entries.items():
         values = value.items if isinstance(value, ListNode) else (value,)
         if values:
-            parts.append((name, accepted_values(name, values, f"{path}.{name}", faults, line=node.key_lines[name])))
+            line = node.key_lines[name]
+            parts.append((name, accepted_values(name, values, f"{path}.{name}", known, faults, line=line)))
         else:
             faults.add(value, f"{path}.{name}", "found an empty list; accepted: a value, or a list of values")
     return Condition(tuple(parts), node, path)
 
 
 def accepted_values(
-    name: str, nodes: tuple[Node, ...], path: str, faults: Faults, *, line: int | None = None
+    name: str, nodes: tuple[Node, ...], path: str, known: Known, faults: Faults, *, line: int | None = None
 ) -> frozenset[Value]:
     """The values of one field of a condition, in the field's type.
 
@@ -97,10 +111,10 @@ def accepted_values(
         name: The field, or ``task`` or ``tier``.
         nodes: Its values, at least one.
         path: Where they stand.
+        known: The fields that there are.
         faults: Takes the faults.
         line: Where the name stands.
     """
-    known = known_fields()
     if name not in known and name not in _NAMES:
         names = [*_NAMES, *(field for field in known if not known[field][0].is_list)]
         faults.add(nodes[0], path, unknown("field", name, names), line=line)
@@ -117,10 +131,11 @@ def accepted_values(
 
 
 def _accepted_names(kind: str, node: Node, path: str, faults: Faults) -> set[Value]:
-    if isinstance(node, ScalarNode) and node.value in _NAMES[kind]:
+    names = _NAMES[kind].names
+    if isinstance(node, ScalarNode) and node.value in names:
         return {node.value}
-    hint = nearest(str(node.value), _NAMES[kind]) if isinstance(node, ScalarNode) else ""
-    faults.add(node, path, f"found {describe(node)}{hint}; accepted: {', '.join(_NAMES[kind])}")
+    hint = nearest(str(node.value), names) if isinstance(node, ScalarNode) else ""
+    faults.add(node, path, f"found {describe(node)}{hint}; accepted: {', '.join(names)}")
     return set()
 
 

@@ -1,0 +1,216 @@
+"""Every task and tier that there is: their listings, and whether the fields of another package's fit in.
+
+A field is a column of the results, and a condition names it without saying whose it is; so one name means one
+thing, whoever declares it. May import the settings of `bilin.tasks` and `bilin.models`; never torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from bilin.errors import InputError, PluginError, nearest
+from bilin.fields import Field, fields_of
+from bilin.models import MODEL_REGISTRY
+from bilin.registry import OWN, Registry, load, package_of
+from bilin.spec import TrainSpec
+from bilin.tasks import TASK_REGISTRY
+from bilin.version import __version__
+
+REGISTRIES: Mapping[str, Registry[Any]] = {"tasks": TASK_REGISTRY, "models": MODEL_REGISTRY}
+"""What the entries of a grid may name, by the key that they stand under."""
+
+FIXED_COLUMNS = frozenset(
+    {
+        "accuracy", "accuracy_scaled", "attempts", "best", "cell_id", "commit", "cpu", "device", "error", "finished_at",
+        "high", "host", "length", "loss", "low", "lr", "max_steps", "mean", "name", "num_seeds", "num_sequences",
+        "num_solved", "params", "part", "pid", "python", "recurrent_params", "schema_version", "seed", "solved", "spec",
+        "started_at", "status", "step", "steps", "stop_reason", "sweep", "task", "task_package", "test_lengths",
+        "tested", "threads", "tier", "tier_package", "torch", "traceback", "train_lengths", "training_loss", "trial_id",
+        "validation_accuracy", "version", "wall_s", "worker",
+    }
+)  # fmt: skip
+"""Names that no field may have: those of the columns of the results that are no field, in any view."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A task or tier as listings show it.
+
+    Attributes:
+        summary: The first line of its module's docstring; ``text`` the whole.
+        source: Where it comes from, in short.
+        package: Name and version of the package that it comes from; None for bilin's own.
+        fault: Why a grid cannot name it, or not beside another; of a broken one no more is known than its package.
+    """
+
+    name: str
+    summary: str = ""
+    text: str = ""
+    fields: tuple[Field, ...] = ()
+    source: str = ""
+    package: str | None = None
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A name that is taken: by a field of a ``task``, a ``tier`` or ``train``, or by a ``column``."""
+
+    name: str
+    block: str
+    whose: str
+    field: Field | None
+
+
+def settings_of(kind: str, name: str) -> type:
+    """The settings that an entry of a grid names.
+
+    Args:
+        kind: ``tasks`` or ``models``.
+        name: What it names.
+
+    Raises:
+        KeyError: There is no such name.
+        PluginError: It is another package's, and cannot be used.
+    """
+    settings: type = REGISTRIES[kind].settings(name)
+    if package_of(settings) is not None and (found := next(_clashes(settings, _own_claims()), "")):
+        raise PluginError(found)
+    return settings
+
+
+def clash(settings: type, others: Iterable[type]) -> str | None:
+    """Why settings of another package cannot be in one sweep with those of others; None where they can."""
+    if package_of(settings) is None:
+        return None
+    claims = tuple(claim for other in others if other is not settings for claim in _claims(other))
+    return next(_clashes(settings, claims), None)
+
+
+def usable(kind: str) -> dict[str, type]:
+    """The settings of all that a grid can name; imports what installed packages declare.
+
+    Args:
+        kind: ``tasks`` or ``models``.
+    """
+    found = {}
+    for name in REGISTRIES[kind].names:
+        with suppress(PluginError):
+            found[name] = settings_of(kind, name)
+    return found
+
+
+def tiers() -> list[Listed]:
+    """All tiers, sound or not; imports what installed packages declare."""
+    return _listing("models")
+
+
+def tasks() -> list[Listed]:
+    """All tasks, sound or not; imports what installed packages declare."""
+    return _listing("tasks")
+
+
+def tier(name: str) -> Listed:
+    """One tier. Raises InputError for a name that is not there."""
+    return _named("models", name)
+
+
+def task(name: str) -> Listed:
+    """One task. Raises InputError for a name that is not there."""
+    return _named("tasks", name)
+
+
+def _listing(kind: str) -> list[Listed]:
+    return [_listed(kind, name) for name in REGISTRIES[kind].names]
+
+
+def _named(kind: str, name: str) -> Listed:
+    registry = REGISTRIES[kind]
+    if name not in registry.names:
+        there = ", ".join(registry.names)
+        raise InputError(f'no {registry.what} "{name}"{nearest(name, registry.names)}; there: {there}')
+    return _listed(kind, name)
+
+
+def _listed(kind: str, name: str) -> Listed:
+    registry = REGISTRIES[kind]
+    try:
+        settings = settings_of(kind, name)
+        return _described(name, settings, clash(settings, _foreign()))
+    except PluginError as error:
+        if name in registry.own:  # bilin's own is sound, though a grid can no longer name it
+            return _described(name, load(registry.own[name]), str(error))
+        packages = ", ".join(entry.package for entry in registry.entries(name))
+        return Listed(name=name, package=packages, fault=str(error))
+
+
+@functools.cache
+def _foreign() -> tuple[type, ...]:
+    return tuple(settings for kind in REGISTRIES for settings in usable(kind).values() if package_of(settings))
+
+
+def _described(name: str, settings: Any, fault: str | None = None) -> Listed:
+    text = inspect.getdoc(sys.modules[settings.__module__]) or ""
+    return Listed(
+        name=name,
+        summary=text.partition("\n")[0],
+        text=text,
+        fields=tuple(fields_of(settings).values()),
+        source=getattr(settings, "source", ""),
+        package=package_of(settings),
+        fault=fault,
+    )
+
+
+@functools.cache
+def _own_claims() -> tuple[_Claim, ...]:
+    columns = [
+        _Claim(name, "column", f"a column of the results of {OWN} {__version__}", None) for name in FIXED_COLUMNS
+    ]
+    train = [_Claim(name, "train", f"a field of train in {OWN} {__version__}", None) for name in fields_of(TrainSpec)]
+    own = [load(place) for registry in REGISTRIES.values() for place in registry.own.values()]
+    return (*columns, *train, *(claim for settings in own for claim in _claims(settings)))
+
+
+def _claims(settings: Any) -> list[_Claim]:
+    block, named = _named_as(settings)
+    return [_Claim(name, block, f"a field of {named}", field) for name, field in fields_of(settings).items()]
+
+
+def _clashes(settings: type, claims: Iterable[_Claim]) -> Iterator[str]:
+    """What is wrong with each field that has the name of another's, as the results see names: in either case."""
+    taken: dict[str, list[_Claim]] = {}
+    for claim in claims:
+        taken.setdefault(claim.name.lower(), []).append(claim)
+    for mine in _claims(settings):
+        for other in taken.get(mine.name.lower(), ()):
+            if wrong := _difference(mine, other):
+                yield f"{mine.name!r}, {mine.whose}, {wrong}; rename it there, or leave one of the two out"
+
+
+def _difference(mine: _Claim, other: _Claim) -> str:
+    """Why a field cannot share its name with another; empty where it can."""
+    if mine.block != other.block or mine.field is None or other.field is None:
+        return f"has the name of {other.whose}"
+    if mine.name != other.name:
+        return f"differs only in case from {other.name!r}, {other.whose}"
+    if (mine.field.type, mine.field.is_list) != (other.field.type, other.field.is_list):
+        return f"is {_kind(mine.field)}, but {_kind(other.field)} as {other.whose}"
+    return ""
+
+
+def _named_as(settings: Any) -> tuple[str, str]:
+    registry = next(registry for registry in REGISTRIES.values() if issubclass(settings, registry.base))
+    package = package_of(settings) or f"{OWN} {__version__}"
+    return registry.what, f'the {registry.what} "{getattr(settings, registry.key)}" of {package}'
+
+
+def _kind(field: Field) -> str:
+    name = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[field.type]
+    return f"a list of {name}" if field.is_list else name
