@@ -70,7 +70,7 @@ class Registry(Generic[T]):
     @property
     def names(self) -> tuple[str, ...]:
         """Bilin's own in their order, then those of other packages; sound or not."""
-        return (*self.own, *sorted({entry.name for entry in declared(self.group)} - self.own.keys()))
+        return (*self.own, *dict.fromkeys(entry.name for entry in declared(self.group) if entry.name not in self.own))
 
     def entries(self, name: str) -> tuple[Entry, ...]:
         """What stands under a name: one entry, or one for each of the packages that claim it."""
@@ -126,11 +126,12 @@ class Registry(Generic[T]):
 @functools.cache
 def declared(group: str) -> tuple[Entry, ...]:
     """What installed packages declare in a group of entry points; imports none of it."""
-    return tuple(
+    found = [
         Entry(point.name, point.value, f"{point.dist.name} {point.dist.version}")
         for point in importlib.metadata.entry_points(group=group)
         if point.dist is not None
-    )
+    ]
+    return tuple(sorted(found, key=lambda entry: (entry.name, entry.package)))
 
 
 def origin(settings: type) -> str:

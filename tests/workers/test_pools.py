@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 import time
 from collections.abc import Callable, Iterator
+from types import ModuleType
 
 import pytest
 
@@ -156,3 +159,21 @@ def test_a_running_trial_reports(own_ray: None) -> None:
         pool.wait(0.5)
     pool.close()
     assert said[0].step == 7
+
+
+@pytest.mark.ray
+def test_a_worker_that_lacks_a_package_gives_a_failed_row_that_names_it(
+    ray_pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("elsewhere")
+    monkeypatch.setitem(sys.modules, "elsewhere", module)
+    exec("from bilin.models.bilinear.full import Full\nclass Elsewhere(Full):\n    pass", module.__dict__)
+    trial = dataclasses.replace(spec(FINE), cell=dataclasses.replace(CELL, model=module.Elsewhere()))
+    ray_pool.submit(Group((trial,)))
+    (event,) = events(ray_pool, 1)
+    assert isinstance(event, Returned)
+    (result,) = event.results
+    assert (result.trial_id, result.status) == (trial.trial_id, "failed")
+    assert result.error == (
+        "ModuleNotFoundError: No module named 'elsewhere'; the worker's Python needs elsewhere, as this one has"
+    )
