@@ -170,11 +170,15 @@ def test_the_pages_show_what_they_add(documented: tuple[Environment, dict[str, s
 def test_workers_and_this_process_give_the_same(documented: tuple[Environment, dict[str, str]]) -> None:
     environment, _ = documented
     folder = environment.bin.parent.parent / "adding_a_model"
-    ended = environment.run("bilin sweep launch grid.yaml --cluster inline --store inline", cwd=folder)
+    ended = environment.run("bilin sweep launch grid.yaml --cluster inline --store inline --only leak=0.5", cwd=folder)
     assert ended.returncode == 0, ended.stderr
     columns = "trial_id, steps, validation_accuracy, training_loss, tier_package"
-    stores = [query(store=folder / store, view="trials", select=columns) for store in ("bilin-store", "inline")]
-    assert stores[0].to_pylist() == stores[1].to_pylist()
+    ours, theirs = (
+        query(store=folder / store, view="trials", where="leak = 0.5", select=columns, everything=True).to_pylist()
+        for store in ("bilin-store", "inline")
+    )
+    assert ours == theirs
+    assert len(ours) == 1
 
 
 def test_rows_are_read_where_the_packages_are_not(documented: tuple[Environment, dict[str, str]]) -> None:

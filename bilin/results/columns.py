@@ -136,12 +136,14 @@ def _united(one: pa.Field, other: pa.Field) -> pa.Field:
 
 def _common(one: pa.DataType, other: pa.DataType) -> pa.DataType:
     """A type that holds the values of two: text, where nothing else does."""
-    if one == other or pa.types.is_null(other) or pa.types.is_struct(one):
+    if one == other or pa.types.is_null(other):
         return one
     if pa.types.is_null(one):
         return other
     if pa.types.is_list(one) and pa.types.is_list(other):
         return pa.list_(_common(one.value_type, other.value_type))
+    if pa.types.is_struct(one) and pa.types.is_struct(other):
+        return pa.struct(unite([pa.schema(list(one)), pa.schema(list(other))]))
     if all(pa.types.is_integer(type_) or pa.types.is_floating(type_) for type_ in (one, other)):
         return pa.float64()
     return pa.string()

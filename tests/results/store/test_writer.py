@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bilin.errors import StoreError
+from bilin.fields import values_of
 from bilin.results import SweepWriter, query, stored
 from bilin.results.store.compaction import FAN_IN
 from bilin.tasks.copying import Copying
@@ -144,10 +145,7 @@ def test_a_row_round_trips(store, writer):
     assert row["started_at"].isoformat() == "2026-09-21T14:13:20.250000"
     document = json.loads(row["spec"])
     assert (document["lr"], document["seed"], document["test"]["lengths"]) == (1e-3, 0, [10, 500])
-    assert document["model"] == {
-        "tier": "full", "hidden": 256, "embedding": 256, "init_scale": 1.0, "additive": False,
-        "freeze": "none", "input_independent": False,
-    }  # fmt: skip
+    assert document["model"] == {"tier": "full", **values_of(spec.cell.model)}
 
 
 def test_a_task_with_its_own_supervision_is_stored_with_that(store, writer):
