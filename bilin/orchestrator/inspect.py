@@ -55,7 +55,8 @@ def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
     try:
         grid = restore_grid(text)
     except GridError as error:
-        raise StoreError(f"{directory / 'grid.json'} cannot be read: launch the sweep again ({error})") from error
+        what_to_do = "install what it names, or launch the sweep again"
+        raise StoreError(f"{directory / 'grid.json'} cannot be read here: {what_to_do} ({error})") from error
     trials = stored(store, sweep)
     return SweepStatus(
         sweep=sweep,
