@@ -28,10 +28,10 @@ FIXED_COLUMNS = frozenset(
         "accuracy", "accuracy_scaled", "attempts", "best", "cell_id", "commit", "cpu", "device", "error",
         "finished_at", "high", "host", "length", "loss", "low", "lr", "max_steps", "mean", "name", "num_seeds",
         "num_sequences", "num_solved", "params", "part", "pid", "python", "recurrent_params", "schema_version",
-        "seed", "solved", "source", "spec", "started_at", "status", "step", "steps", "stop_reason", "sweep",
-        "task", "task_package", "test_lengths", "tested", "threads", "tier", "tier_package", "torch",
-        "traceback", "train_lengths", "training_loss", "trial_id", "validation_accuracy", "version", "wall_s",
-        "worker",
+        "seed", "sequence_accuracy", "solved", "source", "spec", "started_at", "status", "step", "steps",
+        "stop_reason", "sweep", "task", "task_package", "test_lengths", "tested", "threads", "tier",
+        "tier_package", "torch", "traceback", "train_lengths", "training_loss", "trial_id",
+        "validation_accuracy", "version", "wall_s", "worker",
     }
 )  # fmt: skip
 """Names that no field may have: those of the columns of the results that are no field, in any view."""
