@@ -40,7 +40,7 @@ class Environment:
         path = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
         environment = {**kept, **OFFLINE, "PATH": path, "VIRTUAL_ENV": str(self.bin.parent)}
         return subprocess.run(
-            line, shell=True, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=150
+            line, shell=True, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300
         )
 
     def install(self, *folders: Path) -> None:
