@@ -1,0 +1,127 @@
+"""The page docs/hierarchy.md, from the results of examples/hierarchy.yaml.
+
+    bilin sweep launch examples/hierarchy.yaml
+    python benchmarks/hierarchy.py [--store bilin-store] > docs/hierarchy.md
+
+Prints who solves what at 1, 10 and 50 times the longest training length, and beside each known truth whether it
+came out. Ends with 1 where one did not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bilin.results import hierarchy, query
+
+SWEEP = "hierarchy"
+LENGTHS = (10, 100, 500)
+SOLVED, CHANCE = 0.995, 0.1
+"""Scaled accuracies: from here on a task counts as solved, up to there as chance."""
+
+Fields = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One cell, at the longest length: what is said of it, and by whom."""
+
+    truth: str
+    task: Fields
+    model: Fields
+    solved: bool
+
+    def __str__(self) -> str:
+        names = [str(value) if key in ("task", "tier") else f"{key}={value}" for key, value in self.model.items()]
+        return f"{' '.join(names)} {'solves' if self.solved else 'does not solve'} {self.task['task']}"
+
+
+PARITY, ADDITION = {"task": "parity"}, {"task": "modular_addition"}
+MACHINE, S3 = {"task": "random_state_machine"}, {"task": "group_word"}
+GRAZZI, SIEMS, EBRAHIMI = "arXiv 2411.12537", "arXiv 2502.10297", "arXiv 2505.21749"
+
+CLAIMS = (
+    Claim(GRAZZI, PARITY, {"tier": "mamba", "eigenvalues": "signed"}, solved=True),
+    Claim(GRAZZI, PARITY, {"tier": "mamba", "eigenvalues": "positive"}, solved=False),
+    Claim(GRAZZI, PARITY, {"tier": "deltanet", "eigenvalues": "signed"}, solved=True),
+    Claim(GRAZZI, PARITY, {"tier": "deltanet", "eigenvalues": "positive"}, solved=False),
+    Claim(SIEMS, S3, {"tier": "deltaproduct", "householders": 2, "eigenvalues": "signed"}, solved=True),
+    Claim(SIEMS, S3, {"tier": "deltanet", "eigenvalues": "signed"}, solved=False),
+    Claim(EBRAHIMI, ADDITION, {"tier": "rotation"}, solved=True),
+    Claim(EBRAHIMI, S3, {"tier": "rotation"}, solved=False),
+    Claim(EBRAHIMI, MACHINE, {"tier": "full", "additive": False}, solved=True),
+    Claim(EBRAHIMI, MACHINE, {"tier": "block_diagonal", "block_size": 8}, solved=True),
+    Claim(EBRAHIMI, PARITY, {"tier": "full", "additive": False}, solved=True),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path, default=Path("bilin-store"))
+    store = parser.parse_args().store
+    cells = query(f"SELECT * FROM cells WHERE length = {LENGTHS[-1]}", store=store, sweep=SWEEP).to_pylist()
+    verdicts = [verdict(claim, cells) for claim in CLAIMS] + [additive_is_worse(cells)]
+    print("\n".join(page(store, verdicts)))
+    sys.exit(0 if all(came_out for _, _, came_out in verdicts) else 1)
+
+
+def page(store: Path, verdicts: Sequence[tuple[str, float, bool]]) -> Iterator[str]:
+    """The lines of the page."""
+    seconds = query("SELECT sum(wall_s) AS s, count(*) AS n FROM trials", store=store, sweep=SWEEP).to_pylist()[0]
+    yield from (
+        "# Who tracks what",
+        "",
+        "Written by `python benchmarks/hierarchy.py` from the results of `examples/hierarchy.yaml`; `make hierarchy`",
+        "does both. Small networks, trained on sequences of 2 to 10 tokens: accuracy at the selected rate, one seed,",
+        f"scaled so that chance is 0. {seconds['n']} trials, {seconds['s'] / 60:.0f} minutes of one core together.",
+        "",
+        "## Known truths",
+        "",
+        f"Solved means {SOLVED} or more at length {LENGTHS[-1]}, not solved less.",
+        "",
+        "| claim | published in | accuracy | came out |",
+        "|---|---|--:|---|",
+        *(f"| {text} | {accuracy:.2f} | {'yes' if came_out else '**no**'} |" for text, accuracy, came_out in verdicts),
+    )
+    for length in LENGTHS:
+        yield from ("", f"## Length {length}", "", *table(store, length))
+
+
+def table(store: Path, length: int) -> Iterator[str]:
+    """Models against tasks; what is solved stands out."""
+    numbers = hierarchy(store, sweep=SWEEP, length=length).numbers()
+    yield f"| {' | '.join(numbers.column_names)} |"
+    yield f"|---{'|--:' * (numbers.num_columns - 1)}|"
+    for model, *accuracies in zip(*(column.to_pylist() for column in numbers.columns), strict=True):
+        yield f"| {' | '.join([f'`{model}`', *map(text, accuracies)])} |"
+
+
+def text(accuracy: float | None) -> str:
+    if accuracy is None:
+        return "–"  # noqa: RUF001
+    return "**1.00**" if accuracy >= SOLVED else f"{min(accuracy, 0.99):.2f}"
+
+
+def verdict(claim: Claim, cells: Sequence[Fields]) -> tuple[str, float, bool]:
+    accuracy = accuracy_of(claim.task, claim.model, cells)
+    came_out = accuracy >= SOLVED if claim.solved else accuracy < SOLVED
+    return f"{claim} | {claim.truth}", accuracy, came_out
+
+
+def additive_is_worse(cells: Sequence[Fields]) -> tuple[str, float, bool]:
+    pure, additive = (accuracy_of(PARITY, {"tier": "full", "additive": added}, cells) for added in (False, True))
+    return f"full with additive terms is worse on parity | {EBRAHIMI}", additive, additive < pure
+
+
+def accuracy_of(task: Fields, model: Fields, cells: Sequence[Fields]) -> float:
+    """The one cell of a task and a model; 0 where it has no result."""
+    (cell,) = [cell for cell in cells if (task | model).items() <= cell.items() and not cell["input_independent"]]  # type: ignore[operator]
+    accuracy = cell["mean"]
+    return accuracy if isinstance(accuracy, float) else 0.0
+
+
+if __name__ == "__main__":
+    main()
