@@ -22,10 +22,8 @@ TIERS = {
     ("tier", "m", "transitions"),
     [
         ("full", 10, "permutations"),
-        ("full", 4, "maps"),
         ("wider", 7, "maps"),
-        ("block_diagonal", 7, "permutations"),
-        ("block_diagonal", 10, "maps"),
+        ("block_diagonal", 7, "maps"),
         ("large blocks", 25, "permutations"),
     ],
 )
