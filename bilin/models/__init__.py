@@ -14,9 +14,11 @@ MODELS: Mapping[str, str] = {
     "rotation": "bilin.models.bilinear.rotation:Rotation",
     "real_diagonal": "bilin.models.bilinear.real_diagonal:RealDiagonal",
     "positive_diagonal": "bilin.models.bilinear.positive_diagonal:PositiveDiagonal",
+    "elman": "bilin.models.recurrent.elman:Elman",
     "lstm": "bilin.models.recurrent.lstm:LSTM",
     "mamba": "bilin.models.state_space.mamba:Mamba",
     "mamba2": "bilin.models.state_space.mamba2:Mamba2",
+    "transformer": "bilin.models.attention.transformer:Transformer",
 }
 
 

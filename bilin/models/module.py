@@ -61,7 +61,7 @@ class SequenceModel(nn.Module, ABC):
 
     @property
     def recurrent_params(self) -> int:
-        """Number of trainable weights but those of the embedding, the initial state and the readout."""
-        outside = ("embedding", "initial", "readout")
+        """Number of trainable weights but those of the embedding, positions, the initial state and the readout."""
+        outside = ("embedding", "positions", "initial", "readout")
         inside = [weight for name, weight in self.named_parameters() if name.partition(".")[0] not in outside]
         return sum(weight.numel() for weight in inside if weight.requires_grad)

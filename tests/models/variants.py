@@ -20,6 +20,7 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "rotation": [{}, {"additive": True}, {"additive": True, "input_independent": True}],
     "real_diagonal": [{}, {"additive": True}],
     "positive_diagonal": [{}, {"additive": True}],
+    "elman": [{}, {"layers": 2}],
     "lstm": [{}, {"layers": 2}],
     "mamba": [
         {"layers": 1, "state_size": 3},
@@ -30,6 +31,14 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         {"layers": 1, "state_size": 3, "heads": 4},
         {"layers": 2, "state_size": 3, "heads": 2, "eigenvalues": "signed"},
         {"layers": 1, "state_size": 1, "heads": 1, "expand": 1, "conv_size": 1},
+    ],
+    "transformer": [
+        {},
+        {"layers": 1, "heads": 1},
+        {"positions": "rope"},
+        {"positions": "sinusoidal", "hidden": 9, "heads": 3},
+        {"positions": "learned"},
+        {"positions": "none"},
     ],
 }
 """By tier: the fields of each variant, beside a width of 8 and an embedding of 6."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +22,11 @@ class Layer(nn.Module, ABC):
         """What is added to x, and the state after the last token; a state of None is the beginning."""
 
 
+def rms_norm(hidden: int) -> nn.Module:
+    """The norm x / √(mean x² + 1e-5), times a weight for each number."""
+    return nn.RMSNorm(hidden, eps=1e-5)
+
+
 class Stack(SequenceModel):
     """Embedding, residual layers each behind a norm of its own, a last norm, readout without bias.
 
@@ -30,19 +35,32 @@ class Stack(SequenceModel):
     Shapes: embedding (V, H), readout (classes, H).
     """
 
-    def __init__(self, layers: Sequence[Layer], *, hidden: int, vocab_size: int, num_classes: int) -> None:
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        *,
+        hidden: int,
+        vocab_size: int,
+        num_classes: int,
+        norm: Callable[[int], nn.Module] = rms_norm,
+    ) -> None:
         super().__init__()
         self.embedding = nn.Parameter(torch.randn(vocab_size, hidden))
         self.layers = nn.ModuleList(layers)
-        self.norms = nn.ModuleList(nn.RMSNorm(hidden, eps=1e-5) for _ in layers)
-        self.last_norm = nn.RMSNorm(hidden, eps=1e-5)
+        self.norms = nn.ModuleList(norm(hidden) for _ in layers)
+        self.last_norm = norm(hidden)
         self.readout = nn.Linear(hidden, num_classes, bias=False)
 
     def advance(
         self, tokens: Int[Tensor, "batch time"], state: State = None
     ) -> tuple[Float[Tensor, "batch time width"], State]:
         """See `SequenceModel.advance`; the state is that of every layer."""
-        x = self.embedding[tokens]
+        return self.through(self.embedding[tokens], state)
+
+    def through(
+        self, x: Float[Tensor, "batch time hidden"], state: State
+    ) -> tuple[Float[Tensor, "batch time hidden"], State]:
+        """All layers and the last norm, on what the embedding made of the tokens."""
         before = state or (None,) * len(self.layers)
         after = []
         for layer, norm, carried in zip(self.layers, self.norms, before, strict=True):

@@ -35,6 +35,8 @@ class LSTM(Tier):
 
     def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:
         """A module with fresh weights, drawn from torch's global generator."""
-        from bilin.models.recurrent.lstm_module import LSTMModule
+        from torch import nn
 
-        return LSTMModule(self, vocab_size=vocab_size, num_classes=num_classes)
+        from bilin.models.recurrent.cell_module import CellModule
+
+        return CellModule(self, nn.LSTM, vocab_size=vocab_size, num_classes=num_classes)

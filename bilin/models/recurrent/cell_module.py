@@ -1,4 +1,4 @@
-"""The module of the LSTM: embedding, recurrent layers, readout."""
+"""The module of the cells that torch brings: embedding, recurrent layers, readout."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from torch import Tensor, nn
 from bilin.models.module import SequenceModel, State
 
 if TYPE_CHECKING:
+    from bilin.models.recurrent.elman import Elman
     from bilin.models.recurrent.lstm import LSTM
 
 
-class LSTMModule(SequenceModel):
-    """`torch.nn.LSTM` from a zero state between an embedding and a linear readout without bias.
+class CellModule(SequenceModel):
+    """A recurrent network of `torch.nn` from a zero state, between an embedding and a linear readout without bias.
 
-    Shapes: embedding (V, D), readout (classes, H); the recurrent weights are those of `torch.nn.LSTM`, with
-    its initial values times ``init_scale``.
+    Shapes: embedding (V, D), readout (classes, H); the recurrent weights are those of the network, with its
+    initial values times ``init_scale``.
     """
 
-    def __init__(self, tier: LSTM, *, vocab_size: int, num_classes: int) -> None:
+    def __init__(
+        self, tier: Elman | LSTM, network: type[nn.RNN] | type[nn.LSTM], *, vocab_size: int, num_classes: int
+    ) -> None:
         super().__init__()
         self.embedding = nn.Parameter(torch.randn(vocab_size, tier.embedding))
-        self.recurrence = nn.LSTM(tier.embedding, tier.hidden, num_layers=tier.layers, batch_first=True)
+        self.recurrence = network(tier.embedding, tier.hidden, num_layers=tier.layers, batch_first=True)
         with torch.no_grad():
             for weight in self.recurrence.parameters():
                 weight.mul_(tier.init_scale)
@@ -33,6 +36,6 @@ class LSTMModule(SequenceModel):
     def advance(
         self, tokens: Int[Tensor, "batch time"], state: State = None
     ) -> tuple[Float[Tensor, "batch time width"], State]:
-        """See `SequenceModel.advance`; the state is (h, c) of every layer."""
+        """See `SequenceModel.advance`; the state is h of every layer, or (h, c) for the LSTM."""
         states, state = self.recurrence(self.embedding[tokens], state)
         return states, state

@@ -1,0 +1,1 @@
+"""Attention: every token looks at all that came before it."""
