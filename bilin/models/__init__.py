@@ -16,6 +16,8 @@ MODELS: Mapping[str, str] = {
     "positive_diagonal": "bilin.models.bilinear.positive_diagonal:PositiveDiagonal",
     "elman": "bilin.models.recurrent.elman:Elman",
     "lstm": "bilin.models.recurrent.lstm:LSTM",
+    "slstm": "bilin.models.xlstm.slstm:SLSTM",
+    "mlstm": "bilin.models.xlstm.mlstm:MLSTM",
     "mamba": "bilin.models.state_space.mamba:Mamba",
     "mamba2": "bilin.models.state_space.mamba2:Mamba2",
     "transformer": "bilin.models.attention.transformer:Transformer",

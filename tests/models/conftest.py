@@ -29,6 +29,7 @@ install_import_hook(
         "bilin.models.state_space.mamba_module",
         "bilin.models.state_space.scan",
         "bilin.models.state_space.steps",
+        "bilin.models.xlstm",
     ],
     "beartype.beartype",
 )

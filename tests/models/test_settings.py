@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import bilin.models
+from bilin.fields import fields_of
 from bilin.models import MODELS, Tier, tier_settings
 
 
@@ -57,11 +58,16 @@ def test_settings_are_read_without_torch():
         ("elman", {"layers": 2}, 256 * 128 + 256 * 256 + 2 * 256 + 2 * 256 * 256 + 2 * 256),
         ("lstm", {}, 4 * (256 * 128 + 256 * 256 + 2 * 256)),
         ("lstm", {"layers": 2}, 4 * (256 * 128 + 256 * 256 + 2 * 256) + 4 * (2 * 256 * 256 + 2 * 256)),
+        ("slstm", {}, 8 * 256 * 64 + 4 * 256 + 4 * 256 + 3 * 342 * 256 + 256 + 6 * 256),
+        ("mlstm", {}, 3 * 512 * 256 + 4 * 512 + 512 + 3 * 512 * 128 + 3 * 512 * 8 + 8 + 2 * 512 + 4 * 256),
+        ("transformer", {}, 2 * (12 * 256**2 + 13 * 256) + 2 * 256),
+        ("transformer", {"positions": "learned"}, 2 * (12 * 256**2 + 13 * 256) + 2 * 256),
     ],
 )
 def test_recurrent_params_are_the_published_counts(name, fields, count):
+    widths = {"hidden": 256} | ({"embedding": 128} if "embedding" in fields_of(tier_settings(name)) else {})
     with torch.device("meta"):
-        module = tier_settings(name)(hidden=256, embedding=128, **fields).build(vocab_size=5, num_classes=4)
+        module = tier_settings(name)(**widths, **fields).build(vocab_size=5, num_classes=4)
     assert module.recurrent_params == count
 
 

@@ -22,6 +22,12 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "positive_diagonal": [{}, {"additive": True}],
     "elman": [{}, {"layers": 2}],
     "lstm": [{}, {"layers": 2}],
+    "slstm": [{"heads": 2}, {"heads": 4, "layers": 2, "forget_gate": "exp"}, {"heads": 1, "conv_size": 0}],
+    "mlstm": [
+        {"heads": 2},
+        {"heads": 4, "layers": 2, "expand": 1, "forget_gate": "exp"},
+        {"heads": 1, "conv_size": 0},
+    ],
     "mamba": [
         {"layers": 1, "state_size": 3},
         {"layers": 2, "state_size": 3, "eigenvalues": "signed", "dt_rank": 2},

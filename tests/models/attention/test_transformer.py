@@ -9,22 +9,10 @@ import torch
 from torch import nn
 
 from bilin.models import tier_settings
+from tests.models.by_hand import norm, shaken
 from tests.models.variants import settings
 
 POSITIONS = ("alibi", "rope", "sinusoidal", "learned", "none")
-
-
-def shaken(module):
-    """The module with weights of ordinary size, biases and norms too, so that each of them tells."""
-    with torch.no_grad():
-        for index, weight in enumerate(module.parameters()):
-            weight.add_(0.5 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(index)))
-    return module
-
-
-def norm(x, weights):
-    mean = sum(x) / len(x)
-    return (x - mean) / (sum((x - mean) ** 2) / len(x) + 1e-5).sqrt() * weights.weight + weights.bias
 
 
 def turned(x, position):
@@ -35,6 +23,10 @@ def turned(x, position):
         cos, sin = math.cos(angle), math.sin(angle)
         out += [cos * x[j] - sin * x[j + 1], sin * x[j] + cos * x[j + 1]]
     return torch.stack(out)
+
+
+def normed(x, layer_norm):
+    return norm(x) * layer_norm.weight + layer_norm.bias
 
 
 def embedded(module, tier, token, position):
@@ -72,14 +64,14 @@ def by_the_formulas(module, tier, tokens):
         xs = [embedded(module, tier, token, position) for position, token in enumerate(row)]
         for index in range(0, 2 * tier.layers, 2):
             attention, perceptron = module.layers[index], module.layers[index + 1]
-            seen = [norm(x, module.norms[index]) for x in xs]
+            seen = [normed(x, module.norms[index]) for x in xs]
             for time in range(len(xs)):
                 found = torch.cat([attended(attention, tier, seen, time, head) for head in range(tier.heads)])
                 xs[time] = xs[time] + attention.output.weight @ found + attention.output.bias
-                inner = perceptron.inputs.weight @ norm(xs[time], module.norms[index + 1]) + perceptron.inputs.bias
+                inner = perceptron.inputs.weight @ normed(xs[time], module.norms[index + 1]) + perceptron.inputs.bias
                 inner = inner * (1 + torch.erf(inner / math.sqrt(2))) / 2
                 xs[time] = xs[time] + perceptron.output.weight @ inner + perceptron.output.bias
-        rows.append(module.readout.weight @ norm(xs[-1], module.last_norm))
+        rows.append(module.readout.weight @ normed(xs[-1], module.last_norm))
     return torch.stack(rows)
 
 

@@ -1,0 +1,1 @@
+"""xLSTM: cells with exponential gates, whose memory is a vector (sLSTM) or a matrix (mLSTM) a head."""
