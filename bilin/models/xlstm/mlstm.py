@@ -49,8 +49,8 @@ class MLSTM(Tier):
     source: ClassVar[str] = "Beck, Pöppel et al. 2024, arXiv 2405.04517"
 
     layers: int = option(1, at_least=1, doc="layers, one on top of the other")
-    heads: int = option(4, at_least=1, doc="heads, each of a width of at least 2; divides expand * hidden")
-    expand: int = option(2, at_least=1, doc="width within a layer, as a multiple of hidden")
+    heads: int = option(4, at_least=1, doc="heads, each of a width of at least 2; divides hidden times expand")
+    expand: int = option(2, at_least=1, doc="channels of a layer, as a multiple of hidden")
     conv_size: int = option(4, at_least=0, doc="tokens that the convolution before the cell sees; 0: none")
     forget_gate: str = option("sigmoid", choices=("sigmoid", "exp"), doc="what squashes the forget gate")
 
@@ -58,7 +58,7 @@ class MLSTM(Tier):
         """Heads share the width evenly, and a head of width 1 would be nothing but its mean."""
         inner = self.expand * self.hidden
         if inner % self.heads or inner == self.heads:
-            return {"heads": f"a divisor of expand * hidden ({inner}), and smaller"}
+            return {"heads": f"a divisor of hidden times expand ({inner}), and smaller"}
         return {}
 
     def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:

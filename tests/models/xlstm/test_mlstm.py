@@ -128,4 +128,4 @@ def test_heads_must_share_the_width_and_be_wider_than_one():
     assert tier_settings("mlstm")(hidden=3, heads=2).problems() == {}
     for fields in ({"heads": 4}, {"heads": 6}):
         wrong = tier_settings("mlstm")(hidden=3, **fields)
-        assert wrong.problems() == {"heads": "a divisor of expand * hidden (6), and smaller"}
+        assert wrong.problems() == {"heads": "a divisor of hidden times expand (6), and smaller"}
