@@ -20,6 +20,11 @@ MODELS: Mapping[str, str] = {
     "mlstm": "bilin.models.xlstm.mlstm:MLSTM",
     "mamba": "bilin.models.state_space.mamba:Mamba",
     "mamba2": "bilin.models.state_space.mamba2:Mamba2",
+    "gla": "bilin.models.linear_attention.gla:GLA",
+    "deltanet": "bilin.models.linear_attention.deltanet:DeltaNet",
+    "gated_deltanet": "bilin.models.linear_attention.gated_deltanet:GatedDeltaNet",
+    "deltaproduct": "bilin.models.linear_attention.deltaproduct:DeltaProduct",
+    "gated_deltaproduct": "bilin.models.linear_attention.gated_deltaproduct:GatedDeltaProduct",
     "transformer": "bilin.models.attention.transformer:Transformer",
 }
 

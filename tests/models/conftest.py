@@ -30,6 +30,9 @@ install_import_hook(
         "bilin.models.state_space.scan",
         "bilin.models.state_space.steps",
         "bilin.models.xlstm",
+        "bilin.models.linear_attention.heads",
+        "bilin.models.linear_attention.gla_module",
+        "bilin.models.linear_attention.delta_module",
     ],
     "beartype.beartype",
 )

@@ -46,6 +46,22 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         {"positions": "learned"},
         {"positions": "none"},
     ],
+    "gla": [{}, {"heads": 2, "conv_size": 3, "rank": 2}, {"heads": 1, "layers": 2, "mlp": True, "output_gate": False}],
+    "deltanet": [
+        {"heads": 2},
+        {"heads": 2, "eigenvalues": "signed", "conv_size": 3},
+        {"heads": 1, "layers": 2, "mlp": True, "output_gate": True},
+    ],
+    "gated_deltanet": [{"heads": 2}, {"heads": 2, "eigenvalues": "signed", "conv_size": 1}, {"output_gate": False}],
+    "deltaproduct": [
+        {"heads": 2},
+        {"heads": 1, "householders": 3, "conv_size": 3, "eigenvalues": "positive"},
+        {"householders": 1, "output_gate": True},
+    ],
+    "gated_deltaproduct": [
+        {"heads": 2},
+        {"heads": 1, "householders": 3, "conv_size": 3, "eigenvalues": "positive", "output_gate": False},
+    ],
 }
 """By tier: the fields of each variant, beside a width of 8 and an embedding of 6."""
 

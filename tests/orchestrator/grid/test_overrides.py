@@ -88,7 +88,9 @@ def test_a_value_that_is_not_accepted_is_a_fault_of_its_path_once_for_all_entrie
     assert fault(GRID, overrides=["models.hidden=-1"]).startswith(
         "models[0].hidden: found -1; accepted: a whole number"
     )
-    assert fault(GRID, overrides=["models[0].rank=3"]).startswith('models[0].rank: unknown key "rank" (a field of cp)')
+    assert fault(GRID, overrides=["models[0].block_size=3"]).startswith(
+        'models[0].block_size: unknown key "block_size" (a field of block_diagonal)'
+    )
 
 
 def test_no_overrides_change_nothing() -> None:

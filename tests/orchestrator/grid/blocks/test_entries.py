@@ -23,7 +23,10 @@ def with_model(entry: str) -> str:
         ("full", 'models[0]: found "full"; accepted: a mapping'),
         ("{tier: cp}", "models[0].rank: missing; accepted: a whole number of at least 1"),
         ("{tier: cp, rank: 0}", "models[0].rank: found 0"),
-        ("{tier: real_diagonal, rank: 8}", 'unknown key "rank" (a field of cp); accepted: tier, hidden'),
+        (
+            "{tier: real_diagonal, block_size: 8}",
+            'unknown key "block_size" (a field of block_diagonal); accepted: tier, hidden',
+        ),
         ("{tier: lstm, additive: true}", 'unknown key "additive" (a field of full, cp'),
         ("{tier: block_diagonal, block_size: 3}", "block_size: found 3; accepted: a divisor of hidden (256)"),
         ("{tier: rotation, hidden: 7}", "hidden: found 7; accepted: an even number"),

@@ -1,0 +1,37 @@
+"""What the tiers of the delta rule share: how many products a token, whether they decay, and the range of β."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bilin.fields import option
+from bilin.models.linear_attention.linear_attention import LinearAttention
+
+if TYPE_CHECKING:
+    from bilin.models.layers import Layer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeltaRule(LinearAttention):
+    """Settings of every tier whose state goes through I - β k kᵀ."""
+
+    eigenvalues: str = option(
+        "positive", choices=("positive", "signed"), doc="range of the transitions: (0, 1) or (-1, 1)"
+    )
+
+    @property
+    def num_products(self) -> int:
+        """How many matrices I - β k kᵀ a token multiplies the state with."""
+        return 1
+
+    @property
+    def decays(self) -> bool:
+        """Whether each token also multiplies the state by a factor α."""
+        return False
+
+    def layer(self) -> Layer:
+        """One layer with fresh weights."""
+        from bilin.models.linear_attention.delta_module import DeltaLayer
+
+        return DeltaLayer(self)
