@@ -26,6 +26,8 @@ MODELS: Mapping[str, str] = {
     "deltaproduct": "bilin.models.linear_attention.deltaproduct:DeltaProduct",
     "gated_deltaproduct": "bilin.models.linear_attention.gated_deltaproduct:GatedDeltaProduct",
     "transformer": "bilin.models.attention.transformer:Transformer",
+    "fixed_point": "bilin.models.fixed_point.fixed_point:FixedPoint",
+    "fp_mamba": "bilin.models.fixed_point.fp_mamba:FPMamba",
 }
 
 

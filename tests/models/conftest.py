@@ -33,6 +33,11 @@ install_import_hook(
         "bilin.models.linear_attention.heads",
         "bilin.models.linear_attention.gla_module",
         "bilin.models.linear_attention.delta_module",
+        "bilin.models.fixed_point.fixed_point_module",
+        "bilin.models.fixed_point.fp_mamba_module",
+        "bilin.models.fixed_point.mixers",
+        "bilin.models.fixed_point.projection",
+        "bilin.models.fixed_point.solve",
     ],
     "beartype.beartype",
 )

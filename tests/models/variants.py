@@ -8,6 +8,19 @@ from typing import Any
 from bilin.fields import fields_of
 from bilin.models import MODELS, Tier, tier_settings
 
+SMALL: Mapping[str, Any] = {
+    "hidden": 8,
+    "embedding": 6,
+    # Only at its fixed point does an iteration give for a batch, or from a state, what it gives for the whole.
+    "tolerance": 1e-9,
+    "max_iterations": 500,
+    "evaluation_iterations": 500,
+    "training_share": 1.0,
+    "damping_decay": 1.0,
+    "state_size": 3,
+}
+"""Where a tier has these fields."""
+
 VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "full": [{}, {"additive": True}, {"additive": True, "input_independent": True}],
     "cp": [{"rank": 3}, {"rank": 3, "additive": True}],
@@ -62,8 +75,24 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         {"heads": 2},
         {"heads": 1, "householders": 3, "conv_size": 3, "eigenvalues": "positive", "output_gate": False},
     ],
+    "fixed_point": [
+        {"mixer_rank": 2, "eigenvalues": "positive"},
+        {"mixer": "dplr", "eigenvalues": "positive", "mixer_sees_output": False, "damping": 0.8},
+        {"mixer": "kronecker", "lambda_sees_output": True, "b_sees_output": False, "c_sees_output": False, "layers": 2},
+    ],
+    "fp_mamba": [
+        {"eigenvalues": "positive", "damping": 0.7, "lambda_sees_output": True},
+        {"eigenvalues": "positive", "damping": 0.5, "mixer": "dplr", "mixer_sees_output": False},
+        {
+            "eigenvalues": "positive",
+            "damping": 0.7,
+            "mixer": "kronecker",
+            "b_sees_output": False,
+            "c_sees_output": False,
+        },
+    ],
 }
-"""By tier: the fields of each variant, beside a width of 8 and an embedding of 6."""
+"""By tier: the fields of each variant, beside those in `SMALL`."""
 
 
 def variants() -> list[Tier]:
@@ -73,9 +102,8 @@ def variants() -> list[Tier]:
 
 def settings(name: str, **fields: Any) -> Tier:
     """A small tier."""
-    small = {"hidden": 8, "embedding": 6}
     known = fields_of(tier_settings(name))
-    return tier_settings(name)(**{key: value for key, value in small.items() if key in known} | fields)
+    return tier_settings(name)(**{key: value for key, value in SMALL.items() if key in known} | fields)
 
 
 def label(tier: Tier) -> str:

@@ -1,0 +1,42 @@
+"""Fixed-point RNN: a diagonal recurrence whose iteration with a channel mixer ends at a dense one.
+
+    h^l_t = λ_t ∘ h^l_{t-1} + (1 - λ_t) ∘ ( Q_t (b_t ∘ x_t) + (I - Q_t) h^{l-1}_t )        h^0 = 0
+    y_t = c_t ∘ h_t        out_t = W norm( SiLU(z_t) ∘ y_t )
+
+    h, x, z  E numbers each, E = expand · hidden; (x_t, z_t) is linear in the layer's input
+    λ = σ(…), b = SiLU(…), c = SiLU(…)    linear in x_t, and in h^{l-1}_{t-1} where they see the output
+    Q_t (E, E)    mixer; its form, the iteration and the gradient: see implicit.py
+
+The first iteration is a diagonal recurrence on mixed inputs. The fixed point is, with Λ = diag(λ),
+
+    h_t = A_t h_{t-1} + A_t (Λ_t^{-1} - I) Q_t (b_t ∘ x_t)        A_t = ( I + (Λ_t^{-1} - I) Q_t )^{-1}
+
+Sources:
+    [1] Movahedi, Sarnthein, Muca Cirone, Orvieto: Fixed-Point RNNs: Interpolating from Diagonal to Dense.
+        NeurIPS 2025, arXiv 2503.10799. Equation 8 and appendix B.2; readout, widths and which of λ, Q, b, c see the
+        output are those of its published code, but for b, which sees none there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bilin.models.fixed_point.implicit import Implicit
+
+if TYPE_CHECKING:
+    from bilin.models.layers import Layer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedPoint(Implicit):
+    """h_t = λ_t ∘ h_{t-1} + (1 - λ_t) ∘ (Q_t (b_t ∘ x_t) + (I - Q_t) h_t)."""
+
+    tier: ClassVar[str] = "fixed_point"
+
+    def make_layers(self) -> Sequence[Layer]:
+        """The layers with fresh weights, from the first on."""
+        from bilin.models.fixed_point.fixed_point_module import FixedPointLayer
+
+        return [FixedPointLayer(self) for _ in range(self.layers)]

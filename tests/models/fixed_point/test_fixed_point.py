@@ -1,0 +1,101 @@
+"""The converged iteration against the dense recurrence of its equations, and its gradient."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bilin.models.fixed_point.fixed_point import FixedPoint
+from bilin.models.fixed_point.mixers import largest_eigenvalue
+from tests.models.fixed_point.twins import applied_once, dense_states, read
+
+MIXERS = [
+    {"mixer": "householder", "mixer_rank": 1},
+    {"mixer": "householder", "mixer_rank": 3, "eigenvalues": "positive"},
+    {"mixer": "dplr", "mixer_rank": 2, "eigenvalues": "positive"},
+    {"mixer": "kronecker"},
+    {"mixer": "kronecker", "eigenvalues": "positive"},
+]
+SEEN = ("mixer_sees_output", "lambda_sees_output", "b_sees_output", "c_sees_output")
+EXACT = {"tolerance": 1e-13, "max_iterations": 400, "training_share": 1.0}
+
+
+def layer_of(**fields):
+    tier = FixedPoint(hidden=3, expand=2, **dict.fromkeys(SEEN, False) | fields)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        (layer,) = tier.make_layers()
+        return tier, layer.double()
+
+
+def drawn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def by_twin(layer, x, states_of):
+    """The layer's output on a batch, with the states of a twin."""
+    outputs = []
+    for row in x:
+        inner, gates = (row @ layer.inward.weight.T).chunk(2, dim=-1)
+        outputs.append(read(layer, inner, gates, states_of(inner)))
+    return torch.stack(outputs)
+
+
+@pytest.mark.parametrize("sees", [(), SEEN], ids=["input", "output"])
+@pytest.mark.parametrize("fields", MIXERS, ids=str)
+def test_the_converged_iteration_is_the_dense_recurrence(fields, sees):
+    tier, layer = layer_of(**fields, **EXACT, **dict.fromkeys(sees, True))
+    x = drawn(2, 7, 3)
+    torch.testing.assert_close(layer(x)[0], by_twin(layer, x, lambda inner: dense_states(tier, layer, inner)))
+
+
+@pytest.mark.parametrize("fields", MIXERS, ids=str)
+def test_the_gradient_is_that_of_one_application_at_the_fixed_point(fields):
+    tier, layer = layer_of(**fields, **EXACT, **dict.fromkeys(SEEN, True))
+    x, direction = drawn(2, 5, 3).requires_grad_(), drawn(2, 5, 3, seed=1)
+
+    def states_of(inner):
+        with torch.no_grad():
+            fixed = dense_states(tier, layer, inner)
+        return applied_once(tier, layer, inner, fixed)
+
+    ours, twins = (
+        torch.autograd.grad((outputs * direction).sum(), [x, *layer.parameters()])
+        for outputs in (layer(x)[0], by_twin(layer, x, states_of))
+    )
+    torch.testing.assert_close(ours, twins, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("fields", MIXERS, ids=str)
+def test_one_iteration_is_the_diagonal_model(fields):
+    tier, layer = layer_of(**fields, max_iterations=1, **dict.fromkeys(SEEN, True))
+    x = drawn(2, 5, 3)
+    diagonal = by_twin(layer, x, lambda inner: applied_once(tier, layer, inner, torch.zeros_like(inner)))
+    torch.testing.assert_close(layer(x)[0], diagonal)
+
+
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-6])
+def test_what_has_converged_satisfies_equation_8_to_the_tolerance(tolerance):
+    _, layer = layer_of(tolerance=tolerance, training_share=1.0, max_iterations=400, **dict.fromkeys(SEEN, True))
+    kept = []
+    iterate = layer.iterate
+    layer.iterate = lambda inputs, h: kept.append((h, iterate(inputs, h))) or kept[-1][1]
+    layer(drawn(3, 9, 3))
+    before, after = kept[-1]
+    assert ((after - before).abs().amax(-1) < tolerance * after.abs().amax(-1)).all()
+    assert len(kept) < 400
+
+
+def test_the_largest_eigenvalue_is_never_above_the_exact_one():
+    factors = drawn(4, 5, 6, 6)
+    matrices = factors @ factors.mT
+    ratio = largest_eigenvalue(matrices).flatten() / torch.linalg.eigvalsh(matrices)[..., -1].flatten()
+    assert (ratio <= 1 + 1e-12).all()
+    assert (ratio > 0.9).all()
+
+
+def test_problems():
+    assert FixedPoint(hidden=4, mixer_rank=8).problems() == {}
+    assert FixedPoint(hidden=4, mixer_rank=9).problems() == {"mixer_rank": "at most expand · hidden (8)"}
+    assert set(FixedPoint(mixer="kronecker", mixer_rank=2).problems()) == {"mixer_rank"}
+    assert set(FixedPoint(training_share=1.5, damping=2.0).problems()) == {"training_share", "damping"}

@@ -1,0 +1,106 @@
+"""The equations of arXiv 2503.10799 with explicit matrices, one sequence and one time after the other."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.functional import silu
+
+
+def projected(weights, x, before):
+    """W x + β + V y, for one time."""
+    value = weights.of_input.weight @ x
+    if weights.of_input.bias is not None:
+        value = value + weights.of_input.bias
+    return value if weights.of_output is None else value + weights.of_output.weight @ before
+
+
+def explicit_mixer(tier, mixer, x, before):
+    """Q_t as a matrix."""
+    c = 2.0 if tier.eigenvalues == "signed" else 1.0
+    width, eye = len(x), torch.eye(len(x), dtype=x.dtype)
+    numbers = silu(projected(mixer.directions, x, before))
+    alpha = torch.sigmoid(projected(mixer.strengths, x, before))
+    if tier.mixer == "kronecker":
+        a = max(size for size in range(1, width + 1) if width % size == 0 and size * size <= width)
+        b = width // a
+        split = a * (a + 1) // 2
+        K1, K2 = explicit_factor(numbers[:split], a), explicit_factor(numbers[split:], b)
+        return eye - c * torch.kron(torch.diag(alpha[:a]) @ K1, torch.diag(alpha[a:]) @ K2)
+    units = [u / u.norm() for u in numbers.view(-1, width)]
+    if tier.mixer == "dplr":
+        return eye - c * sum(a * torch.outer(u, u) for a, u in zip(alpha, units, strict=True))
+    Q = eye
+    for a, u in zip(alpha, units, strict=True):
+        Q = (eye - c * a * torch.outer(u, u)) @ Q
+    return Q
+
+
+def explicit_factor(triangle, size):
+    """U Uᵀ over its largest eigenvalue, as sixteen rounds of power iteration find it."""
+    U, numbers = torch.zeros(size, size, dtype=triangle.dtype), iter(triangle)
+    for i in range(size):
+        for j in range(i, size):
+            U[i, j] = next(numbers)
+    M = U @ U.T
+    P = torch.linalg.matrix_power(M.detach() / M.detach().norm(), 16)
+    return M / (torch.trace(M @ P) / torch.trace(P) + 1e-6)
+
+
+def dense_states(tier, layer, xs):
+    """h_t = A_t h_{t-1} + A_t (Λ_t^{-1} - I) Q_t (b_t ∘ x_t) with A_t = (I + (Λ_t^{-1} - I) Q_t)^{-1}."""
+    eye, h, states = torch.eye(tier.inner, dtype=xs.dtype), torch.zeros_like(xs[0]), []
+    for x in xs:
+        Q = explicit_mixer(tier, layer.mixer, x, h)
+        decay = torch.sigmoid(projected(layer.decay, x, h))
+        b = silu(projected(layer.b, x, h))
+        excess = torch.diag(1 / decay) - eye
+        A = torch.linalg.solve(eye + excess @ Q, eye)
+        h = A @ h + A @ excess @ Q @ (b * x)
+        states.append(h)
+    return torch.stack(states)
+
+
+def applied_once(tier, layer, xs, iterate):
+    """Equation 8 from a previous iterate: λ_t ∘ h_{t-1} + (1 - λ_t) ∘ (Q_t (b_t ∘ x_t) + (I - Q_t) iterate_t)."""
+    before, h, states = torch.zeros_like(xs[0]), torch.zeros_like(xs[0]), []
+    for x, old in zip(xs, iterate, strict=True):
+        Q = explicit_mixer(tier, layer.mixer, x, before)
+        decay = torch.sigmoid(projected(layer.decay, x, before))
+        b = silu(projected(layer.b, x, before))
+        h = decay * h + (1 - decay) * (Q @ (b * x) + old - Q @ old)
+        states.append(h)
+        before = old
+    return torch.stack(states)
+
+
+def read(layer, xs, gates, states):
+    """W norm( SiLU(z_t) ∘ c_t ∘ h_t )."""
+    before, outputs = torch.zeros_like(xs[0]), []
+    for x, gate, h in zip(xs, gates, states, strict=True):
+        y = silu(gate) * silu(projected(layer.c, x, before)) * h
+        y = layer.norm.weight * y / (y.square().mean() + 1e-5).sqrt()
+        outputs.append(layer.outward.weight @ y)
+        before = h
+    return torch.stack(outputs)
+
+
+def mamba_step(tier, layer, H, x, before, y):
+    """Equations 12 and 13 at one time, from the state before and the previous iterate: the state and y."""
+    Q = explicit_mixer(tier, layer.mixer, x, before)
+    delta = torch.log1p(torch.exp(layer.delta.weight @ projected(layer.low, x, before) + layer.delta.bias))
+    b, c = projected(layer.b, x, before), projected(layer.c, x, before)
+    mixed = Q @ (x - y) + y
+    H = torch.exp(-delta[:, None] * torch.exp(layer.log_a.T)) * H + torch.outer(delta * mixed, b / b.norm())
+    y = H @ (c / c.norm())
+    y = (y - y.mean()) / (y.var(correction=0) + 1e-5).sqrt()
+    return H, layer.norm.weight * y + layer.norm.bias
+
+
+def mamba_applied_once(tier, layer, xs, iterate):
+    """One application to a whole iterate: the earlier outputs that the parameters see are those of the iterate."""
+    H, before, outputs = torch.zeros_like(layer.log_a.T), torch.zeros_like(xs[0]), []
+    for x, old in zip(xs, iterate, strict=True):
+        H, y = mamba_step(tier, layer, H, x, before, old)
+        outputs.append(y)
+        before = old
+    return torch.stack(outputs)
