@@ -3,8 +3,8 @@
     h_t = a_t ∘ h_{t-1} + B_t w_tᵀ,    y_t = C_tᵀ h_t,    a_t = exp(Δ_t A), or 2 exp(Δ_t A) - 1 where signed
 
 A step stays in the cache, and nothing is divided or taken to logarithms, so that factors near 0 do no harm. The
-gradient is written out: it keeps the states alone and forms the transitions again, where autograd would keep five
-tensors of their size for every token.
+gradient is written out: it keeps the states alone and forms the transitions again, where autograd would keep both
+for every token.
 """
 
 from __future__ import annotations
