@@ -37,6 +37,7 @@ install_import_hook(
         "bilin.models.fixed_point.fp_mamba_module",
         "bilin.models.fixed_point.mixers",
         "bilin.models.fixed_point.projection",
+        "bilin.models.fixed_point.scan",
         "bilin.models.fixed_point.solve",
     ],
     "beartype.beartype",

@@ -13,8 +13,9 @@ from torch.nn.functional import silu
 from bilin.models.fixed_point.fixed_point import FixedPoint
 from bilin.models.fixed_point.mixers import mixer_of
 from bilin.models.fixed_point.projection import Projection, delayed
+from bilin.models.fixed_point.scan import scan
 from bilin.models.fixed_point.solve import Solver
-from bilin.models.layers import Layer, scan
+from bilin.models.layers import Layer
 from bilin.models.module import State
 
 
