@@ -12,6 +12,7 @@ from typing import Protocol
 
 from bilin.record import Progress, TrialResult
 from bilin.spec import Resources, TrialSpec
+from bilin.workers.checkpoint import Checkpoints
 
 Report = Callable[[Progress], None]
 
@@ -19,7 +20,7 @@ Report = Callable[[Progress], None]
 class RunTrial(Protocol):
     """How a worker runs one trial; `bilin.workers.trial.run_trial` but in benchmarks and tests of the pools."""
 
-    def __call__(self, spec: TrialSpec, *, report: Report) -> TrialResult:
+    def __call__(self, spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -> TrialResult:
         """Train one trial to its end; never raises but for an interrupt."""
 
 

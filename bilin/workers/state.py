@@ -13,6 +13,7 @@ from bilin.models.module import SequenceModel
 from bilin.record import CurvePoint
 from bilin.spec import Cell, TrainSpec, TrialSpec, derive_seed
 from bilin.tasks import Batch, Task
+from bilin.workers.clock import Clock
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class TrialState:
         loss_sum: Sum of the losses of all steps; stays on the device, so that a step waits for nothing.
         curve: The evaluations so far.
         accuracies: For each evaluation the least accuracy over all lengths; None for one that stopped early.
+        clock: How long it took to get there.
     """
 
     model: SequenceModel
@@ -38,6 +40,7 @@ class TrialState:
     step: int = 0
     curve: list[CurvePoint] = field(default_factory=list)
     accuracies: list[float | None] = field(default_factory=list)
+    clock: Clock = field(default_factory=Clock)
 
 
 def start(spec: TrialSpec, device: torch.device) -> TrialState:

@@ -13,6 +13,7 @@ from bilin.record import Progress, StopReason
 from bilin.rules import is_solved
 from bilin.spec import Cell, TrialSpec
 from bilin.tasks import Batch
+from bilin.workers.checkpoint import Checkpoints
 from bilin.workers.evaluate import validate
 from bilin.workers.pool import Report
 from bilin.workers.schedule import rate_at
@@ -21,8 +22,10 @@ from bilin.workers.state import TrialState, draw
 REPORT_PERIOD_S = 0.5
 
 
-def train(spec: TrialSpec, state: TrialState, *, report: Report) -> StopReason:
-    """Train to the end, and say why it ended.
+def train(
+    spec: TrialSpec, state: TrialState, *, report: Report, checkpoints: Checkpoints | None = None
+) -> StopReason:
+    """Train to the end, from where the trial was last kept if it was, and say why it ended.
 
     Evaluations alone decide: a loss that is not finite is found at the next one, not by the clock, so that a
     trial that is run again ends at the same step.
@@ -30,7 +33,11 @@ def train(spec: TrialSpec, state: TrialState, *, report: Report) -> StopReason:
     cell = spec.cell
     device = state.loss_sum.device
     progress = _Progress(spec, report)
+    if checkpoints:
+        checkpoints.begin(spec, state)
     while state.step < cell.train.steps:
+        if checkpoints:
+            checkpoints.keep_if_due(spec, state)
         take_step(cell, state, lr=spec.lr)
         last = state.step == cell.train.steps
         if state.step % cell.validate.every and not last:

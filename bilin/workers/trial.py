@@ -8,19 +8,24 @@ import traceback
 
 from bilin.record import Status, TrialResult, one_line
 from bilin.spec import TrialSpec
+from bilin.workers.checkpoint import Checkpoints
+from bilin.workers.clock import Clock
 from bilin.workers.environment import device_of, environment
 from bilin.workers.pool import Report, ignore
 
 
-def run_trial(spec: TrialSpec, *, report: Report = ignore) -> TrialResult:
+def run_trial(spec: TrialSpec, *, report: Report = ignore, checkpoints: Checkpoints | None = None) -> TrialResult:
     """Train, validate and test one trial.
 
     A failure is a result too: whatever is raised becomes a row with status ``failed`` or ``oom``. Interrupts
     pass through. ``report`` is called at evaluations, and between them about twice a second.
+
+    With ``checkpoints`` the trial goes on from where it was last kept, if it was; on a CPU its result is that of
+    a trial that was not interrupted, to the last bit.
     """
-    started_at, started = time.time(), time.perf_counter()
+    clock = Clock()
     try:
-        result = _run(spec, report)
+        result = _run(spec, clock, report, checkpoints)
     except Exception as error:  # a trial that fails must not end the sweep
         result = TrialResult(
             trial_id=spec.trial_id,
@@ -30,14 +35,14 @@ def run_trial(spec: TrialSpec, *, report: Report = ignore) -> TrialResult:
         )
     return dataclasses.replace(
         result,
-        started_at=started_at,
+        started_at=clock.started_at,
         finished_at=time.time(),
-        wall_s=time.perf_counter() - started,
+        wall_s=clock.seconds(),
         environment=environment(spec.cell, spec.resources),
     )
 
 
-def _run(spec: TrialSpec, report: Report) -> TrialResult:
+def _run(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpoints | None) -> TrialResult:
     import torch
 
     from bilin.rules import is_solved
@@ -48,7 +53,8 @@ def _run(spec: TrialSpec, report: Report) -> TrialResult:
     torch.set_num_threads(spec.resources.threads)
     device = torch.device(device_of(spec.resources))
     state = start(spec, device)
-    stop_reason = train(spec, state, report=report)
+    state.clock = clock
+    stop_reason = train(spec, state, report=report, checkpoints=checkpoints)
     result = TrialResult(
         trial_id=spec.trial_id,
         status="diverged" if stop_reason == "diverged" else "done",
