@@ -26,6 +26,7 @@ from bilin.orchestrator.sweep import Sweep
 from bilin.record import CurvePoint, LengthResult, Progress, TrialResult
 from bilin.results import SweepWriter, stored
 from bilin.spec import Resources, TrialSpec
+from bilin.workers.checkpoint import Checkpoints
 from bilin.workers.pool import Group, Pool, Report
 
 WORKERS = 2
@@ -38,7 +39,7 @@ seeds: [{seeds}]
 """
 
 
-def no_op(spec: TrialSpec, *, report: Report) -> TrialResult:
+def no_op(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -> TrialResult:
     """A trial of no work, with a result of the usual size: 40 evaluations, two tested lengths."""
     report(Progress(trial_id=spec.trial_id, step=1, max_steps=1))
     return TrialResult(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,18 @@ from bilin.orchestrator import ClusterSpec, launch, status
 from bilin.orchestrator.clusters import guardian
 from bilin.results import query
 from tests.sweeps import GRID, NUM_TRIALS, bilin, contents, finish, kill_and_relaunch, wait_until, write_grid
+
+ONE = """
+name: small
+tasks:
+  - {name: modular_addition, m: 3}
+models:
+  - {tier: lstm, hidden: 16, embedding: 16}
+train: {steps: 4000, stop_when_solved: false}
+validate: {every: 1000, lengths: []}
+test: {lengths: [10], num_sequences: 128}
+learning_rate: {choices: [1e-2]}
+"""
 
 LONG = GRID.replace("steps: 60", "steps: 600, stop_when_solved: false").replace("[0, 1, 2, 3, 4, 5]", "[0]")
 
@@ -46,6 +60,33 @@ def test_a_sweep_killed_at_random_moments_ends_as_if_undisturbed(
     grid, store = undisturbed
     kill_and_relaunch(grid, tmp_path, ClusterSpec(kind="inline"), moments_s=(0.1, 1.5))
     assert contents(tmp_path) == contents(store)
+
+
+def test_a_killed_sweep_goes_on_where_its_trial_was_kept(tmp_path: Path) -> None:
+    grid, store = write_grid(tmp_path, ONE), tmp_path / "store"
+    kept = store / "small" / "checkpoints"
+    process = bilin("sweep", "launch", grid, "--store", store, "--cluster", "inline", "--checkpoint-every", "0.1")
+    assert wait_until(lambda: any(kept.glob("*[0-9a-f]")), 60)
+    process.kill()
+    process.communicate()
+    killed_at = time.time()
+    launch(grid, store=store, cluster=ClusterSpec(kind="inline"))
+    launch(grid, store=tmp_path / "undisturbed", cluster=ClusterSpec(kind="inline"))
+    assert contents(store) == contents(tmp_path / "undisturbed")
+    (started_at,) = query(store=store, view="trials")["started_at"].to_pylist()
+    assert started_at.replace(tzinfo=UTC).timestamp() < killed_at
+    assert not kept.exists()
+
+
+@pytest.mark.ray
+def test_an_interrupted_sweep_keeps_what_its_workers_have_done(tmp_path: Path) -> None:
+    grid, store = write_grid(tmp_path, ONE), tmp_path / "store"
+    process = bilin("sweep", "launch", grid, "--store", store, "--workers", "1")
+    assert wait_until(lambda: _workers(process.pid), 60)
+    time.sleep(2.0)
+    process.send_signal(signal.SIGINT)
+    assert finish(process)[0] == 3
+    assert len(list((store / "small" / "checkpoints").iterdir())) == 1
 
 
 @pytest.mark.ray

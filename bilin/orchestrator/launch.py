@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -23,7 +24,11 @@ from bilin.record import Progress, Status
 from bilin.results import DEFAULT_STORE, SweepWriter, WantedRow, stored, sweep_directory
 from bilin.spec import Resources
 from bilin.workers import run_trial
+from bilin.workers.checkpoint import Checkpoints
 from bilin.workers.pool import RunTrial
+
+GRACE_S = 5.0
+"""How long an interrupted launch waits for its trials to keep their state."""
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -141,25 +146,37 @@ def _run(
     if not current.num_missing:
         _keep_grid(writer, current, ended=True)
         return state, None
-    demand = _demand(current)
+    checkpoints = _checkpoints(writer, cluster)
+    report = partial(_pass_on, state, observer)
     try:
         with (
-            Recorder(writer) as recorder,
-            open_pool(cluster, run, demand=demand, report=lambda said: _pass_on(state, said, observer)) as pool,
+            Recorder(writer, checkpoints) as recorder,
+            open_pool(cluster, run, demand=_demand(current), report=report, checkpoints=checkpoints) as pool,
             _signals_interrupt(outermost=False),  # again: Ray sets handlers of its own
         ):
             _keep_grid(writer, current, ended=False)
             sweep = Sweep(state, pool, recorder, observer)
             try:
                 sweep.run()
+            except KeyboardInterrupt:
+                pool.keep(GRACE_S)
+                raise
             finally:
                 _keep_grid(writer, current, ended=True)
     except KeyboardInterrupt:
         raise InterruptedSweepError(_interrupted(state)) from None
+    if checkpoints and not state.num_failed and sweep.stopped is None:
+        checkpoints.clear()
     return state, sweep.stopped
 
 
-def _pass_on(state: SweepState, said: Progress, observer: Observer) -> None:
+def _checkpoints(writer: SweepWriter, cluster: ClusterSpec) -> Checkpoints | None:
+    if not cluster.checkpoint_s:
+        return None
+    return Checkpoints(writer.directory.resolve() / "checkpoints", cluster.checkpoint_s)
+
+
+def _pass_on(state: SweepState, observer: Observer, said: Progress) -> None:
     state.report(said)
     observer(state)
 

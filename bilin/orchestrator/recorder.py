@@ -10,9 +10,10 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from bilin.record import TrialResult
+from bilin.record import RERUN_STATUSES, TrialResult
 from bilin.results import SweepWriter
 from bilin.spec import TrialSpec
+from bilin.workers.checkpoint import Checkpoints
 
 FLUSH_PERIOD_S = 0.25
 
@@ -24,8 +25,9 @@ class Recorder:
         Exception: On `put`, `check` or leaving, whatever the thread failed with: results are not lost unsaid.
     """
 
-    def __init__(self, writer: SweepWriter) -> None:
+    def __init__(self, writer: SweepWriter, checkpoints: Checkpoints | None = None) -> None:
         self._writer = writer
+        self._checkpoints = checkpoints
         self._pairs: list[tuple[TrialSpec, TrialResult]] = []
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -62,6 +64,8 @@ class Recorder:
             pairs, self._pairs = self._pairs, []
         if pairs:
             self._writer.append(pairs)
+        if self._checkpoints:  # only now, when the results are on disk; a trial that was lost is taken up again
+            self._checkpoints.drop(result.trial_id for _, result in pairs if result.status not in RERUN_STATUSES)
 
     def check(self) -> None:
         """Raise what the thread failed with, if it did."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import shutil
 import threading
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ CHECKSUM_BYTES = 4
 
 @dataclass(slots=True)
 class Checkpoints:
-    """Where the trials of one worker keep their state, and how often.
+    """Where trials keep their state, and how often. Each process that it is sent to has one of its own.
 
     Attributes:
         folder: One file a trial; it must be seen by every worker that may take the trial up.
@@ -41,6 +42,9 @@ class Checkpoints:
     _asked: threading.Event = field(default_factory=threading.Event)
     _kept: threading.Event = field(default_factory=threading.Event)
     _kept_at: float = field(default_factory=time.monotonic)
+
+    def __reduce__(self) -> tuple[type[Checkpoints], tuple[Path, float]]:
+        return Checkpoints, (self.folder, self.period_s)
 
     def ask(self, timeout_s: float) -> bool:
         """From another thread: have the running trial keep its state now; whether it did in time."""
@@ -64,6 +68,15 @@ class Checkpoints:
         _write(self._path(spec), {"made_by": _maker(spec, state), **_plain(state)})
         self._kept_at = time.monotonic()
         self._kept.set()
+
+    def drop(self, trial_ids: Iterable[str]) -> None:
+        """Remove those of trials that have ended."""
+        for trial_id in trial_ids if self.folder.exists() else ():
+            (self.folder / trial_id).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove them all: nothing is left to be taken up."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, spec: TrialSpec) -> Path:
         return self.folder / spec.trial_id

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from bilin.spec import Resources
+from bilin.workers.checkpoint import Checkpoints
 from bilin.workers.pool import Event, Group, Report, Returned, RunTrial, ignore
 
 
 class InlinePool:
     """Runs each group inside `wait`, which therefore returns when the group has ended."""
 
-    def __init__(self, run: RunTrial, *, report: Report = ignore) -> None:
+    def __init__(self, run: RunTrial, *, report: Report = ignore, checkpoints: Checkpoints | None = None) -> None:
         self._run = run
         self._report: Report = report
+        self._checkpoints = checkpoints
         self._group: Group | None = None
 
     def accepts(self, resources: Resources) -> bool:  # noqa: ARG002 (one trial at a time, whatever it asks for)
@@ -27,7 +29,11 @@ class InlinePool:
         if self._group is None:
             return []
         group, self._group = self._group, None
-        return [Returned(group, [self._run(spec, report=self._report) for spec in group.trials])]
+        results = [self._run(spec, report=self._report, checkpoints=self._checkpoints) for spec in group.trials]
+        return [Returned(group, results)]
+
+    def keep(self, timeout_s: float) -> None:
+        """Nothing: what runs here runs inside `wait`, and was kept when its time came."""
 
     def close(self) -> None:
         """Forget the group that waits."""

@@ -67,6 +67,9 @@ class Pool(Protocol):
     def wait(self, timeout_s: float) -> list[Event]:
         """What has ended; waits up to ``timeout_s`` for the first."""
 
+    def keep(self, timeout_s: float) -> None:
+        """Have every running trial keep its state, if it can within ``timeout_s``."""
+
     def close(self) -> None:
         """End every worker at once, whatever it is doing."""
 

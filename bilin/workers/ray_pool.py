@@ -21,6 +21,7 @@ from ray.exceptions import RayError, RayTaskError
 from bilin.record import Progress, TrialResult, one_line
 from bilin.registry import package_of
 from bilin.spec import Cell, Resources, TrialSpec
+from bilin.workers.checkpoint import Checkpoints
 from bilin.workers.pool import Event, Group, Lost, Report, Returned, RunTrial, ignore
 
 PROGRESS_PERIOD_S = 0.5
@@ -32,21 +33,28 @@ ROUNDING = 1e-9
 class TrialActor:
     """What lives in a worker process."""
 
-    def __init__(self, name: str, run: RunTrial) -> None:
+    def __init__(self, name: str, run: RunTrial, checkpoints: Checkpoints | None) -> None:
         self._name = name
         self._run = run
+        self._checkpoints = checkpoints
         self._progress: Progress | None = None
 
     def run(self, trials: bytes) -> bytes:
         """Run trials, one after the other; pickled results for pickled specs."""
         specs: Sequence[TrialSpec] = pickle.loads(trials)
-        return pickle.dumps([self._named(self._run(spec, report=self._keep)) for spec in specs])
+        results = [self._run(spec, report=self._take, checkpoints=self._checkpoints) for spec in specs]
+        return pickle.dumps([self._named(result) for result in results])
 
     def progress(self) -> Progress | None:
         """The newest report of the running trial."""
         return self._progress
 
-    def _keep(self, progress: Progress) -> None:
+    def keep(self, timeout_s: float) -> None:
+        """Have the running trial keep its state; returns when it did."""
+        if self._checkpoints is not None:
+            self._checkpoints.ask(timeout_s)
+
+    def _take(self, progress: Progress) -> None:
         self._progress = progress
 
     def _named(self, result: TrialResult) -> TrialResult:
@@ -98,6 +106,7 @@ class RayPool:
         *,
         num_workers: int,
         report: Report = ignore,
+        checkpoints: Checkpoints | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         """Start with no actors.
@@ -106,11 +115,13 @@ class RayPool:
             run: How a worker runs one trial.
             num_workers: The greatest number of actors.
             report: Called with what running trials say of themselves.
+            checkpoints: Where trials keep their state; every worker must see it.
             check: Called while waiting; raises where the Ray itself is gone.
         """
         self._run = run
         self._num_workers = num_workers
         self._report: Report = report
+        self._checkpoints = checkpoints
         self._check = check
         self._nodes = [_Node.of(node["Resources"]) for node in ray.nodes() if node["Alive"]]
         self._idle: list[_Worker] = []
@@ -143,6 +154,12 @@ class RayPool:
         ready, _ = ray.wait(list(self._busy), num_returns=1, timeout=min(timeout_s, PROGRESS_PERIOD_S))
         return [self._collect(ref) for ref in ready]
 
+    def keep(self, timeout_s: float) -> None:
+        """Have every running trial keep its state, if it can within ``timeout_s``."""
+        asked = [worker.actor.keep.remote(timeout_s) for worker in self._busy.values()]
+        if asked:
+            ray.wait(asked, num_returns=len(asked), timeout=timeout_s)
+
     def close(self) -> None:
         """Kill every worker, whatever it is doing."""
         for worker in [*self._idle, *self._busy.values()]:
@@ -169,7 +186,8 @@ class RayPool:
     def _start(self, resources: Resources) -> _Worker:
         # Two threads: one trains, the other answers `progress`.
         actor = ray.remote(TrialActor).options(num_cpus=resources.cpus, num_gpus=resources.gpus, max_concurrency=2)
-        return _Worker(actor=actor.remote(f"ray-{next(self._names)}", self._run), resources=resources)
+        made = actor.remote(f"ray-{next(self._names)}", self._run, self._checkpoints)
+        return _Worker(actor=made, resources=resources)
 
     def _collect(self, ref: Any) -> Event:
         worker = self._busy.pop(ref)

@@ -22,9 +22,7 @@ from bilin.workers.state import TrialState, draw
 REPORT_PERIOD_S = 0.5
 
 
-def train(
-    spec: TrialSpec, state: TrialState, *, report: Report, checkpoints: Checkpoints | None = None
-) -> StopReason:
+def train(spec: TrialSpec, state: TrialState, *, report: Report, checkpoints: Checkpoints | None = None) -> StopReason:
     """Train to the end, from where the trial was last kept if it was, and say why it ended.
 
     Evaluations alone decide: a loss that is not finite is found at the next one, not by the clock, so that a

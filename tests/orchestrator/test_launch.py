@@ -28,7 +28,7 @@ def run(grid: Grid, store: Path, *, run: Callable[..., TrialResult] = no_op, ret
     return launch(grid, store=store, cluster=INLINE, run=run, retry=retry)
 
 
-def failing(spec: TrialSpec, *, report: object) -> TrialResult:
+def failing(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
     return TrialResult(trial_id=spec.trial_id, status="failed", error="ValueError: no", traceback='  File "a", line 1')
 
 
@@ -47,7 +47,7 @@ def test_deleted_trials_run_again_and_no_others(tiny: Tiny, tmp_path: Path) -> N
         writer.delete(gone)
     ran: list[str] = []
 
-    def watched(spec: TrialSpec, *, report: object) -> TrialResult:
+    def watched(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
         ran.append(spec.trial_id)
         return no_op(spec)
 
@@ -85,8 +85,8 @@ def test_failed_trials_are_left_alone_until_retry_names_them(tiny: Tiny, tmp_pat
 
 @pytest.mark.parametrize("kind", ["lost", "cancelled"])
 def test_lost_and_cancelled_trials_run_again_by_themselves(tiny: Tiny, tmp_path: Path, kind: str) -> None:
-    def ended(spec: TrialSpec, *, report: object) -> TrialResult:
-        return dataclasses.replace(failing(spec, report=report), status=kind)  # type: ignore[arg-type]
+    def ended(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
+        return dataclasses.replace(failing(spec, report=report, checkpoints=None), status=kind)  # type: ignore[arg-type]
 
     run(tiny(), tmp_path, run=ended)
     assert run(tiny(), tmp_path).ran == {"done": 4}
@@ -109,7 +109,7 @@ def test_the_same_error_in_ten_trials_stops_the_sweep(tiny: Tiny, tmp_path: Path
 def test_an_interrupt_keeps_what_is_finished(tiny: Tiny, tmp_path: Path) -> None:
     ran: list[str] = []
 
-    def interrupted(spec: TrialSpec, *, report: object) -> TrialResult:
+    def interrupted(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
         if len(ran) == 2:
             raise KeyboardInterrupt
         ran.append(spec.trial_id)
@@ -138,7 +138,7 @@ def test_log_uniform_asks_the_same_after_an_interrupt(tiny: Tiny, tmp_path: Path
     run(grid, tmp_path / "whole")
     count = 0
 
-    def interrupted(spec: TrialSpec, *, report: object) -> TrialResult:
+    def interrupted(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
         nonlocal count
         count += 1
         if count % 3 == 0:
@@ -162,7 +162,7 @@ def test_a_plan_writes_nothing(tiny: Tiny, tmp_path: Path) -> None:
 
 
 def test_a_plan_estimates_from_stored_trials_of_the_same_shape(tiny: Tiny, tmp_path: Path) -> None:
-    def timed(spec: TrialSpec, *, report: object) -> TrialResult:
+    def timed(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
         return dataclasses.replace(no_op(spec), wall_s=3.0)
 
     run(tiny(), tmp_path, run=timed)

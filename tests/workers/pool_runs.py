@@ -8,12 +8,13 @@ import time
 
 from bilin.record import Environment, Progress, TrialResult
 from bilin.spec import TrialSpec
+from bilin.workers.checkpoint import Checkpoints
 from bilin.workers.pool import Report
 
 FINE, RAISES, DIES, SLEEPS = range(4)
 
 
-def by_seed(spec: TrialSpec, *, report: Report) -> TrialResult:
+def by_seed(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None = None) -> TrialResult:
     """Succeed, raise, die, or sleep for a minute."""
     report(Progress(trial_id=spec.trial_id, step=7, max_steps=20))
     if spec.seed == RAISES:

@@ -102,7 +102,9 @@ def test_nobody_is_kept_waiting_where_no_trial_runs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda content: content[:-7], lambda content: content[:99] + b"x" + content[100:]], ids=["cut", "flipped"]
+    "damage",
+    [lambda content: content[:-7], lambda content: content[:99] + b"x" + content[100:]],
+    ids=["cut", "flipped"],
 )
 def test_a_damaged_one_counts_as_none(tmp_path, short, damage):
     ends_at(20, short, Checkpoints(tmp_path, ALWAYS))

@@ -23,6 +23,9 @@ def launch(
     workers: Annotated[
         int | None, typer.Option(help="Trials at once. [default: as many as the CPUs allow]", show_default=False)
     ] = None,
+    checkpoint_every: Annotated[
+        float, typer.Option(metavar="SECONDS", help="How often a running trial keeps its state; 0: never.")
+    ] = 300.0,
     set_: Overrides = [],
     only: Only = [],
     retry: Retry = "",
@@ -37,7 +40,7 @@ def launch(
     from bilin.cli.sweep.words import describe_summary
 
     kind = cluster or ("ray" if address else "local")
-    where = orchestrator.ClusterSpec(kind=kind, address=address, workers=workers)
+    where = orchestrator.ClusterSpec(kind=kind, address=address, workers=workers, checkpoint_s=checkpoint_every)
     with display() as observer:
         summary = orchestrator.launch(
             grid, store=store, cluster=where, overrides=set_, only=only, retry=split(retry), observer=observer

@@ -5,12 +5,15 @@ May import `bilin.workers` and the modules of `bilin`; ray in `session` only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 from bilin.errors import InputError
 from bilin.spec import Resources
+from bilin.workers.checkpoint import Checkpoints
 from bilin.workers.inline import InlinePool
 from bilin.workers.pool import Pool, Report, RunTrial
 
@@ -25,20 +28,25 @@ class ClusterSpec:
         kind: ``local`` starts a Ray of its own on this machine, ``inline`` runs in this process without
             Ray, ``ray`` joins the Ray at ``address``.
         workers: How many trials run at once; None: as many as the CPUs allow.
+        checkpoint_s: Seconds after which a running trial keeps its state, so that another worker or launch can go
+            on from there; 0: never.
 
     Raises:
-        InputError: The three do not go together.
+        InputError: One of them cannot be, or they do not go together.
     """
 
     kind: str = "local"
     address: str | None = None
     workers: int | None = None
+    checkpoint_s: float = 300.0
 
     def __post_init__(self) -> None:
         if self.kind not in CLUSTER_KINDS:
             raise InputError(f"cluster {self.kind!r} is not known: one of {', '.join(CLUSTER_KINDS)} is")
         if self.workers is not None and self.workers < 1:
             raise InputError(f"workers is {self.workers}: a whole number of at least 1 is accepted")
+        if not 0 <= self.checkpoint_s < math.inf:
+            raise InputError(f"checkpoints every {self.checkpoint_s:g} s: a number of at least 0 is accepted; 0: never")
         if self.kind == "ray" and self.address is None:
             raise InputError("cluster 'ray' joins a Ray that is up: say which with --address HOST:PORT (or auto)")
         if self.kind != "ray" and self.address is not None:
@@ -48,7 +56,12 @@ class ClusterSpec:
 
 
 def open_pool(
-    cluster: ClusterSpec, run: RunTrial, *, demand: Iterable[Resources], report: Report
+    cluster: ClusterSpec,
+    run: RunTrial,
+    *,
+    demand: Iterable[Resources],
+    report: Report,
+    checkpoints: Checkpoints | None = None,
 ) -> AbstractContextManager[Pool]:
     """Bring a pool up; leaving the context takes down what was brought up.
 
@@ -57,12 +70,15 @@ def open_pool(
         run: How a worker runs one trial.
         demand: What the trials to come will ask for.
         report: Called with what running trials say of themselves.
+        checkpoints: Where trials keep their state.
 
     Raises:
         ClusterError: The cluster cannot be reached, or could never meet a demand.
     """
     if cluster.kind == "inline":
-        return nullcontext(InlinePool(run, report=report))
+        return nullcontext(InlinePool(run, report=report, checkpoints=checkpoints))
     from bilin.orchestrator.clusters.session import ray_pool
+    from bilin.workers.ray_pool import RayPool
 
-    return ray_pool(cluster.address, run, num_workers=cluster.workers, demand=list(demand), report=report)
+    make = partial(RayPool, run, report=report, checkpoints=checkpoints)
+    return ray_pool(cluster.address, make, num_workers=cluster.workers, demand=list(demand))

@@ -7,8 +7,9 @@ import os
 import secrets
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import ray
@@ -18,7 +19,7 @@ from ray._raylet import AuthenticationTokenLoader, Config
 from bilin.errors import ClusterError
 from bilin.orchestrator.clusters import guardian
 from bilin.spec import Resources
-from bilin.workers.pool import Pool, Report, RunTrial
+from bilin.workers.pool import Pool
 from bilin.workers.ray_pool import RayPool
 
 CONNECT_S = 5.0
@@ -28,9 +29,16 @@ TEMP_ROOT = "/tmp"
 """Ray's socket paths must stay under 107 characters, which the temporary folders of macOS exceed."""
 
 
+class MakePool(Protocol):
+    """`RayPool`, but for what only this file knows."""
+
+    def __call__(self, *, num_workers: int, check: Callable[[], None]) -> RayPool:
+        """A pool on the Ray that this process is connected to."""
+
+
 @contextmanager
 def ray_pool(
-    address: str | None, run: RunTrial, *, num_workers: int | None, demand: Sequence[Resources], report: Report
+    address: str | None, make: MakePool, *, num_workers: int | None, demand: Sequence[Resources]
 ) -> Iterator[Pool]:
     """A pool on the Ray at an address, or on a Ray of our own where there is none.
 
@@ -42,7 +50,7 @@ def ray_pool(
     cpus = max((resources.cpus for resources in demand), default=1.0)
     with _joined(address) if address else _started(max(_num_cpus(), math.ceil((num_workers or 0) * cpus))):
         limit = num_workers or max(1, int(ray.cluster_resources().get("CPU", 1.0)))
-        pool = RayPool(run, num_workers=limit, report=report, check=_check_joined if address else _check_started)
+        pool = make(num_workers=limit, check=_check_joined if address else _check_started)
         try:
             for resources in demand:
                 if not pool.accepts(resources):
