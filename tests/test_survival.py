@@ -80,10 +80,10 @@ def test_a_killed_sweep_goes_on_where_its_trial_was_kept(tmp_path: Path) -> None
 
 @pytest.mark.ray
 def test_an_interrupted_sweep_keeps_what_its_workers_have_done(tmp_path: Path) -> None:
-    grid, store = write_grid(tmp_path, ONE), tmp_path / "store"
+    grid, store = write_grid(tmp_path, ONE.replace("steps: 4000", "steps: 1000000")), tmp_path / "store"
     process = bilin("sweep", "launch", grid, "--store", store, "--workers", "1")
     assert wait_until(lambda: _workers(process.pid), 60)
-    time.sleep(2.0)
+    time.sleep(4.0)  # torch is loaded, and the first step taken
     process.send_signal(signal.SIGINT)
     assert finish(process)[0] == 3
     assert len(list((store / "small" / "checkpoints").iterdir())) == 1

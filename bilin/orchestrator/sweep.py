@@ -32,8 +32,8 @@ class Sweep:
         self._pool = pool
         self._recorder = recorder
         self._observer = observer
-        self._queues: dict[tuple[float, float], deque[tuple[CellPlan, TrialSpec]]] = defaultdict(deque)
-        self._cells: dict[str, CellPlan] = {}  # of the trials that run
+        self._queues: dict[tuple[float, float], deque[TrialSpec]] = defaultdict(deque)
+        self._cells: dict[str, CellPlan] = {}  # of the trials that have not ended
         self._attempts: Counter[str] = Counter()
         self._same_errors = 0
         self._last_error: str | None = None
@@ -55,43 +55,52 @@ class Sweep:
 
     def _enqueue(self, cell: CellPlan, trials: list[tuple[float, int]]) -> None:
         size = (cell.wanted.resources.cpus, cell.wanted.resources.gpus)
-        self._queues[size].extend((cell, cell.spec(lr, seed)) for lr, seed in trials)
+        specs = [cell.spec(lr, seed) for lr, seed in trials]
+        self._cells.update((spec.trial_id, cell) for spec in specs)
+        self._queues[size].extend(specs)
 
     def _submit(self) -> None:
         for queue in self._queues.values():
-            while queue and self._pool.accepts(queue[0][1].resources):
-                cell, spec = queue.popleft()
-                trial_id = spec.trial_id
-                self._attempts[trial_id] += 1
-                self._cells[trial_id] = cell
-                self.state.running[trial_id] = (spec, None)
+            while queue and self._pool.accepts(queue[0].resources):
+                spec = queue.popleft()
+                if self._has_ended(spec):  # while it waited to run again: see `_take`
+                    continue
+                self._attempts[spec.trial_id] += 1
+                self.state.running[spec.trial_id] = (spec, None)
                 self._pool.submit(Group((spec,)))
 
     def _take(self, event: Returned) -> None:
+        """Record what came back: the first result of a trial, also from a worker that was taken for lost."""
         for spec, result in zip(event.group.trials, event.results, strict=True):
-            self._finish(spec, result)
+            if not self._has_ended(spec):
+                self._finish(spec, result)
+
+    def _has_ended(self, spec: TrialSpec) -> bool:
+        return spec.trial_id not in self._cells
 
     def _take_lost(self, event: Lost) -> None:
         for spec in event.group.trials:
+            if self._has_ended(spec):
+                continue
             attempt = self._attempts[spec.trial_id]
             if attempt < MAX_ATTEMPTS:
                 self.state.notes.append(
-                    f"{spec.trial_id}: worker lost (attempt {attempt} of {MAX_ATTEMPTS}), runs again"
+                    f"{spec.trial_id}: worker lost (attempt {attempt} of {MAX_ATTEMPTS}), runs again: "
+                    f"{' '.join(event.reason.split())[:200]}"
                 )
                 self._requeue(spec)
             else:
                 self._finish(spec, _lost(spec, event.reason))
 
     def _requeue(self, spec: TrialSpec) -> None:
-        trial_id = spec.trial_id
-        del self.state.running[trial_id]
-        self._queues[spec.resources.cpus, spec.resources.gpus].appendleft((self._cells.pop(trial_id), spec))
+        self.state.running.pop(spec.trial_id, None)
+        self._queues[spec.resources.cpus, spec.resources.gpus].appendleft(spec)
 
     def _finish(self, spec: TrialSpec, result: TrialResult) -> None:
         trial_id = spec.trial_id
         result = dataclasses.replace(result, attempts=self._attempts.pop(trial_id))
         self._recorder.put(spec, result)
-        del self.state.running[trial_id]
+        self.state.running.pop(trial_id, None)
         self.state.add(spec, result)
         cell = self._cells.pop(trial_id)
         cell.known[spec.lr, spec.seed] = outcome_of(spec, result)

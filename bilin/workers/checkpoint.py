@@ -54,7 +54,6 @@ class Checkpoints:
 
     def begin(self, spec: TrialSpec, state: TrialState) -> None:
         """Bring the state of a trial to where it was last kept, if it was, and start the clock."""
-        self._asked.clear()
         self._kept_at = time.monotonic()
         kept = _read(self._path(spec))
         if kept is not None and kept.pop("made_by") == _maker(spec, state):

@@ -26,6 +26,9 @@ from bilin.workers.pool import Event, Group, Lost, Report, Returned, RunTrial, i
 
 PROGRESS_PERIOD_S = 0.5
 
+SILENCE_S = 60.0
+"""How long a worker that has begun may not answer before it is taken for lost, whatever Ray says of it."""
+
 ROUNDING = 1e-9
 """What sums of fractions of a CPU or GPU may be off by."""
 
@@ -69,6 +72,12 @@ class _Worker:
     resources: Resources
     group: Group | None = None
     progress: Any = None
+    heard_at: float | None = None
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since it answered last; 0 for one that has not begun."""
+        return 0.0 if self.heard_at is None else time.monotonic() - self.heard_at
 
     def fits(self, resources: Resources) -> bool:
         return (self.resources.cpus, self.resources.gpus) == (resources.cpus, resources.gpus)
@@ -126,6 +135,7 @@ class RayPool:
         self._nodes = [_Node.of(node["Resources"]) for node in ray.nodes() if node["Alive"]]
         self._idle: list[_Worker] = []
         self._busy: dict[Any, _Worker] = {}
+        self._silent: dict[Any, _Worker] = {}
         self._names = itertools.count(1)
         self._asked_at = time.monotonic()
 
@@ -142,6 +152,7 @@ class RayPool:
         else:
             self._idle.remove(worker)
         worker.group = group
+        worker.heard_at = None  # loading torch for its first trial, it may not answer for a while
         # Pickled here: Ray's own pickler handles functions too, and takes three times as long for plain values.
         self._busy[worker.actor.run.remote(pickle.dumps(group.trials))] = worker
 
@@ -149,10 +160,12 @@ class RayPool:
         """What has ended; waits up to ``timeout_s`` for the first, and passes reports on meanwhile."""
         self._check()
         self._ask_progress()
-        if not self._busy:
-            return []
-        ready, _ = ray.wait(list(self._busy), num_returns=1, timeout=min(timeout_s, PROGRESS_PERIOD_S))
-        return [self._collect(ref) for ref in ready]
+        lost = self._take_silent()
+        running = [*self._busy, *self._silent]
+        if lost or not running:
+            return lost
+        ready, _ = ray.wait(running, num_returns=1, timeout=min(timeout_s, PROGRESS_PERIOD_S))
+        return [event for ref in ready if (event := self._collect(ref)) is not None]
 
     def keep(self, timeout_s: float) -> None:
         """Have every running trial keep its state, if it can within ``timeout_s``."""
@@ -162,10 +175,11 @@ class RayPool:
 
     def close(self) -> None:
         """Kill every worker, whatever it is doing."""
-        for worker in [*self._idle, *self._busy.values()]:
+        for worker in [*self._idle, *self._busy.values(), *self._silent.values()]:
             ray.kill(worker.actor)
         self._idle.clear()
         self._busy.clear()
+        self._silent.clear()
 
     def _has_room(self, resources: Resources, workers: Iterable[_Worker]) -> bool:
         there = list(workers)
@@ -189,8 +203,21 @@ class RayPool:
         made = actor.remote(f"ray-{next(self._names)}", self._run, self._checkpoints)
         return _Worker(actor=made, resources=resources)
 
-    def _collect(self, ref: Any) -> Event:
-        worker = self._busy.pop(ref)
+    def _take_silent(self) -> list[Event]:
+        """What is lost with workers that no longer answer; each is waited for as long again, and then ended."""
+        for ref in [ref for ref, worker in self._silent.items() if worker.silent_s > 2 * SILENCE_S]:
+            ray.kill(self._silent.pop(ref).actor)
+        lost: list[Event] = []
+        for ref in [ref for ref, worker in self._busy.items() if worker.silent_s > SILENCE_S]:
+            worker = self._silent[ref] = self._busy.pop(ref)
+            assert worker.group is not None
+            lost.append(Lost(worker.group, f"its worker has been silent for {SILENCE_S:g} s"))
+        return lost
+
+    def _collect(self, ref: Any) -> Event | None:
+        """What became of a call; None where it was lost already."""
+        was_lost = ref in self._silent
+        worker = self._silent.pop(ref) if was_lost else self._busy.pop(ref)
         group, worker.group, worker.progress = worker.group, None, None
         assert group is not None
         try:
@@ -199,7 +226,7 @@ class RayPool:
             results = [_failed(spec, error) for spec in group.trials]
         except RayError as error:  # dead, out of memory, or out of reach: then it must not train on beside the next
             ray.kill(worker.actor)
-            return Lost(group, str(error))
+            return None if was_lost else Lost(group, str(error))
         self._idle.append(worker)
         return Returned(group, results)
 
@@ -220,6 +247,7 @@ class RayPool:
         except RayError:
             return  # the group's own call says the same, and its answer counts
         worker.progress = None
+        worker.heard_at = time.monotonic()
         if progress is not None:
             self._report(progress)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 
 from bilin.record import Environment, Progress, TrialResult
@@ -11,11 +12,11 @@ from bilin.spec import TrialSpec
 from bilin.workers.checkpoint import Checkpoints
 from bilin.workers.pool import Report
 
-FINE, RAISES, DIES, SLEEPS = range(4)
+FINE, RAISES, DIES, SLEEPS, STANDS_STILL = range(5)
 
 
 def by_seed(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None = None) -> TrialResult:
-    """Succeed, raise, die, or sleep for a minute."""
+    """Succeed, raise, die, sleep for a minute, or stand still, as on a node that is cut off, for eight seconds."""
     report(Progress(trial_id=spec.trial_id, step=7, max_steps=20))
     if spec.seed == RAISES:
         raise RuntimeError("raised in the worker")
@@ -23,6 +24,10 @@ def by_seed(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None 
         os.kill(os.getpid(), signal.SIGKILL)
     if spec.seed == SLEEPS:
         time.sleep(60)
+    if spec.seed == STANDS_STILL:
+        time.sleep(2.0)  # until it was heard of
+        subprocess.Popen(["sh", "-c", f"sleep 8; kill -CONT {os.getpid()}"])
+        os.kill(os.getpid(), signal.SIGSTOP)
     return TrialResult(trial_id=spec.trial_id, status="done", environment=_environment())
 
 

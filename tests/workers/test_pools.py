@@ -17,7 +17,7 @@ from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, Validate
 from bilin.tasks.modular_addition import ModularAddition
 from bilin.workers.inline import InlinePool
 from bilin.workers.pool import Event, Group, Lost, Pool, Returned
-from tests.workers.pool_runs import DIES, FINE, RAISES, SLEEPS, by_seed
+from tests.workers.pool_runs import DIES, FINE, RAISES, SLEEPS, STANDS_STILL, by_seed
 
 CELL = Cell(task=ModularAddition(m=2), model=Full(), train=TrainSpec(), validate=ValidateSpec())
 
@@ -101,6 +101,22 @@ def test_no_more_groups_are_accepted_than_there_are_workers(ray_pool: Pool) -> N
     for lr in (1e-2, 1e-3):
         ray_pool.submit(Group((spec(SLEEPS, lr=lr),)))
     assert not ray_pool.accepts(Resources())
+
+
+@pytest.mark.ray
+def test_a_silent_worker_is_taken_for_lost_and_what_it_says_later_is_heard(
+    ray_pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bilin.workers import ray_pool as module
+
+    monkeypatch.setattr(module, "SILENCE_S", 6.0)
+    group = Group((spec(STANDS_STILL),))
+    ray_pool.submit(group)
+    lost, returned = events(ray_pool, 2)
+    assert isinstance(lost, Lost)
+    assert "silent for 6 s" in lost.reason
+    assert isinstance(returned, Returned)
+    assert lost.group == returned.group == group
 
 
 @pytest.mark.ray

@@ -1,0 +1,67 @@
+"""What a checkpoint costs: bytes on disk, seconds to keep and to take up, beside seconds of a training step.
+
+    python benchmarks/checkpoint.py [--folder .]
+
+The folder should lie where stores do: how long a file takes to reach the disk is most of the cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from bilin.models import tier_settings
+from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, ValidateSpec
+from bilin.tasks.random_state_machine import RandomStateMachine
+from bilin.workers.checkpoint import Checkpoints
+from bilin.workers.state import start
+from bilin.workers.train import take_step
+
+TIERS = {"full": {}, "cp": {"rank": 256}, "rotation": {}, "lstm": {}}
+STEPS = 20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path())
+    folder = parser.parse_args().folder
+    torch.set_num_threads(1)
+    print(f"{'tier':10} {'params':>12} {'MB':>8} {'keep s':>8} {'take up s':>10} {'step s':>8} {'share at 300 s':>15}")
+    for tier, fields in TIERS.items():
+        with tempfile.TemporaryDirectory(dir=folder) as kept:
+            print(line(tier, fields, Path(kept)))
+
+
+def line(tier: str, fields: dict[str, int], kept: Path) -> str:
+    """One tier at width 256, as in the published grids, on a machine of ten states."""
+    model = tier_settings(tier)(hidden=256, embedding=256, **fields)
+    cell = Cell(task=RandomStateMachine(m=10), model=model, train=TrainSpec(), validate=ValidateSpec())
+    spec = TrialSpec(cell=cell, lr=1e-4, seed=0, test=TestSpec(), resources=Resources())
+    state = start(spec, torch.device("cpu"))
+    take_step(cell, state, lr=spec.lr)  # the optimiser makes its own tensors in the first step
+    step_s = seconds(lambda: [take_step(cell, state, lr=spec.lr) for _ in range(STEPS)]) / STEPS
+    checkpoints = Checkpoints(kept, period_s=0.0)
+    keep_s = seconds(lambda: checkpoints.keep_if_due(spec, state))
+    take_s = seconds(lambda: checkpoints.begin(spec, state))
+    (file,) = kept.iterdir()
+    params, size = sum(weight.numel() for weight in state.model.parameters()), file.stat().st_size / 1e6
+    return f"{tier:10} {params:12,} {size:8.1f} {keep_s:8.3f} {take_s:10.3f} {step_s:8.4f} {keep_s / 300:15.3%}"
+
+
+def seconds(call: object) -> float:
+    """How long a call takes; the shortest of three."""
+    assert callable(call)
+    best = float("inf")
+    for _ in range(3):
+        started = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+if __name__ == "__main__":
+    main()
