@@ -77,7 +77,7 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     ],
     "fixed_point": [
         {"mixer_rank": 2, "eigenvalues": "positive"},
-        {"mixer": "dplr", "eigenvalues": "positive", "mixer_sees_output": False, "damping": 0.8},
+        {"mixer": "dplr", "eigenvalues": "positive", "mixer_sees_output": False, "damping": 0.8, "readout": "plain"},
         {"mixer": "kronecker", "lambda_sees_output": True, "b_sees_output": False, "c_sees_output": False, "layers": 2},
     ],
     "fp_mamba": [

@@ -7,6 +7,9 @@
     λ = σ(…), b = SiLU(…), c = SiLU(…)    linear in x_t, and in h^{l-1}_{t-1} where they see the output
     Q_t (E, E)    mixer; its form, the iteration and the gradient: see implicit.py
 
+With `readout: plain`, out_t = W norm( h_t ): without c and z, which multiply by a function of the token, and so let
+the readout do a step of the task that the state then has not done.
+
 The first iteration is a diagonal recurrence on mixed inputs. The fixed point is, with Λ = diag(λ),
 
     h_t = A_t h_{t-1} + A_t (Λ_t^{-1} - I) Q_t (b_t ∘ x_t)        A_t = ( I + (Λ_t^{-1} - I) Q_t )^{-1}
@@ -23,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from bilin.fields import option
 from bilin.models.fixed_point.implicit import Implicit
 
 if TYPE_CHECKING:
@@ -34,6 +38,10 @@ class FixedPoint(Implicit):
     """h_t = λ_t ∘ h_{t-1} + (1 - λ_t) ∘ (Q_t (b_t ∘ x_t) + (I - Q_t) h_t)."""
 
     tier: ClassVar[str] = "fixed_point"
+
+    readout: str = option(
+        "gated", choices=("gated", "plain"), before="gated", doc="what is read: SiLU(z) ∘ c ∘ h, or h alone"
+    )
 
     def make_layers(self) -> Sequence[Layer]:
         """The layers with fresh weights, from the first on."""

@@ -32,16 +32,18 @@ class Inputs(NamedTuple):
 class FixedPointLayer(Layer):
     """See `bilin.models.fixed_point.fixed_point`; the state is h.
 
-    Shapes: ``inward`` (2E, H), ``outward`` (H, E); those of λ, b, c and of the mixer: see `Projection`.
+    Shapes: ``inward`` (2E, H), or (E, H) where the readout is plain, ``outward`` (H, E); those of λ, b, c and of the
+    mixer: see `Projection`.
     """
 
     def __init__(self, tier: FixedPoint) -> None:
         super().__init__()
-        width = tier.inner
-        self.inward = nn.Linear(tier.hidden, 2 * width, bias=False)
+        self.width = width = tier.inner
+        gated = tier.readout == "gated"
+        self.inward = nn.Linear(tier.hidden, 2 * width if gated else width, bias=False)
         self.decay = Projection(width, width, sees_output=tier.lambda_sees_output, bias=True)
         self.b = Projection(width, width, sees_output=tier.b_sees_output)
-        self.c = Projection(width, width, sees_output=tier.c_sees_output)
+        self.c = Projection(width, width, sees_output=tier.c_sees_output) if gated else None
         self.mixer = mixer_of(tier)
         self.solver = Solver(tier)
         self.norm = nn.RMSNorm(width, eps=1e-5)
@@ -51,13 +53,17 @@ class FixedPointLayer(Layer):
         self, x: Float[Tensor, "batch time hidden"], state: State = None
     ) -> tuple[Float[Tensor, "batch time hidden"], State]:
         """See `Layer.forward`."""
-        x, gate = self.inward(x).chunk(2, dim=-1)
+        x, *gates = self.inward(x).split(self.width, dim=-1)
         initial = torch.zeros_like(x[:, 0]) if state is None else state
         inputs = Inputs(x, self.decay.of_input(x), self.b.of_input(x), self.mixer.of_input(x), initial)
         iterate = partial(self.iterate, inputs)
         h = iterate(self.solver(iterate, torch.zeros_like(x)))
-        y = silu(self.c(self.c.of_input(x), delayed(h, initial))) * h
-        return self.outward(self.norm(silu(gate) * y)), h[:, -1]
+        if self.c is not None:
+            gates.append(self.c(self.c.of_input(x), delayed(h, initial)))
+        y = h
+        for gate in gates:
+            y = silu(gate) * y
+        return self.outward(self.norm(y)), h[:, -1]
 
     def iterate(self, inputs: Inputs, h: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch time width"]:
         """The next iterate: equation 8."""

@@ -14,7 +14,7 @@ MIXERS = [
     {"mixer": "householder", "mixer_rank": 3, "eigenvalues": "positive"},
     {"mixer": "dplr", "mixer_rank": 2, "eigenvalues": "positive"},
     {"mixer": "kronecker"},
-    {"mixer": "kronecker", "eigenvalues": "positive"},
+    {"mixer": "kronecker", "eigenvalues": "positive", "readout": "plain"},
 ]
 SEEN = ("mixer_sees_output", "lambda_sees_output", "b_sees_output", "c_sees_output")
 EXACT = {"tolerance": 1e-13, "max_iterations": 400, "training_share": 1.0}
@@ -36,7 +36,8 @@ def by_twin(layer, x, states_of):
     """The layer's output on a batch, with the states of a twin."""
     outputs = []
     for row in x:
-        inner, gates = (row @ layer.inward.weight.T).chunk(2, dim=-1)
+        inner = row @ layer.inward.weight[: layer.width].T
+        gates = row @ layer.inward.weight[-layer.width :].T
         outputs.append(read(layer, inner, gates, states_of(inner)))
     return torch.stack(outputs)
 

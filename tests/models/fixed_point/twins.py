@@ -74,10 +74,10 @@ def applied_once(tier, layer, xs, iterate):
 
 
 def read(layer, xs, gates, states):
-    """W norm( SiLU(z_t) ∘ c_t ∘ h_t )."""
+    """W norm( SiLU(z_t) ∘ c_t ∘ h_t ), or W norm( h_t )."""
     before, outputs = torch.zeros_like(xs[0]), []
     for x, gate, h in zip(xs, gates, states, strict=True):
-        y = silu(gate) * silu(projected(layer.c, x, before)) * h
+        y = h if layer.c is None else silu(gate) * silu(projected(layer.c, x, before)) * h
         y = layer.norm.weight * y / (y.square().mean() + 1e-5).sqrt()
         outputs.append(layer.outward.weight @ y)
         before = h
