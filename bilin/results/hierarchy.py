@@ -1,11 +1,11 @@
-"""The hierarchy at a glance: a row for each model, a column for each task, one number for each cell."""
+"""The hierarchy at a glance: a row for each model, a column for each task or tested length, one number for each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -24,39 +24,61 @@ VALUES: Mapping[str, str] = {
 }
 """What a table can show of each cell: columns of the view `cells`, and what they are."""
 
+BY = ("task", "length")
+"""What the columns of a table for people are: the tasks at one length each, or the lengths of one task."""
+
 _MISSING = "–"  # noqa: RUF001 (a dash, as in printed tables)
+
+
+class Column(NamedTuple):
+    """What is shown of the models: one task at one tested length.
+
+    Attributes:
+        task: A label, such as ``modular_addition m=5``.
+        section: Heading of the table for people that it stands in; ``heading`` its own.
+    """
+
+    task: str
+    length: int
+    section: str
+    heading: str
+
+    def __str__(self) -> str:
+        return f"{self.task}, length {self.length}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hierarchy:
-    """Models against tasks.
+    """Models against tasks and tested lengths.
 
     Attributes:
         value: The column of `cells` that is shown.
-        lengths: The tested length that is shown of each task.
-        models: Labels of the rows; ``tasks`` those of the columns.
-        cells: The row of the view `cells` by the labels of model and task; none where nothing is stored.
+        models: Labels of the rows.
+        columns: What is shown of each.
+        cells: The row of the view `cells` by the label of the model, that of the task and the length; none where
+            nothing is stored.
     """
 
     value: str
-    lengths: Mapping[str, int]
     models: Sequence[str]
-    tasks: Sequence[str]
-    cells: Mapping[tuple[str, str], Mapping[str, Any]]
+    columns: Sequence[Column]
+    cells: Mapping[tuple[str, str, int], Mapping[str, Any]]
 
     def numbers(self) -> pa.Table:
-        """The values as they are stored, null where there are none."""
+        """The values as they are stored, null where there are none; each column says its task and length."""
         type_ = pa.int64() if self.value.startswith("num_") else pa.float64()
         columns = [
-            [cell and cell[self.value] for cell in (self.cells.get((model, task)) for model in self.models)]
-            for task in self.tasks
+            pa.array([cell and cell[self.value] for cell in self._cells_of(column, self.models)], type_)
+            for column in self.columns
         ]
-        arrays = [pa.array(self.models, pa.string()), *(pa.array(column, type_) for column in columns)]
-        return pa.table(arrays, names=["model", *self.tasks])
+        return pa.table([pa.array(self.models, pa.string()), *columns], names=["model", *map(str, self.columns)])
 
     def texts(self) -> Mapping[str, pa.Table]:
-        """The values for people: a table for each task, by its heading."""
-        return {f"{task}, length {length}": self._texts_of(task) for task, length in self.lengths.items()}
+        """The values for people: tables by their headings."""
+        sections: dict[str, list[Column]] = {}
+        for column in self.columns:
+            sections.setdefault(column.section, []).append(column)
+        return {section: self._texts_of(columns) for section, columns in sections.items()}
 
     @property
     def caption(self) -> str:
@@ -75,13 +97,15 @@ class Hierarchy:
     def _seeds(self) -> set[int]:
         return {cell["num_seeds"] for cell in self.cells.values() if cell["num_seeds"]}
 
-    def _texts_of(self, task: str) -> pa.Table:
-        labels = [label for label in self.tasks if label.split(" ")[0] == task]
-        models = [model for model in self.models if any((model, label) in self.cells for label in labels)]
+    def _cells_of(self, column: Column, models: Sequence[str]) -> list[Mapping[str, Any] | None]:
+        return [self.cells.get((model, column.task, column.length)) for model in models]
+
+    def _texts_of(self, columns: Sequence[Column]) -> pa.Table:
+        models = [model for model in self.models if any(self._cells_of(column, [model])[0] for column in columns)]
         count = len(self._seeds) > 1
-        columns = [[self._text(self.cells.get((model, label)), count=count) for model in models] for label in labels]
-        headings = [label.partition(" ")[2] or task for label in labels]
-        return pa.table([pa.array(column, pa.string()) for column in (models, *columns)], names=["model", *headings])
+        texts = [[self._text(cell, count=count) for cell in self._cells_of(column, models)] for column in columns]
+        headings = [column.heading for column in columns]
+        return pa.table([pa.array(text, pa.string()) for text in (models, *texts)], names=["model", *headings])
 
     def _text(self, cell: Mapping[str, Any] | None, *, count: bool) -> str:
         if cell is None or cell[self.value] is None:
@@ -99,54 +123,63 @@ def hierarchy(
     *,
     sweep: str | None = None,
     length: int | None = None,
+    by: str = "task",
     value: str = "mean",
     everything: bool = False,
 ) -> Hierarchy:
-    """Models against tasks, from the view `cells`.
+    """Models against tasks, or against tested lengths, from the view `cells`.
 
     Args:
         store: Directory of the store.
         sweep: The one sweep to look at; None looks at all.
-        length: The tested length; None takes the greatest of each task.
+        length: The tested length; None takes the greatest of each task, or by length all.
+        by: One of `BY`.
         value: One of `VALUES`.
         everything: Also rows that the grid as it was last launched does not want.
 
     Raises:
-        QueryError: There is no such value or length.
+        QueryError: There is no such value, length or kind of column.
         StoreError: The store or sweep is not there, or cannot be read.
     """
-    if value not in VALUES:
-        raise QueryError(f"there is no value {value!r}; there: {', '.join(VALUES)}")
+    for asked, known, what in ((value, VALUES, "value"), (by, BY, "kind of column")):
+        if asked not in known:
+            raise QueryError(f"there is no {what} {asked!r}; there: {', '.join(known)}")
     found = query(store=store, view="cells", sweep=sweep, everything=everything)
     rows, schema = found.to_pylist(), found.schema
-    lengths = _lengths(rows, length)
-    shown = [row for row in rows if row["length"] == lengths.get(row["task"])]
-    models, tasks = model_labels(shown, schema), task_labels(shown, schema)
-    cells: dict[tuple[str, str], Mapping[str, Any]] = {}
+    lengths = _lengths(rows, length, only_greatest=by == "task")
+    shown = [row for row in rows if row["length"] in lengths.get(row["task"], ())]
+    cells: dict[tuple[str, str, int], Mapping[str, Any]] = {}
     order: dict[str, Any] = {}
-    for row, model, task in zip(shown, models, tasks, strict=True):
+    columns: dict[Column, None] = {}
+    for row, model, task in zip(shown, model_labels(shown, schema), task_labels(shown, schema), strict=True):
+        at = row["length"]
         # cells that differ in their validation alone have one label
-        label = model if (model, task) not in cells else f"{model} {row['cell_id']}"
-        cells[label, task] = row
+        label = model if (model, task, at) not in cells else f"{model} {row['cell_id']}"
+        cells[label, task, at] = row
         order.setdefault(label, model_order(row, schema))
-    return Hierarchy(
-        value=value, lengths=lengths, models=sorted(order, key=order.__getitem__), tasks=list(dict.fromkeys(tasks)),
-        cells=cells,
-    )  # fmt: skip
+        columns.setdefault(_column(row["task"], task, at, by=by))
+    return Hierarchy(value=value, models=sorted(order, key=order.__getitem__), columns=list(columns), cells=cells)
 
 
-def _lengths(rows: Sequence[Mapping[str, Any]], length: int | None) -> Mapping[str, int]:
-    """The length to show of each task."""
-    tested = {(row["task"], row["length"]) for row in rows}
+def _column(name: str, label: str, length: int, *, by: str) -> Column:
+    if by == "length":
+        return Column(label, length, section=label, heading=str(length))
+    return Column(label, length, section=f"{name}, length {length}", heading=label.removeprefix(f"{name} "))
+
+
+def _lengths(
+    rows: Sequence[Mapping[str, Any]], length: int | None, *, only_greatest: bool
+) -> Mapping[str, Collection[int]]:
+    """The lengths to show of each task."""
+    tested: dict[str, set[int]] = {}
+    for row in rows:
+        tested.setdefault(row["task"], set()).add(row["length"])
     if length is None:
-        return {
-            task: max(at for name, at in tested if name == task) for task in dict.fromkeys(row["task"] for row in rows)
-        }
-    found = {task: length for task, at in tested if at == length}
-    if rows and not found:
-        there = ", ".join(str(at) for at in sorted({at for _, at in tested}))
+        return {task: {max(at)} if only_greatest else at for task, at in tested.items()}
+    if rows and not any(length in at for at in tested.values()):
+        there = ", ".join(str(at) for at in sorted(set().union(*tested.values())))
         raise QueryError(f"nothing is tested at length {length}; tested: {there}")
-    return found
+    return {task: {length} for task, at in tested.items() if length in at}
 
 
 def _two_digits(number: float) -> str:

@@ -52,6 +52,11 @@ def test_documented_commands_run_and_head_their_columns_so(parity, command, outp
     assert result.stdout.splitlines()[0].split() == output.splitlines()[0].split()
 
 
+@pytest.mark.parametrize("sql", re.findall(r"```sql\n(.+?)```", DOCS, re.DOTALL))
+def test_documented_queries_run(parity, sql):
+    assert query(sql, store=parity).num_rows > 0
+
+
 def documented(heading):
     """The columns of the first table after a heading, with the type of each."""
     section = DOCS[DOCS.index(heading) :]

@@ -17,9 +17,9 @@ def store_of(store, pairs, sweep="sweep"):
 def test_models_stand_against_tasks(store):
     cells = [cell("lstm"), cell("cp", rank=64), cell("cp", rank=8), cell("full"), cell("full", m=2)]
     table = hierarchy(store_of(store, [pair(of) for of in cells])).numbers()
-    assert table.column_names == ["model", "modular_addition m=2", "modular_addition m=5"]
+    assert table.column_names == ["model", "modular_addition m=2, length 500", "modular_addition m=5, length 500"]
     assert table["model"].to_pylist() == ["full", "cp rank=8", "cp rank=64", "lstm"]
-    assert table["modular_addition m=2"].to_pylist() == [1.0, None, None, None]
+    assert table["modular_addition m=2, length 500"].to_pylist() == [1.0, None, None, None]
 
 
 def test_texts_for_people_are_rounded_and_short(store):
@@ -36,17 +36,32 @@ def test_the_greatest_tested_length_of_each_task_is_shown(store):
     long = (LengthResult(500, 1024, 2048, 2), LengthResult(1000, 2048, 2048, 2))
     store_of(store, [pair(cell(m=2), lengths=long), pair(cell(m=2, task="modular_arithmetic"), accuracy=0.75)])
     shown = hierarchy(store)
-    assert shown.lengths == {"modular_addition": 1000, "modular_arithmetic": 500}
     assert shown.numbers().to_pylist() == [
-        {"model": "full", "modular_addition m=2": 1.0, "modular_arithmetic m=2": 0.5}
+        {"model": "full", "modular_addition m=2, length 1000": 1.0, "modular_arithmetic m=2, length 500": 0.5}
     ]
-    assert hierarchy(store, length=500).numbers()["modular_addition m=2"].to_pylist() == [0.0]
+    at_500 = hierarchy(store, length=500)
+    assert at_500.numbers()["modular_addition m=2, length 500"].to_pylist() == [0.0]
+    assert list(at_500.texts()) == ["modular_addition, length 500", "modular_arithmetic, length 500"]
+
+
+def test_by_length_each_task_has_a_table_of_its_lengths(store):
+    both = (LengthResult(10, 2048, 2048, 2), LengthResult(500, 1024, 2048, 2))
+    store_of(store, [pair(cell(m=2), lengths=both), pair(cell("lstm"))])
+    shown = hierarchy(store, by="length")
+    assert {section: table.to_pylist() for section, table in shown.texts().items()} == {
+        "modular_addition m=2": [{"model": "full", "10": "1.00", "500": "0.00"}],
+        "modular_addition m=5": [{"model": "lstm", "10": "1.00", "500": "1.00"}],
+    }
+    assert [str(column) for column in hierarchy(store, by="length", length=10).columns] == [
+        "modular_addition m=2, length 10",
+        "modular_addition m=5, length 10",
+    ]
 
 
 def test_other_values_can_be_shown(store):
     store_of(store, [pair(lr=3e-4), pair(cell("lstm"), lr=1e-3)])
-    assert hierarchy(store, value="lr").numbers()["modular_addition m=5"].to_pylist() == [3e-4, 1e-3]
-    assert hierarchy(store, value="num_solved").numbers()["modular_addition m=5"].to_pylist() == [1, 1]
+    assert hierarchy(store, value="lr").numbers()["modular_addition m=5, length 500"].to_pylist() == [3e-4, 1e-3]
+    assert hierarchy(store, value="num_solved").numbers()["modular_addition m=5, length 500"].to_pylist() == [1, 1]
 
 
 def test_what_varies_tells_models_apart(store):
@@ -77,3 +92,5 @@ def test_what_is_not_there_is_said(store):
         hierarchy(store, length=7)
     with pytest.raises(QueryError, match="no value 'median'; there: mean, low"):
         hierarchy(store, value="median")
+    with pytest.raises(QueryError, match="no kind of column 'tier'; there: task, length"):
+        hierarchy(store, by="tier")

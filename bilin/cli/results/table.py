@@ -14,18 +14,19 @@ from bilin.cli.results.options import Everything, Format, Output, OutputFormat, 
 def table(
     sweep: Sweep = None,
     length: Annotated[
-        int | None, typer.Option(help="A tested length; the greatest of each task where none is given.")
+        int | None, typer.Option(help="A tested length; without, the greatest of each task, or by length all.")
     ] = None,
+    by: Annotated[str, typer.Option(help="What the columns are: task, or length with a table a task.")] = "task",
     value: Annotated[str, typer.Option(help="mean, low, high, best, lr, num_seeds or num_solved.")] = "mean",
     everything: Everything = False,
     format_: Format = OutputFormat.table,
     output: Output = None,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Show models against tasks, one number for each cell."""
+    """Show models against tasks, or against tested lengths, one number for each."""
     from bilin import results
 
-    hierarchy = results.hierarchy(store, sweep=sweep, length=length, value=value, everything=everything)
+    hierarchy = results.hierarchy(store, sweep=sweep, length=length, by=by, value=value, everything=everything)
     if format_ in (OutputFormat.table, OutputFormat.markdown):
         show_sections(hierarchy.texts(), hierarchy.caption, format_, output)
     else:

@@ -14,6 +14,8 @@ from bilin.orchestrator.grid import Axis, Choices
 
 MAX_VALUES = 12
 
+_TIME = "%Y-%m-%d %H:%M:%S"
+
 
 def describe_plan(plan: Plan) -> str:
     """What a launch would run, in lines."""
@@ -107,7 +109,7 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
         ("rate, seed", f"{row['lr']:g}, {row['seed']}"),
         ("status", " · ".join(str(part) for part in (row["status"], row["stop_reason"]) if part)),
         ("result", _some(row, outcome)),
-        ("ran", f"{row['started_at']} to {row['finished_at']} UTC, attempt {row['attempts']}"),
+        ("ran", f"{row['started_at']:{_TIME}} to {row['finished_at']:{_TIME}} UTC, attempt {row['attempts']}"),
         ("on", _some(row, origin)),
     ]
     if row["error"]:
@@ -132,7 +134,7 @@ def duration(seconds: float) -> str:
 
 def _line(sweep: str, status: SweepStatus | InputError) -> tuple[str, ...]:
     if isinstance(status, InputError):
-        return (sweep, "?", "?", "?", "?", str(status))
+        return (sweep, "?", "?", "?", "?", f"not to be read here: `bilin sweep status {sweep}` says why")
     plan = status.plan
     numbers = (len(plan.cells), plan.num_done, plan.num_failed, plan.num_missing)
     return (sweep, *map(str, numbers), _state(status))
@@ -178,11 +180,18 @@ def _counted(statuses: Mapping[Any, int]) -> str:
 
 
 def _block(values: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={value}" for name, value in values.items())
+    return " ".join(f"{name}={_written(value)}" for name, value in values.items())
 
 
 def _some(row: Mapping[str, Any], names: Iterable[str]) -> str:
-    return " ".join(f"{name}={row[name]}" for name in names if row[name] is not None)
+    return _block({name: row[name] for name in names if row[name] is not None})
+
+
+def _written(value: object) -> str:
+    """A value as a grid has it, numbers rounded."""
+    if isinstance(value, str):
+        return value
+    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value)
 
 
 def _columns(rows: Sequence[tuple[str, str]]) -> list[str]:

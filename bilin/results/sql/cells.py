@@ -18,6 +18,7 @@ from bilin.tasks import TASKS
 
 TRIAL_COLUMNS = (
     "sweep", "cell_id", "lr", "seed", "status", "solved", "validation_accuracy", "training_loss", "test_lengths",
+    "params", "recurrent_params",
 )  # fmt: skip
 """What must be known of each trial, beside the columns of its cell; sorted by the first four."""
 
@@ -35,11 +36,14 @@ class _Choice:
     lr: float
     num_solved: int
     test_lengths: Sequence[int]
+    params: tuple[int | None, int | None]
 
 
 class _Summary(NamedTuple):
     """What a row of the table says beside the columns of its cell: see docs/results.md."""
 
+    params: int | None
+    recurrent_params: int | None
     length: int
     lr: float
     num_seeds: int
@@ -51,6 +55,8 @@ class _Summary(NamedTuple):
 
 
 _SUMMARY: Mapping[str, pa.DataType] = {
+    "params": pa.int64(),
+    "recurrent_params": pa.int64(),
     "length": pa.int64(),
     "lr": pa.float64(),
     "num_seeds": pa.int64(),
@@ -96,13 +102,14 @@ def _choices(trials: pa.Table) -> Iterator[tuple[_Cell, _Choice]]:
         group = list(numbered)
         outcomes = [
             Outcome(lr, seed, status == "done", solved, accuracy, loss)
-            for _, (_, _, lr, seed, status, solved, accuracy, loss, _) in group
+            for _, (_, _, lr, seed, status, solved, accuracy, loss, *_) in group
         ]
         lr = select_rate(outcomes)
         assert lr is not None
         first_row, first = group[0]
         num_solved = sum(outcome.solved for outcome in outcomes if outcome.lr == lr)
-        yield cell, _Choice(first_row, lr, num_solved, first[-1] or ())
+        params = next((row[-2:] for _, row in group if row[-1] is not None), (None, None))  # a failed trial has none
+        yield cell, _Choice(first_row, lr, num_solved, first[-3] or (), params)
 
 
 def _accuracies(tested: pa.Table) -> Mapping[_Cell, Mapping[int, Sequence[tuple[float, float]]]]:
@@ -116,12 +123,11 @@ def _accuracies(tested: pa.Table) -> Mapping[_Cell, Mapping[int, Sequence[tuple[
 def _summary(length: int, choice: _Choice, accuracies: Sequence[tuple[float, float]]) -> _Summary:
     selected = [accuracy for lr, accuracy in accuracies if lr == choice.lr]
     best = max((accuracy for _, accuracy in accuracies), default=None)
+    about = (*choice.params, length, choice.lr, len(selected), choice.num_solved)
     if not selected:
-        return _Summary(length, choice.lr, 0, choice.num_solved, None, None, None, best)
+        return _Summary(*about, None, None, None, best)
     interval = mean_interval(selected)
-    return _Summary(
-        length, choice.lr, len(selected), choice.num_solved, interval.mean, interval.low, interval.high, best
-    )
+    return _Summary(*about, interval.mean, interval.low, interval.high, best)
 
 
 def _rows(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:

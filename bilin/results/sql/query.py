@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,8 @@ _ORDER = {
     "curves": "sweep, trial_id, step, length NULLS FIRST",
     "published": None,  # comes in the order of its files
 }
+
+_PIVOTS = " (PIVOT makes several of it: write max(mean) FILTER (length = 10), or see `results table --by length`)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,15 +161,20 @@ def _asked(connection: DuckDBPyConnection, question: Question) -> list[str]:
     kinds = [statement.type.name for statement in connection.extract_statements(question.sql)]
     if kinds != ["SELECT"]:
         found = ", ".join(kinds) if kinds else "nothing"
-        raise QueryError(f"a query is exactly one SELECT; found: {found}")
+        raise QueryError(f"a query is exactly one SELECT; found: {found}{_PIVOTS if kinds == ['MULTI'] else ''}")
     return [view for view in VIEWS if re.search(rf"\b{view}\b", question.sql, re.IGNORECASE)]
 
 
 def _with_unique_names(table: pa.Table) -> pa.Table:
     """``SELECT a.*, b.*`` may name a column twice; the second becomes ``m_2``, so that no format loses it."""
-    seen: Counter[str] = Counter()
+    taken = {name.lower() for name in table.column_names}
+    seen: set[str] = set()
     names = []
     for name in table.column_names:
-        seen[name] += 1
-        names.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+        if name.lower() in seen:
+            suffixed = (f"{name}_{number}" for number in itertools.count(2))
+            name = next(free for free in suffixed if free.lower() not in taken)  # noqa: PLW2901
+            taken.add(name.lower())
+        seen.add(name.lower())
+        names.append(name)
     return table.rename_columns(names)

@@ -22,4 +22,14 @@ def test_markdown_is_a_table(bilin):
 
 def test_machines_get_numbers(bilin):
     rows = json.loads(bilin("table", "--format", "json", "--length", "10", "--value", "num_seeds").stdout)
-    assert rows == [{"model": "full", "modular_addition m=5": 1}, {"model": "cp rank=8", "modular_addition m=5": 1}]
+    assert rows == [{"model": model, "modular_addition m=5, length 10": 1} for model in ("full", "cp rank=8")]
+
+
+def test_a_table_by_length_has_a_column_a_length(bilin):
+    assert bilin("table", "--by", "length").stdout.splitlines()[:5] == [
+        "modular_addition m=5",
+        "",
+        "model      10    500",
+        "---------  ----  ----",
+        "full       1.00  1.00",
+    ]

@@ -45,7 +45,7 @@ def test_the_published_grids_have_their_full_size() -> None:
         cells = [wanted.cell for wanted in read_grid(EXAMPLES / f"paper_{name}.yaml").cells]
         assert {getattr(cell.task, "m", None) for cell in cells} == moduli
         assert {getattr(cell.model, "hidden", None) for cell in cells} == {256}
-        assert len(cells) == 7 * len(moduli)
+        assert len(cells) == (7 + 2 * 3) * len(moduli)  # Mamba and the transformer have 1, 2 and 4 layers
 
 
 if __name__ == "__main__":

@@ -115,6 +115,7 @@ def test_times_are_utc_without_zone(filled):
         ({"sql": "SELEC 1"}, "syntax error"),
         ({"sql": ""}, "exactly one SELECT; found: nothing"),
         ({"sql": "SELECT 1; SELECT 2"}, "exactly one SELECT; found: SELECT, SELECT"),
+        ({"sql": "PIVOT cells ON length USING max(mean) GROUP BY tier"}, "results table --by length"),
         ({"sql": "SELECT lr FROM trials WHERE lr = $1"}, "parameter"),
         ({"limit": -1}, "limit of -1"),
         ({"where": "lr ="}, "syntax error"),
@@ -145,6 +146,9 @@ def test_a_store_in_a_folder_with_strange_characters(tmp_path):
 
 def test_columns_of_one_name_are_told_apart(filled):
     assert query("SELECT m, m, lr FROM trials LIMIT 1", store=filled).column_names == ["m", "m_2", "lr"]
+    assert query("SELECT m, m, 1 AS m_2, 1 AS M_3, m FROM trials", store=filled).column_names == [
+        "m", "m_4", "m_2", "M_3", "m_5",
+    ]  # fmt: skip
 
 
 def test_the_views_are_listed(filled):
