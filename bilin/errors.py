@@ -92,6 +92,16 @@ class ClusterError(BilinError):
     exit_code = 4
 
 
+def one_line(error: BaseException) -> str:
+    """An error as a row names it: its type, and its text without line breaks."""
+    return printable(" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def printable(text: str) -> str:
+    """The text, with what cannot be encoded (such as parts of odd file names) escaped."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def closest(name: str, names: Iterable[str]) -> str | None:
     """The valid name nearest to ``name``; None where none is near."""
     if len(name) > _LONGEST_NAME:

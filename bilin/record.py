@@ -5,12 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-
-def one_line(error: BaseException) -> str:
-    """An error as a row names it: its type, and its text without line breaks."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
-
-
 Status = Literal["done", "diverged", "failed", "oom", "lost", "cancelled", "pruned"]
 StopReason = Literal["solved", "budget", "diverged"]
 

@@ -13,18 +13,20 @@ import importlib
 import importlib.metadata
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
-from bilin.errors import PluginError
+from bilin.errors import PluginError, one_line
 from bilin.fields import fields_of
 from bilin.version import __version__
 
 T = TypeVar("T")
 
 OWN = "bilin"
+_LONGEST_ERROR = 300
 TASKS_GROUP, MODELS_GROUP = "bilin.tasks", "bilin.models"
 
 
@@ -97,10 +99,15 @@ class Registry(Generic[T]):
         return load(entry.place) if name in self.own else self._load(entry)
 
     def _load(self, entry: Entry) -> type[T]:
+        if not entry.place.partition(":")[2].strip():
+            raise PluginError(self._broken(entry, "names no class; accepted: module:Class"))
         try:
-            found = load(entry.place)
-        except (Exception, SystemExit) as error:  # whatever the code of another package does on import
-            raise PluginError(self._broken(entry, f"cannot be loaded ({type(error).__name__}: {error})")) from error
+            with redirect_stdout(sys.stderr):  # what it prints must not stand in what a command prints
+                found = load(entry.place)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever the code of another package does on import
+            raise PluginError(self._broken(entry, f"cannot be loaded ({_short(error)})")) from error
         if fault := self._fault(found, entry.name):
             raise PluginError(self._broken(entry, fault))
         settings: type[T] = found
@@ -123,15 +130,51 @@ class Registry(Generic[T]):
         return _field_fault(found)
 
 
+@contextmanager
+def blamed_on_its_package(settings: type) -> Iterator[None]:
+    """What the code of another package's settings raises becomes an error that says whose it is.
+
+    Raises:
+        PluginError: In place of any other exception, where the settings are not bilin's own.
+    """
+    try:
+        yield
+    except Exception as error:
+        package = package_of(settings)
+        if package is None or isinstance(error, PluginError):
+            raise
+        fault = f"{settings.__qualname__} of {package} fails while its fields are checked ({_short(error)})"
+        raise PluginError(f"{fault}; mend or uninstall it") from error
+
+
 @functools.cache
 def declared(group: str) -> tuple[Entry, ...]:
     """What installed packages declare in a group of entry points; imports none of it."""
-    found = [
+    found = {
         Entry(point.name, point.value, f"{point.dist.name} {point.dist.version}")
-        for point in importlib.metadata.entry_points(group=group)
+        for point in _entry_points(group)
         if point.dist is not None
-    ]
+    }
     return tuple(sorted(found, key=lambda entry: (entry.name, entry.package)))
+
+
+def _entry_points(group: str) -> Iterable[importlib.metadata.EntryPoint]:
+    try:
+        return importlib.metadata.entry_points(group=group)
+    except Exception:  # the entry points of some package, of bilin or not, cannot be parsed: those of all others
+        return [point for dist in importlib.metadata.distributions() for point in _points_of(dist, group)]
+
+
+def _points_of(dist: importlib.metadata.Distribution, group: str) -> Iterable[importlib.metadata.EntryPoint]:
+    try:
+        return dist.entry_points.select(group=group)
+    except Exception:
+        return ()
+
+
+def _short(error: BaseException) -> str:
+    text = one_line(error)
+    return text if len(text) <= _LONGEST_ERROR else f"{text[:_LONGEST_ERROR]} …"
 
 
 def origin(settings: type) -> str:

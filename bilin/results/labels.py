@@ -41,11 +41,19 @@ def _labels(cells: Sequence[_Row], kind: str, schema: pa.Schema, shared: Collect
     told = {
         name: [
             *(key for key, names in required.items() if name in names or _varies(group, key)),
-            *(key for key in shared if _varies(group, key)),
+            *(key for key in shared if any(_varies(of_task, key) for of_task in _by_task(group))),
         ]
         for name, group in by_name.items()
     }
     return [" ".join([cell[kind], *(f"{key}={readable(cell[key])}" for key in told[cell[kind]])]) for cell in cells]
+
+
+def _by_task(cells: Sequence[_Row]) -> Collection[list[_Row]]:
+    """How a task is trained tells no models apart: only what differs within one does."""
+    groups: dict[str, list[_Row]] = defaultdict(list)
+    for cell in cells:
+        groups[cell["task"]].append(cell)
+    return groups.values()
 
 
 def _varies(cells: Sequence[_Row], name: str) -> bool:

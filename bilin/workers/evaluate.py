@@ -13,6 +13,7 @@ from bilin.models.module import SequenceModel
 from bilin.record import CurvePoint, LengthResult
 from bilin.spec import Cell, TrialSpec, derive_seed
 from bilin.tasks import IGNORED, Batch, Task
+from bilin.workers.batches import sample
 from bilin.workers.state import task_of
 
 TOKENS_AT_ONCE = 2**19
@@ -97,7 +98,7 @@ def evaluate(
     while score.num_sequences < num_sequences:
         size = min(num_sequences - score.num_sequences, max(1, TOKENS_AT_ONCE // longest))
         drawn = torch.randint(shortest, longest + 1, (size,), generator=generator, device=generator.device)
-        batch = task.sample(drawn, generator)
+        batch = sample(task, drawn, generator, look=score.num_sequences == 0)
         if every_token:
             _look_at_all(model, task, batch, score)
         else:

@@ -18,7 +18,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from bilin.record import Progress, TrialResult, one_line
+from bilin.errors import one_line
+from bilin.record import Progress, TrialResult
 from bilin.registry import package_of
 from bilin.spec import Cell, Resources, TrialSpec
 from bilin.workers.checkpoint import Checkpoints

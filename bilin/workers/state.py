@@ -13,6 +13,7 @@ from bilin.models.module import SequenceModel
 from bilin.record import CurvePoint
 from bilin.spec import Cell, TrainSpec, TrialSpec, derive_seed
 from bilin.tasks import Batch, Task
+from bilin.workers.batches import sample
 from bilin.workers.clock import Clock
 
 
@@ -63,15 +64,15 @@ def start(spec: TrialSpec, device: torch.device) -> TrialState:
         optimizer=_optimizer(cell.train, [weight for weight in model.parameters() if weight.requires_grad]),
         data=data,
         loss_sum=torch.zeros((), device=device),
-        examples=draw(cell, data, cell.train.examples) if cell.train.examples else None,
+        examples=draw(cell, data, cell.train.examples, look=True) if cell.train.examples else None,
     )
 
 
-def draw(cell: Cell, generator: torch.Generator, num_sequences: int) -> Batch:
-    """Fresh sequences of the training lengths."""
+def draw(cell: Cell, generator: torch.Generator, num_sequences: int, *, look: bool) -> Batch:
+    """Fresh sequences of the training lengths. Raises as `bilin.workers.batches.sample` does."""
     shortest, longest = cell.train.lengths
     lengths = torch.randint(shortest, longest + 1, (num_sequences,), generator=generator, device=generator.device)
-    return task_of(cell).sample(lengths, generator)
+    return sample(task_of(cell), lengths, generator, look=look)
 
 
 def task_of(cell: Cell) -> Task:

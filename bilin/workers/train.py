@@ -78,7 +78,7 @@ def take_step(cell: Cell, state: TrialState, *, lr: float) -> None:
 def _next_batch(cell: Cell, state: TrialState) -> Batch:
     size = cell.train.batch_size
     if state.examples is None:
-        return draw(cell, state.data, size)
+        return draw(cell, state.data, size, look=state.step == 0)
     device = state.data.device
     return state.examples.take(torch.randint(len(state.examples.tokens), (size,), generator=state.data, device=device))
 

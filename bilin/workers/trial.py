@@ -6,7 +6,8 @@ import dataclasses
 import time
 import traceback
 
-from bilin.record import Status, TrialResult, one_line
+from bilin.errors import one_line, printable
+from bilin.record import Status, TrialResult
 from bilin.spec import TrialSpec
 from bilin.workers.checkpoint import Checkpoints
 from bilin.workers.clock import Clock
@@ -26,12 +27,12 @@ def run_trial(spec: TrialSpec, *, report: Report = ignore, checkpoints: Checkpoi
     clock = Clock()
     try:
         result = _run(spec, clock, report, checkpoints)
-    except Exception as error:  # a trial that fails must not end the sweep
+    except (Exception, SystemExit) as error:  # a trial that fails must not end the sweep
         result = TrialResult(
             trial_id=spec.trial_id,
             status=_status_of(error),
             error=one_line(error),
-            traceback=traceback.format_exc(),
+            traceback=printable(traceback.format_exc()),
         )
     return dataclasses.replace(
         result,
@@ -47,35 +48,36 @@ def _run(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpoints
 
     from bilin.rules import is_solved
     from bilin.workers.evaluate import run_test
+    from bilin.workers.isolation import own_torch
     from bilin.workers.state import start
     from bilin.workers.train import train
 
-    torch.set_num_threads(spec.resources.threads)
-    device = torch.device(device_of(spec.resources))
-    state = start(spec, device)
-    state.clock = clock
-    stop_reason = train(spec, state, report=report, checkpoints=checkpoints)
-    result = TrialResult(
-        trial_id=spec.trial_id,
-        status="diverged" if stop_reason == "diverged" else "done",
-        stop_reason=stop_reason,
-        steps=state.step,
-        params=sum(weight.numel() for weight in state.model.parameters() if weight.requires_grad),
-        recurrent_params=state.model.recurrent_params,
-        curve=tuple(state.curve),
-    )
-    if stop_reason == "diverged":
-        return result
-    return dataclasses.replace(
-        result,
-        solved=is_solved(state.accuracies),
-        validation_accuracy=state.accuracies[-1],
-        training_loss=next(point.loss for point in reversed(state.curve) if point.length is None),
-        lengths=run_test(spec, state.model, device=device),
-    )
+    with own_torch(spec.resources.threads):
+        device = torch.device(device_of(spec.resources))
+        state = start(spec, device)
+        state.clock = clock
+        stop_reason = train(spec, state, report=report, checkpoints=checkpoints)
+        result = TrialResult(
+            trial_id=spec.trial_id,
+            status="diverged" if stop_reason == "diverged" else "done",
+            stop_reason=stop_reason,
+            steps=state.step,
+            params=sum(weight.numel() for weight in state.model.parameters() if weight.requires_grad),
+            recurrent_params=state.model.recurrent_params,
+            curve=tuple(state.curve),
+        )
+        if stop_reason == "diverged":
+            return result
+        return dataclasses.replace(
+            result,
+            solved=is_solved(state.accuracies),
+            validation_accuracy=state.accuracies[-1],
+            training_loss=next(point.loss for point in reversed(state.curve) if point.length is None),
+            lengths=run_test(spec, state.model, device=device),
+        )
 
 
-def _status_of(error: Exception) -> Status:
+def _status_of(error: BaseException) -> Status:
     # By name, since importing torch may be what failed; its allocator for the CPU raises a plain RuntimeError.
     out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return "oom" if out_of_memory or "DefaultCPUAllocator" in str(error) else "failed"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from bilin.errors import QueryError
+from bilin.errors import QueryError, printable
 from bilin.results.columns import describe
 from bilin.results.schema import cell_columns
 from bilin.results.sql.brief import brief
@@ -158,6 +158,8 @@ def _asked(connection: DuckDBPyConnection, question: Question) -> list[str]:
     """
     if question.sql is None:
         return [question.source]
+    if printable(question.sql) != question.sql:
+        raise QueryError(f"the query is not UTF-8: {printable(question.sql)}")
     kinds = [statement.type.name for statement in connection.extract_statements(question.sql)]
     if kinds != ["SELECT"]:
         found = ", ".join(kinds) if kinds else "nothing"
@@ -173,7 +175,7 @@ def _with_unique_names(table: pa.Table) -> pa.Table:
     for name in table.column_names:
         if name.lower() in seen:
             suffixed = (f"{name}_{number}" for number in itertools.count(2))
-            name = next(free for free in suffixed if free.lower() not in taken)  # noqa: PLW2901
+            name = next(free for free in suffixed if free.lower() not in taken)
             taken.add(name.lower())
         seen.add(name.lower())
         names.append(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,8 @@ from bilin.orchestrator.grid.faults import Faults
 from bilin.orchestrator.grid.yaml import ListNode, Node, describe, plain
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
 from bilin.tasks import Task
+
+_LONGEST = 60
 
 
 def report_problems(block: Block, settings: Any, picked: Mapping[str, int], faults: Faults) -> bool:
@@ -89,6 +92,8 @@ def written(value: Value) -> str:
             return str(value).lower()
         case float():
             return f"{value:g}"
+        case str():
+            return value if value.isprintable() and 0 < len(value) <= _LONGEST else f"{json.dumps(value[:_LONGEST])} …"
         case _:
             return str(value)
 

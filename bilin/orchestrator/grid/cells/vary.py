@@ -17,6 +17,7 @@ from bilin.orchestrator.grid.cells.conditions import Condition
 from bilin.orchestrator.grid.cells.zipped import Group
 from bilin.orchestrator.grid.faults import Faults
 from bilin.orchestrator.grid.yaml import describe
+from bilin.registry import blamed_on_its_package
 
 MAX_COMBINATIONS = 1_000_000
 
@@ -105,8 +106,11 @@ def _variants(
     for indices in itertools.product(*(range(dimension.length) for dimension in dimensions)):
         steps = list(zip(dimensions, indices, strict=True))
         picked = {name: index for dimension, index in steps for name in dimension.names}
-        settings = block.settings(**fixed, **{name: block.choices[name].values[i] for name, i in picked.items()})
-        if not report_problems(block, settings, picked, faults):
+        values = fixed | {name: block.choices[name].values[i] for name, i in picked.items()}
+        with blamed_on_its_package(block.settings):
+            settings = block.settings(**values)
+            has_problems = report_problems(block, settings, picked, faults)
+        if not has_problems:
             positions = {dimension.group: index for dimension, index in steps if dimension.group is not None}
             bits = tuple(condition.bits(settings) for condition in exclude)
             variants.append(Variant(settings, positions, bits))
