@@ -71,7 +71,7 @@ class GroupWord(Task):
             "Zn and Sn with n of at least 2, An with n of at least 3, and products of them with x such as A4xZ5, "
             f"of at most {MAX_ELEMENTS} elements"
         )
-        respelt = re.sub(r"[\s_*X×]+", "x", self.group.strip().upper())
+        respelt = re.sub(r"[\s_*X\u00d7]+", "x", self.group.strip().upper())
         return {"group": accepted + (f" (write {respelt})" if _is_group(respelt) else "")}
 
     def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:

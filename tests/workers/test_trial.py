@@ -116,10 +116,25 @@ def test_memory_that_the_cpu_does_not_have_is_oom(make):
     assert result.status == "oom"
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_passes_through(make, error):
-    with pytest.raises(error):
-        run_trial(broken(make(), error))
+def test_an_interrupt_passes_through(make):
+    with pytest.raises(KeyboardInterrupt):
+        run_trial(broken(make(), KeyboardInterrupt))
+
+
+class OddText(Exception):
+    """An error with a part of a file name that is not UTF-8."""
+
+    def __str__(self):
+        return "\udc80"
+
+
+@pytest.mark.parametrize("error", [SystemExit, OddText])
+def test_whatever_a_task_raises_is_a_row_that_can_be_written(make, error):
+    result = run_trial(broken(make(), error))
+    assert result.status == "failed"
+    assert result.error.startswith(f"{error.__name__}: ")
+    assert result.error.isascii()
+    assert result.traceback.encode()
 
 
 def test_a_trial_repeats_to_the_last_bit(make):

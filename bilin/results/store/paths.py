@@ -42,9 +42,7 @@ def sweep_names(store: Path | str) -> list[str]:
         found = "is a file, not a directory" if store.exists() else "is not there"
         raise StoreError(f"the store {store} {found}; name one with --store or BILIN_STORE, or launch a sweep into it")
     if _is_sweep(store):
-        raise StoreError(
-            f"{store} is a sweep, not a store: the store is the folder around it, {store.absolute().parent}"
-        )
+        raise StoreError(f"{store} is a sweep; its store is the folder around it, {store.absolute().parent}")
     return sorted(path.name for path in store.iterdir() if SWEEP_NAME.fullmatch(path.name) and _is_sweep(path))
 
 
