@@ -24,9 +24,11 @@ not among the choices: here the same tokens always give the same logits.
 
 Sources:
     [1] Radford, Wu, Child, Luan, Amodei, Sutskever: Language Models are Unsupervised Multitask Learners. 2019
-        (GPT-2). Initial values are theirs: N(0, 0.02²) for embeddings, positions and matrices, those that write
-        to the residual stream divided by the root of the number of residual layers; biases zero. The readout is a
-        matrix of its own with PyTorch's initial values, and GELU is exact, where GPT-2 approximates it with tanh.
+        (GPT-2). Initial values: N(0, 0.02²) for embeddings and matrices, as in their code; the matrices that write
+        to the residual stream divided by the root of the number of residual layers, as in their text (their code
+        has no such factor); biases zero. Learned positions are drawn like the embedding, where their code has
+        0.01². The readout is a matrix of its own with PyTorch's initial values, where theirs is the embedding's,
+        and GELU is exact, where GPT-2 approximates it with tanh.
     [2] Vaswani et al.: Attention Is All You Need. NeurIPS 2017, arXiv 1706.03762. Times 0.02, the standard
         deviation of the embedding, which keeps the published ratio of the two.
     [3] Su, Lu, Pan, Murtadha, Wen, Liu: RoFormer. arXiv 2104.09864, eq. 34; base 10,000.

@@ -4,8 +4,9 @@
     y_t = c_t ∘ h_t        out_t = W norm( SiLU(z_t) ∘ y_t )
 
     h, x, z  E numbers each, E = expand · hidden; (x_t, z_t) is linear in the layer's input
-    λ = σ(…), b = SiLU(…), c = SiLU(…)    linear in x_t, and in h^{l-1}_{t-1} where they see the output
-    Q_t (E, E)    mixer; its form, the iteration and the gradient: see implicit.py
+    λ = σ(…), b = SiLU(…), c = SiLU(…)    linear in x_t, and where they see the output, λ and b in h^{l-1}_{t-1},
+                                          c in the h_{t-1} that the iteration ends with
+    Q_t (E, E)    mixer; its form, the iteration and the gradient: see implicit.py, whose y is h here
 
 With `readout: plain`, out_t = W norm( h_t ): without c and z, which multiply by a function of the token, and so let
 the readout do a step of the task that the state then has not done.

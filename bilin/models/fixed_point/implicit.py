@@ -12,10 +12,10 @@ Damping: y^l = d f(y^{l-1}) + (1 - d) y^{l-1} in all but the last application; e
 
 Mixers, of width E = expand · hidden, with a factor c of 2 where `eigenvalues` is signed, else 1:
 
-    householder   Q = Π_i (I - c α_i u_i u_iᵀ)       u_i of length 1, 0 < α_i < 1, i = 1 … mixer_rank
+    householder   Q = (I - c α_n u_n u_nᵀ) … (I - c α_1 u_1 u_1ᵀ)    u_i of length 1, 0 < α_i < 1, n = mixer_rank
     dplr          Q = I - c Σ_i α_i u_i u_iᵀ
-    kronecker     Q = I - c (D_1 K_1) ⊗ (D_2 K_2)    K_n positive semi-definite with largest eigenvalue 1,
-                                                     D_n diagonal between 0 and 1
+    kronecker     Q = I - c (D_1 K_1) ⊗ (D_2 K_2)    K_j positive semi-definite with largest eigenvalue 1,
+                                                     D_j diagonal between 0 and 1
 
 Their numbers come from the input x_t and, where `mixer_sees_output`, from the output y_{t-1} of the step before
 in the iteration before: u = SiLU(W x_t + V y_{t-1}), normalised; α = σ(w·x_t + v·y_{t-1} + β). K = U Uᵀ for an

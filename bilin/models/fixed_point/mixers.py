@@ -44,7 +44,7 @@ class Mixer(nn.Module, ABC):
 
 
 class Householder(Mixer):
-    """Q = Π_i (I - c α_i u_i u_iᵀ), the first factor nearest to v."""
+    """Q = (I - c α_n u_n u_nᵀ) … (I - c α_1 u_1 u_1ᵀ)."""
 
     def __init__(self, tier: Implicit) -> None:
         super().__init__(tier, tier.mixer_rank * tier.inner, tier.mixer_rank)

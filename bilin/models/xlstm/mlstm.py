@@ -6,11 +6,12 @@
     h_t = C_t q_t / max(|n_t·q_t|, 1)
     m_t = max(log f + m_{t-1}, log i)     C and n are kept as C e^(-m), n e^(-m), which changes no h_t
 
-    layer: x <- x + W_d ((HeadNorm(h) + s ∘ w) ∘ SiLU(W_z x))     E = expand · H, P = E / heads
+    layer: r <- r + W_d ((HeadNorm(h) + s ∘ w) ∘ SiLU(W_z x))     x = LayerNorm(r), E = expand · H, P = E / heads
     W_u, W_z (E, H), W_d (H, E); W_q, W_k, W_v (heads, P, P); w_i, w_f (heads, 3E); s (E); C (heads, P, P)
 
-The state enters no gate: all transitions are the same diagonal ones in whatever order, and the times of up to 64
-tokens are computed at once, which gives what the loop gives (`bilin/models/xlstm/matrix_memory.py`).
+The state enters no gate: each transition is a number a head, so that products do not depend on the order, and the
+times of up to 64 tokens are computed at once, which gives what the loop gives
+(`bilin/models/xlstm/matrix_memory.py`).
 
 From the published block [1, fig. 11] are kept the two branches of twice the width (``expand``), of which one
 gates the output through SiLU, the convolution over four tokens before q and k (``conv_size``; 0 for none, and no

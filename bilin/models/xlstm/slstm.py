@@ -5,13 +5,14 @@
     c_t = f ∘ c_{t-1} + i ∘ z                 n_t = f ∘ n_{t-1} + i                    h_t = o ∘ c_t / n_t
     m_t = max(log f + m_{t-1}, log i)         c and n are kept as c e^(-m), n e^(-m), which changes no h_t
 
-    layer: x <- x + HeadNorm(h),   x <- x + W_3 (GELU(W_1 x) ∘ W_2 x)        P = H / heads, F = ⌈4H / 3⌉
-    W and R of each of the four block-diagonal, (heads, P, P)     8HP + 4H weights, 3FH in the perceptron, the norms'
+    layer: r <- r + HeadNorm(h), x = LayerNorm(r);    r <- r + W_3 (GELU(W_1 x) ∘ W_2 x), x = LayerNorm(r)
+    W and R of each of the four block-diagonal, (heads, P, P)     P = H / heads, F = ⌈4H / 3⌉
+    8HP + 4H weights, H(K + 1) in the convolution over K tokens, 3FH in the perceptron, 5H in the norms; 2H in the last
 
 From the published block [1, fig. 10] all is kept: the convolution over four tokens before i and f (``conv_size``;
-0 for none: then nothing but the state carries what came before), the norm of each head, and the gated perceptron
-after the cell. ``layers`` counts such blocks. Both gates that the equations allow are there; the sigmoid is the
-default, as in the authors' code [2], since with it what is remembered cannot outgrow what is new.
+0 for none: then w = x, and nothing but the state carries what came before), the norm of each head, and the gated
+perceptron after the cell. ``layers`` counts such blocks. Both gates that the equations allow are there; the sigmoid
+is the default, as in the authors' code [2], since with it what is remembered cannot outgrow what is new.
 
 Initial values are those of [2]: W from N(0, 2 / (5H)); R zero; biases zero, but for the forget gate's, which fall
 along each head from 5 to -7 as 5 - 12 (j / (P - 1))^(0.3 + 1.3 l / (layers - 1)), l = 0 … layers - 1 (an
