@@ -44,12 +44,12 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "mamba": [
         {"layers": 1, "state_size": 3},
         {"layers": 2, "state_size": 3, "eigenvalues": "signed", "dt_rank": 2},
-        {"layers": 1, "state_size": 1, "expand": 1, "conv_size": 1},
+        {"layers": 1, "state_size": 1, "expand": 1, "conv_size": 0},
     ],
     "mamba2": [
         {"layers": 1, "state_size": 3, "heads": 4},
         {"layers": 2, "state_size": 3, "heads": 2, "eigenvalues": "signed"},
-        {"layers": 1, "state_size": 1, "heads": 1, "expand": 1, "conv_size": 1},
+        {"layers": 1, "state_size": 1, "heads": 1, "expand": 1, "conv_size": 0},
     ],
     "transformer": [
         {},

@@ -11,14 +11,15 @@ from bilin.models.linear_attention.linear_attention import LinearAttention
 if TYPE_CHECKING:
     from bilin.models.layers import Layer
 
+BETA_RANGE = "range of β: (0, 1), or (0, 2) where signed"
+"""What `eigenvalues` sets in these tiers: along k, I - β k kᵀ has the eigenvalue 1 - β."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeltaRule(LinearAttention):
     """Settings of every tier whose state goes through I - β k kᵀ."""
 
-    eigenvalues: str = option(
-        "positive", choices=("positive", "signed"), doc="range of the transitions: (0, 1) or (-1, 1)"
-    )
+    eigenvalues: str = option("positive", choices=("positive", "signed"), doc=BETA_RANGE)
 
     @property
     def num_products(self) -> int:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bilin.fields import option
-from bilin.models.linear_attention.delta_rule import DeltaRule
+from bilin.models.linear_attention.delta_rule import BETA_RANGE, DeltaRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,7 @@ class GatedDeltaProduct(DeltaRule):
     tier: ClassVar[str] = "gated_deltaproduct"
     source: ClassVar[str] = "Siems et al. 2025, arXiv 2502.10297"
 
-    eigenvalues: str = option(
-        "signed", choices=("positive", "signed"), doc="range of the transitions: (0, 1) or (-1, 1)"
-    )
+    eigenvalues: str = option("signed", choices=("positive", "signed"), doc=BETA_RANGE)
     householders: int = option(2, at_least=1, doc="products I - β k kᵀ a token, n")
 
     @property

@@ -37,7 +37,7 @@ class GLALayer(Layer):
         """See `Layer.forward`."""
         convolved, memory = state or (None, None)
         vectors, convolved = self.inputs(x, convolved)
-        q, k, v = (vectors if convolved is None else nn.functional.silu(vectors)).unbind(2)
+        q, k, v = (vectors if self.inputs.convolution is None else nn.functional.silu(vectors)).unbind(2)
         alpha = (nn.functional.logsigmoid(self.gate(x)) / TEMPERATURE).exp().view_as(k)
         if memory is None:
             memory = x.new_zeros(*k.shape[::2], k.shape[3], v.shape[3])

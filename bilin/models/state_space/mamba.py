@@ -12,11 +12,14 @@
     x, z, Δ, D, b  (I)    B, C  (N)    A_log (I, N)    r  (R)    W_in (2I, H)   W_x (R + 2N, I)   W_Δ (I, R)
     W_out (H, I)    the convolution runs over the last K tokens, each channel by itself, with a bias
 
-    a layer has 3HI + I(2R + 3N + K + 3) weights, and H in its norm; the last norm has H
+    a layer has 3HI + I(2R + 3N + K + 3) weights, K + 1 a channel in the convolution; its norm has H, the last one too
+
+With `conv_size` 0 there is no convolution, x <- SiLU(x): nothing but the state carries what came before.
 
 Signed eigenvalues change the transition alone: the input still enters as Δ x B, as in [2] and in its code.
 Initial values are those of [1] and its code: A_log = log(1, ..., N) for every channel, D = 1, W_Δ uniform within
-±1/√R, and b such that softplus(b) is log-uniform between 0.001 and 0.1; the rest as torch has it.
+±1/√R, and b such that softplus(b) is log-uniform between 0.001 and 0.1; the rest as torch has it. Two of theirs are
+not taken over: that W_out is divided by √layers, and an embedding from N(0, 0.02²), here N(0, 1) as in other tiers.
 
 Sources:
     [1] Gu, Dao: Mamba: Linear-Time Sequence Modeling with Selective State Spaces. 2023, arXiv 2312.00752
@@ -31,26 +34,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from bilin.fields import option
-from bilin.models.tier import Tier
+from bilin.models.state_space.selective import Selective
 
 if TYPE_CHECKING:
     from bilin.models.module import SequenceModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mamba(Tier):
+class Mamba(Selective):
     """h_t = a_t ∘ h_{t-1} + (Δ_t ∘ x_t) B_tᵀ, with a_t, Δ_t, B_t and C_t from the input."""
 
     tier: ClassVar[str] = "mamba"
     source: ClassVar[str] = "Gu, Dao 2023, arXiv 2312.00752"
 
-    layers: int = option(2, at_least=1, doc="layers, one on top of the other")
     state_size: int = option(16, at_least=1, doc="states of a channel, N")
-    expand: int = option(2, at_least=1, doc="channels of a layer, as a multiple of hidden")
-    conv_size: int = option(4, at_least=1, doc="tokens that the short convolution sees")
-    eigenvalues: str = option(
-        "positive", choices=("positive", "signed"), doc="range of the transitions: (0, 1) or (-1, 1)"
-    )
     dt_rank: int | None = option(None, at_least=1, doc="rank of the projection to the steps Δ; null: hidden / 16, up")
 
     @property

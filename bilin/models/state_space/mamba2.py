@@ -15,10 +15,14 @@
 
     a layer has 3HI + 2HN + H·heads + (I + 2N)(K + 1) + 3·heads + I weights, and H in its norm; the last norm has H
 
+With `conv_size` 0 there is no convolution and the (I + 2N)(K + 1) weights fall away, [x, B, C] <- SiLU([x, B, C]):
+nothing but the state carries what came before.
+
 Signed eigenvalues change the transition alone: the input still enters as Δ x B. The source [2] has them for Mamba;
 here the same is done to the decay of a head. Initial values are those of the code of [1]: A uniform between 1 and
-16, D = 1, and b such that softplus(b) is log-uniform between 0.001 and 0.1; the rest as torch has it. With the
-defaults, P and N are 64, as in [1].
+16, D = 1, and b such that softplus(b) is log-uniform between 0.001 and 0.1; the rest as torch has it. Two of theirs
+are not taken over: that W_out is divided by √layers, and an embedding from N(0, 0.02²), here N(0, 1) as in other
+tiers. With the defaults P is 64, as in their code, and N is 64, where it is 128 in their code.
 
 Sources:
     [1] Dao, Gu: Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State Space
@@ -34,27 +38,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from bilin.fields import option
-from bilin.models.tier import Tier
+from bilin.models.state_space.selective import Selective
 
 if TYPE_CHECKING:
     from bilin.models.module import SequenceModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mamba2(Tier):
+class Mamba2(Selective):
     """h_t = a_t h_{t-1} + Δ_t x_t B_tᵀ with a number a_t a head, and a_t, Δ_t, B_t and C_t from the input."""
 
     tier: ClassVar[str] = "mamba2"
     source: ClassVar[str] = "Dao, Gu 2024, arXiv 2405.21060"
 
-    layers: int = option(2, at_least=1, doc="layers, one on top of the other")
     state_size: int = option(64, at_least=1, doc="states of a channel, N")
-    expand: int = option(2, at_least=1, doc="channels of a layer, as a multiple of hidden")
     heads: int = option(8, at_least=1, doc="heads; divides hidden times expand")
-    conv_size: int = option(4, at_least=1, doc="tokens that the short convolution sees")
-    eigenvalues: str = option(
-        "positive", choices=("positive", "signed"), doc="range of the transitions: (0, 1) or (-1, 1)"
-    )
 
     def problems(self) -> Mapping[str, str]:
         """Heads are of one width."""

@@ -30,7 +30,7 @@ class Mamba2Layer(Layer):
         self.heads, self.splits = tier.heads, (inner, mixed, tier.heads)
         self.mixed_splits = (inner, tier.state_size, tier.state_size)
         self.into = nn.Linear(tier.hidden, sum(self.splits), bias=False)
-        self.convolution = ShortConvolution(mixed, tier.conv_size)
+        self.convolution = ShortConvolution(mixed, tier.conv_size) if tier.conv_size else None
         self.step_bias = nn.Parameter(initial_step_bias(tier.heads))
         self.A_log = nn.Parameter(torch.empty(tier.heads).uniform_(LEAST_A, GREATEST_A).log())
         self.D = nn.Parameter(torch.ones(tier.heads))
@@ -40,10 +40,11 @@ class Mamba2Layer(Layer):
     def forward(
         self, x: Float[Tensor, "batch time hidden"], state: State = None
     ) -> tuple[Float[Tensor, "batch time hidden"], State]:
-        """See `Layer.forward`; the state is the last inputs of the convolution, and h as (batch, N, I)."""
+        """See `Layer.forward`; the state is that of the convolution, and h as (batch, N, I)."""
         past, h = state or (None, None)
         gate, mixed, steps = self.into(x).split(self.splits, dim=-1)
-        mixed, past = self.convolution(mixed, past)
+        if self.convolution is not None:
+            mixed, past = self.convolution(mixed, past)
         x, B, C = nn.functional.silu(mixed).split(self.mixed_splits, dim=-1)
         x = x.unflatten(2, (self.heads, -1))
         steps = nn.functional.softplus(steps + self.step_bias)

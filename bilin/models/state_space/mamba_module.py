@@ -26,7 +26,7 @@ class MambaLayer(Layer):
         self.signed = tier.eigenvalues == "signed"
         self.splits = (rank, tier.state_size, tier.state_size)
         self.into = nn.Linear(tier.hidden, 2 * inner, bias=False)
-        self.convolution = ShortConvolution(inner, tier.conv_size)
+        self.convolution = ShortConvolution(inner, tier.conv_size) if tier.conv_size else None
         self.selection = nn.Linear(inner, sum(self.splits), bias=False)
         self.steps = nn.Linear(rank, inner)
         nn.init.uniform_(self.steps.weight, -(rank**-0.5), rank**-0.5)
@@ -38,10 +38,11 @@ class MambaLayer(Layer):
     def forward(
         self, x: Float[Tensor, "batch time hidden"], state: State = None
     ) -> tuple[Float[Tensor, "batch time hidden"], State]:
-        """See `Layer.forward`; the state is the last inputs of the convolution, and h as (batch, N, I)."""
+        """See `Layer.forward`; the state is that of the convolution, and h as (batch, N, I)."""
         past, h = state or (None, None)
         x, gate = self.into(x).chunk(2, dim=-1)
-        x, past = self.convolution(x, past)
+        if self.convolution is not None:
+            x, past = self.convolution(x, past)
         x = nn.functional.silu(x)
         ranks, B, C = self.selection(x).split(self.splits, dim=-1)
         steps = nn.functional.softplus(self.steps(ranks))

@@ -7,6 +7,7 @@ import torch
 
 from bilin.models.fixed_point.fixed_point import FixedPoint
 from bilin.models.fixed_point.mixers import largest_eigenvalue
+from tests.models.by_hand import normal
 from tests.models.fixed_point.twins import applied_once, dense_states, read
 
 MIXERS = [
@@ -28,10 +29,6 @@ def layer_of(**fields):
         return tier, layer.double()
 
 
-def drawn(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 def by_twin(layer, x, states_of):
     """The layer's output on a batch, with the states of a twin."""
     outputs = []
@@ -46,14 +43,14 @@ def by_twin(layer, x, states_of):
 @pytest.mark.parametrize("fields", MIXERS, ids=str)
 def test_the_converged_iteration_is_the_dense_recurrence(fields, sees):
     tier, layer = layer_of(**fields, **EXACT, **dict.fromkeys(sees, True))
-    x = drawn(2, 7, 3)
+    x = normal(2, 7, 3)
     torch.testing.assert_close(layer(x)[0], by_twin(layer, x, lambda inner: dense_states(tier, layer, inner)))
 
 
 @pytest.mark.parametrize("fields", MIXERS, ids=str)
 def test_the_gradient_is_that_of_one_application_at_the_fixed_point(fields):
     tier, layer = layer_of(**fields, **EXACT, **dict.fromkeys(SEEN, True))
-    x, direction = drawn(2, 5, 3).requires_grad_(), drawn(2, 5, 3, seed=1)
+    x, direction = normal(2, 5, 3).requires_grad_(), normal(2, 5, 3, seed=1)
 
     def states_of(inner):
         with torch.no_grad():
@@ -70,7 +67,7 @@ def test_the_gradient_is_that_of_one_application_at_the_fixed_point(fields):
 @pytest.mark.parametrize("fields", MIXERS, ids=str)
 def test_one_iteration_is_the_diagonal_model(fields):
     tier, layer = layer_of(**fields, max_iterations=1, **dict.fromkeys(SEEN, True))
-    x = drawn(2, 5, 3)
+    x = normal(2, 5, 3)
     diagonal = by_twin(layer, x, lambda inner: applied_once(tier, layer, inner, torch.zeros_like(inner)))
     torch.testing.assert_close(layer(x)[0], diagonal)
 
@@ -81,14 +78,14 @@ def test_what_has_converged_satisfies_equation_8_to_the_tolerance(tolerance):
     kept = []
     iterate = layer.iterate
     layer.iterate = lambda inputs, h: kept.append((h, iterate(inputs, h))) or kept[-1][1]
-    layer(drawn(3, 9, 3))
+    layer(normal(3, 9, 3))
     before, after = kept[-1]
     assert ((after - before).abs().amax(-1) < tolerance * after.abs().amax(-1)).all()
     assert len(kept) < 400
 
 
 def test_the_largest_eigenvalue_is_never_above_the_exact_one():
-    factors = drawn(4, 5, 6, 6)
+    factors = normal(4, 5, 6, 6)
     matrices = factors @ factors.mT
     ratio = largest_eigenvalue(matrices).flatten() / torch.linalg.eigvalsh(matrices)[..., -1].flatten()
     assert (ratio <= 1 + 1e-12).all()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.nn.functional import silu
 
 from bilin.models.fixed_point.fp_mamba import FPMamba
+from tests.models.by_hand import normal, silu
 from tests.models.fixed_point.twins import mamba_applied_once
 
 SEEN = ("mixer_sees_output", "lambda_sees_output", "b_sees_output", "c_sees_output")
@@ -19,10 +19,6 @@ def layer_of(**fields):
         torch.manual_seed(5)
         (layer,) = tier.make_layers()
         return tier, layer.double()
-
-
-def drawn(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def by_twin(layer, x, outputs_of):
@@ -38,7 +34,7 @@ def by_twin(layer, x, outputs_of):
 def test_the_fixed_point_and_its_gradient_are_those_of_the_equations(mixer, rank, sees):
     seen = {name: name in sees for name in SEEN}
     tier, layer = layer_of(mixer=mixer, mixer_rank=rank, damping=0.6, damping_decay=1.0, **EXACT, **seen)
-    x, direction = drawn(2, 3, 3).requires_grad_(), drawn(2, 3, 3, seed=1)
+    x, direction = normal(2, 3, 3).requires_grad_(), normal(2, 3, 3, seed=1)
 
     solutions = []
     layer.solver.register_forward_hook(lambda _, __, solution: solutions.extend(solution))
@@ -56,6 +52,6 @@ def test_the_fixed_point_and_its_gradient_are_those_of_the_equations(mixer, rank
 
 def test_one_iteration_is_a_selective_state_space_model():
     tier, layer = layer_of(max_iterations=1)
-    x = drawn(2, 5, 3)
+    x = normal(2, 5, 3)
     diagonal = by_twin(layer, x, lambda inner: mamba_applied_once(tier, layer, inner, torch.zeros_like(inner)))
     torch.testing.assert_close(layer(x)[0], diagonal)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import silu
+
+from tests.models.by_hand import norm, rms_norm, sigmoid, silu, softplus
 
 
 def projected(weights, x, before):
@@ -19,7 +20,7 @@ def explicit_mixer(tier, mixer, x, before):
     c = 2.0 if tier.eigenvalues == "signed" else 1.0
     width, eye = len(x), torch.eye(len(x), dtype=x.dtype)
     numbers = silu(projected(mixer.directions, x, before))
-    alpha = torch.sigmoid(projected(mixer.strengths, x, before))
+    alpha = sigmoid(projected(mixer.strengths, x, before))
     if tier.mixer == "kronecker":
         a = max(size for size in range(1, width + 1) if width % size == 0 and size * size <= width)
         b = width // a
@@ -51,7 +52,7 @@ def dense_states(tier, layer, xs):
     eye, h, states = torch.eye(tier.inner, dtype=xs.dtype), torch.zeros_like(xs[0]), []
     for x in xs:
         Q = explicit_mixer(tier, layer.mixer, x, h)
-        decay = torch.sigmoid(projected(layer.decay, x, h))
+        decay = sigmoid(projected(layer.decay, x, h))
         b = silu(projected(layer.b, x, h))
         excess = torch.diag(1 / decay) - eye
         A = torch.linalg.solve(eye + excess @ Q, eye)
@@ -65,7 +66,7 @@ def applied_once(tier, layer, xs, iterate):
     before, h, states = torch.zeros_like(xs[0]), torch.zeros_like(xs[0]), []
     for x, old in zip(xs, iterate, strict=True):
         Q = explicit_mixer(tier, layer.mixer, x, before)
-        decay = torch.sigmoid(projected(layer.decay, x, before))
+        decay = sigmoid(projected(layer.decay, x, before))
         b = silu(projected(layer.b, x, before))
         h = decay * h + (1 - decay) * (Q @ (b * x) + old - Q @ old)
         states.append(h)
@@ -78,8 +79,7 @@ def read(layer, xs, gates, states):
     before, outputs = torch.zeros_like(xs[0]), []
     for x, gate, h in zip(xs, gates, states, strict=True):
         y = h if layer.c is None else silu(gate) * silu(projected(layer.c, x, before)) * h
-        y = layer.norm.weight * y / (y.square().mean() + 1e-5).sqrt()
-        outputs.append(layer.outward.weight @ y)
+        outputs.append(layer.outward.weight @ rms_norm(y, layer.norm.weight))
         before = h
     return torch.stack(outputs)
 
@@ -87,13 +87,11 @@ def read(layer, xs, gates, states):
 def mamba_step(tier, layer, H, x, before, y):
     """Equations 12 and 13 at one time, from the state before and the previous iterate: the state and y."""
     Q = explicit_mixer(tier, layer.mixer, x, before)
-    delta = torch.log1p(torch.exp(layer.delta.weight @ projected(layer.low, x, before) + layer.delta.bias))
+    delta = softplus(layer.delta.weight @ projected(layer.low, x, before) + layer.delta.bias)
     b, c = projected(layer.b, x, before), projected(layer.c, x, before)
     mixed = Q @ (x - y) + y
     H = torch.exp(-delta[:, None] * torch.exp(layer.log_a.T)) * H + torch.outer(delta * mixed, b / b.norm())
-    y = H @ (c / c.norm())
-    y = (y - y.mean()) / (y.var(correction=0) + 1e-5).sqrt()
-    return H, layer.norm.weight * y + layer.norm.bias
+    return H, layer.norm.weight * norm(H @ (c / c.norm())) + layer.norm.bias
 
 
 def mamba_applied_once(tier, layer, xs, iterate):

@@ -9,7 +9,8 @@ import torch
 
 from bilin.models import tier_settings
 from bilin.models.linear_attention.delta_module import delta_rule
-from tests.models.linear_attention.twins import added, assert_alike, convolved, silu, softplus
+from tests.models.by_hand import convolved, sigmoid, silu, softplus
+from tests.models.linear_attention.twins import added, assert_alike
 
 TIERS = ["deltanet", "gated_deltanet", "deltaproduct", "gated_deltaproduct"]
 
@@ -30,8 +31,8 @@ def equations(tier, layer, x):
     """What a layer adds, for one sequence."""
     heads, n, d = tier.heads, getattr(tier, "householders", 1), tier.hidden // tier.heads
     vectors = x @ layer.inputs.projection.weight.T
-    vectors = silu(convolved(layer, vectors) if tier.conv_size else vectors).view(len(x), 1 + 2 * n, heads, d)
-    beta = 1 / (1 + torch.exp(-(x @ layer.beta.weight.T).view(len(x), n, heads)))
+    vectors = silu(torch.stack(convolved(layer.inputs.convolution, vectors))).view(len(x), 1 + 2 * n, heads, d)
+    beta = sigmoid(x @ layer.beta.weight.T).view(len(x), n, heads)
     beta = beta * 2 if tier.eigenvalues == "signed" else beta
     alpha = torch.ones(len(x), heads, dtype=x.dtype)
     if tier.tier.startswith("gated"):

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from bilin.models.linear_attention.gla import GLA
-from tests.models.linear_attention.twins import added, assert_alike, convolved, silu
+from tests.models.by_hand import convolved, sigmoid, silu
+from tests.models.linear_attention.twins import added, assert_alike
 
 
 def equations(tier: GLA, layer: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -14,11 +15,11 @@ def equations(tier: GLA, layer: torch.nn.Module, x: torch.Tensor) -> torch.Tenso
     d = tier.hidden // tier.heads
     vectors = x @ layer.inputs.projection.weight.T
     if tier.conv_size:
-        vectors = silu(convolved(layer, vectors))
+        vectors = silu(torch.stack(convolved(layer.inputs.convolution, vectors)))
     states, rows = [torch.zeros(d, d, dtype=x.dtype) for _ in range(tier.heads)], []
     for t in range(len(x)):
         gate = layer.gate[1].weight @ (layer.gate[0].weight @ x[t]) + layer.gate[1].bias
-        alpha, (q, k, v) = (1 / (1 + torch.exp(-gate))) ** (1 / 16), vectors[t].split(tier.hidden)
+        alpha, (q, k, v) = sigmoid(gate) ** (1 / 16), vectors[t].split(tier.hidden)
         read = []
         for head in range(tier.heads):
             its = slice(head * d, (head + 1) * d)

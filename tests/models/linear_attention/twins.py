@@ -7,26 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-
-def silu(x: Tensor) -> Tensor:
-    return x / (1 + torch.exp(-x))
-
-
-def softplus(x: Tensor) -> Tensor:
-    return torch.log(1 + torch.exp(x))
-
-
-def convolved(layer: torch.nn.Module, projected: Tensor) -> Tensor:
-    """Σ_i w_i x_{t-i} for every channel; (time, channels)."""
-    weight = layer.inputs.convolution.convolution.weight[:, 0]
-    reach = range(weight.shape[1])
-    return torch.stack([sum(weight[:, ~i] * projected[t - i] for i in reach if i <= t) for t in range(len(projected))])
+from tests.models.by_hand import rms_norm, silu
 
 
 def added(layer: torch.nn.Module, read: list[Tensor], x: Tensor) -> Tensor:
     """W_o concat_h( RMSNorm(o_h) ∘ SiLU(W_g x)_h ), for what the heads read at one time."""
-    normed = [layer.outputs.norm.weight * o / torch.sqrt((o * o).mean() + 1e-5) for o in read]
-    joined = torch.cat(normed)
+    joined = torch.cat([rms_norm(o, layer.outputs.norm.weight) for o in read])
     if layer.outputs.gate is not None:
         joined = joined * silu(layer.outputs.gate.weight @ x)
     return layer.outputs.projection.weight @ joined

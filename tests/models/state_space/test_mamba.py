@@ -9,6 +9,7 @@ from mambapy.mamba import MambaConfig
 
 from bilin.models import tier_settings
 from bilin.models.state_space.scan import selective_scan
+from tests.models.by_hand import convolved, gradients, rms_norm, shaken, silu, softplus
 
 NAMES = {
     "into.weight": "mixer.in_proj.weight",
@@ -24,26 +25,11 @@ NAMES = {
 """Our names of a layer's weights, and theirs."""
 
 
-def drawn(**fields):
-    """A module of two or so layers in float64, with none of its weights at a special value."""
-    torch.manual_seed(0)
-    module = tier_settings("mamba")(**fields).build(vocab_size=5, num_classes=4).double()
-    with torch.no_grad():
-        for weight in module.parameters():
-            weight.add_(torch.randn_like(weight), alpha=0.3)
-    return module
-
-
-def gradients(values, weights):
-    direction = torch.linspace(-1, 1, values.numel(), dtype=values.dtype).view_as(values)
-    return torch.autograd.grad((values * direction).sum(), weights)
-
-
 @pytest.mark.parametrize("length", [1, 3, 33])
 @pytest.mark.parametrize("fields", [{"layers": 1}, {"layers": 3, "state_size": 5, "expand": 3, "conv_size": 2}])
-def test_it_is_what_an_independent_implementation_computes(fields, length):
-    module = drawn(hidden=20, **fields)
+def test_it_is_what_an_independent_implementation_computes(build, draw, fields, length):
     tier = tier_settings("mamba")(hidden=20, **fields)
+    module = shaken(build(tier), by=0.2)
     theirs = Theirs(
         MambaConfig(20, tier.layers, d_state=tier.state_size, expand_factor=tier.expand, d_conv=tier.conv_size)
     ).double()
@@ -58,7 +44,7 @@ def test_it_is_what_an_independent_implementation_computes(fields, length):
         for name, ours in pairs.items():
             weights[name].copy_(ours.T if name.endswith("A_log") else ours)
 
-    tokens = torch.randint(5, (3, length))
+    tokens = draw(3, length)
     ours, _ = module.advance(tokens)
     expected = module.last_norm(theirs(module.embedding[tokens]))
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-6)  # they round A to float32
@@ -76,40 +62,35 @@ def twin(module, tokens, *, signed):
 
 def _sequence(module, x, signed):
     for layer, norm in zip(module.layers, module.norms, strict=True):
-        normed = x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * norm.weight
-        x = x + _layer(layer, normed, signed)
-    return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * module.last_norm.weight
+        x = x + _layer(layer, rms_norm(x, norm.weight), signed)
+    return rms_norm(x, module.last_norm.weight)
 
 
 def _layer(layer, v, signed):
-    weight, bias = layer.convolution.convolution.weight[:, 0], layer.convolution.convolution.bias
-    inner, size = weight.shape
-    rank, states = layer.steps.weight.shape[1], layer.A_log.shape[0]
-    silu = lambda value: value / (1 + (-value).exp())  # noqa: E731
+    inner, (states, _), rank = len(layer.D), layer.A_log.shape, layer.steps.weight.shape[1]
     into = [layer.into.weight @ v_t for v_t in v]
     h, added = [torch.zeros(states, dtype=v.dtype)] * inner, []
-    for t, both in enumerate(into):
-        x = bias + sum(weight[:, size - 1 - k] * into[t - k][:inner] for k in range(min(size, t + 1)))
+    for x, z in zip(convolved(layer.convolution, [x[:inner] for x in into]), into, strict=True):
         x = silu(x)
         chosen = layer.selection.weight @ x
         B, C = chosen[rank : rank + states], chosen[rank + states :]
-        steps = (1 + (layer.steps.weight @ chosen[:rank] + layer.steps.bias).exp()).log()
+        steps = softplus(layer.steps.weight @ chosen[:rank] + layer.steps.bias)
         y = []
         for i in range(inner):
             a = (-steps[i] * layer.A_log[:, i].exp()).exp()
             a = 2 * a - 1 if signed else a
             h[i] = a * h[i] + steps[i] * x[i] * B
             y.append(h[i] @ C + layer.D[i] * x[i])
-        added.append(layer.out.weight @ (torch.stack(y) * silu(both[inner:])))
+        added.append(layer.out.weight @ (torch.stack(y) * silu(z[inner:])))
     return torch.stack(added)
 
 
-@pytest.mark.parametrize("eigenvalues", ["positive", "signed"])
-def test_it_is_what_its_equations_say(eigenvalues):
-    module = drawn(hidden=6, state_size=3, eigenvalues=eigenvalues)
-    tokens = torch.randint(5, (2, 7))
+@pytest.mark.parametrize("fields", [{}, {"eigenvalues": "signed"}, {"conv_size": 0}], ids=str)
+def test_it_is_what_its_equations_say(build, draw, fields):
+    tier = tier_settings("mamba")(hidden=6, state_size=3, **fields)
+    module, tokens = shaken(build(tier)), draw(2, 7)
     ours, _ = module.advance(tokens)
-    expected = twin(module, tokens, signed=eigenvalues == "signed")
+    expected = twin(module, tokens, signed=tier.eigenvalues == "signed")
     torch.testing.assert_close(ours, expected)
     weights = [weight for name, weight in module.named_parameters() if name != "readout.weight"]
     torch.testing.assert_close(gradients(ours, weights), gradients(expected, weights))

@@ -7,29 +7,7 @@ import torch
 
 from bilin.models import tier_settings
 from bilin.models.state_space.chunks import CHUNK, scan_in_chunks
-
-
-def drawn(**fields):
-    """A module in float64, with none of its weights at a special value."""
-    torch.manual_seed(0)
-    module = tier_settings("mamba2")(hidden=6, state_size=3, heads=3, **fields).build(vocab_size=5, num_classes=4)
-    with torch.no_grad():
-        for weight in module.double().parameters():
-            weight.add_(torch.randn_like(weight), alpha=0.3)
-    return module
-
-
-def gradients(values, weights):
-    direction = torch.linspace(-1, 1, values.numel(), dtype=values.dtype).view_as(values)
-    return torch.autograd.grad((values * direction).sum(), weights)
-
-
-def normed(x, weight):
-    return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * weight
-
-
-def silu(x):
-    return x / (1 + (-x).exp())
+from tests.models.by_hand import convolved, gradients, rms_norm, shaken, silu, softplus
 
 
 def twin(module, tokens, *, signed):
@@ -38,22 +16,19 @@ def twin(module, tokens, *, signed):
     for row in tokens:
         x = module.embedding[row]
         for layer, norm in zip(module.layers, module.norms, strict=True):
-            x = x + _layer(layer, normed(x, norm.weight), signed)
-        rows.append(normed(x, module.last_norm.weight))
+            x = x + _layer(layer, rms_norm(x, norm.weight), signed)
+        rows.append(rms_norm(x, module.last_norm.weight))
     return torch.stack(rows)
 
 
 def _layer(layer, v, signed):
-    weight, bias = layer.convolution.convolution.weight[:, 0], layer.convolution.convolution.bias
-    size, inner, heads = weight.shape[1], layer.out.weight.shape[1], len(layer.D)
-    width, states = inner // heads, (len(weight) - inner) // 2
+    inner, heads = layer.out.weight.shape[1], len(layer.D)
+    width, states = inner // heads, (len(layer.into.weight) - 2 * inner - heads) // 2
     into = [layer.into.weight @ v_t for v_t in v]
     h, added = [torch.zeros(width, states, dtype=v.dtype)] * heads, []
-    for t, now in enumerate(into):
-        past = [into[t - k][inner : inner + len(weight)] for k in range(min(size, t + 1))]
-        mixed = silu(bias + sum(weight[:, size - 1 - k] * x for k, x in enumerate(past)))
-        x, B, C = mixed[:inner], mixed[inner : inner + states], mixed[inner + states :]
-        steps = (1 + (now[-heads:] + layer.step_bias).exp()).log()
+    for mixed, now in zip(convolved(layer.convolution, [x[inner:-heads] for x in into]), into, strict=True):
+        x, B, C = silu(mixed).split([inner, states, states])
+        steps = softplus(now[-heads:] + layer.step_bias)
         y = []
         for i in range(heads):
             a = (-steps[i] * layer.A_log[i].exp()).exp()
@@ -61,24 +36,28 @@ def _layer(layer, v, signed):
             x_i = x[i * width : (i + 1) * width]
             h[i] = a * h[i] + steps[i] * torch.outer(x_i, B)
             y.append(h[i] @ C + layer.D[i] * x_i)
-        added.append(layer.out.weight @ normed(torch.cat(y) * silu(now[:inner]), layer.norm.weight))
+        added.append(layer.out.weight @ rms_norm(torch.cat(y) * silu(now[:inner]), layer.norm.weight))
     return torch.stack(added)
 
 
-@pytest.mark.parametrize("length", [3, CHUNK + 3])
-@pytest.mark.parametrize("eigenvalues", ["positive", "signed"])
-def test_it_is_what_its_equations_say(eigenvalues, length):
-    module = drawn(eigenvalues=eigenvalues)
-    tokens = torch.randint(5, (2, length))
+def small(**fields):
+    return tier_settings("mamba2")(hidden=6, state_size=3, heads=3, **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "length"), [({}, CHUNK + 3), ({"eigenvalues": "signed"}, CHUNK + 3), ({"conv_size": 0}, 3)], ids=str
+)
+def test_it_is_what_its_equations_say(build, draw, fields, length):
+    module, tokens = shaken(build(small(**fields))), draw(2, length)
     ours, _ = module.advance(tokens)
-    expected = twin(module, tokens, signed=eigenvalues == "signed")
+    expected = twin(module, tokens, signed="eigenvalues" in fields)
     torch.testing.assert_close(ours, expected)
     weights = [weight for name, weight in module.named_parameters() if name != "readout.weight"]
     torch.testing.assert_close(gradients(ours, weights), gradients(expected, weights))
 
 
-def test_gradients_also_go_through_the_state():
-    module, tokens = drawn(), torch.randint(5, (2, 9))
+def test_gradients_also_go_through_the_state(build, draw):
+    module, tokens = shaken(build(small())), draw(2, 9)
     whole, _ = module.advance(tokens)
     first, state = module.advance(tokens[:, :4])
     split = torch.cat([first, module.advance(tokens[:, 4:], state)[0]], dim=1)

@@ -9,9 +9,8 @@ import torch
 
 from bilin.models import tier_settings
 from bilin.models.xlstm.matrix_memory import write_and_read
-from tests.models.by_hand import norm, shaken, sigmoid, silu, values_and_gradients
+from tests.models.by_hand import convolved, norm, shaken, sigmoid, silu, values_and_gradients
 from tests.models.variants import settings
-from tests.models.xlstm.window_by_hand import window
 
 
 def cell_by_the_equations(layer, tier, seen, inner):
@@ -46,7 +45,7 @@ def by_the_equations(module, tier, tokens):
         for layer, before in zip(module.layers, module.norms, strict=True):
             both = [layer.inputs.weight @ (norm(x) * before.weight + before.bias) for x in xs]
             inner, gates = zip(*(x.chunk(2) for x in both), strict=True)
-            seen = window(layer.window, inner)
+            seen = [silu(x) if tier.conv_size else x for x in convolved(layer.window.convolution, inner)]
             for time, h in enumerate(cell_by_the_equations(layer, tier, seen, inner)):
                 found = (layer.norm.weight * h + layer.skip * seen[time]) * silu(gates[time])
                 xs[time] = xs[time] + layer.output.weight @ found

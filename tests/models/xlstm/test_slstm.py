@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from bilin.models import tier_settings
-from tests.models.by_hand import norm, shaken, sigmoid, values_and_gradients
+from tests.models.by_hand import convolved, norm, shaken, sigmoid, silu, values_and_gradients
 from tests.models.variants import settings
-from tests.models.xlstm.window_by_hand import window
 
 
 def head_by_the_equations(layer, tier, seen, xs, head):
@@ -41,7 +40,7 @@ def by_the_equations(module, tier, tokens):
             cell, perceptron = module.layers[index], module.layers[index + 1]
             into, between = ([module.norms[index + i].weight, module.norms[index + i].bias] for i in range(2))
             given = [norm(x) * into[0] + into[1] for x in xs]
-            seen = window(cell.window, given)
+            seen = [silu(x) if tier.conv_size else x for x in convolved(cell.window.convolution, given)]
             heads = [head_by_the_equations(cell, tier, seen, given, head) for head in range(tier.heads)]
             for time in range(len(xs)):
                 xs[time] = xs[time] + cell.norm.weight * torch.cat([norm(shown[time]) for shown in heads])
