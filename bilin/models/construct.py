@@ -31,10 +31,17 @@ def construct(tier: Full | BlockDiagonal, machine: Machine, *, start: int = 0) -
 
     Tokens are the machine's inputs, classes its states.
 
+    Args:
+        tier: Settings of the module, with room for the machine.
+        machine: The next state, by input and by state.
+        start: The state before the first input.
+
     Raises:
-        ValueError: The tier is too narrow for the machine, or not purely bilinear.
+        ValueError: The tier is too narrow for the machine, or not purely bilinear, or no state is the first.
     """
     num_inputs, num_states = len(machine), len(machine[0])
+    if not 0 <= start < num_states:
+        raise ValueError(f"start is {start}; accepted: a state, from 0 to {num_states - 1}")
     room = tier.hidden if isinstance(tier, Full) else tier.block_size
     _check(tier, room=room, num_states=num_states, num_inputs=num_inputs)
     module = Recurrence(tier, vocab_size=num_inputs, num_classes=num_states)

@@ -8,8 +8,12 @@ of permutations of two states one is ruled out by the first, one by the second, 
     m = 3, input 0: 0→1 1→2 2→0, input 1: 0→0 1→2 2→1, input 2: 0→2 1→0 2→1
     0 1 2 -> 1                  after each token: 1 2 1
 
-Chance is 1/m. Random maps forget: two states that an input sends to one stay one, so that the last few
-inputs alone say much of the answer. Permutations keep every input's share to the end.
+Random maps forget: two states that an input sends to one stay one, so that the last few inputs alone say much of
+the answer. Permutations keep every input's share to the end.
+
+Of permutations the states mostly become equally frequent with the length. Maps prefer some:
+with m = 5 and the default machine the most frequent answer comes 0.38 of the time at length 500, which is 0.23 on
+the scale where one in m is 0. Chance, one in m, is what guessing without looking at the frequencies gives.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from bilin.models import tier_settings
 from bilin.models.construct import construct
 from bilin.tasks import task_settings
 
-LENGTH = 10_000
 TIERS = {
     "full": lambda m: tier_settings("full")(hidden=m, embedding=m),
     "wider": lambda m: tier_settings("full")(hidden=m + 3, embedding=m + 2),
@@ -19,17 +18,17 @@ TIERS = {
 
 
 @pytest.mark.parametrize(
-    ("tier", "m", "transitions"),
+    ("tier", "m", "transitions", "length"),
     [
-        ("full", 10, "permutations"),
-        ("wider", 7, "maps"),
-        ("block_diagonal", 7, "maps"),
-        ("large blocks", 25, "permutations"),
+        ("full", 10, "permutations", 500),
+        ("wider", 7, "maps", 500),
+        ("block_diagonal", 7, "maps", 10_000),
+        ("large blocks", 25, "permutations", 500),
     ],
 )
-def test_a_random_machine_is_followed_to_length_10000(tier, m, transitions):
+def test_a_random_machine_is_followed_to_any_length(tier, m, transitions, length):
     task = task_settings("random_state_machine")(m=m, transitions=transitions, machine_seed=m)
-    batch = task.sample(torch.tensor([LENGTH, LENGTH]), torch.Generator().manual_seed(m))
+    batch = task.sample(torch.tensor([length, length]), torch.Generator().manual_seed(m))
     module = construct(TIERS[tier](task.m), task.machine).eval()
     with torch.no_grad():
         states = module(batch.tokens, batch.num_tokens, every_token=True).argmax(2)
@@ -40,6 +39,12 @@ def test_a_machine_may_start_anywhere():
     machine = ((1, 2, 0), (0, 2, 1))
     module = construct(tier_settings("full")(hidden=3, embedding=2), machine, start=2)
     assert module(torch.tensor([[0, 1, 0]]), torch.tensor([3]), every_token=True).argmax(2).tolist() == [[0, 0, 1]]
+
+
+@pytest.mark.parametrize("start", [-1, 3])
+def test_it_starts_in_one_of_the_states(start):
+    with pytest.raises(ValueError, match=rf"start is {start}; accepted: a state, from 0 to 2"):
+        construct(tier_settings("full")(hidden=3, embedding=2), ((1, 2, 0), (0, 2, 1)), start=start)
 
 
 @pytest.mark.parametrize(
