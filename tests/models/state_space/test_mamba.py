@@ -116,16 +116,6 @@ def test_a_long_sequence_of_great_and_tiny_steps_stays_finite(signed):
     assert steps.grad.isfinite().all()
 
 
-def test_initial_steps_are_between_a_thousandth_and_a_tenth():
-    torch.manual_seed(0)
-    module = tier_settings("mamba")(hidden=64).build(vocab_size=2, num_classes=2)
-    steps = torch.nn.functional.softplus(module.layers[0].steps.bias)
-    assert 0.001 <= steps.min() < 0.002
-    assert 0.05 < steps.max() <= 0.1001
-    assert module.layers[0].steps.weight.abs().max() <= 0.5  # 1 / sqrt(64 / 16)
-    assert torch.equal(module.layers[0].A_log.exp().round()[:, 0], torch.arange(1.0, 17))
-
-
 def test_the_count_of_weights_is_that_of_the_formula():
     H, I, N, K, R = 256, 512, 16, 4, 16  # noqa: E741
     with torch.device("meta"):
