@@ -121,14 +121,14 @@ def test_an_interrupt_passes_through(make):
         run_trial(broken(make(), KeyboardInterrupt))
 
 
-class OddText(Exception):
+class OddError(Exception):
     """An error with a part of a file name that is not UTF-8."""
 
     def __str__(self):
         return "\udc80"
 
 
-@pytest.mark.parametrize("error", [SystemExit, OddText])
+@pytest.mark.parametrize("error", [SystemExit, OddError])
 def test_whatever_a_task_raises_is_a_row_that_can_be_written(make, error):
     result = run_trial(broken(make(), error))
     assert result.status == "failed"
