@@ -16,7 +16,6 @@ Sources:
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from bilin.models.layers import Layer
 from bilin.models.linear_attention.heads import HeadInputs, HeadOutputs
 from bilin.models.module import State
+from bilin.models.state_space.steps import initial_log_rates, initial_step_bias
 
 if TYPE_CHECKING:
     from bilin.models.linear_attention.delta_rule import DeltaRule
@@ -73,11 +73,9 @@ class Decay(nn.Module):
 
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
+        self.log_scale = nn.Parameter(initial_log_rates(heads))
         self.rate = nn.Linear(hidden, heads)
-        with torch.no_grad():
-            step = torch.empty(heads).uniform_(math.log(1e-3), math.log(1e-1)).exp()
-            self.rate.bias.copy_(step.expm1().log())  # softplus of it is the step
+        self.rate.bias = nn.Parameter(initial_step_bias(heads))
 
     def forward(self, x: Float[Tensor, "batch time hidden"]) -> Float[Tensor, "batch time heads"]:
         """The logarithm of each head's factor, at most 0."""

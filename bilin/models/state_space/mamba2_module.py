@@ -11,12 +11,10 @@ from torch import Tensor, nn
 from bilin.models.layers import Layer, ShortConvolution, Stack
 from bilin.models.module import State
 from bilin.models.state_space.chunks import scan_in_chunks
-from bilin.models.state_space.steps import initial_step_bias
+from bilin.models.state_space.steps import initial_log_rates, initial_step_bias
 
 if TYPE_CHECKING:
     from bilin.models.state_space.mamba2 import Mamba2
-
-LEAST_A, GREATEST_A = 1.0, 16.0
 
 
 class Mamba2Layer(Layer):
@@ -32,7 +30,7 @@ class Mamba2Layer(Layer):
         self.into = nn.Linear(tier.hidden, sum(self.splits), bias=False)
         self.convolution = ShortConvolution(mixed, tier.conv_size) if tier.conv_size else None
         self.step_bias = nn.Parameter(initial_step_bias(tier.heads))
-        self.A_log = nn.Parameter(torch.empty(tier.heads).uniform_(LEAST_A, GREATEST_A).log())
+        self.A_log = nn.Parameter(initial_log_rates(tier.heads))
         self.D = nn.Parameter(torch.ones(tier.heads))
         self.norm = nn.RMSNorm(inner, eps=1e-5)
         self.out = nn.Linear(inner, tier.hidden, bias=False)
