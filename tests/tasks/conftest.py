@@ -28,7 +28,12 @@ VARIANTS = [
 ]
 
 
-@pytest.fixture(params=VARIANTS, ids=lambda task: "-".join([task.name, *map(str, values_of(task).values())]))
+def label(task: Task) -> str:
+    """A variant's name in the test's id."""
+    return "-".join([task.name, *map(str, values_of(task).values())])
+
+
+@pytest.fixture(params=VARIANTS, ids=label)
 def task(request: pytest.FixtureRequest) -> Task:
     """Every task in turn."""
     return request.param
