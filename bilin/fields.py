@@ -29,6 +29,7 @@ class Limits:
 
     at_least: float | None = None
     above: float | None = None
+    at_most: float | None = None
     choices: tuple[Scalar, ...] = ()
 
 
@@ -101,6 +102,7 @@ def option(
     doc: str,
     at_least: float | None = None,
     above: float | None = None,
+    at_most: float | None = None,
     choices: tuple[Scalar, ...] = (),
     length: int | None = None,
     before: Any = MISSING,
@@ -112,11 +114,12 @@ def option(
         doc: One line that says what it is.
         at_least: Smallest accepted value.
         above: Accepted values are greater than this.
+        at_most: Greatest accepted value.
         choices: The accepted values, where they can be listed.
         length: Number of items, for a list of fixed length.
         before: See `Field.before`; for fields that are added after results exist.
     """
-    limits = Limits(at_least=at_least, above=above, choices=choices)
+    limits = Limits(at_least=at_least, above=above, at_most=at_most, choices=choices)
     metadata = {_KEY: {"limits": limits, "doc": doc, "length": length, "before": before}}
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -164,7 +167,11 @@ def _within(value: object, limits: Limits) -> bool:
         return False
     if isinstance(value, bool | str) or not isinstance(value, int | float):
         return True
-    return (limits.at_least is None or value >= limits.at_least) and (limits.above is None or value > limits.above)
+    return (
+        (limits.at_least is None or value >= limits.at_least)
+        and (limits.above is None or value > limits.above)
+        and (limits.at_most is None or value <= limits.at_most)
+    )
 
 
 def _accepted_items(field: Field, *, plural: bool = True) -> str:
@@ -179,4 +186,7 @@ def _accepted_items(field: Field, *, plural: bool = True) -> str:
         name += f" of at least {limits.at_least:g}"
     if limits.above is not None:
         name += f" above {limits.above:g}"
+    if limits.at_most is not None:
+        bounded = limits.at_least is not None or limits.above is not None
+        name += f" {'and' if bounded else 'of'} at most {limits.at_most:g}"
     return name

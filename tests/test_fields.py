@@ -12,6 +12,7 @@ from bilin.fields import Field, fields_of, option, values_of
 class Block:
     count: int = option(3, at_least=1, doc="how many")
     share: float = option(0.5, above=0, doc="how much")
+    part: float = option(0.5, above=0, at_most=1, doc="of a whole")
     clip: float | None = option(None, above=0, doc="at most")
     kind: str = option("a", choices=("a", "b"), doc="which")
     flag: bool = option(False, doc="whether")
@@ -28,6 +29,7 @@ def field(name: str) -> Field:
     [
         ("count", 7, 7),
         ("share", 2, 2.0),
+        ("part", 1, 1.0),
         ("clip", None, None),
         ("kind", "b", "b"),
         ("flag", True, True),
@@ -51,6 +53,8 @@ def test_accepted_values_are_converted(name: str, value: object, converted: obje
         ("share", float("nan")),
         ("share", float("inf")),
         ("share", True),
+        ("part", 0.0),
+        ("part", 1.5),
         ("clip", -1.0),
         ("kind", "c"),
         ("flag", 1),
@@ -62,6 +66,23 @@ def test_accepted_values_are_converted(name: str, value: object, converted: obje
 def test_other_values_are_refused_with_what_is_accepted(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(field(name).accepted)}$"):
         field(name).convert(value)
+
+
+@pytest.mark.parametrize(
+    ("limits", "accepted"),
+    [
+        ({"above": 0, "at_most": 1}, "a number above 0 and at most 1"),
+        ({"at_least": 0, "at_most": 0.5}, "a number of at least 0 and at most 0.5"),
+        ({"at_most": 1}, "a number of at most 1"),
+        ({"above": 0}, "a number above 0"),
+    ],
+)
+def test_what_is_accepted_names_both_ends(limits: dict[str, float], accepted: str) -> None:
+    @dataclass(frozen=True)
+    class Bounded:
+        share: float = option(0.5, doc="how much", **limits)
+
+    assert fields_of(Bounded)["share"].accepted == accepted
 
 
 def test_a_field_without_a_default_is_required() -> None:

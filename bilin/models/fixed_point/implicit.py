@@ -63,10 +63,14 @@ class Implicit(Tier):
     max_iterations: int = option(16, at_least=1, doc="greatest number of iterations in training")
     evaluation_iterations: int = option(1000, at_least=1, doc="greatest number of iterations in evaluation")
     tolerance: float = option(0.1, above=0, doc="relative residual below which a sequence has converged")
-    training_share: float = option(0.75, above=0, doc="share of the sequences that must converge in training")
-    evaluation_share: float = option(1.0, above=0, doc="share of the sequences that must converge in evaluation")
-    damping: float = option(1.0, above=0, doc="weight of the new iterate at first; 1: no damping")
-    damping_decay: float = option(0.9, above=0, doc="factor on it where the residual does not fall")
+    training_share: float = option(
+        0.75, above=0, at_most=1, doc="share of the sequences that must converge in training"
+    )
+    evaluation_share: float = option(
+        1.0, above=0, at_most=1, doc="share of the sequences that must converge in evaluation"
+    )
+    damping: float = option(1.0, above=0, at_most=1, doc="weight of the new iterate at first; 1: no damping")
+    damping_decay: float = option(0.9, above=0, at_most=1, doc="factor on it where the residual does not fall")
     patience: int = option(15, at_least=1, doc="iterations without a lower residual until it decays")
 
     @property
@@ -75,16 +79,12 @@ class Implicit(Tier):
         return self.expand * self.hidden
 
     def problems(self) -> Mapping[str, str]:
-        """The mixer's rank must fit the width, and shares and factors end at 1."""
-        found = {}
-        for name in ("training_share", "evaluation_share", "damping", "damping_decay"):
-            if getattr(self, name) > 1:
-                found[name] = "a number above 0 and at most 1"
+        """The mixer's rank must fit the width."""
         if self.mixer == "kronecker" and self.mixer_rank != 1:
-            found["mixer_rank"] = "1 for kronecker, which has no rank"
-        elif self.mixer_rank > self.inner:
-            found["mixer_rank"] = f"at most expand · hidden ({self.inner})"
-        return found
+            return {"mixer_rank": "1 for kronecker, which has no rank"}
+        if self.mixer_rank > self.inner:
+            return {"mixer_rank": f"at most expand · hidden ({self.inner})"}
+        return {}
 
     @abstractmethod
     def make_layers(self) -> Sequence[Layer]:

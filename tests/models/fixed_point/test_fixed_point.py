@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bilin.fields import fields_of
 from bilin.models.fixed_point.fixed_point import FixedPoint
 from bilin.models.fixed_point.mixers import largest_eigenvalue
 from tests.models.by_hand import normal
@@ -96,4 +97,11 @@ def test_problems():
     assert FixedPoint(hidden=4, mixer_rank=8).problems() == {}
     assert FixedPoint(hidden=4, mixer_rank=9).problems() == {"mixer_rank": "at most expand · hidden (8)"}
     assert set(FixedPoint(mixer="kronecker", mixer_rank=2).problems()) == {"mixer_rank"}
-    assert set(FixedPoint(training_share=1.5, damping=2.0).problems()) == {"training_share", "damping"}
+
+
+@pytest.mark.parametrize("name", ["training_share", "evaluation_share", "damping", "damping_decay"])
+def test_shares_and_factors_end_at_1(name):
+    field = fields_of(FixedPoint)[name]
+    assert field.convert(1) == 1.0
+    with pytest.raises(ValueError, match="a number above 0 and at most 1"):
+        field.convert(1.5)
