@@ -30,6 +30,9 @@ PROGRESS_PERIOD_S = 0.5
 SILENCE_S = 60.0
 """How long a worker that has begun may not answer before it is taken for lost, whatever Ray says of it."""
 
+PATIENCE_S = 120.0
+"""How long it may not answer before it is ended: until then what it says is still heard."""
+
 ROUNDING = 1e-9
 """What sums of fractions of a CPU or GPU may be off by."""
 
@@ -205,8 +208,8 @@ class RayPool:
         return _Worker(actor=made, resources=resources)
 
     def _take_silent(self) -> list[Event]:
-        """What is lost with workers that no longer answer; each is waited for as long again, and then ended."""
-        for ref in [ref for ref, worker in self._silent.items() if worker.silent_s > 2 * SILENCE_S]:
+        """What is lost with workers that no longer answer; those that have not for long are ended."""
+        for ref in [ref for ref, worker in self._silent.items() if worker.silent_s > PATIENCE_S]:
             ray.kill(self._silent.pop(ref).actor)
         lost: list[Event] = []
         for ref in [ref for ref, worker in self._busy.items() if worker.silent_s > SILENCE_S]:

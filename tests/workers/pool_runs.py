@@ -25,7 +25,7 @@ def by_seed(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None 
     if spec.seed == SLEEPS:
         time.sleep(60)
     if spec.seed == STANDS_STILL:
-        time.sleep(2.0)  # until it was heard of
+        time.sleep(4.0)  # until it was heard of
         subprocess.Popen(["sh", "-c", f"sleep 8; kill -CONT {os.getpid()}"])
         os.kill(os.getpid(), signal.SIGSTOP)
     return TrialResult(trial_id=spec.trial_id, status="done", environment=_environment())
