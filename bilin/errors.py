@@ -34,6 +34,10 @@ class InputError(BilinError):
     exit_code = 2
 
 
+class DamageWarning(UserWarning):
+    """A file of a store is damaged: it was left out, or set aside, and everything else is as it was."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One fault of a grid.

@@ -51,7 +51,7 @@ def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
     directory = existing_sweep(store, sweep)
     text = stored_grid(store, sweep)
     if text is None:
-        raise StoreError(f"sweep {sweep!r} has no grid yet: launch it once more, to its start")
+        raise StoreError(f"sweep {sweep!r} has no grid that can be read: launch it once more, to its start")
     try:
         grid = restore_grid(text)
     except GridError as error:

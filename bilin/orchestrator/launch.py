@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from bilin.errors import InputError, InterruptedSweepError
+from bilin.errors import InputError, InterruptedSweepError, StoreError
 from bilin.orchestrator.clusters import ClusterSpec, open_pool
 from bilin.orchestrator.grid import Choices, Grid, LogUniform, WantedCell, read_grid, resolved, restore_grid
 from bilin.orchestrator.plan import RETRYABLE, Plan, make_plan
@@ -109,7 +109,8 @@ def launch(
     Raises:
         InputError: The grid or another argument cannot be used; nothing was written.
         SweepRunningError: Another process runs this sweep.
-        InterruptedSweepError: A signal ended it; what was finished is stored, and the same call goes on.
+        InterruptedSweepError: A signal ended it, or the store could not be written any more, as on a full disk; what
+            was stored stays, and the same call goes on.
         ClusterError: The cluster cannot be used.
     """
     checked = check_retry(retry)
@@ -165,6 +166,10 @@ def _run(
                 _keep_grid(writer, current, ended=True)
     except KeyboardInterrupt:
         raise InterruptedSweepError(_interrupted(state)) from None
+    except StoreError as error:
+        if not recorder.num_written and not recorder.num_unwritten:
+            raise
+        raise InterruptedSweepError(_unwritten(error, recorder)) from error
     if checkpoints and not state.num_failed and sweep.stopped is None:
         checkpoints.clear()
     return state, sweep.stopped
@@ -190,6 +195,13 @@ def _interrupted(state: SweepState) -> str:
     return (
         f"interrupted: {kept} trials of this launch are kept, {state.num_left} are left; "
         "the same command goes on from here"
+    )
+
+
+def _unwritten(error: StoreError, recorder: Recorder) -> str:
+    return (
+        f"stopped: {error}; it goes on from here: {recorder.num_written} results of this launch are stored, "
+        f"{recorder.num_unwritten} could not be written and their trials run again"
     )
 
 

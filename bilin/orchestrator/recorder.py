@@ -21,11 +21,15 @@ FLUSH_PERIOD_S = 0.25
 class Recorder:
     """Takes results and appends what has come in every `FLUSH_PERIOD_S`; the rest when it is left.
 
+    Attributes:
+        num_written: Results that are stored.
+
     Raises:
         Exception: On `put`, `check` or leaving, whatever the thread failed with: results are not lost unsaid.
     """
 
     def __init__(self, writer: SweepWriter, checkpoints: Checkpoints | None = None) -> None:
+        self.num_written = 0
         self._writer = writer
         self._checkpoints = checkpoints
         self._pairs: list[tuple[TrialSpec, TrialResult]] = []
@@ -45,11 +49,16 @@ class Recorder:
         self._thread.join()
         self.check()
 
+    @property
+    def num_unwritten(self) -> int:
+        """Results that have come in and are not stored."""
+        return len(self._pairs)
+
     def put(self, spec: TrialSpec, result: TrialResult) -> None:
         """Have a result written soon."""
-        self.check()
         with self._lock:
             self._pairs.append((spec, result))
+        self.check()
 
     def _write(self) -> None:
         try:
@@ -61,9 +70,11 @@ class Recorder:
 
     def _append(self) -> None:
         with self._lock:
-            pairs, self._pairs = self._pairs, []
-        if pairs:
-            self._writer.append(pairs)
+            pairs = list(self._pairs)
+        self._writer.append(pairs)
+        with self._lock:
+            del self._pairs[: len(pairs)]
+        self.num_written += len(pairs)
         if self._checkpoints:  # only now, when the results are on disk; a trial that was lost is taken up again
             self._checkpoints.drop(result.trial_id for _, result in pairs if result.status not in RERUN_STATUSES)
 

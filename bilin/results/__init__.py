@@ -5,6 +5,7 @@ scipy; never `bilin.orchestrator`, `bilin.workers` or `bilin.cli`. duckdb and sc
 query runs, so that the store can be read without them.
 """
 
+from bilin.results.compact import compact as compact
 from bilin.results.deletion import delete as delete
 from bilin.results.formats import Format as Format
 from bilin.results.formats import encode as encode
@@ -16,6 +17,7 @@ from bilin.results.published import published as published
 from bilin.results.sql import brief as brief
 from bilin.results.sql import query as query
 from bilin.results.store import DEFAULT_STORE as DEFAULT_STORE
+from bilin.results.store import Health as Health
 from bilin.results.store import Holder as Holder
 from bilin.results.store import StoredTrial as StoredTrial
 from bilin.results.store import SweepWriter as SweepWriter
@@ -26,4 +28,5 @@ from bilin.results.store import holder as holder
 from bilin.results.store import stored as stored
 from bilin.results.store import sweep_directory as sweep_directory
 from bilin.results.store import sweep_names as sweep_names
+from bilin.results.store import verify as verify
 from bilin.results.store import wanted as wanted

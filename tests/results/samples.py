@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bilin.models import tier_settings
@@ -69,6 +71,13 @@ def seeds(count: int, of: Cell | None = None, *, start: int = 0, **result: Any) 
     """The same cell under several seeds."""
     of = of or cell()
     return [pair(of, seed=seed, **result) for seed in range(start, start + count)]
+
+
+def forget_checksums(sweep: Path) -> None:
+    """Have a sweep's manifest say what version 0.1.0 said: nothing of what its files are known by."""
+    path = sweep / "manifest.json"
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({name: document[name] for name in ("schema_version", "parts", "next_number")}))
 
 
 def ids(pairs: Sequence[Pair]) -> set[str]:

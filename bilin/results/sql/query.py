@@ -18,7 +18,7 @@ from bilin.results.sql.connection import connect, seal
 from bilin.results.sql.faults import query_error, syntax_error
 from bilin.results.sql.snapshot import Snapshot
 from bilin.results.sql.views import VIEWS, create_cells, create_views, view_columns
-from bilin.results.store import DEFAULT_STORE, existing_sweep, read_parts, sweep_directory, sweep_names
+from bilin.results.store import DEFAULT_STORE, existing_sweep, read_sweeps, sweep_directory, sweep_names
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -61,12 +61,11 @@ class Question:
         """Whether nothing says which columns to show."""
         return self.sql is None and self.view is None and self.select is None
 
-    @property
-    def may_need_cells(self) -> bool:
-        """Whether it names `cells`, which take the longest to make, or names no view, as SHOW TABLES does."""
+    def names(self, view: str) -> bool:
+        """Whether it may need a view: it names it, or it names none, as SHOW TABLES does."""
         parts = (self.sql or self.source, self.where, self.select, self.sort)
         text = " ".join(part for part in parts if part).lower()
-        return "cells" in text or not any(view in text for view in VIEWS)
+        return view in text or not any(view in text for view in VIEWS)
 
 
 def query(
@@ -95,6 +94,9 @@ def query(
         limit: The greatest number of rows.
         everything: Also rows that the grid as it was last launched does not want.
 
+    Warns:
+        DamageWarning: Of each file that is damaged; what it holds is left out.
+
     Raises:
         QueryError: It cannot be answered as asked.
         StoreError: The store or sweep is not there, or cannot be read.
@@ -104,9 +106,10 @@ def query(
         directories = [sweep_directory(store, name) for name in sweep_names(store)]
     else:
         directories = [existing_sweep(store, sweep)]
-    return read_parts(
+    return read_sweeps(
         directories,
-        lambda manifests: _answer(question, Snapshot(directories, manifests), everything=everything),
+        lambda sweeps: _answer(question, Snapshot(sweeps), everything=everything),
+        curves=question.names("curves"),
     )
 
 
@@ -118,7 +121,7 @@ def _answer(question: Question, snapshot: Snapshot, *, everything: bool) -> pa.T
             asked = _asked(connection, question)
             stored = create_views(connection, snapshot, everything=everything)
             cell = cell_columns(stored)
-            if question.may_need_cells:
+            if question.names("cells"):  # which take the longest to make
                 create_cells(connection, cell)
             columns = view_columns(connection, cell)
             seal(connection)

@@ -16,7 +16,7 @@ from pyarrow.fs import LocalFileSystem
 
 from bilin.results.columns import conform, conforms, unite
 from bilin.results.schema import CURVES, trials_schema
-from bilin.results.store import WANTED, Manifest, read_schema, read_wanted, stream_rows
+from bilin.results.store import WANTED_SCHEMA, Contents, read_schema, stream_rows
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
@@ -31,10 +31,9 @@ _File: TypeAlias = tuple[str, int, Path]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Some sweeps, each with the parts that count."""
+    """Some sweeps, each with what is whole of it."""
 
-    directories: Sequence[Path]
-    manifests: Sequence[Manifest]
+    sweeps: Sequence[Contents]
 
     def trials(self) -> Dataset:
         """Every stored row of a trial, superseded ones too, with `_ORIGIN`.
@@ -55,11 +54,11 @@ class Snapshot:
 
     def wanted(self) -> pa.Table:
         """What the grids want now, with the sweep's name; a sweep without a grid has no row."""
-        tables = [pa.schema([_ORIGIN.field("sweep"), *WANTED]).empty_table()]
-        for directory in self.directories:
-            if (table := read_wanted(directory)) is not None:
-                name = pa.repeat(pa.scalar(directory.name), table.num_rows)
-                tables.append(table.add_column(0, _ORIGIN.field("sweep"), name))
+        tables = [pa.schema([_ORIGIN.field("sweep"), *WANTED_SCHEMA]).empty_table()]
+        for sweep in self.sweeps:
+            if sweep.wanted is not None:
+                name = pa.repeat(pa.scalar(sweep.directory.name), sweep.wanted.num_rows)
+                tables.append(sweep.wanted.add_column(0, _ORIGIN.field("sweep"), name))
         return pa.concat_tables(tables)
 
     def check(self) -> None:
@@ -68,15 +67,15 @@ class Snapshot:
             read_schema(path)
 
     def _trials(self) -> Iterator[_File]:
-        for directory, manifest in zip(self.directories, self.manifests, strict=True):
-            for position, part in enumerate(manifest.parts):
-                yield directory.name, position, part.trials_path(directory)
+        for sweep in self.sweeps:
+            for position, part in enumerate(sweep.manifest.parts):
+                yield sweep.directory.name, position, part.trials_path(sweep.directory)
 
     def _curves(self) -> Iterator[_File]:
-        for directory, manifest in zip(self.directories, self.manifests, strict=True):
-            for position, part in enumerate(manifest.parts):
+        for sweep in self.sweeps:
+            for position, part in enumerate(sweep.manifest.parts):
                 if part.curves:
-                    yield directory.name, position, part.curves_path(directory)
+                    yield sweep.directory.name, position, part.curves_path(sweep.directory)
 
 
 def _dataset(files: Iterable[_File], schema: pa.Schema) -> Dataset:

@@ -12,6 +12,8 @@ DEFAULT_STORE = Path("bilin-store")
 SWEEP_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 MANIFEST = "manifest.json"
+WANTED = "wanted.parquet"
+GRID = "grid.json"
 
 
 def sweep_directory(store: Path | str, sweep: str) -> Path:

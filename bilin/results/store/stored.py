@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from bilin.record import Status
-from bilin.results.store.manifest import Manifest, read_parts
-from bilin.results.store.parts import read_columns
+from bilin.results.store.contents import Contents, read_sweeps
+from bilin.results.store.parts.files import read_columns
 from bilin.results.store.paths import sweep_directory
+from bilin.results.store.wanted import WantedRow, wanted_rows
 from bilin.rules import Outcome
 
 
@@ -54,17 +55,31 @@ _COLUMNS = [name for name in StoredTrial.__slots__ if name != "tested"]
 def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
     """The trials of a sweep by their ids, the superseded ones left out; empty where it has not begun.
 
+    Warns:
+        DamageWarning: Of each file that is damaged; its trials are left out.
+
     Raises:
-        StoreError: A file of the sweep is missing or cannot be read.
+        StoreError: The system does not let the sweep be read.
     """
-    directory = sweep_directory(store, sweep)
+    return read_sweeps([sweep_directory(store, sweep)], _read)
 
-    def read(manifests: list[Manifest]) -> dict[str, StoredTrial]:
-        (manifest,) = manifests
-        tables = [read_columns(part.trials_path(directory), [*_COLUMNS, "tested"]) for part in manifest.parts]
-        return {trial.trial_id: trial for table in tables for trial in _trials(table)}
 
-    return read_parts([directory], read)
+def wanted(store: Path | str, sweep: str) -> list[WantedRow] | None:
+    """What the grid wants, a cell at a time; None where no grid was launched, or what it wants is damaged."""
+    table = read_sweeps([sweep_directory(store, sweep)], lambda sweeps: sweeps[0].wanted)
+    return None if table is None else wanted_rows(table)
+
+
+def grid(store: Path | str, sweep: str) -> str | None:
+    """The resolved grid of a sweep as it was last launched; None where there was none, or it is damaged."""
+    return read_sweeps([sweep_directory(store, sweep)], lambda sweeps: sweeps[0].grid)
+
+
+def _read(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
+    (sweep,) = sweeps
+    paths = [part.trials_path(sweep.directory) for part in sweep.manifest.parts]
+    tables = [read_columns(path, [*_COLUMNS, "tested"]) for path in paths]
+    return {trial.trial_id: trial for table in tables for trial in _trials(table)}
 
 
 def _trials(table: pa.Table) -> Iterator[StoredTrial]:

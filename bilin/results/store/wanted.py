@@ -1,4 +1,4 @@
-"""What the grid as last launched wants of each cell, and that grid itself.
+"""What the grid as last launched wants of each cell.
 
 Views show by default what is wanted now; a row that an earlier grid left stays in the store.
 """
@@ -8,17 +8,13 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bilin.errors import StoreError
-from bilin.results.store.durable import replace_file
-from bilin.results.store.paths import sweep_directory
 from bilin.rules import round_rate
 
-WANTED = pa.schema(
+WANTED_SCHEMA = pa.schema(
     {
         "cell_id": pa.string(),
         "lrs": pa.list_(pa.float64()),
@@ -30,9 +26,6 @@ WANTED = pa.schema(
         "num_sequences": pa.int64(),
     }
 )
-
-_WANTED = "wanted.parquet"
-_GRID = "grid.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +48,8 @@ class WantedRow:
     num_sequences: int
 
 
-def write_wanted(directory: Path, cells: Iterable[WantedRow]) -> None:
-    """Replace what is wanted. The bounds of a search are rounded as its rates are, so that these lie within."""
+def encode_wanted(cells: Iterable[WantedRow]) -> bytes:
+    """What is wanted, as a file. The bounds of a search are rounded as its rates are, so that these lie within."""
     rows = [
         (
             cell.cell_id,
@@ -70,33 +63,22 @@ def write_wanted(directory: Path, cells: Iterable[WantedRow]) -> None:
         )
         for cell in cells
     ]
-    columns = zip(*rows, strict=True) if rows else [[] for _ in WANTED]
-    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, WANTED, strict=True)]
+    columns = zip(*rows, strict=True) if rows else [[] for _ in WANTED_SCHEMA]
+    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, WANTED_SCHEMA, strict=True)]
     buffer = io.BytesIO()
-    pq.write_table(pa.table(arrays, WANTED), buffer, compression="zstd")
-    replace_file(directory / _WANTED, buffer.getvalue())
+    pq.write_table(pa.table(arrays, WANTED_SCHEMA), buffer, compression="zstd")
+    return buffer.getvalue()
 
 
-def read_wanted(directory: Path) -> pa.Table | None:
-    """What is wanted, as a table of schema `WANTED`; None where no grid was launched.
-
-    Raises:
-        StoreError: The file cannot be read.
-    """
-    path = directory / _WANTED
-    try:
-        return pq.read_table(path, schema=WANTED, partitioning=None)
-    except FileNotFoundError:
-        return None
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{path} cannot be read ({error}): launch the sweep again, and it is written anew") from error
+def parse_wanted(content: bytes) -> pa.Table:
+    """A file of what is wanted, as a table of schema `WANTED_SCHEMA`; raises where it is none."""
+    table = pq.read_table(pa.BufferReader(content), partitioning=None).select(WANTED_SCHEMA.names)
+    table.validate(full=True)
+    return table.cast(WANTED_SCHEMA)
 
 
-def wanted(store: Path | str, sweep: str) -> list[WantedRow] | None:
-    """What is wanted, a cell at a time; None where no grid was launched."""
-    table = read_wanted(sweep_directory(store, sweep))
-    if table is None:
-        return None
+def wanted_rows(table: pa.Table) -> list[WantedRow]:
+    """What is wanted, a cell at a time."""
     return [
         WantedRow(
             cell_id=row["cell_id"],
@@ -110,16 +92,3 @@ def wanted(store: Path | str, sweep: str) -> list[WantedRow] | None:
         )
         for row in table.to_pylist()
     ]
-
-
-def write_grid(directory: Path, text: str) -> None:
-    """Replace the resolved grid."""
-    replace_file(directory / _GRID, text.encode())
-
-
-def grid(store: Path | str, sweep: str) -> str | None:
-    """The resolved grid of a sweep as it was last launched; None where there was none."""
-    try:
-        return (sweep_directory(store, sweep) / _GRID).read_text()
-    except FileNotFoundError:
-        return None

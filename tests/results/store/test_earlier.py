@@ -6,11 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bilin.errors import DamageWarning
 from bilin.record import LengthResult
-from bilin.results import query, stored
-from bilin.results.store.compaction import FAN_IN
+from bilin.results import SweepWriter, query, stored
 from bilin.results.store.manifest import read_manifest
-from tests.results.samples import pair
+from bilin.results.store.parts.compaction import FAN_IN
+from tests.results.samples import forget_checksums, pair
 
 TESTED = pa.list_(
     pa.struct({"length": pa.int64(), "num_correct": pa.int64(), "num_sequences": pa.int64(), "num_classes": pa.int64()})
@@ -31,11 +32,19 @@ def counted(seed):
 
 
 @pytest.fixture
-def earlier(store, writer):
-    """A sweep with one part from before, of two trials."""
-    writer.append([pair(seed=0), counted(seed=1)])
+def earlier(store):
+    """A sweep as it was before, with one part of two trials."""
+    with SweepWriter(store, "sweep") as writer:
+        writer.append([pair(seed=0), counted(seed=1)])
     write_as_before(store / "sweep" / "trials-00000001.parquet")
+    forget_checksums(store / "sweep")
     return store
+
+
+@pytest.fixture
+def writer(earlier):
+    with SweepWriter(earlier, "sweep") as writer:
+        yield writer
 
 
 def sequence_accuracies(store):
@@ -70,3 +79,15 @@ def test_a_part_from_before_is_merged_with_newer_ones(earlier, writer):
 def test_a_trial_is_deleted_from_a_part_from_before(earlier, writer):
     writer.delete([pair(seed=0)[1].trial_id])
     assert sequence_accuracies(earlier) == [(1, 1.0, None)]
+
+
+def test_a_sweep_from_before_is_known_by_checksums_once_it_was_written(earlier, writer):
+    assert set(read_manifest(earlier / "sweep").checksums) == {"trials-00000001.parquet", "curves-00000001.parquet"}
+
+
+@pytest.mark.parametrize("name", ["trials", "curves"])
+def test_damage_of_a_sweep_from_before_is_found(earlier, name):
+    path = earlier / "sweep" / f"{name}-00000001.parquet"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.warns(DamageWarning, match=f"{path} cannot be read"):
+        assert query(store=earlier, view="curves").num_rows == 0

@@ -6,7 +6,9 @@ import pytest
 
 from bilin.errors import StoreError
 from bilin.results import SweepWriter, query, stored
-from tests.results.samples import seeds
+from bilin.results.store.manifest import Manifest, read_manifest, sealed, write_manifest
+from bilin.results.store.whole import DamageError
+from tests.results.samples import forget_checksums, seeds
 
 
 @pytest.fixture
@@ -29,6 +31,7 @@ def refusals(store):
 
 def test_a_newer_schema_is_refused(store, sweep):
     path = sweep / "manifest.json"
+    forget_checksums(sweep)
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 2}))
     for message in refusals(store):
         assert message == f"{path} has schema version 2, and this bilin reads up to 1: install a newer one"
@@ -36,44 +39,32 @@ def test_a_newer_schema_is_refused(store, sweep):
         pass
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff\xfe", b'{"schema_version": "1"}'])
-def test_a_manifest_that_cannot_be_read_is_named(store, sweep, content):
+def test_what_it_lists_comes_back(sweep):
+    manifest = read_manifest(sweep)
+    assert [(part.number, part.trials, part.curves) for part in manifest.parts] == [(1, 2, 4)]
+    assert manifest == sealed(sweep, Manifest(parts=manifest.parts, next_number=2))
+    write_manifest(sweep, manifest)
+    assert read_manifest(sweep) == manifest
+
+
+def test_an_earlier_manifest_is_read(store, sweep):
+    forget_checksums(sweep)
+    assert read_manifest(sweep).checksums == {}
+    assert len(stored(store, "sweep")) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff\xfe", b'{"schema_version": "1"}', b"[" * 10**5])
+def test_what_is_no_manifest_is_damaged(sweep, content):
     (sweep / "manifest.json").write_bytes(content)
-    for message in refusals(store):
-        assert message.startswith(f"{sweep / 'manifest.json'} cannot be read")
-    with pytest.raises(StoreError, match="cannot be read"), SweepWriter(store, "sweep"):
-        pass
-    assert (sweep / "trials-00000001.parquet").exists()
+    with pytest.raises(DamageError, match="cannot be read"):
+        read_manifest(sweep)
 
 
-def test_parts_without_a_manifest_are_not_thrown_away(store, sweep):
-    (sweep / "manifest.json").unlink()
-    for message in refusals(store):
-        assert "manifest.json is missing, though parts" in message
-    with pytest.raises(StoreError, match="missing"), SweepWriter(store, "sweep"):
-        pass
-    assert (sweep / "trials-00000001.parquet").exists()
-
-
-def test_a_part_that_is_missing_is_named(store, sweep):
-    (sweep / "trials-00000001.parquet").unlink()
-    for message in refusals(store):
-        assert f"{sweep / 'trials-00000001.parquet'} is missing" in message
-
-
-def test_a_part_that_is_cut_off_is_named(store, sweep):
-    path = sweep / "trials-00000001.parquet"
-    path.write_bytes(path.read_bytes()[:-100])
-    for message in refusals(store):
-        assert message.startswith(f"{path} cannot be read")
-
-
-@pytest.mark.parametrize("damage", ["unlink", "cut"])
-def test_a_damaged_curve_is_named(store, sweep, damage):
-    path = sweep / "curves-00000001.parquet"
-    path.unlink() if damage == "unlink" else path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(StoreError, match=str(path)):
-        query("SELECT * FROM curves", store=store)
+def test_a_manifest_with_another_number_is_damaged(sweep):
+    path = sweep / "manifest.json"
+    path.write_text(path.read_text().replace('"next_number": 2', '"next_number": 3'))
+    with pytest.raises(DamageError, match="its content is not what was written"):
+        read_manifest(sweep)
 
 
 def test_a_store_that_is_a_file_is_refused(tmp_path):

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
-from bilin.errors import StoreError
 from bilin.results import WantedRow, grid, query, wanted
 from tests.results.samples import cell, pair, seeds
 
@@ -52,10 +49,3 @@ def test_lengths_that_are_no_longer_tested_are_left_out(store, writer):
     assert query(store=store, view="lengths")["length"].to_pylist() == [500]
     assert query(store=store, view="cells")["length"].to_pylist() == [500]
     assert query(store=store, view="lengths", everything=True)["length"].to_pylist() == [10, 500]
-
-
-def test_what_is_wanted_but_cannot_be_read_is_named(store, writer):
-    path = writer.directory / "wanted.parquet"
-    path.write_bytes(b"PAR1")
-    with pytest.raises(StoreError, match=f"{path} cannot be read"):
-        wanted(store, "sweep")

@@ -17,7 +17,7 @@ import pyarrow as pa
 from bilin.results.columns import unite
 from bilin.results.schema import CURVES, trials_schema
 from bilin.results.store.manifest import Part
-from bilin.results.store.parts import read_columns, read_schema, stream_part, stream_rows
+from bilin.results.store.parts.files import read_columns, read_schema, stream_part, stream_rows
 
 FAN_IN = 16
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from bilin.results.store.compaction import FAN_IN, MAX_BYTES, mergeable
 from bilin.results.store.manifest import Part
+from bilin.results.store.parts.compaction import FAN_IN, MAX_BYTES, mergeable
 
 
 def part(level=0, num_bytes=1000):

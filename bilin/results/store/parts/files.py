@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,10 +35,19 @@ def stream_part(
     trials: tuple[Iterable[pa.Table], pa.Schema],
     curves: tuple[Iterable[pa.Table], pa.Schema],
 ) -> Part:
-    """Write a part from tables that come one after the other; a file without rows is not written."""
+    """Write a part from tables that come one after the other; a file without rows is not written.
+
+    The curves come first, so that where there are trials there are their curves, also after a crash.
+    """
     part = Part(number=number, level=level, trials=0, curves=0, num_bytes=0)
-    num_trials = _stream(part.trials_path(directory), *trials)
-    num_curves = _stream(part.curves_path(directory), *curves)
+    try:
+        num_curves = _stream(part.curves_path(directory), *curves)
+        num_trials = _stream(part.trials_path(directory), *trials)
+    except OSError:
+        for path in (part.trials_path(directory), part.curves_path(directory)):
+            with suppress(OSError):
+                path.unlink()  # a disk that is full needs the room
+        raise
     part = Part(number=number, level=level, trials=num_trials, curves=num_curves, num_bytes=0)
     size = sum(path.stat().st_size for path in part.paths(directory)) if num_trials else 0
     return Part(number=number, level=level, trials=num_trials, curves=num_curves, num_bytes=size)
@@ -78,16 +88,22 @@ def stream_rows(path: Path, without: Sequence[str]) -> Iterator[pa.Table]:
 
 
 def _stream(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> int:
-    writer: pq.ParquetWriter | None = None
     num_rows = 0
-    for table in _gather(tables, schema):
-        writer = writer or pq.ParquetWriter(path, schema, compression="zstd")
-        writer.write_table(table)
-        num_rows += table.num_rows
-    if writer:
-        writer.close()
+    with ExitStack() as stack:
+        writer: pq.ParquetWriter | None = None
+        for table in _gather(tables, schema):
+            writer = writer or _writer(stack, path, schema)
+            writer.write_table(table)
+            num_rows += table.num_rows
+    if num_rows:
         sync(path)
     return num_rows
+
+
+def _writer(stack: ExitStack, path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer whose pages have checksums, so that they can be told to be whole where nothing else says so."""
+    file = stack.enter_context(path.open("wb"))
+    return stack.enter_context(pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True))
 
 
 def _gather(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
@@ -113,7 +129,4 @@ def _open(path: Path) -> pq.ParquetFile:
 
 
 def _unreadable(path: Path, error: Exception) -> StoreError:
-    return StoreError(
-        f"{path} cannot be read ({error}): restore it, or delete its entry in {path.parent / 'manifest.json'}, "
-        f"and its trials run again"
-    )
+    return StoreError(f"{path} cannot be read any more ({error}): run the same command again, and it is left out")

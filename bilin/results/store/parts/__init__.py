@@ -1,0 +1,1 @@
+"""Parts: batches of trials with their curves, written once and merged later."""
