@@ -21,7 +21,7 @@ _ADVICE = {
     errno.EPERM: "see that you may, or name another store with --store",
     errno.ESTALE: "its file server has replaced what was there: mount it again, or wait until it is back",
     errno.ENOENT: "it was removed, or its disk is gone: bring it back",
-    errno.EIO: "its disk fails: see the system's log",
+    errno.EIO: "its disk or file server fails: mend that, or move the file away, which gives up what it holds",
 }
 
 

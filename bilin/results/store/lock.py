@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,13 +54,18 @@ class SweepLock:
                 raise SweepRunningError(_refusal(self._directory.name, _parse(content)))
             time.sleep(0.02)
         self._descriptor = descriptor
-        self._say(self._holder())
+        try:
+            self._say(self._holder())
+        except OSError:
+            os.close(descriptor)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.ftruncate(self._descriptor, 0)
+        with suppress(OSError):  # who held it is said only while it is held
+            os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
 
     def _holder(self) -> Holder:

@@ -20,8 +20,8 @@ ASIDE = "damaged"
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, pa.ArrowException)
 """What is raised where the bytes of a file are not those of its format."""
 
-_OF_THE_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.ELOOP}
-"""Errors of one file; others, such as a right that is missing, are no damage."""
+_OF_THE_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
+"""Errors of one file; others, such as a right that is missing or a server that does not answer, are no damage."""
 
 _CHUNK = 1 << 20
 

@@ -1,8 +1,8 @@
 """A process that changes copies of a store, and is struck at the first durable step, at the second, and so on.
 
-A step is what the system does for it: a file opened, renamed, removed or cut, a folder made, a content synced. In
-the way ``die`` the process ends there as by SIGKILL, in ``fail`` the step fails, and ``kill`` really kills it at a
-random moment. It says the name of each copy once that is done, until a copy was not struck.
+A step is what the system does for it: a file opened to be written, renamed, removed or cut, a folder made, a
+content synced. In the way ``die`` the process ends there as by SIGKILL, in ``fail`` the step fails, and ``kill``
+really kills it at a random moment. It says the name of each copy once that is done, until a copy was not struck.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ from pathlib import Path
 
 from bilin.errors import StoreError
 from bilin.results import SweepWriter, WantedRow
+from bilin.results.store.parts.files import write_part
+from bilin.results.store.parts.rows import curves_table, trials_table
 from tests.results.samples import cell, ids, seeds
 
-STRUCK, NOT_STRUCK = 9, 0
-KILLS = 12
+NOT_STRUCK, FAULTY, STRUCK = 0, 1, 9
+KILLS = 8
 
 
 def append(writer: SweepWriter) -> None:
-    writer.append(seeds(1, start=15))  # the sixteenth part: all are merged
+    writer.append(seeds(1, start=15))
 
 
 def delete(writer: SweepWriter) -> None:
-    writer.delete(ids([*seeds(1, start=2), *seeds(1, start=7)]))
+    writer.delete(ids([*seeds(1), *seeds(1, start=2)]))
 
 
 def compact(writer: SweepWriter) -> None:
@@ -53,31 +55,32 @@ def change(store: Path, action: str, reported: Path) -> None:
         reported.touch()
 
 
-def strike_at(number: int, store: Path, way: str) -> None:
-    """Have the n-th step of what follows end it."""
-    steps = 0
-    fsync = os.fsync
+class Strike:
+    """Has the n-th step of this process end it, or fail."""
 
-    def step(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal steps
-        if event == "os.fsync" or (
-            event in ("open", "os.rename", "os.remove", "os.truncate", "os.mkdir")
-            and os.fspath(store) in str(arguments[0])
-        ):
-            steps += 1
-            if steps == number:
-                if way == "die":
-                    os._exit(STRUCK)
-                raise OSError(errno.EIO, os.strerror(errno.EIO), arguments[0])
+    def __init__(self, number: int, store: Path, way: str) -> None:
+        self.left = number
+        self._store, self._way, self._fsync = f"{store}{os.sep}", way, os.fsync
+        os.fsync = self._synced
+        sys.addaudithook(self._heard)
 
-    def synced(descriptor: int) -> None:
-        step("os.fsync", (descriptor,))
-        fsync(descriptor)
+    def _heard(self, event: str, arguments: tuple[object, ...]) -> None:
+        changes = event in ("os.rename", "os.remove", "os.truncate", "os.mkdir")
+        if event == "open":
+            changes = bool(arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))  # type: ignore[operator]
+        if changes and self._store in str(arguments[0]):
+            self._step(arguments[0])
 
-    os.fsync = synced
-    sys.addaudithook(step)
-    if way == "fail":
-        os.register_at_fork()  # nothing to undo: the process ends with its copy
+    def _synced(self, descriptor: int) -> None:
+        self._step(descriptor)
+        self._fsync(descriptor)
+
+    def _step(self, what: object) -> None:
+        self.left -= 1
+        if self.left == 0 and self._way == "die":
+            os._exit(STRUCK)
+        if self.left == 0:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(what))
 
 
 def run_child(store: Path, action: str, way: str, number: int) -> int:
@@ -89,36 +92,35 @@ def run_child(store: Path, action: str, way: str, number: int) -> int:
             os.kill(child, signal.SIGKILL)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     warnings.simplefilter("ignore")
-    status = 1
+    status = FAULTY
     try:
-        if way != "kill":
-            strike_at(number, store, way)
+        strike = Strike(number if way != "kill" else -1, store, way)
         change(store, action, store.with_name(f"{store.name}.reported"))
-        status = NOT_STRUCK
+        status = NOT_STRUCK if strike.left > 0 else STRUCK
     except StoreError:
         status = STRUCK
     finally:
-        if status == 1:
+        if status == FAULTY:
             sys.excepthook(*sys.exc_info())
         os._exit(status)
 
 
+def warm(into: Path) -> None:
+    """Have what is made once made before the processes are forked; writing starts no thread."""
+    pairs = seeds(1)
+    write_part(into, 0, trials_table(pairs), curves_table(result for _, result in pairs))
+
+
 def main(template: str, into: str, action: str, way: str) -> None:
-    number = 0
-    while True:
+    warm(Path(into))
+    status, number = STRUCK, 0
+    while status != NOT_STRUCK if way != "kill" else number < KILLS:
         number += 1
         store = Path(into) / str(number)
         shutil.copytree(template, store)
         status = run_child(store, action, way, number)
-        assert status in (STRUCK, NOT_STRUCK, -signal.SIGKILL), status
+        assert status != FAULTY
         print(store.name, flush=True)
-        if number >= KILLS if way == "kill" else status == NOT_STRUCK and unstruck(store):
-            return
-
-
-def unstruck(store: Path) -> bool:
-    """Whether it came to its end: a step that may fail leaves files that the next writer removes."""
-    return True
 
 
 if __name__ == "__main__":
