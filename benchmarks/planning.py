@@ -20,6 +20,7 @@ from bilin.orchestrator.grid import Grid, parse_grid
 from bilin.orchestrator.plan import make_plan
 from bilin.record import LengthResult, TrialResult
 from bilin.results import SweepWriter, stored
+from bilin.results.store.contents import look
 from bilin.spec import TrialSpec
 
 TARGET_S = 10.0
@@ -72,6 +73,8 @@ def main(num_cells: int) -> None:
             grid = parse_grid(text)
         with timed("fill the store"):
             num_stored = fill(store, grid)
+        with timed("checksums alone"):
+            look(store / grid.name)
         with timed("read the store"):
             there = stored(store, grid.name)
         with timed("wanted minus stored"):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import warnings
 
+import pyarrow.parquet as pq
 import pytest
 
 from bilin.errors import DamageWarning
@@ -131,8 +132,8 @@ def seeds_in_curves(store):
 def test_a_part_that_is_damaged_beside_a_damaged_manifest_is_set_aside(store, sweep):
     (sweep / "manifest.json").write_text("")
     path = sweep / "trials-00000001.parquet"
-    content = bytearray(path.read_bytes())
-    content[100] ^= 1  # in a page of values, which has a checksum of its own
+    column, content = pq.read_metadata(path).row_group(0).column(0), bytearray(path.read_bytes())
+    content[column.dictionary_page_offset + column.total_compressed_size - 1] ^= 1  # a page has a checksum of its own
     path.write_bytes(content)
     found, messages = said(lambda: attempts(store))
     assert (found, len(messages)) == ({2: 1, 3: 2}, 2)
