@@ -126,6 +126,8 @@ def _item(field: Field) -> Schema:
         schema["minimum"] = limits.at_least
     if limits.above is not None:
         schema["exclusiveMinimum"] = limits.above
+    if limits.at_most is not None:
+        schema["maximum"] = limits.at_most
     return schema
 
 

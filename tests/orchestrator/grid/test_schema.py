@@ -71,6 +71,7 @@ BAD_ENTRIES = [
     "{tier: full, rank: 3}",
     "{tier: cp, rank: [0]}",
     "{tier: [cp]}",
+    "{tier: fixed_point, damping: [0.5, 1.5]}",
 ]
 
 
