@@ -74,6 +74,8 @@ def _started(num_cpus: int) -> Iterator[None]:
         ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leave CUDA_VISIBLE_DEVICES alone where no GPU is asked for
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Else it starts workers before this process may connect, and waits for ever where one of them fails to start.
+        "RAY_prestart_worker_first_driver": "0",
     }
     try:
         with _own_settings(environment):
