@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := bilin tests benchmarks
 
-.PHONY: demo test check format survival clean
+.PHONY: demo test check format hierarchy survival clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bilin sweep launch examples/quickstart.yaml
@@ -23,6 +23,10 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
+
+hierarchy: $(VENV)/.installed
+	$(BIN)/bilin sweep launch examples/hierarchy.yaml
+	$(BIN)/python benchmarks/hierarchy.py > docs/hierarchy.md
 
 survival: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/survival.py --timeout 3600 -s

@@ -32,6 +32,12 @@ PACKAGES = {
     "leaving": {"before": "class Leaves(BaseException): ...\nraise Leaves", "problems": "return {}"},
     "problematic": {"before": "", "problems": "raise KeyError('no such thing')"},
 }
+TASK = """
+from bilin.tasks import Task
+
+class Vague(Task):
+    own_supervision = "all"
+"""
 GRID = "name: odd\ntasks: [{{name: parity}}]\nmodels: [{{tier: {tier}}}]\n"
 
 
@@ -40,7 +46,9 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of packages as pip leaves them: one whose entry points cannot be parsed, and those of `PACKAGES`."""
     folder = tmp_path_factory.mktemp("odd")
     points = "".join(f"{name} = {name}_tier:Odd\n" for name in PACKAGES) + "nameless = printing_tier\n"
-    for package, text in {"broken": "[bilin.models]\nno equals sign\n", "odd": f"[bilin.models]\n{points}"}.items():
+    own = f"[bilin.models]\n{points}\n[bilin.tasks]\nvague = vague_task:Vague\n"
+    (folder / "vague_task.py").write_text(TASK)
+    for package, text in {"broken": "[bilin.models]\nno equals sign\n", "odd": own}.items():
         info = folder / f"{package}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
@@ -63,6 +71,11 @@ def test_listings_say_what_is_wrong_with_each(odd: Path) -> None:
     assert (faults["printing"], faults["problematic"], faults["full"]) == (None, None, None)
     assert "cannot be loaded (Leaves:)" in faults["leaving"]
     assert "module:Class" in faults["nameless"]
+
+
+def test_a_task_says_its_own_supervision_rightly_or_is_faulty(odd: Path) -> None:
+    faults = {each["name"]: each["fault"] for each in json.loads(bilin(odd, "tasks", "--format", "json").stdout)}
+    assert "(TypeError: own_supervision is 'all'; accepted: 'every_token' or None)" in faults["vague"]
 
 
 def test_what_a_package_prints_does_not_stand_in_a_commands_output(odd: Path) -> None:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     import torch
     from jaxtyping import Int
 
+MAX_ENTRIES = 1_000_000
+"""Next states that a machine may have: the product of its inputs and its states."""
+
 Machine: TypeAlias = tuple[tuple[int, ...], ...]
 """The next state, by input and by state."""
 
@@ -65,7 +68,9 @@ class RandomStateMachine(Task):
         return _draw(self.vocab_size, self.m, self.transitions, self.machine_seed)
 
     def problems(self) -> Mapping[str, str]:
-        """Maps that are too few: it would take too many draws until they reach every state."""
+        """A machine too large to draw, and maps too few to reach every state within some draws."""
+        if self.m * self.vocab_size > MAX_ENTRIES:
+            return {"num_symbols": f"at most {MAX_ENTRIES:,} next states, those of {self.m} states times the inputs"}
         fewest = math.ceil(math.log(self.m))
         if self.transitions == "maps" and self.vocab_size < fewest:
             return {"num_symbols": f"at least {fewest} for maps of {self.m} states, or null"}

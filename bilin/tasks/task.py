@@ -71,6 +71,10 @@ class Task(ABC):
     source: ClassVar[str] = ""
     own_supervision: ClassVar[str | None] = None
 
+    def __init_subclass__(cls) -> None:
+        if cls.own_supervision not in (None, "every_token"):
+            raise TypeError(f"own_supervision is {cls.own_supervision!r}; accepted: 'every_token' or None")
+
     @property
     @abstractmethod
     def vocab_size(self) -> int:

@@ -65,6 +65,12 @@ def test_the_number_of_inputs_is_that_of_the_states_where_nothing_is_said():
     assert (few.vocab_size, few.num_classes, [len(row) for row in few.machine]) == (2, 4, [4, 4])
 
 
+def test_a_machine_too_large_to_draw_is_a_fault():
+    assert "1,000,000 next states" in RandomStateMachine(m=1001).problems()["num_symbols"]
+    assert not RandomStateMachine(m=1000).problems()
+    assert not RandomStateMachine(m=100_000, num_symbols=2).problems()
+
+
 def test_too_few_maps_for_the_states_are_a_fault():
     few = RandomStateMachine(m=60, num_symbols=4, transitions="maps")
     assert few.problems() == {"num_symbols": "at least 5 for maps of 60 states, or null"}
