@@ -1,8 +1,8 @@
 """The state of a trial that runs, on disk: whichever worker runs the trial next goes on from there.
 
 A file is a checksum, its length, and what `torch.save` makes of plain values and tensors. It is read without
-executing anything (`weights_only`), and one that is damaged, or of another machine's making, counts as none: the
-trial then starts anew, since a row says of the whole trial where it ran.
+executing anything (`weights_only`), and one that is damaged, or of another making (device, threads, versions, shapes
+of the weights), counts as none: the trial then starts anew, since a row says of the whole trial what it ran with.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bilin.record import CurvePoint
+from bilin.registry import package_of
 from bilin.spec import TrialSpec
+from bilin.version import __version__
 
 if TYPE_CHECKING:
     from bilin.workers.state import TrialState
@@ -56,7 +58,7 @@ class Checkpoints:
         """Bring the state of a trial to where it was last kept, if it was, and start the clock."""
         self._kept_at = time.monotonic()
         kept = _read(self._path(spec))
-        if kept is not None and kept.pop("made_by") == _maker(spec, state):
+        if kept is not None and kept.pop("made_by", None) == _maker(spec, state):
             _restore(state, kept)
 
     def keep_if_due(self, spec: TrialSpec, state: TrialState) -> None:
@@ -81,8 +83,8 @@ class Checkpoints:
         return self.folder / spec.trial_id
 
 
-def _maker(spec: TrialSpec, state: TrialState) -> dict[str, str | int]:
-    """What the bits of a trial depend on beside its spec."""
+def _maker(spec: TrialSpec, state: TrialState) -> dict[str, Any]:
+    """What the bits of a trial depend on beside its spec; the shapes, for code that changed within a version."""
     import torch
 
     return {
@@ -90,6 +92,9 @@ def _maker(spec: TrialSpec, state: TrialState) -> dict[str, str | int]:
         "device": state.loss_sum.device.type,
         "threads": spec.resources.threads,
         "torch": str(torch.__version__),
+        "bilin": __version__,
+        "packages": [package_of(type(block)) for block in (spec.cell.task, spec.cell.model)],
+        "shapes": {name: list(weight.shape) for name, weight in state.model.state_dict().items()},
     }
 
 
@@ -152,4 +157,4 @@ def _read(path: Path) -> dict[str, Any] | None:
         values: dict[str, Any] = torch.load(io.BytesIO(rest), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError):  # whole, but not written by `_write`
         return None
-    return values
+    return values if isinstance(values, dict) else None

@@ -7,6 +7,7 @@ import io
 import os
 import threading
 import zlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -40,6 +41,13 @@ def first_report(spec: TrialSpec, checkpoints: Checkpoints) -> int:
     reports = []
     run_trial(spec, report=reports.append, checkpoints=checkpoints)
     return reports[0].step
+
+
+def keep(path: Path, values: object) -> None:
+    """Write what looks whole."""
+    content = io.BytesIO()
+    torch.save(values, content)
+    path.write_bytes(zlib.crc32(content.getvalue()).to_bytes(4) + content.getvalue())
 
 
 def measured(result: TrialResult) -> TrialResult:
@@ -119,13 +127,32 @@ def test_one_made_with_other_threads_counts_as_none(tmp_path, short):
     assert first_report(other, Checkpoints(tmp_path, NEVER)) <= 10
 
 
+def test_one_of_another_version_counts_as_none(tmp_path, short, monkeypatch):
+    ends_at(20, short, Checkpoints(tmp_path, ALWAYS))
+    monkeypatch.setattr("bilin.workers.checkpoint.__version__", "0.0.1")
+    assert first_report(short, Checkpoints(tmp_path, NEVER)) <= 10
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda kept: {**kept, "made_by": {**kept["made_by"], "shapes": {}}},
+        lambda kept: {**kept, "made_by": 1},
+        lambda kept: [1],
+    ],
+)
+def test_one_with_other_weights_or_of_another_form_counts_as_none(tmp_path, short, changed):
+    ends_at(20, short, Checkpoints(tmp_path, ALWAYS))
+    path = tmp_path / short.trial_id
+    keep(path, changed(torch.load(io.BytesIO(path.read_bytes()[4:]), weights_only=True)))
+    assert first_report(short, Checkpoints(tmp_path, NEVER)) <= 10
+
+
 def test_nothing_in_it_is_executed(tmp_path, short):
     class Bomb:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "executed"),)
 
-    content = io.BytesIO()
-    torch.save(Bomb(), content)
-    (tmp_path / short.trial_id).write_bytes(zlib.crc32(content.getvalue()).to_bytes(4) + content.getvalue())
+    keep(tmp_path / short.trial_id, Bomb())
     assert first_report(short, Checkpoints(tmp_path, NEVER)) <= 10
     assert not (tmp_path / "executed").exists()
