@@ -38,6 +38,10 @@ class DamageWarning(UserWarning):
     """A file of a store is damaged: it was left out, or set aside, and everything else is as it was."""
 
 
+class WaitWarning(UserWarning):
+    """Something takes a while, and goes on by itself."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One fault of a grid.

@@ -13,7 +13,7 @@ from bilin.cli.models import app as models_app
 from bilin.cli.results import app as results_app
 from bilin.cli.sweep import app as sweep_app
 from bilin.cli.tasks import app as tasks_app
-from bilin.errors import BilinError, DamageWarning, InputError, InterruptedSweepError
+from bilin.errors import BilinError, DamageWarning, InputError, InterruptedSweepError, WaitWarning
 from bilin.version import __version__
 
 INTERRUPTED = 130
@@ -48,7 +48,7 @@ def root(
 
 def main() -> None:
     """Run the command line; an error of bilin's is one message on stderr and its own exit code."""
-    _say_damage_once()
+    _say_warnings_once()
     try:
         app()
     except BilinError as error:
@@ -61,16 +61,17 @@ def main() -> None:
         _end("interrupted before anything was begun; the same command does it", InterruptedSweepError.exit_code)
 
 
-def _say_damage_once() -> None:
-    """Have what is damaged said in one line each, without a place in the code."""
+def _say_warnings_once() -> None:
+    """Have what is damaged, or waited for, said in one line each, without a place in the code."""
     plain = warnings.formatwarning
 
     def line(message: Warning | str, category: type[Warning], *place: Any, **source: Any) -> str:
-        if issubclass(category, DamageWarning):
+        if issubclass(category, DamageWarning | WaitWarning):
             return f"bilin: {message}\n"
         return plain(message, category, *place, **source)
 
-    warnings.simplefilter("once", DamageWarning)
+    for category in (DamageWarning, WaitWarning):
+        warnings.simplefilter("once", category)
     warnings.formatwarning = line
 
 

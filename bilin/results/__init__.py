@@ -17,8 +17,10 @@ from bilin.results.published import published as published
 from bilin.results.sql import brief as brief
 from bilin.results.sql import query as query
 from bilin.results.store import DEFAULT_STORE as DEFAULT_STORE
+from bilin.results.store import LAPSE_S as LAPSE_S
 from bilin.results.store import Health as Health
 from bilin.results.store import Holder as Holder
+from bilin.results.store import Process as Process
 from bilin.results.store import StoredTrial as StoredTrial
 from bilin.results.store import SweepWriter as SweepWriter
 from bilin.results.store import WantedRow as WantedRow

@@ -11,6 +11,7 @@ from typing import Any
 from bilin.errors import InputError
 from bilin.orchestrator import Plan, Summary, SweepStatus
 from bilin.orchestrator.grid import Axis, Choices
+from bilin.results import LAPSE_S, Holder
 
 MAX_VALUES = 12
 
@@ -171,8 +172,15 @@ def _time(plan: Plan) -> str:
 
 def _state(status: SweepStatus) -> str:
     if status.running:
-        return f"running on {status.running.host}, pid {status.running.pid}"
+        return _running(status.running)
     return "not running, some trials to run" if status.plan.num_missing else "complete"
+
+
+def _running(holder: Holder) -> str:
+    if holder.silent_s < 2 * LAPSE_S:
+        return f"running on {holder.host}, pid {holder.pid}"
+    heard = duration(holder.silent_s)
+    return f"not heard of for {heard} (pid {holder.pid} on {holder.host}): a launch takes it over if it is dead"
 
 
 def _counted(statuses: Mapping[Any, int]) -> str:

@@ -5,8 +5,10 @@ May import the standard library, pyarrow, `bilin.results.schema`, `bilin.results
 
 from bilin.results.store.contents import Contents as Contents
 from bilin.results.store.contents import read_sweeps as read_sweeps
-from bilin.results.store.lock import Holder as Holder
-from bilin.results.store.lock import holder as holder
+from bilin.results.store.holder import LAPSE_S as LAPSE_S
+from bilin.results.store.holder import Holder as Holder
+from bilin.results.store.holder import Process as Process
+from bilin.results.store.holder import holder as holder
 from bilin.results.store.parts.files import read_schema as read_schema
 from bilin.results.store.parts.files import stream_rows as stream_rows
 from bilin.results.store.paths import DEFAULT_STORE as DEFAULT_STORE

@@ -14,7 +14,7 @@ from typing import Self
 from bilin.errors import StoreError
 from bilin.record import TrialResult
 from bilin.results.store.durable import explained, replace_file, sync
-from bilin.results.store.lock import SweepLock
+from bilin.results.store.holder import SweepLock
 from bilin.results.store.manifest import Manifest, Part, sealed, write_manifest
 from bilin.results.store.mend import mend
 from bilin.results.store.parts.compaction import merge, mergeable
@@ -42,16 +42,17 @@ class SweepWriter:
 
     Warns:
         DamageWarning: On entry, of each damaged file that was set aside.
+        WaitWarning: On entry, where a process on another machine may be dead or not; that takes a minute.
 
     Raises:
         SweepRunningError: On entry, where another process writes the sweep.
         StoreError: The name is none of a sweep; or, on entry and from every method, the system does not let the
-            sweep be written, and then nothing more is written.
+            sweep be written, or another process has taken it over, and then nothing more is written.
     """
 
     def __init__(self, store: Path | str, sweep: str, *, command: str = "bilin") -> None:
         self.directory = sweep_directory(store, sweep)
-        self._command = command
+        self._lock = SweepLock(self.directory, command)
         self._exit = ExitStack()
         self._turn = threading.RLock()
         self._failed: StoreError | None = None
@@ -61,7 +62,7 @@ class SweepWriter:
     def __enter__(self) -> Self:
         with explained(self.directory, "written"), ExitStack() as stack:
             self.directory.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(SweepLock(self.directory, self._command))
+            stack.enter_context(self._lock)
             self._manifest = mend(self.directory)
             sync(self.directory.parent)
             self._exit = stack.pop_all()
@@ -128,6 +129,7 @@ class SweepWriter:
                 raise StoreError(str(self._failed))
             try:
                 with explained(self.directory, "written"):
+                    self._lock.check()
                     yield
             except StoreError as error:
                 self._failed = error

@@ -32,7 +32,7 @@ def test_appended_trials_are_stored(store, writer):
 
 def test_appending_nothing_writes_nothing(store, writer):
     writer.append([])
-    assert files(store) == ["lock", "manifest.json"]
+    assert files(store) == ["lease.json", "lock", "manifest.json"]
 
 
 def test_a_later_result_supersedes_the_earlier_with_its_curve(store, writer):
