@@ -112,10 +112,17 @@ class TrialResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What a running trial says of itself, for the display alone; nothing of it is stored."""
+    """What a running trial says of itself, for those who watch; no row has anything of it.
+
+    Attributes:
+        host: Where it runs, as ``pid`` and ``worker`` say too; the pool fills them in, if it knows.
+    """
 
     trial_id: str
     step: int
     max_steps: int
     loss: float | None = None
     accuracy: float | None = None
+    host: str | None = None
+    pid: int | None = None
+    worker: str | None = None

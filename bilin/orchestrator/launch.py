@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from bilin.errors import InputError, InterruptedSweepError, StoreError
+from bilin.orchestrator.activity import ActivityFile
 from bilin.orchestrator.clusters import ClusterSpec, open_pool
 from bilin.orchestrator.grid import Choices, Grid, LogUniform, WantedCell, read_grid, resolved, restore_grid
 from bilin.orchestrator.plan import RETRYABLE, Plan, make_plan
@@ -144,10 +145,13 @@ def _run(
     current: Plan, writer: SweepWriter, cluster: ClusterSpec, observer: Observer, run: RunTrial
 ) -> tuple[SweepState, str | None]:
     state = SweepState(current)
+    activity = ActivityFile(writer.directory)
+    activity.drop()  # that of a launch that was killed
     if not current.num_missing:
         _keep_grid(writer, current, ended=True)
         return state, None
     checkpoints = _checkpoints(writer, cluster)
+    observer = _both(activity, observer)
     report = partial(_pass_on, state, observer)
     try:
         with (
@@ -163,6 +167,7 @@ def _run(
                 pool.keep(GRACE_S)
                 raise
             finally:
+                activity.drop()
                 _keep_grid(writer, current, ended=True)
     except KeyboardInterrupt:
         raise InterruptedSweepError(_interrupted(state)) from None
@@ -179,6 +184,14 @@ def _checkpoints(writer: SweepWriter, cluster: ClusterSpec) -> Checkpoints | Non
     if not cluster.checkpoint_s:
         return None
     return Checkpoints(writer.directory.resolve() / "checkpoints", cluster.checkpoint_s)
+
+
+def _both(first: Observer, second: Observer) -> Observer:
+    def observe(state: SweepState) -> None:
+        first(state)
+        second(state)
+
+    return observe
 
 
 def _pass_on(state: SweepState, observer: Observer, said: Progress) -> None:

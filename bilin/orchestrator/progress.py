@@ -12,6 +12,22 @@ from bilin.record import RESULT_STATUSES, Progress, Status, TrialResult
 from bilin.spec import TrialSpec
 
 
+@dataclass(slots=True)
+class Running:
+    """A trial that was given to a worker.
+
+    Attributes:
+        attempt: How often this launch has started it.
+        said: What it last said of itself; None where it has not begun.
+        since: When it was given to the worker, in seconds since the epoch.
+    """
+
+    spec: TrialSpec
+    attempt: int
+    said: Progress | None = None
+    since: float = field(default_factory=time.time)
+
+
 @dataclass(slots=True, eq=False)
 class SweepState:
     """How a running sweep stands. The sweep changes it; observers only read.
@@ -19,7 +35,8 @@ class SweepState:
     Attributes:
         statuses: Trials that ended in this launch.
         num_left: Trials that wait or run; grows when a search asks for more.
-        running: The trials that run, with what they last said of themselves.
+        running: The trials that run.
+        again: Why trials that were started wait to run once more.
         best: The best trial of each cell in this launch.
         notes: What happened beside results, such as a lost worker, in order.
         started_at: On the monotonic clock.
@@ -28,7 +45,8 @@ class SweepState:
     plan: Plan
     statuses: Counter[Status] = field(default_factory=Counter)
     num_left: int = field(init=False)
-    running: dict[str, tuple[TrialSpec, Progress | None]] = field(default_factory=dict)
+    running: dict[str, Running] = field(default_factory=dict)
+    again: dict[str, str] = field(default_factory=dict)
     best: dict[str, tuple[TrialSpec, TrialResult]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     started_at: float = field(default_factory=time.monotonic)
@@ -71,8 +89,7 @@ class SweepState:
     def report(self, progress: Progress) -> None:
         """Keep what a running trial says of itself."""
         if progress.trial_id in self.running:
-            spec, _ = self.running[progress.trial_id]
-            self.running[progress.trial_id] = (spec, progress)
+            self.running[progress.trial_id].said = progress
 
 
 Observer = Callable[[SweepState], None]

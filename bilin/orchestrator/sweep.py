@@ -7,7 +7,7 @@ import time
 from collections import Counter, defaultdict, deque
 
 from bilin.orchestrator.plan import CellPlan
-from bilin.orchestrator.progress import Observer, SweepState
+from bilin.orchestrator.progress import Observer, Running, SweepState
 from bilin.orchestrator.recorder import Recorder
 from bilin.record import RESULT_STATUSES, TrialResult
 from bilin.rules import Outcome
@@ -66,7 +66,8 @@ class Sweep:
                 if self._has_ended(spec):  # while it waited to run again: see `_take`
                     continue
                 self._attempts[spec.trial_id] += 1
-                self.state.running[spec.trial_id] = (spec, None)
+                self.state.running[spec.trial_id] = Running(spec, self._attempts[spec.trial_id])
+                self.state.again.pop(spec.trial_id, None)
                 self._pool.submit(Group((spec,)))
 
     def _take(self, event: Returned) -> None:
@@ -84,10 +85,9 @@ class Sweep:
                 continue
             attempt = self._attempts[spec.trial_id]
             if attempt < MAX_ATTEMPTS:
-                self.state.notes.append(
-                    f"{spec.trial_id}: worker lost (attempt {attempt} of {MAX_ATTEMPTS}), runs again: "
-                    f"{' '.join(event.reason.split())[:200]}"
-                )
+                said = f"worker lost (attempt {attempt} of {MAX_ATTEMPTS}), runs again: {_short(event.reason)}"
+                self.state.notes.append(f"{spec.trial_id}: {said}")
+                self.state.again[spec.trial_id] = said
                 self._requeue(spec)
             else:
                 self._finish(spec, _lost(spec, event.reason))
@@ -101,6 +101,7 @@ class Sweep:
         result = dataclasses.replace(result, attempts=self._attempts.pop(trial_id))
         self._recorder.put(spec, result)
         self.state.running.pop(trial_id, None)
+        self.state.again.pop(trial_id, None)
         self.state.add(spec, result)
         cell = self._cells.pop(trial_id)
         cell.known[spec.lr, spec.seed] = outcome_of(spec, result)
@@ -136,10 +137,14 @@ def outcome_of(spec: TrialSpec, result: TrialResult) -> Outcome:
 
 def _lost(spec: TrialSpec, reason: str) -> TrialResult:
     now = time.time()
-    error = f"its worker died in each of {MAX_ATTEMPTS} attempts: {' '.join(reason.split())[:200]}"
+    error = f"its worker died in each of {MAX_ATTEMPTS} attempts: {_short(reason)}"
     return TrialResult(
         trial_id=spec.trial_id, status="lost", error=error, traceback=reason, started_at=now, finished_at=now
     )
+
+
+def _short(reason: str) -> str:
+    return " ".join(reason.split())[:200]
 
 
 def _signature(result: TrialResult) -> str:

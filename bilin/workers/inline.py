@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bilin.spec import Resources
 from bilin.workers.checkpoint import Checkpoints
-from bilin.workers.pool import Event, Group, Report, Returned, RunTrial, ignore
+from bilin.workers.pool import Event, Group, Report, Returned, RunTrial, ignore, placed
 
 
 class InlinePool:
@@ -12,7 +12,7 @@ class InlinePool:
 
     def __init__(self, run: RunTrial, *, report: Report = ignore, checkpoints: Checkpoints | None = None) -> None:
         self._run = run
-        self._report: Report = report
+        self._report = placed(report)
         self._checkpoints = checkpoints
         self._group: Group | None = None
 

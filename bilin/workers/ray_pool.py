@@ -23,7 +23,7 @@ from bilin.record import Progress, TrialResult
 from bilin.registry import package_of
 from bilin.spec import Cell, Resources, TrialSpec
 from bilin.workers.checkpoint import Checkpoints
-from bilin.workers.pool import Event, Group, Lost, Report, Returned, RunTrial, ignore
+from bilin.workers.pool import Event, Group, Lost, Report, Returned, RunTrial, ignore, placed
 
 PROGRESS_PERIOD_S = 0.5
 
@@ -45,12 +45,12 @@ class TrialActor:
         self._run = run
         self._checkpoints = checkpoints
         self._progress: Progress | None = None
+        self._report = placed(self._take, name)
 
     def run(self, trials: bytes) -> bytes:
         """Run trials, one after the other; pickled results for pickled specs."""
         specs: Sequence[TrialSpec] = pickle.loads(trials)
-        results = [self._run(spec, report=self._take, checkpoints=self._checkpoints) for spec in specs]
-        return pickle.dumps([self._named(result) for result in results])
+        return pickle.dumps([self._named(self._run_one(spec)) for spec in specs])
 
     def progress(self) -> Progress | None:
         """The newest report of the running trial."""
@@ -60,6 +60,10 @@ class TrialActor:
         """Have the running trial keep its state; returns when it did."""
         if self._checkpoints is not None:
             self._checkpoints.ask(timeout_s)
+
+    def _run_one(self, spec: TrialSpec) -> TrialResult:
+        self._report(Progress(trial_id=spec.trial_id, step=0, max_steps=spec.cell.train.steps))
+        return self._run(spec, report=self._report, checkpoints=self._checkpoints)
 
     def _take(self, progress: Progress) -> None:
         self._progress = progress

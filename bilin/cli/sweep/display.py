@@ -118,7 +118,8 @@ def _draw(state: SweepState, labels: Labels) -> Group:
 def _running(state: SweepState, labels: Labels) -> Table:
     table = _table("running", "rate", "seed", "step", "accuracy")
     shown = list(state.running.values())[:MAX_RUNNING]
-    for spec, said in shown:
+    for each in shown:
+        spec, said = each.spec, each.said
         table.add_row(labels.cell(spec.cell), f"{spec.lr:g}", str(spec.seed), _step(spec, said), _accuracy(said))
     if len(state.running) > len(shown):
         table.add_row(f"and {len(state.running) - len(shown)} more")
