@@ -82,6 +82,10 @@ class SweepState:
         """Count a trial that ended."""
         self.statuses[result.status] += 1
         self.num_left -= 1
+        self.rank(spec, result)
+
+    def rank(self, spec: TrialSpec, result: TrialResult) -> None:
+        """Keep a trial that ended, if it is the best of its cell."""
         best = self.best.get(spec.cell.cell_id)
         if result.status == "done" and (best is None or _rank(spec, result) < _rank(*best)):
             self.best[spec.cell.cell_id] = (spec, result)

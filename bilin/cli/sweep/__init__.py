@@ -7,6 +7,7 @@ import typer
 from bilin.cli.sweep.launch import launch
 from bilin.cli.sweep.listing import list_sweeps
 from bilin.cli.sweep.plan import plan
+from bilin.cli.sweep.running import cancel, watch
 from bilin.cli.sweep.schema import schema
 from bilin.cli.sweep.show import show
 from bilin.cli.sweep.status import status
@@ -15,6 +16,8 @@ app = typer.Typer(help="Plan, run and look at sweeps.", no_args_is_help=True)
 app.command()(plan)
 app.command()(launch)
 app.command()(status)
+app.command()(watch)
+app.command()(cancel)
 app.command("list")(list_sweeps)
 app.command()(show)
 app.command()(schema)

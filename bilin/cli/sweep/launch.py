@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,11 +30,14 @@ def launch(
     set_: Overrides = [],
     only: Only = [],
     retry: Retry = "",
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Run it in the background, whatever this terminal does.")
+    ] = False,
 ) -> None:
     """Run every trial of a grid that has no result yet. Safe to repeat: it goes on where it was.
 
-    Exit codes: 0 every wanted trial has a result, 1 some failed, 2 the input is wrong, 3 interrupted,
-    4 the cluster cannot be used.
+    Exit codes: 0 every wanted trial has a result (or runs in the background), 1 some failed, 2 the input is
+    wrong, 3 interrupted, 4 the cluster cannot be used.
     """
     from bilin import orchestrator
     from bilin.cli.sweep.display import display
@@ -41,9 +45,28 @@ def launch(
 
     kind = cluster or ("ray" if address else "local")
     where = orchestrator.ClusterSpec(kind=kind, address=address, workers=workers, checkpoint_s=checkpoint_every)
+    if detach and _is_detached(grid, store, set_, only, retry):
+        return
     with display() as observer:
         summary = orchestrator.launch(
             grid, store=store, cluster=where, overrides=set_, only=only, retry=split(retry), observer=observer
         )
     typer.echo(describe_summary(summary))
     raise typer.Exit(summary.exit_code)
+
+
+def _is_detached(grid: Path, store: Path, overrides: list[str], only: list[str], retry: str) -> bool:
+    """Run it in the background, where there is something to run: whether there was."""
+    from bilin import orchestrator
+    from bilin.cli.sweep.running.words import describe_detached
+    from bilin.orchestrator import running
+
+    made = orchestrator.plan(grid, store=store, overrides=overrides, only=only, retry=split(retry))
+    if not made.num_missing:
+        return False
+    started = running.detach(running.own_command(without="--detach"), sweep=made.grid.name, store=store)
+    if started.exit_code is not None:
+        typer.echo(started.log.read_text(errors="replace"), err=started.exit_code != 0, nl=False)
+        raise typer.Exit(started.exit_code)
+    typer.echo(describe_detached(started))
+    return True

@@ -39,7 +39,8 @@ class Holder:
         started_at: Since when, in UTC by its machine's clock.
         slurm_job: The Slurm job that it is part of; empty where it is not.
         ray_job: The Ray job that it is; empty where it is none.
-        silent_s: Seconds since it was last heard of, where it is not known to live; as exact as two machines' clocks.
+        renewals: How often it has renewed its lease.
+        silent_s: Seconds since it was last heard of, above 0 where it is not known to live; as exact as two clocks.
     """
 
     process: Process
@@ -47,6 +48,7 @@ class Holder:
     command: str
     slurm_job: str = ""
     ray_job: str = ""
+    renewals: int = 0
     silent_s: float = 0.0
 
     @classmethod
@@ -152,9 +154,9 @@ class Lease:
         os.fsync(descriptor)  # or a network file system may keep it to itself until the file is closed
 
     def _text(self, renewals: int) -> bytes:
-        fields = asdict(self._holder)
+        fields = asdict(replace(self._holder, renewals=renewals))
         del fields["silent_s"]
-        return json.dumps({**fields, "token": self._token, "renewals": renewals}).encode()
+        return json.dumps({**fields, "token": self._token}).encode()
 
 
 def read_lease(directory: Path) -> Seen | None:
@@ -171,7 +173,7 @@ def read_lease(directory: Path) -> Seen | None:
 
 def silent(seen: Seen) -> Holder:
     """A writer that is not known to live, with how long it has been silent."""
-    return replace(seen.holder, silent_s=seen.age_s)
+    return replace(seen.holder, silent_s=max(seen.age_s, 1e-3))
 
 
 _KINDS = {"host": str, "boot": str, "space": str, "pid": int, "began": str}
@@ -183,6 +185,6 @@ def _parse(content: bytes) -> Holder:
         found: dict[str, Any] = json.loads(content)
         process = Process(**{name: _KINDS[name](value) for name, value in found["process"].items()})
         said: dict[str, Any] = {name: str(found[name]) for name in _SAID if name in found}
-        return replace(UNKNOWN, process=process, **said)
+        return replace(UNKNOWN, process=process, renewals=int(found["renewals"]), **said)
     except (ValueError, TypeError, KeyError, AttributeError):
         return UNKNOWN
