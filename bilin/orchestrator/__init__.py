@@ -1,6 +1,6 @@
 """The orchestrator: from a grid to results in the store.
 
-May import every room but `bilin.cli`; optuna in `search` only, ray in `clusters.session` only.
+May import every room but `bilin.cli`; optuna in `search` only, ray in `clusters.session` and `clusters.nodes` only.
 """
 
 from bilin.orchestrator.clusters import ClusterSpec as ClusterSpec

@@ -15,13 +15,14 @@ from types import FrameType
 
 from bilin.errors import InputError, InterruptedSweepError, StoreError
 from bilin.orchestrator.activity import ActivityFile
-from bilin.orchestrator.clusters import ClusterSpec, open_pool
+from bilin.orchestrator.clusters import ClusterSpec, check_nodes, open_pool
 from bilin.orchestrator.grid import Choices, Grid, LogUniform, WantedCell, read_grid, resolved, restore_grid
 from bilin.orchestrator.plan import RETRYABLE, Plan, make_plan
 from bilin.orchestrator.progress import Observer, SweepState
 from bilin.orchestrator.recorder import Recorder
 from bilin.orchestrator.sweep import Sweep
 from bilin.record import Progress, Status
+from bilin.registry import package_of
 from bilin.results import DEFAULT_STORE, SweepWriter, WantedRow, stored, sweep_directory
 from bilin.spec import Resources
 from bilin.workers import run_trial
@@ -159,6 +160,7 @@ def _run(
             open_pool(cluster, run, demand=_demand(current), report=report, checkpoints=checkpoints) as pool,
             _signals_interrupt(outermost=False),  # again: Ray sets handlers of its own
         ):
+            check_nodes(cluster, writer.directory, _packages(current))
             _keep_grid(writer, current, ended=False)
             sweep = Sweep(state, pool, recorder, observer)
             try:
@@ -201,6 +203,12 @@ def _pass_on(state: SweepState, observer: Observer, said: Progress) -> None:
 
 def _demand(current: Plan) -> Iterable[Resources]:
     return dict.fromkeys(cell.wanted.resources for cell in current.cells if cell.missing)
+
+
+def _packages(current: Plan) -> Collection[str]:
+    """The packages whose tasks and tiers the trials have."""
+    blocks = {type(block) for cell in current.cells for block in (cell.wanted.cell.task, cell.wanted.cell.model)}
+    return {package for block in blocks if (package := package_of(block))}
 
 
 def _interrupted(state: SweepState) -> str:

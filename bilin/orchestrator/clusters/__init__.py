@@ -1,15 +1,16 @@
 """The clusters: where trials run. Each brings up a pool and takes down what it brought up.
 
-May import `bilin.workers` and the modules of `bilin`; ray in `session` only.
+May import `bilin.workers` and the modules of `bilin`; ray in `session` and `nodes` only.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from bilin.errors import InputError
 from bilin.spec import Resources
@@ -18,6 +19,10 @@ from bilin.workers.inline import InlinePool
 from bilin.workers.pool import Pool, Report, RunTrial
 
 CLUSTER_KINDS = ("local", "inline", "ray")
+
+
+STARTED = frozenset(("local", "inline"))
+"""Kinds whose workers are processes of this machine, with the Python that this process has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,3 +87,20 @@ def open_pool(
 
     make = partial(RayPool, run, report=report, checkpoints=checkpoints)
     return ray_pool(cluster.address, make, num_workers=cluster.workers, demand=list(demand))
+
+
+def check_nodes(cluster: ClusterSpec, directory: Path, packages: Collection[str]) -> None:
+    """Raise where a node of a cluster whose pool is open cannot run trials of a sweep; the message says why.
+
+    Args:
+        cluster: Where it runs.
+        directory: The sweep's folder, which all nodes must see.
+        packages: Names and versions of the packages whose tasks and tiers its trials have.
+
+    Raises:
+        ClusterError: A node cannot.
+    """
+    if cluster.kind not in STARTED:
+        from bilin.orchestrator.clusters import nodes
+
+        nodes.check_nodes(directory, packages)

@@ -183,8 +183,10 @@ def _num_cpus() -> int:
 
 
 def _unmet(resources: Resources) -> str:
-    total = ray.cluster_resources()
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    sizes = sorted({(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes}, reverse=True)
+    there = ", ".join(f"{cpus:g} CPUs and {gpus:g} GPUs" for cpus, gpus in sizes[:5])
     return (
-        f"a trial asks for {resources.cpus:g} CPUs and {resources.gpus:g} GPUs, but this Ray has only "
-        f"{total.get('CPU', 0):g} and {total.get('GPU', 0):g}: lower `resources`, or use a larger cluster"
+        f"a trial asks for {resources.cpus:g} CPUs and {resources.gpus:g} GPUs of one node, but the {len(nodes)} nodes "
+        f"of this Ray have only {there}: lower `resources`, or use a larger cluster"
     )

@@ -9,10 +9,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+import bilin
+import bilin.version
 from bilin.orchestrator import ClusterSpec, launch
 from tests.sweeps import contents, wait_until, write_grid
 
@@ -59,6 +62,46 @@ def test_a_sweep_joins_a_ray_that_is_up_and_leaves_it_up(address: str, tmp_path:
         assert ended.returncode == 0
     launch(grid, store=tmp_path / "inline", cluster=ClusterSpec(kind="inline"))
     assert contents(tmp_path / "first") == contents(tmp_path / "second") == contents(tmp_path / "inline")
+
+
+OTHER_VERSION = f"mount --bind $FOLDER/version.py {bilin.version.__file__}"
+NO_STORE = "mount -t tmpfs none $FOLDER/store"
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="only root makes nodes of their own here")
+def test_a_node_that_cannot_run_the_sweep_is_named_before_the_first_trial(address: str, tmp_path: Path) -> None:
+    grid = write_grid(tmp_path, GRID)
+    (tmp_path / "version.py").write_text('__version__ = "0.0.9"')
+    (tmp_path / "store").mkdir()
+    with node(address, tmp_path, "node7", f"{OTHER_VERSION} && {NO_STORE}"):
+        command = ["sweep", "launch", str(grid), "--store", "store", "--address", address]
+        environment = {**os.environ, "PYTHONPATH": str(Path(bilin.__file__).parents[1])}
+        command = [sys.executable, "-m", "bilin", *command]
+        ended = subprocess.run(command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
+    assert ended.returncode == 4
+    assert f"node node7: has bilin 0.0.9; here: {bilin.__version__}" in ended.stderr
+    assert f"node node7: cannot use the store, {tmp_path}/store/joined: No such file" in ended.stderr
+    assert ended.stderr.count("node7") == ended.stderr.count("  node ") == 2
+    assert not list((tmp_path / "store/joined").glob("seen*"))
+
+
+@contextmanager
+def node(address: str, folder: Path, name: str, mounts: str) -> Iterator[None]:
+    """A second node of a Ray, with a name and with mounts of its own."""
+    start = "from ray.scripts.scripts import main; main()"
+    ray = f"exec {sys.executable} -c '{start}' start --address={address} --num-cpus=1 --block"
+    environment = {**os.environ, "FOLDER": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["PYTHONPATH"] = str(Path(bilin.__file__).parents[1])
+    command = ["unshare", "--mount", "--uts", "sh", "-c", f"hostname {name} && {mounts} && {ray}"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    try:
+        assert any("Ray runtime started" in line for line in process.stdout), "the node did not start"
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=100)
 
 
 def _listens(port: int) -> bool:
