@@ -18,6 +18,7 @@ from bilin.results.sql import brief as brief
 from bilin.results.sql import query as query
 from bilin.results.store import DEFAULT_STORE as DEFAULT_STORE
 from bilin.results.store import LAPSE_S as LAPSE_S
+from bilin.results.store import RAY_JOB as RAY_JOB
 from bilin.results.store import Health as Health
 from bilin.results.store import Holder as Holder
 from bilin.results.store import Process as Process

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,26 +45,28 @@ def launch(
 
     kind = cluster or ("ray" if address else "local")
     where = orchestrator.ClusterSpec(kind=kind, address=address, workers=workers, checkpoint_s=checkpoint_every)
-    if detach and _is_detached(grid, store, set_, only, retry):
+    asked: dict[str, Any] = {"store": store, "only": only, "retry": split(retry)}
+    if detach and _is_detached(grid, where, set_, asked):
         return
     with display() as observer:
-        summary = orchestrator.launch(
-            grid, store=store, cluster=where, overrides=set_, only=only, retry=split(retry), observer=observer
-        )
+        summary = orchestrator.launch(grid, cluster=where, overrides=set_, observer=observer, **asked)
     typer.echo(describe_summary(summary))
     raise typer.Exit(summary.exit_code)
 
 
-def _is_detached(grid: Path, store: Path, overrides: list[str], only: list[str], retry: str) -> bool:
+def _is_detached(grid: Path, where: Any, overrides: list[str], asked: dict[str, Any]) -> bool:
     """Run it in the background, where there is something to run: whether there was."""
     from bilin import orchestrator
     from bilin.cli.sweep.running.words import describe_detached
     from bilin.orchestrator import running
 
-    made = orchestrator.plan(grid, store=store, overrides=overrides, only=only, retry=split(retry))
+    made = orchestrator.plan(grid, overrides=overrides, **asked)
     if not made.num_missing:
         return False
-    started = running.detach(running.own_command(without="--detach"), sweep=made.grid.name, store=store)
+    if where.address:
+        typer.echo(describe_detached(running.submit_job(made.grid, cluster=where, **asked)))
+        return True
+    started = running.detach(running.own_command(without="--detach"), sweep=made.grid.name, store=asked["store"])
     if started.exit_code is not None:
         typer.echo(started.log.read_text(errors="replace"), err=started.exit_code != 0, nl=False)
         raise typer.Exit(started.exit_code)

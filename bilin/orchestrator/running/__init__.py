@@ -1,5 +1,7 @@
 """Sweeps that run in another process: started in the background, watched, ended."""
 
+from bilin.orchestrator.running.as_job import RayJob as RayJob
+from bilin.orchestrator.running.as_job import submit_job as submit_job
 from bilin.orchestrator.running.cancel import Cancelled as Cancelled
 from bilin.orchestrator.running.cancel import cancel as cancel
 from bilin.orchestrator.running.detach import Detached as Detached

@@ -55,6 +55,9 @@ def cancel(sweep: str, *, store: Path | str = DEFAULT_STORE, grace_s: float = GR
     found = holder(store, sweep)
     if found is None:
         return Cancelled(sweep=sweep, directory=directory, holder=None)
+    if not found.process.is_here and found.ray_job:
+        _stop_job(sweep, found.ray_job)
+        return Cancelled(sweep=sweep, directory=directory, holder=found)
     if not found.process.is_here:
         raise ClusterError(_elsewhere(sweep, directory, found))
     return Cancelled(sweep=sweep, directory=directory, holder=found, was_killed=_end(found.process, grace_s))
@@ -72,6 +75,16 @@ def _end(process: Process, grace_s: float) -> bool:
     if not _until(lambda: not any(guardian.marked(mark) for mark in guardians), _GUARDED_S):
         raise ClusterError(f"process {process.pid} has ended, but processes that it started on this machine have not")
     return not ended
+
+
+def _stop_job(sweep: str, job: str) -> None:
+    """Have Ray end the job that a sweep is; it gives it a few seconds to keep what runs."""
+    from bilin.orchestrator.clusters import jobs
+
+    job_id, _, address = job.partition("@")
+    jobs.stop(address, job_id)
+    if not _until(lambda: jobs.state(address, job_id) in jobs.OVER, _GUARDED_S):
+        raise ClusterError(f"Ray job {job_id} of sweep {sweep!r} has not ended: `ray job stop {job_id}` on its head")
 
 
 def _send(process: Process, number: signal.Signals) -> None:

@@ -6,6 +6,7 @@ May import the standard library, pyarrow, `bilin.results.schema`, `bilin.results
 from bilin.results.store.contents import Contents as Contents
 from bilin.results.store.contents import read_sweeps as read_sweeps
 from bilin.results.store.holder import LAPSE_S as LAPSE_S
+from bilin.results.store.holder import RAY_JOB as RAY_JOB
 from bilin.results.store.holder import Holder as Holder
 from bilin.results.store.holder import Process as Process
 from bilin.results.store.holder import holder as holder

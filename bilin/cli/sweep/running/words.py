@@ -6,12 +6,13 @@ import shlex
 from pathlib import Path
 
 from bilin.cli.sweep.words import describe_status
-from bilin.orchestrator.running import INTERRUPTED, Cancelled, Detached, Ended
+from bilin.orchestrator.running import INTERRUPTED, Cancelled, Detached, Ended, RayJob
 
 
-def describe_detached(detached: Detached) -> str:
+def describe_detached(detached: Detached | RayJob) -> str:
     """Where a sweep runs, how to watch it and how to end it, in lines."""
-    lines = [f"{detached.sweep}: runs in the background, process {detached.pid}"]
+    where = f"process {detached.pid}" if isinstance(detached, Detached) else f"Ray job {detached.job_id}"
+    lines = [f"{detached.sweep}: runs in the background, {where}"]
     lines += [f"  {what:6}  {command(what, detached.sweep, detached.directory)}" for what in ("watch", "cancel")]
     return "\n".join([*lines, f"  log     {detached.log}"])
 

@@ -5,6 +5,7 @@ not reach from one machine to another; `process` tells a process from a later on
 """
 
 from bilin.results.store.holder.lease import LAPSE_S as LAPSE_S
+from bilin.results.store.holder.lease import RAY_JOB as RAY_JOB
 from bilin.results.store.holder.lease import Holder as Holder
 from bilin.results.store.holder.lock import SweepLock as SweepLock
 from bilin.results.store.holder.lock import holder as holder
