@@ -58,11 +58,17 @@ def _faults(own: Mapping[str, str], beacon: Path) -> Iterator[str]:
         yield from (f"node {nodes[node_id]}: {fault}" for fault in _of_node(answer, own, beacon, node_id))
 
 
+def _is_gone(node_id: str) -> bool:
+    """Whether Ray has lost a node since: then no trial will run there."""
+    return not any(node["Alive"] for node in ray.nodes() if node["NodeID"] == node_id)
+
+
 def _of_node(answer: Any, own: Mapping[str, str], beacon: Path, node_id: str) -> Iterator[str]:
     try:
         versions, fault = ray.get(answer, timeout=0.1)
     except RayError as error:
-        yield f"does not answer within {ANSWER_S:g} s ({one_line(error)[:300]})"
+        if not _is_gone(node_id):
+            yield f"does not answer within {ANSWER_S:g} s ({one_line(error)[:300]})"
         return
     for name, here in own.items():
         there = versions[name]

@@ -65,14 +65,14 @@ def cancel(sweep: str, *, store: Path | str = DEFAULT_STORE, grace_s: float = GR
 
 def _end(process: Process, grace_s: float) -> bool:
     """End a process of this machine and all that it started; whether it had to be killed."""
-    guardians = _guardians(process.pid)
+    marks = guardians(process.pid)
     _send(process, signal.SIGTERM)
     ended = _until(lambda: not process.is_alive, grace_s)
     if not ended:
-        guardians |= _guardians(process.pid)
+        marks |= guardians(process.pid)
         _send(process, signal.SIGKILL)
         _until(lambda: not process.is_alive, _GUARDED_S)
-    if not _until(lambda: not any(guardian.marked(mark) for mark in guardians), _GUARDED_S):
+    if not _until(lambda: not any(guardian.marked(mark) for mark in marks), _GUARDED_S):
         raise ClusterError(f"process {process.pid} has ended, but processes that it started on this machine have not")
     return not ended
 
@@ -104,7 +104,7 @@ def _send(process: Process, number: signal.Signals) -> None:
             os.close(descriptor)
 
 
-def _guardians(pid: int) -> set[str]:
+def guardians(pid: int) -> set[str]:
     """The marks of the Rays that a process has started."""
     marks = set()
     for folder in Path("/proc").glob("[0-9]*"):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from bilin.orchestrator.clusters import guardian
+from bilin.orchestrator.running.cancel import guardians
 from bilin.results import holder
 from bilin.results.store.holder.lease import Holder, Lease
 from tests.sweeps import bilin, finish, wait_until, write_grid
@@ -140,7 +141,7 @@ def test_a_sweep_that_does_not_end_by_itself_is_killed_with_all_of_its_ray(tmp_p
     grid = write_grid(tmp_path, ENDLESS)
     process = bilin("sweep", "launch", grid, "--store", store, "--workers", "1")
     assert wait_until((store / "endless/wanted.parquet").exists, WAIT_S)
-    marks = _marks(process.pid)
+    marks = guardians(process.pid)
     assert len(marks) == 1
     os.kill(process.pid, signal.SIGSTOP)
     code, out, _ = finish(bilin("sweep", "cancel", "endless", "--store", store, "--grace", "0.5"))
@@ -167,9 +168,3 @@ def test_no_process_but_the_holder_is_ended(tmp_path: Path, store: Path) -> None
         lease.close()
     assert bystander.poll() is None
     bystander.communicate(b"\n")
-
-
-def _marks(pid: int) -> set[str]:
-    from bilin.orchestrator.running.cancel import _guardians
-
-    return _guardians(pid)
