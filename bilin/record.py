@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Status = Literal["done", "diverged", "failed", "oom", "lost", "cancelled", "pruned"]
+Status = Literal["done", "diverged", "failed", "oom", "hardware", "internal", "lost", "cancelled", "pruned"]
 StopReason = Literal["solved", "budget", "diverged"]
 
 RESULT_STATUSES: frozenset[Status] = frozenset({"done", "diverged", "pruned"})
 """Statuses of a trial that has its result."""
 
-FAILURE_STATUSES: frozenset[Status] = frozenset({"failed", "oom", "lost"})
-"""Statuses of a trial that ended without a result."""
-
 RERUN_STATUSES: frozenset[Status] = frozenset({"lost", "cancelled"})
-"""Statuses that the next launch runs again without being asked; the other failures wait for ``--retry``."""
+"""Statuses that the next launch runs again without being asked; `bilin.failures` has the rules of the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,10 @@ Only = Annotated[
     typer.Option("--only", help="A part of the grid, such as tier=full,m=2; repeatable.", metavar="FIELD=VALUE,…"),
 ]
 Retry = Annotated[
-    str, typer.Option("--retry", help="Run failed trials again: failed, oom, or both with a comma.", metavar="STATUSES")
+    str,
+    typer.Option(
+        "--retry", help="Run failed trials again: failed, oom, hardware, internal, with commas.", metavar="CLASSES"
+    ),
 ]
 
 DEFAULT_STORE = Path("bilin-store")

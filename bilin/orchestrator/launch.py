@@ -13,11 +13,12 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from bilin.errors import InputError, InterruptedSweepError, StoreError
+from bilin.errors import InputError, InterruptedSweepError, StoreError, nearest
+from bilin.failures import RETRYABLE
 from bilin.orchestrator.activity import ActivityFile
 from bilin.orchestrator.clusters import ClusterSpec, check_nodes, open_pool
 from bilin.orchestrator.grid import Choices, Grid, LogUniform, WantedCell, read_grid, resolved, restore_grid
-from bilin.orchestrator.plan import RETRYABLE, Plan, make_plan
+from bilin.orchestrator.plan import Plan, make_plan
 from bilin.orchestrator.progress import Observer, SweepState
 from bilin.orchestrator.recorder import Recorder
 from bilin.orchestrator.sweep import Sweep
@@ -27,6 +28,7 @@ from bilin.results import DEFAULT_STORE, SweepWriter, WantedRow, stored, sweep_d
 from bilin.spec import Resources
 from bilin.workers import run_trial
 from bilin.workers.checkpoint import Checkpoints
+from bilin.workers.node.output import LOGS, Outputs
 from bilin.workers.pool import RunTrial
 
 GRACE_S = 5.0
@@ -74,7 +76,7 @@ def plan(
         store: Directory of the store; it need not exist.
         overrides: Such as ``train.steps=500``; for a path only.
         only: Such as ``tier=full,m=2``; for a path only.
-        retry: Statuses of failed trials to run again: ``failed``, ``oom``.
+        retry: Classes of failures to run again, of `bilin.failures.RETRYABLE`.
 
     Raises:
         InputError: The grid or another argument cannot be used; the message says why.
@@ -104,7 +106,7 @@ def launch(
         cluster: Where to run; a Ray of its own on this machine where none is given.
         overrides: Such as ``train.steps=500``; for a path only.
         only: Such as ``tier=full,m=2``; for a path only.
-        retry: Statuses of failed trials to run again: ``failed``, ``oom``.
+        retry: Classes of failures to run again, of `bilin.failures.RETRYABLE`.
         observer: Called whenever the state may have changed.
         run: How a worker runs one trial.
 
@@ -134,11 +136,9 @@ def launch(
 def check_retry(statuses: Collection[str]) -> frozenset[Status]:
     """The statuses, if each is one that a launch can run again. Raises InputError otherwise."""
     known = {str(status): status for status in sorted(RETRYABLE)}
-    for status in statuses:
-        if status not in known:
-            raise InputError(
-                f"retry {status!r} is not known: {', '.join(known)} are (lost and cancelled trials run again anyway)"
-            )
+    if wrong := [status for status in statuses if status not in known]:
+        named = ", ".join(f"{status!r}{nearest(status, known)}" for status in wrong)
+        raise InputError(f"retry {named}: {', '.join(known)} are accepted; lost and cancelled trials run again anyway")
     return frozenset(known[status] for status in statuses)
 
 
@@ -157,7 +157,10 @@ def _run(
     try:
         with (
             Recorder(writer, checkpoints) as recorder,
-            open_pool(cluster, run, demand=_demand(current), report=report, checkpoints=checkpoints) as pool,
+            Outputs(writer.directory.resolve() / LOGS) as outputs,
+            open_pool(
+                cluster, run, demand=_demand(current), report=report, checkpoints=checkpoints, outputs=outputs
+            ) as pool,
             _signals_interrupt(outermost=False),  # again: Ray sets handlers of its own
         ):
             check_nodes(cluster, writer.directory, _packages(current))

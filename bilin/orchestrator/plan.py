@@ -9,13 +9,10 @@ from functools import cached_property
 
 from bilin.orchestrator.grid import Grid, WantedCell
 from bilin.orchestrator.search import rates_to_try
-from bilin.record import FAILURE_STATUSES, RERUN_STATUSES, RESULT_STATUSES, Status
+from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status
 from bilin.results import StoredTrial
 from bilin.rules import Outcome
 from bilin.spec import TestSpec, TrialSpec
-
-RETRYABLE: frozenset[Status] = FAILURE_STATUSES - RERUN_STATUSES
-"""Statuses that are left alone unless a launch asks for them."""
 
 
 @dataclass(slots=True, eq=False)

@@ -10,7 +10,8 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from bilin.record import RERUN_STATUSES, TrialResult
+from bilin.failures import RULES
+from bilin.record import TrialResult
 from bilin.results import SweepWriter
 from bilin.spec import TrialSpec
 from bilin.workers.checkpoint import Checkpoints
@@ -75,10 +76,15 @@ class Recorder:
         with self._lock:
             del self._pairs[: len(pairs)]
         self.num_written += len(pairs)
-        if self._checkpoints:  # only now, when the results are on disk; a trial that was lost is taken up again
-            self._checkpoints.drop(result.trial_id for _, result in pairs if result.status not in RERUN_STATUSES)
+        if self._checkpoints:  # only now, when the results are on disk
+            self._checkpoints.drop(result.trial_id for _, result in pairs if not _goes_on(result))
 
     def check(self) -> None:
         """Raise what the thread failed with, if it did."""
         if self._error is not None:
             raise self._error
+
+
+def _goes_on(result: TrialResult) -> bool:
+    """Whether the trial is taken up from its checkpoint, should it run again."""
+    return result.status in RULES and RULES[result.status].goes_on

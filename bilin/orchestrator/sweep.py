@@ -6,21 +6,19 @@ import dataclasses
 import time
 from collections import Counter, defaultdict, deque
 
+from bilin.failures import MAX_SAME_ERRORS, RULES
 from bilin.orchestrator.plan import CellPlan
 from bilin.orchestrator.progress import Observer, Running, SweepState
 from bilin.orchestrator.recorder import Recorder
-from bilin.record import RESULT_STATUSES, TrialResult
+from bilin.record import RESULT_STATUSES, Status, TrialResult
 from bilin.rules import Outcome
-from bilin.spec import TrialSpec
+from bilin.spec import Resources, TrialSpec
 from bilin.workers.pool import Group, Lost, Pool, Returned
 
-MAX_ATTEMPTS = 3
-"""How often a trial is started before it counts as lost."""
-
-MAX_SAME_ERRORS = 10
-"""Failures with the same error, none done between, after which a sweep stops: it is the code, not the cell."""
-
 WAIT_S = 0.5
+
+_Place = tuple[float, float, frozenset[str]]
+"""What a queue's trials ask for: CPUs, GPUs, and nodes to avoid."""
 
 
 class Sweep:
@@ -32,9 +30,10 @@ class Sweep:
         self._pool = pool
         self._recorder = recorder
         self._observer = observer
-        self._queues: dict[tuple[float, float], deque[TrialSpec]] = defaultdict(deque)
+        self._queues: dict[_Place, deque[TrialSpec]] = defaultdict(deque)
         self._cells: dict[str, CellPlan] = {}  # of the trials that have not ended
         self._attempts: Counter[str] = Counter()
+        self._avoid: dict[str, frozenset[str]] = {}  # nodes whose hardware failed, by the trial that ran there
         self._same_errors = 0
         self._last_error: str | None = None
 
@@ -54,26 +53,27 @@ class Sweep:
         self._observer(self.state)
 
     def _enqueue(self, cell: CellPlan, trials: list[tuple[float, int]]) -> None:
-        size = (cell.wanted.resources.cpus, cell.wanted.resources.gpus)
         specs = [cell.spec(lr, seed) for lr, seed in trials]
         self._cells.update((spec.trial_id, cell) for spec in specs)
-        self._queues[size].extend(specs)
+        self._queues[_place(cell.wanted.resources)].extend(specs)
 
     def _submit(self) -> None:
-        for queue in self._queues.values():
-            while queue and self._pool.accepts(queue[0].resources):
+        for (_, _, avoid), queue in sorted(self._queues.items(), key=lambda item: not item[0][2]):
+            while queue and self._pool.accepts(queue[0].resources, avoid):
                 spec = queue.popleft()
                 if self._has_ended(spec):  # while it waited to run again: see `_take`
                     continue
                 self._attempts[spec.trial_id] += 1
                 self.state.running[spec.trial_id] = Running(spec, self._attempts[spec.trial_id])
                 self.state.again.pop(spec.trial_id, None)
-                self._pool.submit(Group((spec,)))
+                self._pool.submit(Group((spec,), avoid))
 
     def _take(self, event: Returned) -> None:
         """Record what came back: the first result of a trial, also from a worker that was taken for lost."""
         for spec, result in zip(event.group.trials, event.results, strict=True):
-            if not self._has_ended(spec):
+            if self._has_ended(spec):
+                continue
+            if event.node is None or not self._runs_again(spec, result.status, result.error or "", event.node):
                 self._finish(spec, result)
 
     def _has_ended(self, spec: TrialSpec) -> bool:
@@ -83,22 +83,29 @@ class Sweep:
         for spec in event.group.trials:
             if self._has_ended(spec):
                 continue
-            attempt = self._attempts[spec.trial_id]
-            if attempt < MAX_ATTEMPTS:
-                said = f"worker lost (attempt {attempt} of {MAX_ATTEMPTS}), runs again: {_short(event.reason)}"
-                self.state.notes.append(f"{spec.trial_id}: {said}")
-                self.state.again[spec.trial_id] = said
-                self._requeue(spec)
-            else:
-                self._finish(spec, _lost(spec, event.reason))
+            if not self._runs_again(spec, event.status, event.reason, event.node):
+                self._finish(spec, _died(spec, event, self._attempts[spec.trial_id]))
 
-    def _requeue(self, spec: TrialSpec) -> None:
-        self.state.running.pop(spec.trial_id, None)
-        self._queues[spec.resources.cpus, spec.resources.gpus].appendleft(spec)
+    def _runs_again(self, spec: TrialSpec, status: Status, reason: str, node: str | None) -> bool:
+        """Whether the rule of what became of it has a trial run again; then it waits to."""
+        trial_id, rule = spec.trial_id, RULES.get(status)
+        attempt = self._attempts[trial_id]
+        if rule is None or attempt >= rule.attempts:
+            return False
+        if rule.elsewhere and node:
+            self._avoid[trial_id] = self._avoid.get(trial_id, frozenset()) | {node}
+        what = {"lost": "worker lost", "hardware": "hardware failed"}.get(status, status)
+        said = f"{what} (attempt {attempt} of {rule.attempts}), runs again: {_short(reason)}"
+        self.state.notes.append(f"{trial_id}: {said}")
+        self.state.again[trial_id] = said
+        self.state.running.pop(trial_id, None)
+        self._queues[_place(spec.resources, self._avoid.get(trial_id, frozenset()))].appendleft(spec)
+        return True
 
     def _finish(self, spec: TrialSpec, result: TrialResult) -> None:
         trial_id = spec.trial_id
         result = dataclasses.replace(result, attempts=self._attempts.pop(trial_id))
+        self._avoid.pop(trial_id, None)
         self._recorder.put(spec, result)
         self.state.running.pop(trial_id, None)
         self.state.again.pop(trial_id, None)
@@ -135,11 +142,20 @@ def outcome_of(spec: TrialSpec, result: TrialResult) -> Outcome:
     )
 
 
-def _lost(spec: TrialSpec, reason: str) -> TrialResult:
+def _place(resources: Resources, avoid: frozenset[str] = frozenset()) -> _Place:
+    return resources.cpus, resources.gpus, avoid
+
+
+def _died(spec: TrialSpec, event: Lost, attempts: int) -> TrialResult:
     now = time.time()
-    error = f"its worker died in each of {MAX_ATTEMPTS} attempts: {_short(reason)}"
+    times = "" if attempts == 1 else f" in each of {attempts} attempts"
     return TrialResult(
-        trial_id=spec.trial_id, status="lost", error=error, traceback=reason, started_at=now, finished_at=now
+        trial_id=spec.trial_id,
+        status=event.status,
+        error=f"its worker died{times}: {_short(event.reason)}",
+        traceback=event.reason,
+        started_at=now,
+        finished_at=now,
     )
 
 

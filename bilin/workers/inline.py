@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from bilin.spec import Resources
+from collections.abc import Collection
+from contextlib import nullcontext
+
+from bilin.record import TrialResult
+from bilin.spec import Resources, TrialSpec
 from bilin.workers.checkpoint import Checkpoints
+from bilin.workers.node.copy import copied
+from bilin.workers.node.output import Outputs
 from bilin.workers.pool import Event, Group, Report, Returned, RunTrial, ignore, placed
 
 
 class InlinePool:
     """Runs each group inside `wait`, which therefore returns when the group has ended."""
 
-    def __init__(self, run: RunTrial, *, report: Report = ignore, checkpoints: Checkpoints | None = None) -> None:
+    def __init__(
+        self,
+        run: RunTrial,
+        *,
+        report: Report = ignore,
+        checkpoints: Checkpoints | None = None,
+        outputs: Outputs | None = None,
+    ) -> None:
         self._run = run
         self._report = placed(report)
         self._checkpoints = checkpoints
+        self._outputs = outputs
         self._group: Group | None = None
 
-    def accepts(self, resources: Resources) -> bool:  # noqa: ARG002 (one trial at a time, whatever it asks for)
+    def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:  # noqa: ARG002 (one at a time)
         """Whether no group waits to be run."""
         return self._group is None
 
@@ -29,8 +43,7 @@ class InlinePool:
         if self._group is None:
             return []
         group, self._group = self._group, None
-        results = [self._run(spec, report=self._report, checkpoints=self._checkpoints) for spec in group.trials]
-        return [Returned(group, results)]
+        return [Returned(group, [self._run_one(spec) for spec in group.trials])]
 
     def keep(self, timeout_s: float) -> None:
         """Nothing: what runs here runs inside `wait`, and was kept when its time came."""
@@ -38,3 +51,7 @@ class InlinePool:
     def close(self) -> None:
         """Forget the group that waits."""
         self._group = None
+
+    def _run_one(self, spec: TrialSpec) -> TrialResult:
+        with copied(self._outputs.of(spec.trial_id)) if self._outputs else nullcontext():
+            return self._run(spec, report=self._report, checkpoints=self._checkpoints)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bilin.record import Progress, TrialResult
+from bilin.record import Progress, Status, TrialResult
 from bilin.spec import Resources, TrialSpec
 from bilin.workers.checkpoint import Checkpoints
 
@@ -29,9 +29,14 @@ class RunTrial(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Trials that one worker runs in one call; all ask for the same resources."""
+    """Trials that one worker runs in one call; all ask for the same resources.
+
+    Attributes:
+        avoid: Nodes that it must not run on, by their ids, where there are others that could run it.
+    """
 
     trials: tuple[TrialSpec, ...]
+    avoid: frozenset[str] = frozenset()
 
     @property
     def resources(self) -> Resources:
@@ -41,18 +46,30 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """A group came back, with one result a trial, in its order."""
+    """A group came back, with one result a trial, in its order.
+
+    Attributes:
+        node: The id of the node that it ran on; None where it cannot run anew on another worker.
+    """
 
     group: Group
     results: Sequence[TrialResult]
+    node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The worker of a group died; whether any of it was run is not known."""
+    """The worker of a group died; whether any of it was run is not known.
+
+    Attributes:
+        status: The class of it, of `bilin.failures.RULES`.
+        node: The id of the node that the worker was on; None where that is not known.
+    """
 
     group: Group
     reason: str
+    status: Status = "lost"
+    node: str | None = None
 
 
 Event = Returned | Lost
@@ -61,11 +78,11 @@ Event = Returned | Lost
 class Pool(Protocol):
     """A set of workers. Calls come from one thread."""
 
-    def accepts(self, resources: Resources) -> bool:
-        """Whether a worker for these resources is idle or can be started now."""
+    def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
+        """Whether a worker for these resources is idle or can be started now, on none of the nodes to avoid."""
 
     def submit(self, group: Group) -> None:
-        """Start a group; only after `accepts` said yes to its resources."""
+        """Start a group; only after `accepts` said yes to what it asks for."""
 
     def wait(self, timeout_s: float) -> list[Event]:
         """What has ended; waits up to ``timeout_s`` for the first."""

@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 import pickle
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bilin.errors import one_line
+from bilin.failures import class_of, class_of_death, ends_worker
 from bilin.record import Progress, TrialResult
 from bilin.registry import package_of
 from bilin.spec import Cell, Resources, TrialSpec
 from bilin.workers.checkpoint import Checkpoints
+from bilin.workers.node.capture import Capture
+from bilin.workers.node.memory import Killed, count_in, killed_here
+from bilin.workers.node.output import Outputs
+from bilin.workers.node.room import ROUNDING, Node
 from bilin.workers.pool import Event, Group, Lost, Report, Returned, RunTrial, ignore, placed
 
 PROGRESS_PERIOD_S = 0.5
@@ -33,28 +39,40 @@ SILENCE_S = 60.0
 PATIENCE_S = 120.0
 """How long it may not answer before it is ended: until then what it says is still heard."""
 
-ROUNDING = 1e-9
-"""What sums of fractions of a CPU or GPU may be off by."""
+EXAMINATION_S = 15.0
+"""How long the node of a worker that died may take to say whether it had memory left."""
+
+NODE_LABEL = "ray.io/node-id"
+
+
+class _Said(NamedTuple):
+    """What a worker answers while it trains."""
+
+    node: str
+    killed: Killed | None
+    progress: Progress | None
 
 
 class TrialActor:
     """What lives in a worker process."""
 
-    def __init__(self, name: str, run: RunTrial, checkpoints: Checkpoints | None) -> None:
+    def __init__(self, name: str, run: RunTrial, checkpoints: Checkpoints | None, outputs: Outputs | None) -> None:
         self._name = name
         self._run = run
         self._checkpoints = checkpoints
+        self._capture = Capture(outputs, name) if outputs else None
+        self._node = ray.get_runtime_context().get_node_id()
         self._progress: Progress | None = None
         self._report = placed(self._take, name)
 
     def run(self, trials: bytes) -> bytes:
-        """Run trials, one after the other; pickled results for pickled specs."""
+        """Run trials, one after the other; the node's id and results, pickled, for pickled specs."""
         specs: Sequence[TrialSpec] = pickle.loads(trials)
-        return pickle.dumps([self._named(self._run_one(spec)) for spec in specs])
+        return pickle.dumps((self._node, [self._named(self._run_one(spec)) for spec in specs]))
 
-    def progress(self) -> Progress | None:
-        """The newest report of the running trial."""
-        return self._progress
+    def progress(self) -> _Said:
+        """Where it is, and the newest report of the running trial."""
+        return _Said(self._node, killed_here(), self._progress)
 
     def keep(self, timeout_s: float) -> None:
         """Have the running trial keep its state; returns when it did."""
@@ -63,10 +81,13 @@ class TrialActor:
 
     def _run_one(self, spec: TrialSpec) -> TrialResult:
         self._report(Progress(trial_id=spec.trial_id, step=0, max_steps=spec.cell.train.steps))
-        return self._run(spec, report=self._report, checkpoints=self._checkpoints)
+        with self._capture.of(spec.trial_id) if self._capture else nullcontext():
+            return self._run(spec, report=self._report, checkpoints=self._checkpoints)
 
     def _take(self, progress: Progress) -> None:
         self._progress = progress
+        if self._capture:
+            self._capture.look()
 
     def _named(self, result: TrialResult) -> TrialResult:
         if result.environment is None:
@@ -76,11 +97,15 @@ class TrialActor:
 
 @dataclass(slots=True, eq=False)
 class _Worker:
+    name: str
     actor: Any
     resources: Resources
     group: Group | None = None
     progress: Any = None
     heard_at: float | None = None
+    node: str | None = None
+    pid: int | None = None
+    killed: Killed | None = None
 
     @property
     def silent_s(self) -> float:
@@ -92,21 +117,21 @@ class _Worker:
 
 
 @dataclass(frozen=True, slots=True)
-class _Node:
-    cpus: float
-    gpus: float
+class _Death:
+    """A worker that died, and what its node is asked about it."""
 
-    @staticmethod
-    def of(resources: Mapping[str, float]) -> _Node:
-        return _Node(cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0))
+    worker: _Worker
+    group: Group
+    reason: str
+    last_words: str
+    died_at: float = field(default_factory=time.monotonic)
 
-    def holds(self, resources: Resources) -> float:
-        """How many workers of a size it holds, if of no other."""
-        cpus = math.floor(self.cpus / resources.cpus + ROUNDING) if resources.cpus else math.inf
-        if not resources.gpus:
-            return cpus
-        a_gpu = math.floor(1 / resources.gpus + ROUNDING) if resources.gpus < 1 else 1 / resources.gpus
-        return min(cpus, math.floor(self.gpus * a_gpu + ROUNDING))
+    def known(self, count: int | None) -> Lost:
+        """What became of the group, by how many processes the kernel has ended for want of memory since."""
+        killed = self.worker.killed
+        out_of_memory = killed is not None and count is not None and count > killed.count
+        reason = f"the kernel ended it for want of memory ({self.reason})" if out_of_memory else self.reason
+        return Lost(self.group, reason, class_of_death(self.last_words, out_of_memory=out_of_memory), self.worker.node)
 
 
 class RayPool:
@@ -124,6 +149,7 @@ class RayPool:
         num_workers: int,
         report: Report = ignore,
         checkpoints: Checkpoints | None = None,
+        outputs: Outputs | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         """Start with no actors.
@@ -133,30 +159,35 @@ class RayPool:
             num_workers: The greatest number of actors.
             report: Called with what running trials say of themselves.
             checkpoints: Where trials keep their state; every worker must see it.
+            outputs: Where what trials print is kept; every worker must see it.
             check: Called while waiting; raises where the Ray itself is gone.
         """
         self._run = run
         self._num_workers = num_workers
         self._report: Report = report
         self._checkpoints = checkpoints
+        self._outputs = outputs
         self._check = check
-        self._nodes = [_Node.of(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+        self._nodes = [Node.of(node) for node in ray.nodes() if node["Alive"]]
         self._idle: list[_Worker] = []
         self._busy: dict[Any, _Worker] = {}
         self._silent: dict[Any, _Worker] = {}
+        self._deaths: dict[Any, _Death] = {}
         self._names = itertools.count(1)
         self._asked_at = time.monotonic()
 
-    def accepts(self, resources: Resources) -> bool:
-        """Whether a worker for these resources is idle or can be started now."""
-        return any(worker.fits(resources) for worker in self._idle) or self._has_room(resources, self._busy.values())
+    def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
+        """Whether a worker for these resources is idle or can be started now, on none of the nodes to avoid."""
+        nodes = self._allowed(resources, avoid)
+        return self._idle_on(nodes, resources) is not None or self._has_room(resources, self._busy.values(), nodes)
 
     def submit(self, group: Group) -> None:
         """Start a group on an idle worker, or on a new one."""
-        worker = next((idle for idle in self._idle if idle.fits(group.resources)), None)
+        nodes = self._allowed(group.resources, group.avoid)
+        worker = self._idle_on(nodes, group.resources)
         if worker is None:
-            self._make_room(group.resources)
-            worker = self._start(group.resources)
+            self._make_room(group.resources, nodes)
+            worker = self._start(group.resources, avoid=[] if nodes is self._nodes else sorted(group.avoid))
         else:
             self._idle.remove(worker)
         worker.group = group
@@ -168,8 +199,8 @@ class RayPool:
         """What has ended; waits up to ``timeout_s`` for the first, and passes reports on meanwhile."""
         self._check()
         self._ask_progress()
-        lost = self._take_silent()
-        running = [*self._busy, *self._silent]
+        lost = [*self._take_silent(), *self._take_unexamined()]
+        running = [*self._busy, *self._silent, *self._deaths]
         if lost or not running:
             return lost
         ready, _ = ray.wait(running, num_returns=1, timeout=min(timeout_s, PROGRESS_PERIOD_S))
@@ -188,28 +219,51 @@ class RayPool:
         self._idle.clear()
         self._busy.clear()
         self._silent.clear()
+        self._deaths.clear()
 
-    def _has_room(self, resources: Resources, workers: Iterable[_Worker]) -> bool:
-        there = list(workers)
+    def _allowed(self, resources: Resources, avoid: Collection[str]) -> list[Node]:
+        """The nodes for a worker of a size: all, where none that is up and not to be avoided could hold it."""
+        if not avoid:
+            return self._nodes
+        up = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        others = [node for node in self._nodes if node.id in up and node.id not in avoid]
+        return others if any(node.holds(resources) >= 1 for node in others) else self._nodes
+
+    def _idle_on(self, nodes: Sequence[Node], resources: Resources) -> _Worker | None:
+        """An idle worker of a size on one of some nodes."""
+        there = self._on(nodes, self._idle, unknown=False)
+        return next((idle for idle in there if idle.fits(resources)), None)
+
+    def _on(self, nodes: Sequence[Node], workers: Iterable[_Worker], *, unknown: bool) -> list[_Worker]:
+        """Those of some workers that are on some nodes, with or without those of which it is not known."""
+        ids = {*(node.id for node in nodes), *([None] if unknown else [])}
+        return [worker for worker in workers if nodes is self._nodes or worker.node in ids]
+
+    def _has_room(self, resources: Resources, workers: Iterable[_Worker], nodes: Sequence[Node]) -> bool:
+        workers = list(workers)
+        there = self._on(nodes, workers, unknown=True)
         cpus = sum(worker.resources.cpus for worker in there) + resources.cpus
         gpus = sum(worker.resources.gpus for worker in there) + resources.gpus
         return (
-            len(there) < self._num_workers
+            len(workers) < self._num_workers
             # An actor is placed on one node, and a fraction of a GPU on one GPU: sums alone promise too much.
-            and sum(worker.fits(resources) for worker in there) < sum(node.holds(resources) for node in self._nodes)
-            and cpus <= sum(node.cpus for node in self._nodes) + ROUNDING
-            and gpus <= sum(node.gpus for node in self._nodes) + ROUNDING
+            and sum(worker.fits(resources) for worker in there) < sum(node.holds(resources) for node in nodes)
+            and cpus <= sum(node.cpus for node in nodes) + ROUNDING
+            and gpus <= sum(node.gpus for node in nodes) + ROUNDING
         )
 
-    def _make_room(self, resources: Resources) -> None:
-        while self._idle and not self._has_room(resources, [*self._busy.values(), *self._idle]):
+    def _make_room(self, resources: Resources, nodes: Sequence[Node]) -> None:
+        while self._idle and not self._has_room(resources, [*self._busy.values(), *self._idle], nodes):
             ray.kill(self._idle.pop(0).actor)
 
-    def _start(self, resources: Resources) -> _Worker:
+    def _start(self, resources: Resources, avoid: Sequence[str]) -> _Worker:
         # Two threads: one trains, the other answers `progress`.
         actor = ray.remote(TrialActor).options(num_cpus=resources.cpus, num_gpus=resources.gpus, max_concurrency=2)
-        made = actor.remote(f"ray-{next(self._names)}", self._run, self._checkpoints)
-        return _Worker(actor=made, resources=resources)
+        if avoid:
+            actor = actor.options(label_selector={NODE_LABEL: f"!in({','.join(avoid)})"})
+        name = f"ray-{next(self._names)}"
+        made = actor.remote(name, self._run, self._checkpoints, self._outputs)
+        return _Worker(name=name, actor=made, resources=resources)
 
     def _take_silent(self) -> list[Event]:
         """What is lost with workers that no longer answer; those that have not for long are ended."""
@@ -223,20 +277,56 @@ class RayPool:
         return lost
 
     def _collect(self, ref: Any) -> Event | None:
-        """What became of a call; None where it was lost already."""
+        """What became of a call; None where it was lost already, or where its worker's death is looked into."""
+        if ref in self._deaths:
+            return self._examined(ref)
         was_lost = ref in self._silent
         worker = self._silent.pop(ref) if was_lost else self._busy.pop(ref)
         group, worker.group, worker.progress = worker.group, None, None
         assert group is not None
         try:
-            results: list[TrialResult] = pickle.loads(ray.get(ref))
+            worker.node, results = pickle.loads(ray.get(ref))
         except RayTaskError as error:  # the call itself failed: the worker lives on
             results = [_failed(spec, error) for spec in group.trials]
         except RayError as error:  # dead, out of memory, or out of reach: then it must not train on beside the next
             ray.kill(worker.actor)
-            return None if was_lost else Lost(group, str(error))
-        self._idle.append(worker)
-        return Returned(group, results)
+            return None if was_lost else self._examine(self._death(worker, group, error), error)
+        if any(ends_worker(result) for result in results):
+            ray.kill(worker.actor)
+        else:
+            self._idle.append(worker)
+        return Returned(group, results, worker.node)
+
+    def _death(self, worker: _Worker, group: Group, error: RayError) -> _Death:
+        words = [
+            self._outputs.last_words(spec.trial_id, worker.name, worker.pid) if self._outputs else ""
+            for spec in group.trials
+        ]
+        return _Death(worker, group, _said_by_ray(error), "".join(words))
+
+    def _examine(self, death: _Death, error: RayError) -> Lost | None:
+        """What became of a group whose worker died; None where its node is asked first."""
+        worker = death.worker
+        if isinstance(error, OutOfMemoryError):
+            return Lost(death.group, death.reason, "oom", worker.node)
+        if worker.killed is None:
+            return death.known(None)
+        there = NodeAffinitySchedulingStrategy(worker.node, soft=False)
+        ask = ray.remote(count_in).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        self._deaths[ask.remote(worker.killed.source)] = death
+        return None
+
+    def _examined(self, ref: Any) -> Lost:
+        try:
+            count = ray.get(ref)
+        except RayError:  # the node went with its worker
+            count = None
+        return self._deaths.pop(ref).known(count)
+
+    def _take_unexamined(self) -> list[Event]:
+        """What is lost with workers whose node does not say how they died."""
+        late = [ref for ref, death in self._deaths.items() if time.monotonic() - death.died_at > EXAMINATION_S]
+        return [self._deaths.pop(ref).known(None) for ref in late]
 
     def _ask_progress(self) -> None:
         now = time.monotonic()
@@ -251,12 +341,13 @@ class RayPool:
 
     def _pass_on(self, worker: _Worker) -> None:
         try:
-            progress = ray.get(worker.progress)
+            worker.node, worker.killed, progress = ray.get(worker.progress)
         except RayError:
             return  # the group's own call says the same, and its answer counts
         worker.progress = None
         worker.heard_at = time.monotonic()
         if progress is not None:
+            worker.pid = progress.pid
             self._report(progress)
 
 
@@ -265,12 +356,17 @@ def _failed(spec: TrialSpec, error: RayTaskError) -> TrialResult:
     cause = error.cause or error
     return TrialResult(
         trial_id=spec.trial_id,
-        status="failed",
+        status=class_of(cause, own=False),
         error=f"{one_line(cause)}{_lacking(spec.cell) if isinstance(cause, ImportError | AttributeError) else ''}",
         traceback=str(error),
         started_at=now,
         finished_at=now,
     )
+
+
+def _said_by_ray(error: RayError) -> str:
+    """Its message, without the command lines of the node's other processes that it lists: those may hold secrets."""
+    return str(error).partition("Top 10 memory users")[0].strip()
 
 
 def _lacking(cell: Cell) -> str:

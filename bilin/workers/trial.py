@@ -7,7 +7,9 @@ import time
 import traceback
 
 from bilin.errors import one_line, printable
-from bilin.record import Status, TrialResult
+from bilin.failures import class_of
+from bilin.record import TrialResult
+from bilin.registry import package_of
 from bilin.spec import TrialSpec
 from bilin.workers.checkpoint import Checkpoints
 from bilin.workers.clock import Clock
@@ -18,7 +20,7 @@ from bilin.workers.pool import Report, ignore
 def run_trial(spec: TrialSpec, *, report: Report = ignore, checkpoints: Checkpoints | None = None) -> TrialResult:
     """Train, validate and test one trial.
 
-    A failure is a result too: whatever is raised becomes a row with status ``failed`` or ``oom``. Interrupts
+    A failure is a result too: whatever is raised becomes a row with its class of failure as its status. Interrupts
     pass through. ``report`` is called at evaluations, and between them about twice a second.
 
     With ``checkpoints`` the trial goes on from where it was last kept, if it was; on a CPU its result is that of
@@ -30,7 +32,7 @@ def run_trial(spec: TrialSpec, *, report: Report = ignore, checkpoints: Checkpoi
     except (Exception, SystemExit) as error:  # a trial that fails must not end the sweep
         result = TrialResult(
             trial_id=spec.trial_id,
-            status=_status_of(error),
+            status=class_of(error, own=not any(package_of(type(block)) for block in (spec.cell.task, spec.cell.model))),
             error=one_line(error),
             traceback=printable(traceback.format_exc()),
         )
@@ -75,9 +77,3 @@ def _run(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpoints
             training_loss=next(point.loss for point in reversed(state.curve) if point.length is None),
             lengths=run_test(spec, state.model, device=device),
         )
-
-
-def _status_of(error: BaseException) -> Status:
-    # By name, since importing torch may be what failed; its allocator for the CPU raises a plain RuntimeError.
-    out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return "oom" if out_of_memory or "DefaultCPUAllocator" in str(error) else "failed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ NUM_LEADERS = 5
 @contextmanager
 def display() -> Iterator[Observer]:
     """An observer that shows a sweep while it runs."""
-    console = Console(stderr=True)
+    console = Console(file=sys.stderr)  # that of now: while a trial runs in this process it is a copy into its log
     if not console.is_terminal:
         yield _Lines(console)
         return

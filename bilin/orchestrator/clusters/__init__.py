@@ -16,6 +16,7 @@ from bilin.errors import InputError
 from bilin.spec import Resources
 from bilin.workers.checkpoint import Checkpoints
 from bilin.workers.inline import InlinePool
+from bilin.workers.node.output import Outputs
 from bilin.workers.pool import Pool, Report, RunTrial
 
 CLUSTER_KINDS = ("local", "inline", "ray")
@@ -67,6 +68,7 @@ def open_pool(
     demand: Iterable[Resources],
     report: Report,
     checkpoints: Checkpoints | None = None,
+    outputs: Outputs | None = None,
 ) -> AbstractContextManager[Pool]:
     """Bring a pool up; leaving the context takes down what was brought up.
 
@@ -76,16 +78,17 @@ def open_pool(
         demand: What the trials to come will ask for.
         report: Called with what running trials say of themselves.
         checkpoints: Where trials keep their state.
+        outputs: Where what they print is kept.
 
     Raises:
         ClusterError: The cluster cannot be reached, or could never meet a demand.
     """
     if cluster.kind == "inline":
-        return nullcontext(InlinePool(run, report=report, checkpoints=checkpoints))
+        return nullcontext(InlinePool(run, report=report, checkpoints=checkpoints, outputs=outputs))
     from bilin.orchestrator.clusters.session import ray_pool
     from bilin.workers.ray_pool import RayPool
 
-    make = partial(RayPool, run, report=report, checkpoints=checkpoints)
+    make = partial(RayPool, run, report=report, checkpoints=checkpoints, outputs=outputs)
     return ray_pool(cluster.address, make, num_workers=cluster.workers, demand=list(demand))
 
 
