@@ -16,6 +16,9 @@ from bilin.orchestrator.labels import Labels as Labels
 from bilin.orchestrator.launch import Summary as Summary
 from bilin.orchestrator.launch import launch as launch
 from bilin.orchestrator.launch import plan as plan
+from bilin.orchestrator.output import output as output
 from bilin.orchestrator.plan import Plan as Plan
 from bilin.orchestrator.progress import Observer as Observer
 from bilin.orchestrator.progress import SweepState as SweepState
+from bilin.orchestrator.why import Why as Why
+from bilin.orchestrator.why import why as why

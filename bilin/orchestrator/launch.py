@@ -27,7 +27,7 @@ from bilin.registry import package_of
 from bilin.results import DEFAULT_STORE, SweepWriter, WantedRow, stored, sweep_directory
 from bilin.spec import Resources
 from bilin.workers import run_trial
-from bilin.workers.checkpoint import Checkpoints
+from bilin.workers.checkpoint import CHECKPOINTS, Checkpoints
 from bilin.workers.node.output import LOGS, Outputs
 from bilin.workers.pool import RunTrial
 
@@ -188,7 +188,7 @@ def _run(
 def _checkpoints(writer: SweepWriter, cluster: ClusterSpec) -> Checkpoints | None:
     if not cluster.checkpoint_s:
         return None
-    return Checkpoints(writer.directory.resolve() / "checkpoints", cluster.checkpoint_s)
+    return Checkpoints(writer.directory.resolve() / CHECKPOINTS, cluster.checkpoint_s)
 
 
 def _both(first: Observer, second: Observer) -> Observer:

@@ -1,6 +1,6 @@
 """The state of a trial that runs, on disk: whichever worker runs the trial next goes on from there.
 
-A file is a checksum, its length, and what `torch.save` makes of plain values and tensors. It is read without
+A file is a checksum, the step, and what `torch.save` makes of plain values and tensors. It is read without
 executing anything (`weights_only`), and one that is damaged, or of another making (device, threads, versions, shapes
 of the weights), counts as none: the trial then starts anew, since a row says of the whole trial what it ran with.
 """
@@ -27,7 +27,18 @@ from bilin.version import __version__
 if TYPE_CHECKING:
     from bilin.workers.state import TrialState
 
-CHECKSUM_BYTES = 4
+CHECKPOINTS = "checkpoints"
+"""The folder of them, in that of a sweep."""
+
+CHECKSUM_BYTES, STEP_BYTES = 4, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A checkpoint: at which step of its trial, and when in seconds since the epoch, it was kept."""
+
+    step: int
+    at: float
 
 
 @dataclass(slots=True)
@@ -69,6 +80,16 @@ class Checkpoints:
         _write(self._path(spec), {"made_by": _maker(spec, state), **_plain(state)})
         self._kept_at = time.monotonic()
         self._kept.set()
+
+    def kept(self, trial_id: str) -> Kept | None:
+        """What is kept of a trial, by the first bytes of its file; None where nothing is."""
+        try:
+            with (self.folder / trial_id).open("rb") as file:
+                head = file.read(CHECKSUM_BYTES + STEP_BYTES)
+                at = os.fstat(file.fileno()).st_mtime
+        except OSError:
+            return None
+        return Kept(int.from_bytes(head[CHECKSUM_BYTES:]), at)
 
     def drop(self, trial_ids: Iterable[str]) -> None:
         """Remove those of trials that have ended."""
@@ -129,6 +150,7 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
     import torch
 
     content = io.BytesIO()
+    content.write(values["step"].to_bytes(STEP_BYTES))
     torch.save(values, content)
     beside = path.with_name(f"{path.name}.{os.getpid()}.new")  # two workers, one taken for lost, must not share it
     path.parent.mkdir(exist_ok=True)
@@ -154,7 +176,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     if zlib.crc32(rest).to_bytes(CHECKSUM_BYTES) != bytes(checksum):
         return None
     try:
-        values: dict[str, Any] = torch.load(io.BytesIO(rest), map_location="cpu", weights_only=True)
+        values: dict[str, Any] = torch.load(io.BytesIO(rest[STEP_BYTES:]), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError):  # whole, but not written by `_write`
         return None
     return values if isinstance(values, dict) else None

@@ -194,6 +194,7 @@ class RayPool:
         worker.heard_at = None  # loading torch for its first trial, it may not answer for a while
         # Pickled here: Ray's own pickler handles functions too, and takes three times as long for plain values.
         self._busy[worker.actor.run.remote(pickle.dumps(group.trials))] = worker
+        worker.progress = worker.actor.progress.remote()  # at once: one that dies soon has said where it is
 
     def wait(self, timeout_s: float) -> list[Event]:
         """What has ended; waits up to ``timeout_s`` for the first, and passes reports on meanwhile."""
@@ -258,9 +259,12 @@ class RayPool:
 
     def _start(self, resources: Resources, avoid: Sequence[str]) -> _Worker:
         # Two threads: one trains, the other answers `progress`.
-        actor = ray.remote(TrialActor).options(num_cpus=resources.cpus, num_gpus=resources.gpus, max_concurrency=2)
-        if avoid:
-            actor = actor.options(label_selector={NODE_LABEL: f"!in({','.join(avoid)})"})
+        actor = ray.remote(TrialActor).options(
+            num_cpus=resources.cpus,
+            num_gpus=resources.gpus,
+            max_concurrency=2,
+            label_selector={NODE_LABEL: f"!in({','.join(avoid)})"} if avoid else None,
+        )
         name = f"ray-{next(self._names)}"
         made = actor.remote(name, self._run, self._checkpoints, self._outputs)
         return _Worker(name=name, actor=made, resources=resources)
@@ -282,15 +286,17 @@ class RayPool:
             return self._examined(ref)
         was_lost = ref in self._silent
         worker = self._silent.pop(ref) if was_lost else self._busy.pop(ref)
-        group, worker.group, worker.progress = worker.group, None, None
+        group, worker.group = worker.group, None
         assert group is not None
         try:
             worker.node, results = pickle.loads(ray.get(ref))
         except RayTaskError as error:  # the call itself failed: the worker lives on
             results = [_failed(spec, error) for spec in group.trials]
         except RayError as error:  # dead, out of memory, or out of reach: then it must not train on beside the next
+            self._hear(worker)
             ray.kill(worker.actor)
             return None if was_lost else self._examine(self._death(worker, group, error), error)
+        worker.progress = None
         if any(ends_worker(result) for result in results):
             ray.kill(worker.actor)
         else:
@@ -334,10 +340,13 @@ class RayPool:
             return
         self._asked_at = now
         for worker in self._busy.values():
-            if worker.progress is not None and ray.wait([worker.progress], timeout=0)[0]:
-                self._pass_on(worker)
+            self._hear(worker)
             if worker.progress is None:
                 worker.progress = worker.actor.progress.remote()
+
+    def _hear(self, worker: _Worker) -> None:
+        if worker.progress is not None and ray.wait([worker.progress], timeout=0)[0]:
+            self._pass_on(worker)
 
     def _pass_on(self, worker: _Worker) -> None:
         try:

@@ -47,7 +47,10 @@ def test_what_runs_is_on_disk_while_it_runs_and_gone_at_the_end(tiny: Tiny, tmp_
 
 
 @pytest.mark.ray
-def test_a_trial_on_a_worker_says_where_it_is(tiny: Tiny, tmp_path: Path) -> None:
+def test_a_trial_on_a_worker_says_where_it_is_and_keeps_what_it_prints_and_no_secret(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "hush-hush")
     grid = tiny(m=2, rate="{choices: [1e-3]}")
     said: list[Progress] = []
 
@@ -56,6 +59,7 @@ def test_a_trial_on_a_worker_says_where_it_is(tiny: Tiny, tmp_path: Path) -> Non
         said.extend(trial.said for trial in activity.running if trial.said) if activity else None
 
     def run(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
+        print("on the way")
         assert wait_until((tmp_path / "seen").exists, 100)
         return no_op(spec)
 
@@ -67,6 +71,10 @@ def test_a_trial_on_a_worker_says_where_it_is(tiny: Tiny, tmp_path: Path) -> Non
     launch(grid, store=tmp_path / "store", cluster=ClusterSpec(workers=1), run=run, observer=observe)
     assert (said[0].step, said[0].host, said[0].worker) == (0, socket.gethostname(), "ray-1")
     assert said[0].pid not in (None, os.getpid())
+    (log,) = (tmp_path / "store" / "tiny" / "logs").iterdir()
+    head, line = log.read_text().splitlines()
+    assert (head.endswith(f", process {said[0].pid}"), line) == (True, "on the way")
+    assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file() and b"hush" in path.read_bytes()]
 
 
 def test_what_is_read_is_what_was_written(state: SweepState, tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import signal
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,8 +49,12 @@ def ecc(spec: TrialSpec) -> TrialResult:
 
 
 def bus_error(spec: TrialSpec) -> TrialResult:
-    os.kill(os.getpid(), signal.SIGBUS)
-    raise AssertionError
+    """As a disk that fails under a file in memory does: the system has nothing to put there."""
+    with tempfile.TemporaryFile() as file:
+        file.truncate(mmap.PAGESIZE)
+        mapped = mmap.mmap(file.fileno(), mmap.PAGESIZE)
+        file.truncate(0)
+        raise AssertionError(mapped[0])
 
 
 def killed(spec: TrialSpec) -> TrialResult:
@@ -57,6 +64,24 @@ def killed(spec: TrialSpec) -> TrialResult:
 
 def allocates(spec: TrialSpec) -> TrialResult:
     raise MemoryError(len(bytearray(2**60)))
+
+
+def waits(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
+    time.sleep(100)
+    return no_op(spec)
+
+
+def test_a_worker_that_ray_ends_for_want_of_memory_is_not_run_again(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Before the nodes below are up: a Ray of our own, in the process that started them, would wait for ever.
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.001")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    launch(tiny(m=2, rate="{choices: [1e-3]}"), store=tmp_path, cluster=ClusterSpec(workers=1), run=waits)
+    (row,) = query(store=tmp_path, view="trials", everything=True).to_pylist()
+    assert (row["status"], row["attempts"]) == ("oom", 1)
+    assert "exceeded threshold" in row["traceback"]
+    assert "COMMAND" not in row["traceback"], "the command lines of other processes are nobody's business"
 
 
 @pytest.fixture(scope="module")
@@ -116,22 +141,3 @@ def test_a_worker_that_is_killed_is_lost_and_runs_again(sweep: Callable[..., Any
 def test_memory_that_is_not_there_is_not_asked_for_again(sweep: Callable[..., Any]) -> None:
     _, row = sweep(allocates, 2)
     assert (row["status"], row["attempts"]) == ("oom", 1)
-
-
-def test_a_worker_that_ray_ends_for_want_of_memory_is_not_run_again(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RAY_memory_usage_threshold", "0.001")
-    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
-    launch(tiny(m=2, rate="{choices: [1e-3]}"), store=tmp_path, cluster=ClusterSpec(workers=1), run=waits)
-    (row,) = query(store=tmp_path, view="trials", everything=True).to_pylist()
-    assert (row["status"], row["attempts"]) == ("oom", 1)
-    assert "exceeded threshold" in row["traceback"]
-    assert "COMMAND" not in row["traceback"], "the command lines of other processes are nobody's business"
-
-
-def waits(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
-    import time
-
-    time.sleep(100)
-    return no_op(spec)

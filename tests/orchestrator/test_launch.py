@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -93,7 +93,7 @@ def test_lost_and_cancelled_trials_run_again_by_themselves(tiny: Tiny, tmp_path:
 
 
 def test_a_retry_of_something_else_is_refused(tiny: Tiny, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="failed, oom"):
+    with pytest.raises(InputError, match="'lots': failed, hardware, internal, oom are accepted"):
         run(tiny(), tmp_path / "store", retry=("lots",))
     assert not (tmp_path / "store").exists()
 
@@ -209,7 +209,7 @@ class DyingPool:
         self.started = 0
         self._groups: list[Group] = []
 
-    def accepts(self, resources: Resources) -> bool:
+    def accepts(self, resources: Resources, avoid: Collection[str]) -> bool:
         return not self._groups
 
     def submit(self, group: Group) -> None:

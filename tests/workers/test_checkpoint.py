@@ -6,6 +6,7 @@ import dataclasses
 import io
 import os
 import threading
+import time
 import zlib
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def first_report(spec: TrialSpec, checkpoints: Checkpoints) -> int:
 def keep(path: Path, values: object) -> None:
     """Write what looks whole."""
     content = io.BytesIO()
+    content.write(bytes(8))
     torch.save(values, content)
     path.write_bytes(zlib.crc32(content.getvalue()).to_bytes(4) + content.getvalue())
 
@@ -144,7 +146,7 @@ def test_one_of_another_version_counts_as_none(tmp_path, short, monkeypatch):
 def test_one_with_other_weights_or_of_another_form_counts_as_none(tmp_path, short, changed):
     ends_at(20, short, Checkpoints(tmp_path, ALWAYS))
     path = tmp_path / short.trial_id
-    keep(path, changed(torch.load(io.BytesIO(path.read_bytes()[4:]), weights_only=True)))
+    keep(path, changed(torch.load(io.BytesIO(path.read_bytes()[12:]), weights_only=True)))
     assert first_report(short, Checkpoints(tmp_path, NEVER)) <= 10
 
 
@@ -156,3 +158,12 @@ def test_nothing_in_it_is_executed(tmp_path, short):
     keep(tmp_path / short.trial_id, Bomb())
     assert first_report(short, Checkpoints(tmp_path, NEVER)) <= 10
     assert not (tmp_path / "executed").exists()
+
+
+def test_the_step_of_one_is_known_without_loading_it(tmp_path, short):
+    checkpoints = Checkpoints(tmp_path, ALWAYS)
+    assert checkpoints.kept(short.trial_id) is None
+    ends_at(20, short, checkpoints)
+    kept = checkpoints.kept(short.trial_id)
+    assert 10 <= kept.step <= 20
+    assert abs(kept.at - time.time()) < 600

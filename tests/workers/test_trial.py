@@ -9,6 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -109,6 +110,20 @@ def test_an_exception_is_a_row_with_its_text_and_traceback(make, error, status):
     assert result.error == f"{error.__name__}: two lines"
     assert "in sample" in result.traceback
     assert result.environment is not None
+
+
+def test_a_device_that_fails_is_one_of_hardware(make):
+    """As CUDA says it, raised by a task since there is no such device here."""
+    error = partial(torch.AcceleratorError, "CUDA error: uncorrectable ECC error encountered")
+    spec = make()
+    task = Broken(m=2, error=lambda text: error())
+    result = run_trial(dataclasses.replace(spec, cell=dataclasses.replace(spec.cell, task=task)))
+    assert (result.status, "ECC" in result.error) == ("hardware", True)
+
+
+def test_an_error_of_bilins_own_code_is_said_as_its_own(make, monkeypatch):
+    monkeypatch.setattr("bilin.workers.state.derive_seed", None)
+    assert run_trial(make()).status == "internal"
 
 
 def test_memory_that_the_cpu_does_not_have_is_oom(make):

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from bilin.errors import InputError
+from bilin.failures import RULES
 from bilin.orchestrator import Plan, Summary, SweepStatus
 from bilin.orchestrator.grid import Axis, Choices
+from bilin.record import RESULT_STATUSES, Status
 from bilin.results import LAPSE_S, Holder
 
 MAX_VALUES = 12
@@ -33,7 +35,7 @@ def describe_plan(plan: Plan) -> str:
         ("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_missing} to run now"),
         ("time", _time(plan)),
     ]
-    return "\n".join([plan.grid.name, *_columns(rows)])
+    return "\n".join([plan.grid.name, *columns(rows)])
 
 
 def describe_summary(summary: Summary) -> str:
@@ -50,7 +52,8 @@ def describe_summary(summary: Summary) -> str:
         where = ["--where", "error is not null", "--select", "trial_id,status,error"]
         places = ["--sweep", summary.sweep, "--store", str(summary.directory.parent)]
         lines.append(f"errors: {shlex.join(['bilin', 'results', 'query', '--view', 'trials', *where, *places])}")
-        lines.append("once mended, run them again with --retry failed,oom")
+        lines += [f"{status}: {RULES[status].what}; {RULES[status].then}" for status in _failed(summary)]
+        lines.append(f"`bilin sweep why {summary.sweep} TRIAL` says of one; --retry runs classes of them again")
     return "\n".join(lines)
 
 
@@ -71,7 +74,7 @@ def describe_status(sweep: str, status: SweepStatus | InputError, *, everything:
     if everything:
         rows.append(("stored", f"{sum(status.rows.values())} rows in all: {_counted(status.rows)}"))
     rows.append(("folder", str(status.directory)))
-    return "\n".join([sweep, *_columns(rows)])
+    return "\n".join([sweep, *columns(rows)])
 
 
 def describe_list(statuses: Mapping[str, SweepStatus | InputError]) -> str:
@@ -117,7 +120,12 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
         rows += [("error", row["error"]), ("", row["traceback"] or "")]
     show = ["bilin", "sweep", "show", row["trial_id"], "--sweep", row["sweep"], "--store", str(store), "--grid"]
     repeat = f"{shlex.join(show)} > trial.yaml && bilin sweep launch trial.yaml --store repeat-store"
-    return "\n".join([row["trial_id"], *_columns([*rows, ("repeat", repeat)])])
+    return "\n".join([row["trial_id"], *columns([*rows, ("repeat", repeat)])])
+
+
+def _failed(summary: Summary) -> list[Status]:
+    """The classes of failure that a launch met."""
+    return sorted(status for status, count in summary.ran.items() if count and status not in RESULT_STATUSES)
 
 
 def duration(seconds: float) -> str:
@@ -202,6 +210,7 @@ def _written(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else json.dumps(value)
 
 
-def _columns(rows: Sequence[tuple[str, str]]) -> list[str]:
+def columns(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Rows of two, as lines with the second ones under each other."""
     width = max(len(first) for first, _ in rows)
     return [f"  {first.ljust(width)}  {second}".rstrip() for first, second in rows]
