@@ -26,12 +26,13 @@ Fields = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Claim:
-    """One cell, at the longest length: what is said of it, and by whom."""
+    """One cell, at the longest length: what is said of it, by whom, and what else was tried to show it."""
 
     truth: str
     task: Fields
     model: Fields
     solved: bool
+    tried: str = ""
 
     def __str__(self) -> str:
         names = [str(value) if key in ("task", "tier") else f"{key}={value}" for key, value in self.model.items()]
@@ -40,6 +41,13 @@ class Claim:
 
 PARITY, ADDITION = {"task": "parity"}, {"task": "modular_addition"}
 MACHINE, S3 = {"task": "random_state_machine"}, {"task": "group_word"}
+TRIED_ON_S3 = (
+    "Trained on 2 to 10 tokens, with 4, 8 or 16 heads and rates of 1e-2 and 3e-2, it is right at 10 tokens, in 0.38 "
+    "to 0.87 of the words at 100, and at chance at 500. Trained on 2 to 50 tokens with 4 heads: 0.95 at 500 after "
+    "5,000 steps at 3e-3 and after 4,000 at 1e-2, 0.70 after 10,000 at 3e-3, and 1.00 at 100 each time."
+)
+"""Accuracies, not scaled, of one seed each."""
+
 GRAZZI, SIEMS, EBRAHIMI = "arXiv 2411.12537", "arXiv 2502.10297", "arXiv 2505.21749"
 
 CLAIMS = (
@@ -47,7 +55,7 @@ CLAIMS = (
     Claim(GRAZZI, PARITY, {"tier": "mamba", "eigenvalues": "positive"}, solved=False),
     Claim(GRAZZI, PARITY, {"tier": "deltanet", "eigenvalues": "signed"}, solved=True),
     Claim(GRAZZI, PARITY, {"tier": "deltanet", "eigenvalues": "positive"}, solved=False),
-    Claim(SIEMS, S3, {"tier": "deltaproduct", "householders": 2, "train_lengths": [2, 50]}, solved=True),
+    Claim(SIEMS, S3, {"tier": "deltaproduct", "householders": 2, "train_lengths": [2, 50]}, True, TRIED_ON_S3),
     Claim(SIEMS, S3, {"tier": "deltaproduct", "householders": 1, "train_lengths": [2, 50]}, solved=False),
     Claim(EBRAHIMI, ADDITION, {"tier": "rotation"}, solved=True),
     Claim(EBRAHIMI, S3, {"tier": "rotation"}, solved=False),
@@ -73,8 +81,9 @@ def page(store: Path, verdicts: Sequence[tuple[str, float, bool]]) -> Iterator[s
         "# Who tracks what",
         "",
         "Written by `python benchmarks/hierarchy.py` from the results of `examples/hierarchy.yaml`; `make hierarchy`",
-        "does both. Small networks, trained on sequences of 2 to 10 tokens: accuracy at the selected rate, one seed,",
-        f"scaled so that chance is 0. {seconds['n']} trials, {seconds['s'] / 60:.0f} minutes of one core together.",
+        "does both. Small networks, trained on sequences of 2 to 10 tokens where nothing else is said. Accuracy,",
+        "scaled so that chance is 0, of the best rate and seed where there are several: the question is what a",
+        f"system can learn. {seconds['n']} trials, {seconds['s'] / 60:.0f} minutes of one core together.",
         "",
         "## Known truths",
         "",
@@ -84,13 +93,16 @@ def page(store: Path, verdicts: Sequence[tuple[str, float, bool]]) -> Iterator[s
         "|---|---|--:|---|",
         *(f"| {text} | {accuracy:.2f} | {'yes' if came_out else '**no**'} |" for text, accuracy, came_out in verdicts),
     )
+    for claim, (_, _, came_out) in zip(CLAIMS, verdicts, strict=False):
+        if claim.tried and not came_out:
+            yield from ("", f"Not reproduced at length {LENGTHS[-1]}: that {claim}. What was tried: {claim.tried}")
     for length in LENGTHS:
         yield from ("", f"## Length {length}", "", *table(store, length))
 
 
 def table(store: Path, length: int) -> Iterator[str]:
     """Models against tasks; what is solved stands out."""
-    found = hierarchy(store, sweep=SWEEP, length=length)
+    found = hierarchy(store, sweep=SWEEP, length=length, value="best")
     numbers = found.numbers()
     yield f"| {' | '.join(['model', *(column.task for column in found.columns)])} |"
     yield f"|---{'|--:' * (numbers.num_columns - 1)}|"
@@ -118,7 +130,7 @@ def additive_is_worse(cells: Sequence[Fields]) -> tuple[str, float, bool]:
 def accuracy_of(task: Fields, model: Fields, cells: Sequence[Fields]) -> float:
     """The one cell of a task and a model; 0 where it has no result."""
     (cell,) = [cell for cell in cells if (task | model).items() <= cell.items() and not cell["input_independent"]]  # type: ignore[operator]
-    accuracy = cell["mean"]
+    accuracy = cell["best"]
     return accuracy if isinstance(accuracy, float) else 0.0
 
 
