@@ -29,7 +29,7 @@ hierarchy: $(VENV)/.installed
 	$(BIN)/python benchmarks/hierarchy.py > docs/hierarchy.md
 
 survival: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest tests/survival.py --timeout 3600 -s
+	$(BIN)/python -m pytest tests/survival.py tests/slurm/survival.py --timeout 3600 -s
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -89,9 +89,17 @@ class SweepRunningError(InputError):
 
 
 class InterruptedSweepError(BilinError):
-    """The sweep was stopped before its end; the same launch goes on."""
+    """The sweep was stopped before its end; the same launch goes on.
+
+    Attributes:
+        signal: The number of the signal that stopped it; None where it was something else.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, *, signal: int | None = None) -> None:
+        self.signal = signal
+        super().__init__(message)
 
 
 class ClusterError(BilinError):

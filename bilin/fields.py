@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -23,6 +24,20 @@ Value = Scalar | tuple[Scalar, ...] | None
 _KEY = "bilin"
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a text must look like. Where digits alone do, a whole number is taken for them, as YAML writes ``nodes: 2``.
+
+    Attributes:
+        pattern: A regular expression that the whole text matches; one that Python and JSON Schema read alike.
+        words: What it means, for messages; ``plural`` where a list has such texts.
+    """
+
+    pattern: str
+    words: str
+    plural: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a value must satisfy beside having the field's type; for a list, each of its items."""
@@ -31,6 +46,7 @@ class Limits:
     above: float | None = None
     at_most: float | None = None
     choices: tuple[Scalar, ...] = ()
+    form: Form | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +107,8 @@ class Field:
     def _convert_item(self, value: object) -> Scalar:
         if self.type is float and isinstance(value, int | float) and not isinstance(value, bool):
             value = float(value) + 0.0  # a negative zero equals zero, and must not make another trial
+        if self.limits.form and isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
         if type(value) is not self.type or not _within(value, self.limits):
             raise ValueError(self.accepted)
         return typing.cast(Scalar, value)
@@ -104,6 +122,7 @@ def option(
     above: float | None = None,
     at_most: float | None = None,
     choices: tuple[Scalar, ...] = (),
+    form: Form | None = None,
     length: int | None = None,
     before: Any = MISSING,
 ) -> Any:
@@ -116,10 +135,11 @@ def option(
         above: Accepted values are greater than this.
         at_most: Greatest accepted value.
         choices: The accepted values, where they can be listed.
+        form: What a text must look like.
         length: Number of items, for a list of fixed length.
         before: See `Field.before`; for fields that are added after results exist.
     """
-    limits = Limits(at_least=at_least, above=above, at_most=at_most, choices=choices)
+    limits = Limits(at_least=at_least, above=above, at_most=at_most, choices=choices, form=form)
     metadata = {_KEY: {"limits": limits, "doc": doc, "length": length, "before": before}}
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -165,6 +185,8 @@ def _within(value: object, limits: Limits) -> bool:
         return False
     if isinstance(value, float) and not math.isfinite(value):
         return False
+    if isinstance(value, str) and limits.form:
+        return re.fullmatch(limits.form.pattern, value) is not None
     if isinstance(value, bool | str) or not isinstance(value, int | float):
         return True
     return (
@@ -178,6 +200,8 @@ def _accepted_items(field: Field, *, plural: bool = True) -> str:
     limits = field.limits
     if limits.choices:
         return ("any of " if plural else "one of ") + ", ".join(str(choice) for choice in limits.choices)
+    if limits.form:
+        return limits.form.plural if plural else limits.form.words
     names = {bool: "true or false", int: "whole number", float: "number", str: "text"}
     name = names[field.type]
     if field.type in (int, float):

@@ -4,6 +4,7 @@ May import every room but `bilin.cli`; optuna in `search` only, ray in `clusters
 """
 
 from bilin.orchestrator.clusters import ClusterSpec as ClusterSpec
+from bilin.orchestrator.clusters.slurm.job import describe_job as describe_job
 from bilin.orchestrator.grid import Grid as Grid
 from bilin.orchestrator.grid import read_grid as read_grid
 from bilin.orchestrator.inspect import SweepStatus as SweepStatus
@@ -20,5 +21,8 @@ from bilin.orchestrator.output import output as output
 from bilin.orchestrator.plan import Plan as Plan
 from bilin.orchestrator.progress import Observer as Observer
 from bilin.orchestrator.progress import SweepState as SweepState
+from bilin.orchestrator.submit import Submission as Submission
+from bilin.orchestrator.submit import script as script
+from bilin.orchestrator.submit import submit as submit
 from bilin.orchestrator.why import Why as Why
 from bilin.orchestrator.why import why as why

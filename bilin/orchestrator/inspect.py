@@ -1,4 +1,4 @@
-"""Looking at sweeps from the store alone: how they stand, and single trials."""
+"""Looking at sweeps from the store, and what Slurm says of their jobs: how they stand, and single trials."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bilin.errors import GridError, InputError, StoreError
+from bilin.orchestrator.clusters.slurm.job import Job, kept_job
+from bilin.orchestrator.clusters.slurm.queue import JobStatus, ask
 from bilin.orchestrator.grid import restore_grid
 from bilin.orchestrator.plan import Plan, make_plan
 from bilin.record import Status
@@ -27,7 +29,9 @@ class SweepStatus:
     Attributes:
         plan: The grid as last launched against what is stored.
         rows: All rows of the sweep by status, those that the grid no longer wants too.
-        running: Who runs it; None where nobody does.
+        running: Who runs it; None where nobody does, or where this cannot be seen from here.
+        job: The Slurm job that was last submitted for it; None where there was none.
+        job_status: What Slurm says of that job; None where it is not to be asked.
     """
 
     sweep: str
@@ -35,6 +39,8 @@ class SweepStatus:
     plan: Plan
     rows: Mapping[Status, int]
     running: Holder | None
+    job: Job | None
+    job_status: JobStatus | None
 
 
 def sweeps(store: Path | str = DEFAULT_STORE) -> list[str]:
@@ -58,12 +64,15 @@ def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
         what_to_do = "install what it names, or launch the sweep again"
         raise StoreError(f"{directory / 'grid.json'} cannot be read here: {what_to_do} ({error})") from error
     trials = stored(store, sweep)
+    job = kept_job(directory)
     return SweepStatus(
         sweep=sweep,
         directory=directory,
         plan=make_plan(grid, trials),
         rows=Counter(trial.status for trial in trials.values()),
         running=holder(store, sweep),
+        job=job,
+        job_status=ask(job.job_id) if job else None,
     )
 
 

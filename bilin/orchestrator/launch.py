@@ -7,8 +7,8 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -17,7 +17,17 @@ from bilin.errors import InputError, InterruptedSweepError, StoreError, nearest
 from bilin.failures import RETRYABLE
 from bilin.orchestrator.activity import ActivityFile
 from bilin.orchestrator.clusters import ClusterSpec, check_nodes, open_pool
-from bilin.orchestrator.grid import Choices, Grid, LogUniform, WantedCell, read_grid, resolved, restore_grid
+from bilin.orchestrator.clusters.slurm.again import WARNING, going_on
+from bilin.orchestrator.grid import (
+    Choices,
+    ClusterSettings,
+    Grid,
+    LogUniform,
+    WantedCell,
+    read_grid,
+    resolved,
+    restore_grid,
+)
 from bilin.orchestrator.plan import Plan, make_plan
 from bilin.orchestrator.progress import Observer, SweepState
 from bilin.orchestrator.recorder import Recorder
@@ -34,7 +44,7 @@ from bilin.workers.pool import RunTrial
 GRACE_S = 5.0
 """How long an interrupted launch waits for its trials to keep their state."""
 
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, WARNING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,9 +130,17 @@ def launch(
     checked = check_retry(retry)
     if not isinstance(grid, Grid):
         grid = read_grid(Path(grid), overrides=tuple(overrides), only=tuple(only))
-    with SweepWriter(store, grid.name, command=" ".join(sys.argv)) as writer, _signals_interrupt(outermost=True):
+    cluster, settings = cluster or ClusterSpec(), ClusterSettings(**grid.cluster)  # type: ignore[arg-type]
+    in_job = cluster.kind == "allocation"
+    if in_job:
+        cluster = replace(cluster, job=settings)
+    with (
+        SweepWriter(store, grid.name, command=" ".join(sys.argv)) as writer,
+        _signals_interrupt(came := _Came(), outermost=True),
+        going_on(writer.directory, settings.patience) if in_job else nullcontext(),
+    ):
         current = make_plan(grid, stored(store, grid.name), retry=checked)
-        state, stopped = _run(current, writer, cluster or ClusterSpec(), observer or _ignore, run)
+        state, stopped = _run(current, writer, cluster, observer or _ignore, run, came)
     return Summary(
         sweep=grid.name,
         directory=sweep_directory(store, grid.name),
@@ -143,13 +161,13 @@ def check_retry(statuses: Collection[str]) -> frozenset[Status]:
 
 
 def _run(
-    current: Plan, writer: SweepWriter, cluster: ClusterSpec, observer: Observer, run: RunTrial
+    current: Plan, writer: SweepWriter, cluster: ClusterSpec, observer: Observer, run: RunTrial, came: _Came
 ) -> tuple[SweepState, str | None]:
     state = SweepState(current)
     activity = ActivityFile(writer.directory)
     activity.drop()  # that of a launch that was killed
     if not current.num_missing:
-        _keep_grid(writer, current, ended=True)
+        keep_grid(writer, current, ended=True)
         return state, None
     checkpoints = _checkpoints(writer, cluster)
     observer = _both(activity, observer)
@@ -161,21 +179,22 @@ def _run(
             open_pool(
                 cluster, run, demand=_demand(current), report=report, checkpoints=checkpoints, outputs=outputs
             ) as pool,
-            _signals_interrupt(outermost=False),  # again: Ray sets handlers of its own
+            _signals_interrupt(came, outermost=False),  # again: Ray sets handlers of its own
         ):
             check_nodes(cluster, writer.directory, _packages(current))
-            _keep_grid(writer, current, ended=False)
+            keep_grid(writer, current, ended=False)
             sweep = Sweep(state, pool, recorder, observer)
             try:
                 sweep.run()
-            except KeyboardInterrupt:
-                pool.keep(GRACE_S)
+            except KeyboardInterrupt as interrupt:
+                is_warned = came.by(interrupt) == WARNING
+                pool.keep(max(GRACE_S, cluster.job.warning_s / 4) if is_warned and cluster.job else GRACE_S)
                 raise
             finally:
                 activity.drop()
-                _keep_grid(writer, current, ended=True)
-    except KeyboardInterrupt:
-        raise InterruptedSweepError(_interrupted(state)) from None
+                keep_grid(writer, current, ended=True)
+    except KeyboardInterrupt as interrupt:
+        raise InterruptedSweepError(_interrupted(state), signal=came.by(interrupt)) from None
     except StoreError as error:
         if not recorder.num_written and not recorder.num_unwritten:
             raise
@@ -229,35 +248,44 @@ def _unwritten(error: StoreError, recorder: Recorder) -> str:
     )
 
 
+@dataclass(slots=True)
+class _Came:
+    """The signal that came, if one did."""
+
+    number: int | None = None
+
+    def by(self, interrupt: KeyboardInterrupt) -> int | None:
+        """What an interrupt came by. Ray makes one of its own out of that of the handler, without the number."""
+        return next(iter(interrupt.args), self.number)
+
+
 @contextmanager
-def _signals_interrupt(*, outermost: bool) -> Iterator[None]:
+def _signals_interrupt(came: _Came, *, outermost: bool) -> Iterator[None]:
     """Let SIGTERM and SIGHUP end a sweep as Ctrl-C does: the finished trials kept, nothing left running.
 
-    Once: a second signal would interrupt the ending. A signal that is ignored (as by nohup) stays so.
+    Once: a second signal would interrupt the ending. A signal that is ignored (as by nohup) stays so, but for the
+    warning of a job, which its script ignores until a launch can take it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
-    signals = [number for number in INTERRUPTS if signal.getsignal(number) is not signal.SIG_IGN]
+    signals = [number for number in INTERRUPTS if number == WARNING or signal.getsignal(number) is not signal.SIG_IGN]
 
-    came = False
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        nonlocal came
-        came = True
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        came.number = number
         for other in signals:
             signal.signal(other, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(number)
 
     before = {number: signal.signal(number, interrupt) for number in signals}
     try:
         yield
     finally:
-        for number, handler in before.items() if not came or outermost else ():
+        for number, handler in before.items() if came.number is None or outermost else ():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _keep_grid(writer: SweepWriter, current: Plan, *, ended: bool) -> None:
+def keep_grid(writer: SweepWriter, current: Plan, *, ended: bool) -> None:
     """Store what the grid wants now: all of it, also where ``only`` narrowed this launch to a part.
 
     While a sweep runs its searches may name any of their rates; when it has ended, those that they named.

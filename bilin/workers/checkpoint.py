@@ -55,6 +55,7 @@ class Checkpoints:
     _asked: threading.Event = field(default_factory=threading.Event)
     _kept: threading.Event = field(default_factory=threading.Event)
     _kept_at: float = field(default_factory=time.monotonic)
+    _kept_step: int = 0
 
     def __reduce__(self) -> tuple[type[Checkpoints], tuple[Path, float]]:
         return Checkpoints, (self.folder, self.period_s)
@@ -71,13 +72,16 @@ class Checkpoints:
         kept = _read(self._path(spec))
         if kept is not None and kept.pop("made_by", None) == _maker(spec, state):
             _restore(state, kept)
+        self._kept_step = state.step
 
     def keep_if_due(self, spec: TrialSpec, state: TrialState) -> None:
         """Between two steps: write the state where the time has come, or where it was asked for."""
         if not self._asked.is_set() and time.monotonic() - self._kept_at < self.period_s:
             return
         self._asked.clear()
-        _write(self._path(spec), {"made_by": _maker(spec, state), **_plain(state)})
+        if state.step > self._kept_step:  # a file that is new says that the trial has come further
+            _write(self._path(spec), {"made_by": _maker(spec, state), **_plain(state)})
+        self._kept_step = state.step
         self._kept_at = time.monotonic()
         self._kept.set()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import pickle
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -38,6 +39,9 @@ SILENCE_S = 60.0
 
 PATIENCE_S = 120.0
 """How long it may not answer before it is ended: until then what it says is still heard."""
+
+NODES_PERIOD_S = 5.0
+"""How often the pool looks which nodes there are: some come after it has begun, and some go."""
 
 EXAMINATION_S = 15.0
 """How long the node of a worker that died may take to say whether it had memory left."""
@@ -135,7 +139,7 @@ class _Death:
 
 
 class RayPool:
-    """At most ``num_workers`` actors on the Ray that this process is connected to.
+    """At most ``num_workers`` actors on the Ray that this process is connected to, on the nodes that it has by then.
 
     An actor is started when a group needs it, and ended when it is idle and a group that asks for other
     resources needs its place. A worker that dies is not restarted by Ray: its group comes back as `Lost`,
@@ -146,7 +150,7 @@ class RayPool:
         self,
         run: RunTrial,
         *,
-        num_workers: int,
+        num_workers: int | None,
         report: Report = ignore,
         checkpoints: Checkpoints | None = None,
         outputs: Outputs | None = None,
@@ -156,7 +160,7 @@ class RayPool:
 
         Args:
             run: How a worker runs one trial.
-            num_workers: The greatest number of actors.
+            num_workers: The greatest number of actors; None: as many as there are CPUs.
             report: Called with what running trials say of themselves.
             checkpoints: Where trials keep their state; every worker must see it.
             outputs: Where what trials print is kept; every worker must see it.
@@ -168,13 +172,15 @@ class RayPool:
         self._checkpoints = checkpoints
         self._outputs = outputs
         self._check = check
-        self._nodes = [Node.of(node) for node in ray.nodes() if node["Alive"]]
+        self._nodes: list[Node] = []
+        self._looked_at = -math.inf
         self._idle: list[_Worker] = []
         self._busy: dict[Any, _Worker] = {}
         self._silent: dict[Any, _Worker] = {}
         self._deaths: dict[Any, _Death] = {}
         self._names = itertools.count(1)
         self._asked_at = time.monotonic()
+        self._look_at_nodes()
 
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
         """Whether a worker for these resources is idle or can be started now, on none of the nodes to avoid."""
@@ -199,6 +205,7 @@ class RayPool:
     def wait(self, timeout_s: float) -> list[Event]:
         """What has ended; waits up to ``timeout_s`` for the first, and passes reports on meanwhile."""
         self._check()
+        self._look_at_nodes()
         self._ask_progress()
         lost = [*self._take_silent(), *self._take_unexamined()]
         running = [*self._busy, *self._silent, *self._deaths]
@@ -222,6 +229,15 @@ class RayPool:
         self._silent.clear()
         self._deaths.clear()
 
+    def _look_at_nodes(self) -> None:
+        if time.monotonic() - self._looked_at < NODES_PERIOD_S:
+            return
+        self._looked_at = time.monotonic()
+        self._nodes = [Node.of(node) for node in ray.nodes() if node["Alive"]]
+        # A worker that was started for a node that went meanwhile waits for the place of an idle one.
+        while self._idle and not _hold(self._nodes, [each.resources for each in (*self._busy.values(), *self._idle)]):
+            ray.kill(self._idle.pop(0).actor)
+
     def _allowed(self, resources: Resources, avoid: Collection[str]) -> list[Node]:
         """The nodes for a worker of a size: all, where none that is up and not to be avoided could hold it."""
         if not avoid:
@@ -243,14 +259,12 @@ class RayPool:
     def _has_room(self, resources: Resources, workers: Iterable[_Worker], nodes: Sequence[Node]) -> bool:
         workers = list(workers)
         there = self._on(nodes, workers, unknown=True)
-        cpus = sum(worker.resources.cpus for worker in there) + resources.cpus
-        gpus = sum(worker.resources.gpus for worker in there) + resources.gpus
+        limit = self._num_workers or max(1, int(sum(node.cpus for node in self._nodes)))
         return (
-            len(workers) < self._num_workers
+            len(workers) < limit
             # An actor is placed on one node, and a fraction of a GPU on one GPU: sums alone promise too much.
             and sum(worker.fits(resources) for worker in there) < sum(node.holds(resources) for node in nodes)
-            and cpus <= sum(node.cpus for node in nodes) + ROUNDING
-            and gpus <= sum(node.gpus for node in nodes) + ROUNDING
+            and _hold(nodes, [*(worker.resources for worker in there), resources])
         )
 
     def _make_room(self, resources: Resources, nodes: Sequence[Node]) -> None:
@@ -358,6 +372,14 @@ class RayPool:
         if progress is not None:
             worker.pid = progress.pid
             self._report(progress)
+
+
+def _hold(nodes: Sequence[Node], demand: Sequence[Resources]) -> bool:
+    """Whether nodes have what is asked for, in sum."""
+    return (
+        sum(each.cpus for each in demand) <= sum(node.cpus for node in nodes) + ROUNDING
+        and sum(each.gpus for each in demand) <= sum(node.gpus for node in nodes) + ROUNDING
+    )
 
 
 def _failed(spec: TrialSpec, error: RayTaskError) -> TrialResult:

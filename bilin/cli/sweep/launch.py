@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from bilin.cli.options import DEFAULT_STORE, Grid, Only, Overrides, Retry, Store
 from bilin.cli.sweep.plan import split
+from bilin.errors import InputError
 
 
 def launch(
@@ -17,7 +19,8 @@ def launch(
     cluster: Annotated[
         str | None,
         typer.Option(
-            help="local: a Ray of its own here; inline: in this process; ray: joins --address. [default: local]"
+            help="local: a Ray of its own here; inline: in this process; ray: joins --address; slurm: submits a job; "
+            "allocation: on the nodes of the job that this runs in. [default: local]"
         ),
     ] = None,
     address: Annotated[str | None, typer.Option(help="A Ray that is up: HOST:PORT, ray://HOST:PORT or auto.")] = None,
@@ -33,25 +36,62 @@ def launch(
     detach: Annotated[
         bool, typer.Option("--detach", help="Run it in the background, whatever this terminal does.")
     ] = False,
+    nodes: Annotated[str | None, typer.Option(help="Nodes of the job: a number, or 1-8. As cluster.nodes.")] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="Settings of the job for those that the grid's cluster lacks.", metavar="FILE")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the job's batch script alone; do nothing.")] = False,
 ) -> None:
     """Run every trial of a grid that has no result yet. Safe to repeat: it goes on where it was.
 
-    Exit codes: 0 every wanted trial has a result (or runs in the background), 1 some failed, 2 the input is
-    wrong, 3 interrupted, 4 the cluster cannot be used.
+    With --cluster slurm a job does so, and this returns at once.
+
+    Exit codes: 0 every wanted trial has a result (or runs in the background, or in a job), 1 some failed, 2 the
+    input is wrong, 3 interrupted, 4 the cluster cannot be used.
     """
     from bilin import orchestrator
     from bilin.cli.sweep.display import display
-    from bilin.cli.sweep.words import describe_summary
+    from bilin.cli.sweep.words import describe_submission, describe_summary
 
     kind = cluster or ("ray" if address else "local")
+    is_job = kind == "slurm"
+    kind = "allocation" if is_job else kind  # what its script says
     where = orchestrator.ClusterSpec(kind=kind, address=address, workers=workers, checkpoint_s=checkpoint_every)
     asked: dict[str, Any] = {"store": store, "only": only, "retry": split(retry)}
-    if detach and _is_detached(grid, where, set_, asked):
-        return
-    with display() as observer:
-        summary = orchestrator.launch(grid, cluster=where, overrides=set_, observer=observer, **asked)
-    typer.echo(describe_summary(summary))
-    raise typer.Exit(summary.exit_code)
+    if is_job:
+        settings = [f"cluster.nodes={nodes}"] if nodes is not None else []
+        asked |= {"profile": profile, "overrides": [*set_, *settings]}
+        if dry_run:
+            typer.echo(orchestrator.script(grid, cluster=where, **asked), nl=False)
+            return
+        ended = orchestrator.submit(grid, cluster=where, **asked)
+        if isinstance(ended, orchestrator.Submission):
+            typer.echo(describe_submission(ended, store=store))
+            return
+    else:
+        _refuse_settings({"--nodes": nodes, "--profile": profile, "--dry-run": dry_run or None})
+        if detach and _is_detached(grid, where, set_, asked):
+            return
+        given = grid if str(grid) != "-" else _piped(set_, only)
+        with display() as observer:
+            ended = orchestrator.launch(given, cluster=where, overrides=set_, observer=observer, **asked)
+    typer.echo(describe_summary(ended))
+    raise typer.Exit(ended.exit_code)
+
+
+def _piped(overrides: list[str], only: list[str]) -> Any:
+    """The grid on standard input, resolved as in a job's script or a store."""
+    from bilin.orchestrator.grid import restore_grid
+
+    if overrides:
+        raise InputError("--set goes with a grid.yaml, and - is a resolved grid on standard input: set it before")
+    return restore_grid(sys.stdin.read(), source="standard input", only=only)
+
+
+def _refuse_settings(given: dict[str, object]) -> None:
+    names = [name for name, value in given.items() if value is not None]
+    if names:
+        raise InputError(f"{names[0]} is about a job, and goes with --cluster slurm")
 
 
 def _is_detached(grid: Path, where: Any, overrides: list[str], asked: dict[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """The clusters: where trials run. Each brings up a pool and takes down what it brought up.
 
-May import `bilin.workers` and the modules of `bilin`; ray in `session` and `nodes` only.
+May import the grid, `bilin.workers` and the modules of `bilin`; ray in `session` and `nodes` only.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from functools import partial
 from pathlib import Path
 
 from bilin.errors import InputError
+from bilin.orchestrator.grid import ClusterSettings
 from bilin.spec import Resources
 from bilin.workers.checkpoint import Checkpoints
 from bilin.workers.inline import InlinePool
 from bilin.workers.node.output import Outputs
 from bilin.workers.pool import Pool, Report, RunTrial
 
-CLUSTER_KINDS = ("local", "inline", "ray")
+CLUSTER_KINDS = ("local", "inline", "ray", "allocation")
 
 
-STARTED = frozenset(("local", "inline"))
-"""Kinds whose workers are processes of this machine, with the Python that this process has."""
+STARTED = frozenset(("local", "inline", "allocation"))
+"""Kinds whose workers are started with the Python that this process has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +33,12 @@ class ClusterSpec:
 
     Attributes:
         kind: ``local`` starts a Ray of its own on this machine, ``inline`` runs in this process without
-            Ray, ``ray`` joins the Ray at ``address``.
+            Ray, ``ray`` joins the Ray at ``address``, ``allocation`` starts a Ray on the nodes of the Slurm
+            job that this process runs in.
         workers: How many trials run at once; None: as many as the CPUs allow.
         checkpoint_s: Seconds after which a running trial keeps its state, so that another worker or launch can go
             on from there; 0: never.
+        job: What the job of an ``allocation`` asked for; None: nothing in particular.
 
     Raises:
         InputError: One of them cannot be, or they do not go together.
@@ -45,10 +48,13 @@ class ClusterSpec:
     address: str | None = None
     workers: int | None = None
     checkpoint_s: float = 300.0
+    job: ClusterSettings | None = None
 
     def __post_init__(self) -> None:
+        if self.kind == "slurm":
+            raise InputError("cluster 'slurm' runs nothing itself: `bilin.orchestrator.submit` hands a sweep to it")
         if self.kind not in CLUSTER_KINDS:
-            raise InputError(f"cluster {self.kind!r} is not known: one of {', '.join(CLUSTER_KINDS)} is")
+            raise InputError(f"cluster {self.kind!r} is not known: one of {', '.join(CLUSTER_KINDS)}, slurm is")
         if self.workers is not None and self.workers < 1:
             raise InputError(f"workers is {self.workers}: a whole number of at least 1 is accepted")
         if not 0 <= self.checkpoint_s < math.inf:
@@ -85,11 +91,21 @@ def open_pool(
     """
     if cluster.kind == "inline":
         return nullcontext(InlinePool(run, report=report, checkpoints=checkpoints, outputs=outputs))
-    from bilin.orchestrator.clusters.session import ray_pool
-    from bilin.workers.ray_pool import RayPool
 
-    make = partial(RayPool, run, report=report, checkpoints=checkpoints, outputs=outputs)
-    return ray_pool(cluster.address, make, num_workers=cluster.workers, demand=list(demand))
+    def on_ray(address: str | None, report: Report = report) -> AbstractContextManager[Pool]:
+        from bilin.orchestrator.clusters.session import ray_pool
+        from bilin.workers.ray_pool import RayPool
+
+        make = partial(RayPool, run, report=report, checkpoints=checkpoints, outputs=outputs)
+        return ray_pool(address, make, num_workers=cluster.workers, demand=list(demand))
+
+    if cluster.kind == "allocation":
+        from bilin.orchestrator.clusters.slurm.allocation import on_allocation
+        from bilin.orchestrator.clusters.slurm.timed import Starts
+
+        starts = Starts(report, with_checkpoints=checkpoints is not None)
+        return on_allocation(on_ray, starts, cluster.job or ClusterSettings())
+    return on_ray(cluster.address)
 
 
 def check_nodes(cluster: ClusterSpec, directory: Path, packages: Collection[str]) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 MARK = "BILIN_RAY_MARK"
 TERM_S = 1.0
-KILL_S = 6.0
+KILL_S = 30.0
 
 
 def start(mark: str, folder: str) -> subprocess.Popen[bytes]:

@@ -32,7 +32,7 @@ TEMP_ROOT = "/tmp"
 class MakePool(Protocol):
     """`RayPool`, but for what only this file knows."""
 
-    def __call__(self, *, num_workers: int, check: Callable[[], None]) -> RayPool:
+    def __call__(self, *, num_workers: int | None, check: Callable[[], None]) -> RayPool:
         """A pool on the Ray that this process is connected to."""
 
 
@@ -49,8 +49,7 @@ def ray_pool(
         raise ClusterError("this process is already connected to a Ray: call ray.shutdown() first")
     cpus = max((resources.cpus for resources in demand), default=1.0)
     with _joined(address) if address else _started(max(_num_cpus(), math.ceil((num_workers or 0) * cpus))):
-        limit = num_workers or max(1, int(ray.cluster_resources().get("CPU", 1.0)))
-        pool = make(num_workers=limit, check=_check_joined if address else _check_started)
+        pool = make(num_workers=num_workers, check=_check_joined if address else _check_started)
         try:
             for resources in demand:
                 if not pool.accepts(resources):

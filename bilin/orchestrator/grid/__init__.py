@@ -7,8 +7,10 @@ May import `bilin.spec`, `bilin.catalog`, the settings of tasks and models, and 
 """
 
 from bilin.orchestrator.grid.blocks import Choices as Choices
+from bilin.orchestrator.grid.blocks import ClusterSettings as ClusterSettings
 from bilin.orchestrator.grid.blocks import LearningRate as LearningRate
 from bilin.orchestrator.grid.blocks import LogUniform as LogUniform
+from bilin.orchestrator.grid.cluster import read_profile as read_profile
 from bilin.orchestrator.grid.grid import Axis as Axis
 from bilin.orchestrator.grid.grid import Counts as Counts
 from bilin.orchestrator.grid.grid import Grid as Grid

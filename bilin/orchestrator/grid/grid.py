@@ -63,12 +63,14 @@ class Grid:
         cells: In the order of the file: tasks, within them models, within them train. Each cell once.
         counts: How they came about.
         documents: The documents with every default written out, as plain values.
+        cluster: What is written of the jobs that run it, by field of `ClusterSettings`.
     """
 
     name: str
     cells: tuple[WantedCell, ...]
     counts: Counts
     documents: tuple[Mapping[str, object], ...]
+    cluster: Mapping[str, Value]
 
     @property
     def max_trials(self) -> int:
@@ -81,4 +83,5 @@ def resolved(grid: Grid) -> str:
 
     The text is itself a grid; `bilin.orchestrator.grid.restore_grid` reads it quickest.
     """
-    return json.dumps({"name": grid.name, "grids": list(grid.documents)}, indent=1, allow_nan=False) + "\n"
+    cluster = {"cluster": grid.cluster} if grid.cluster else {}
+    return json.dumps({"name": grid.name, **cluster, "grids": list(grid.documents)}, indent=1, allow_nan=False) + "\n"

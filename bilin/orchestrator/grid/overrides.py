@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from bilin.catalog import REGISTRIES
 from bilin.fields import fields_of
-from bilin.orchestrator.grid.blocks import ChoicesKeys, LogUniformKeys, named_settings, unknown
+from bilin.orchestrator.grid.blocks import ChoicesKeys, ClusterSettings, LogUniformKeys, named_settings, unknown
 from bilin.orchestrator.grid.faults import Faults, shorten
 from bilin.orchestrator.grid.yaml import ListNode, MappingNode, Node, ScalarNode, UnreadableError, compose
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
@@ -24,8 +24,12 @@ BLOCKS = {
 }
 """The settings classes of each block of a document; of two, the grid has one."""
 
+TOP_BLOCKS = {"cluster": (ClusterSettings,)}
+"""Blocks of the whole sweep, which stand at the top alone."""
+
 DOCUMENT_KEYS = ("tasks", "models", *BLOCKS, "seeds", "zip", "exclude")
-TOP_KEYS = ("name", *DOCUMENT_KEYS, "grids")
+OVERRIDABLE_KEYS = ("name", *DOCUMENT_KEYS, *TOP_BLOCKS)
+TOP_KEYS = (*OVERRIDABLE_KEYS, "grids")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,17 +92,18 @@ def _value(text: str, fail: Callable[[str], None]) -> Node | None:
 
 def _problem(override: _Override, root: MappingNode) -> str:
     """What is wrong with the path of an override; empty where nothing is."""
-    if override.key not in ("name", *DOCUMENT_KEYS):
-        return unknown("key", override.key, ("name", *DOCUMENT_KEYS))
+    if override.key not in OVERRIDABLE_KEYS:
+        return unknown("key", override.key, OVERRIDABLE_KEYS)
     if override.key in REGISTRIES and (override.field or override.index is not None):
         return _entry_problem(override, root)
     if override.index is not None:
         return f"{override.key} has no entries to choose one from; accepted: {override.key}=value"
     if override.field is None:
         return ""
-    if override.key not in BLOCKS:
+    blocks: tuple[type, ...] = {**BLOCKS, **TOP_BLOCKS}.get(override.key, ())
+    if not blocks:
         return f"{override.key} has no fields; accepted: {override.key}=value"
-    names = [name for block in BLOCKS[override.key] for name in fields_of(block)]
+    names = [name for block in blocks for name in fields_of(block)]
     return "" if override.field in names else unknown("field", override.field, names)
 
 
@@ -127,7 +132,7 @@ def _documents(root: MappingNode) -> list[MappingNode]:
 
 def _apply(root: MappingNode, override: _Override) -> MappingNode:
     grids = root.entries.get("grids")
-    if isinstance(grids, ListNode) and override.key != "name":
+    if isinstance(grids, ListNode) and override.key in DOCUMENT_KEYS:
         items = tuple(_set_if_there(item, override) for item in grids.items)
         root = root.with_entry("grids", ListNode(grids.line, items))
     return _set(root, override)

@@ -11,11 +11,12 @@ from pathlib import Path
 from bilin.errors import Fault, GridError
 from bilin.orchestrator.grid.blocks import read_list, read_mapping, unknown
 from bilin.orchestrator.grid.cells import MAX_COMBINATIONS, Expansion, gather, report_clashes, too_many
+from bilin.orchestrator.grid.cluster import read_cluster
 from bilin.orchestrator.grid.document import Keys, read_document
 from bilin.orchestrator.grid.faults import Faults, is_misspelt
 from bilin.orchestrator.grid.grid import Counts, Grid
 from bilin.orchestrator.grid.narrow import narrow
-from bilin.orchestrator.grid.overrides import DOCUMENT_KEYS, TOP_KEYS, apply_overrides
+from bilin.orchestrator.grid.overrides import DOCUMENT_KEYS, TOP_BLOCKS, TOP_KEYS, apply_overrides
 from bilin.orchestrator.grid.written import axes_of, written_document
 from bilin.orchestrator.grid.yaml import (
     MappingNode,
@@ -67,8 +68,13 @@ def parse_grid(text: str, *, source: str = "grid", overrides: Sequence[str] = ()
     return _build(apply_overrides(root, overrides, faults), only, source, faults, whole=not overrides)
 
 
-def restore_grid(text: str, *, source: str = "resolved grid") -> Grid:
+def restore_grid(text: str, *, source: str = "resolved grid", only: Sequence[str] = ()) -> Grid:
     """The grid that `bilin.orchestrator.grid.resolved` wrote, of any size, and quicker than `parse_grid`.
+
+    Args:
+        text: What it wrote.
+        source: What the errors call it.
+        only: Conditions that narrow the cells.
 
     Raises:
         GridError: The text is something else, or a task or tier of it is no longer there.
@@ -79,7 +85,7 @@ def restore_grid(text: str, *, source: str = "resolved grid") -> Grid:
         raise GridError(source, [Fault(line=None, path="", message=f"not a resolved grid: {error}")]) from error
     if not isinstance(root, MappingNode):
         raise GridError(source, [Fault(line=None, path="", message=f"found {describe(root)}; accepted: a mapping")])
-    return _build(root, (), source, Faults(), whole=False)
+    return _build(root, only, source, Faults(), whole=False)
 
 
 def _compose(text: str, source: str, faults: Faults) -> MappingNode:
@@ -98,6 +104,7 @@ def _compose(text: str, source: str, faults: Faults) -> MappingNode:
 
 def _build(root: MappingNode, only: Sequence[str], source: str, faults: Faults, *, whole: bool) -> Grid:
     name = _read_name(root, faults)
+    cluster = read_cluster(root.entries.get("cluster"), "cluster", faults)
     documents = [read_document(keys, faults) for keys in _split(root, faults)]
     expansions = [document.expansion for document in documents if document.expansion]
     if len(expansions) == len(documents):
@@ -117,7 +124,8 @@ def _build(root: MappingNode, only: Sequence[str], source: str, faults: Faults, 
         after_exclusion=sum(len(expansion.kept) for expansion in expansions),
         after_deduplication=len(cells),
     )
-    return Grid(name=name, cells=narrowed, counts=counts, documents=tuple(written_document(part) for part in parts))
+    documents_written = tuple(written_document(part) for part in parts)
+    return Grid(name=name, cells=narrowed, counts=counts, documents=documents_written, cluster=cluster)
 
 
 def _read_name(root: MappingNode, faults: Faults) -> str:
@@ -154,7 +162,7 @@ def _split(root: MappingNode, faults: Faults) -> list[Keys]:
 
 
 def _check_keys(node: MappingNode, prefix: str, names: Sequence[str], faults: Faults) -> None:
-    elsewhere = dict.fromkeys(("name", "grids"), " (it stands at the top level)")
+    elsewhere = dict.fromkeys(("name", "grids", *TOP_BLOCKS), " (it stands at the top level)")
     for key, value in node.entries.items():
         if key not in names:
             message = unknown("key", key, names, elsewhere.get(key, ""))

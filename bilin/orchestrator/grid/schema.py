@@ -11,7 +11,7 @@ from typing import Any
 
 from bilin.catalog import REGISTRIES, usable
 from bilin.fields import Field, fields_of
-from bilin.orchestrator.grid.blocks import ChoicesKeys, LogUniformKeys
+from bilin.orchestrator.grid.blocks import ChoicesKeys, ClusterSettings, LogUniformKeys
 from bilin.orchestrator.grid.cells import Known, known_fields
 from bilin.orchestrator.grid.document import SeedsKey
 from bilin.orchestrator.grid.overrides import DOCUMENT_KEYS
@@ -38,6 +38,7 @@ def grid_schema() -> Schema:
         "properties": {
             "name": {"type": "string", "pattern": f"^{NAME.pattern}$", "description": "the sweep's name in the store"},
             **document,
+            "cluster": _block(ClusterSettings),
             "grids": {
                 "type": "array",
                 "minItems": 1,
@@ -119,6 +120,8 @@ def _value(field: Field) -> Schema:
 
 def _item(field: Field) -> Schema:
     limits = field.limits
+    if limits.form:
+        return {"type": ["string", "integer"], "pattern": f"^(?:{limits.form.pattern})$"}
     schema: Schema = {"type": _TYPES[field.type]}
     if limits.choices:
         schema["enum"] = list(limits.choices)

@@ -13,7 +13,8 @@ from tests.workers.pool_runs import by_seed
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kind": "slum"}, "local, inline, ray"),
+        ({"kind": "slum"}, "local, inline, ray, allocation, slurm"),
+        ({"kind": "slurm"}, "submit"),
         ({"workers": 0}, "at least 1"),
         ({"kind": "ray"}, "--address"),
         ({"kind": "local", "address": "10.0.0.1:6379"}, "drop one"),

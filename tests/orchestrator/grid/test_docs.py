@@ -11,7 +11,7 @@ import pytest
 from bilin.errors import GridError
 from bilin.fields import Field, fields_of
 from bilin.models import MODELS, tier_settings
-from bilin.orchestrator.grid import grid_schema, parse_grid
+from bilin.orchestrator.grid import ClusterSettings, grid_schema, parse_grid
 from bilin.orchestrator.grid.blocks import ChoicesKeys, LogUniformKeys
 from bilin.orchestrator.grid.blocks.checks import written
 from bilin.orchestrator.grid.document import SeedsKey
@@ -55,6 +55,7 @@ TABLES = {
     "log_uniform": block_table(LogUniformKeys),
     "seeds": block_table(SeedsKey),
     "resources": block_table(Resources),
+    "cluster": block_table(ClusterSettings),
 }
 
 

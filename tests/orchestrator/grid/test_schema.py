@@ -26,6 +26,8 @@ GOOD = [
     "zip: [[hidden, embedding]]",
     "grids: [{}, {train: {steps: 3}, seeds: [4]}]",
     "resources: {gpus: 0.5, device: cuda}",
+    "cluster: {nodes: 2, time: 90, gpus: 0, memory: 16G, extra: [--exclusive], partition: null}",
+    "cluster: {nodes: 1-8, time: 1-12:00, gpus: a100:4, cpus: 8, setup: [module load cuda]}",
 ]
 
 BAD = [
@@ -52,6 +54,13 @@ BAD = [
     "seeds: [-1]",
     "seeds: 3",
     "resources: {device: gpu}",
+    "cluster: {nodes: 1-}",
+    "cluster: {nodes: 1.5}",
+    "cluster: {time: 1h}",
+    "cluster: {partition: 'a b'}",
+    "cluster: {setup: [a, a]}",
+    "cluster: {nodse: 3}",
+    "grids: [{cluster: {}}]",
     "zip: [[hidden]]",
     "zip: [[hidden, hiden]]",
     "exclude: [{rnk: 3}]",

@@ -11,6 +11,7 @@ from bilin.orchestrator.grid.blocks.checks import repeated as repeated
 from bilin.orchestrator.grid.blocks.checks import report_problems as report_problems
 from bilin.orchestrator.grid.blocks.checks import report_tested as report_tested
 from bilin.orchestrator.grid.blocks.checks import written as written
+from bilin.orchestrator.grid.blocks.cluster import ClusterSettings as ClusterSettings
 from bilin.orchestrator.grid.blocks.entries import accepted_entries as accepted_entries
 from bilin.orchestrator.grid.blocks.entries import all_named as all_named
 from bilin.orchestrator.grid.blocks.entries import named_settings as named_settings

@@ -10,6 +10,7 @@ from typing import Any
 from bilin.fields import Value
 from bilin.models import Tier
 from bilin.orchestrator.grid.blocks.block import Block, only_settings
+from bilin.orchestrator.grid.blocks.cluster import ClusterSettings
 from bilin.orchestrator.grid.blocks.learning_rate import ChoicesKeys, LogUniformKeys
 from bilin.orchestrator.grid.faults import Faults
 from bilin.orchestrator.grid.yaml import ListNode, Node, describe, plain
@@ -45,7 +46,7 @@ def report_problems(block: Block, settings: Any, picked: Mapping[str, int], faul
 def problems(settings: Any) -> Mapping[str, str]:
     """The fields of a settings object whose values do not go together, and what is accepted."""
     match settings:
-        case Task() | Tier():
+        case Task() | Tier() | ClusterSettings():
             return settings.problems()
         case TrainSpec():
             return _train_problems(settings)

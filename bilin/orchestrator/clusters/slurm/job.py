@@ -1,0 +1,127 @@
+"""Which job runs a sweep: one small file in the sweep's folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bilin.errors import SweepRunningError
+from bilin.orchestrator.clusters.slurm.queue import JobStatus, ask
+from bilin.results.store.durable import replace_file
+
+_FILE = "job.json"
+LOGS = "jobs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job that was submitted for a sweep.
+
+    Attributes:
+        submitted_at: When this was written down, in UTC.
+        log: Where its output goes.
+        trace: What the sweep had brought when the job last began; empty before.
+        fruitless: How many jobs in a row before it brought nothing.
+        ended: Why no other follows it by itself; empty where one may.
+    """
+
+    job_id: str
+    submitted_at: str
+    log: str
+    trace: str = ""
+    fruitless: int = 0
+    ended: str = ""
+
+    def is_fruitless(self, directory: Path) -> bool:
+        """Whether it has brought no result and no checkpoint since it last began."""
+        return self.trace == trace(directory)
+
+
+def keep_job(directory: Path, job_id: str, log: str, *, before: Job | None = None) -> None:
+    """Write down a job that was submitted; it goes on where one ``before`` it ended, if there is one."""
+    trace, fruitless = (before.trace, before.fruitless) if before else ("", 0)
+    write_job(directory, Job(job_id=job_id, submitted_at=_now(), log=log, trace=trace, fruitless=fruitless))
+
+
+def write_job(directory: Path, job: Job) -> None:
+    """Put a job in place of the one that is written down."""
+    replace_file(directory / _FILE, json.dumps(asdict(job)).encode())
+
+
+def begin_own_job(directory: Path) -> Job | None:
+    """Write down that the job that this process is in begins, again or for the first time; None where it is in none.
+
+    A job whose script was submitted by hand is not known before; it begins a new row of jobs.
+    """
+    job_id = os.environ.get("SLURM_JOB_ID", "")
+    if not job_id:
+        return None
+    job = kept_job(directory)
+    if job is None or job.job_id != job_id:
+        status = ask(job_id)
+        job = Job(job_id=job_id, submitted_at=_now(), log=status.log if status else "")
+    fruitless = job.fruitless + 1 if job.is_fruitless(directory) else 0
+    job = replace(job, trace=trace(directory), fruitless=fruitless, ended="")
+    write_job(directory, job)
+    return job
+
+
+def trace(directory: Path) -> str:
+    """What tells whether a sweep has brought anything since: its newest part, and its checkpoints."""
+    parts = sorted(path.name for path in directory.glob("trials-*.parquet"))
+    checkpoints = sorted((path.name, path.stat().st_mtime_ns) for path in directory.glob("checkpoints/*[0-9a-f]"))
+    return f"{parts[-1] if parts else 'nothing'} {zlib.crc32(repr(checkpoints).encode()):08x}"
+
+
+def kept_job(directory: Path) -> Job | None:
+    """The job of a sweep; None where there was none, or the file cannot be read."""
+    try:
+        return Job(**json.loads((directory / _FILE).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def check_no_job(directory: Path) -> None:
+    """Raise where a job of this sweep waits or runs.
+
+    Raises:
+        SweepRunningError: One does.
+    """
+    job = kept_job(directory)
+    status = ask(job.job_id) if job else None
+    if job and status and not status.is_over:
+        raise SweepRunningError(
+            f"sweep {directory.name!r} has job {job.job_id}, which {describe_job(status)}: nothing was submitted. "
+            f"It runs what is missing then; to submit another, `scancel {job.job_id}` first"
+        )
+
+
+def describe_job(status: JobStatus) -> str:
+    """How a job stands, as the end of a sentence that begins with the job."""
+    word = status.state.lower().replace("_", " ")
+    match status.state:
+        case "PENDING":
+            said = "waits" + (f" ({status.reason})" if status.reason else "")
+        case "RUNNING":
+            said = f"runs on {status.nodes} since {status.started_at}"
+        case "COMPLETED":
+            said = "has ended"
+        case "FAILED":
+            said = f"ended with exit code {status.exit_code}"
+        case "GONE":
+            said = "is over, and Slurm no longer knows it"
+        case _ if status.is_over:
+            said = f"is over ({word}{f': {status.reason}' if status.reason else ''})"
+        case _:
+            said = f"is {word}"
+    return said + (
+        f", requeued {'once' if status.restarts == 1 else f'{status.restarts} times'}" * bool(status.restarts)
+    )

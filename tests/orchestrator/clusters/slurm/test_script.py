@@ -1,0 +1,155 @@
+"""The batch script: what it says, and what a shell makes of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bilin.errors import GridError, InputError
+from bilin.orchestrator import ClusterSpec, script
+from bilin.orchestrator.grid import restore_grid
+from tests.orchestrator.grid.grids import HEAD
+from tests.sweeps import write_grid
+
+FULL = """
+cluster:
+  partition: gpu,long
+  account: lab
+  qos: high
+  nodes: 2-8
+  gpus: a100:4
+  cpus: 32
+  memory: 128G
+  time: 1-12:00
+  constraint: nvlink&ib
+  requeue: false
+  warning: 600
+  extra: [--exclusive, "#SBATCH --mail-type=END"]
+  setup: [module load cuda, ". env/bin/activate"]
+  python: python
+"""
+
+
+def rendered(folder: Path, more: str = "", **asked: object) -> str:
+    return script(write_grid(folder, HEAD + more), store=folder / "store", **asked)  # type: ignore[arg-type]
+
+
+def test_a_grid_without_settings_asks_for_one_node(tmp_path: Path) -> None:
+    text = rendered(tmp_path)
+    head, grid = text.split("<< 'END_OF_GRID'\n")
+    assert (
+        head
+        == f"""#!/bin/bash
+#SBATCH --job-name=bilin-short
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --requeue
+#SBATCH --signal=B:USR1@120
+#SBATCH --no-kill
+#SBATCH --open-mode=append
+
+# Runs what is missing of the sweep short: safe to submit again, it goes on where it was.
+trap '' USR1  # the warning before the time limit; the sweep takes it when it is up
+# exec: what Slurm signals is the sweep itself, which holds all that is started by a pipe.
+exec {sys.executable} -P -m bilin sweep launch - --store {tmp_path}/store --cluster allocation """
+    )
+    assert restore_grid(grid.removesuffix("END_OF_GRID\n")).name == "short"
+    assert not (tmp_path / "store").exists()
+
+
+def test_every_setting_is_an_option_or_a_line(tmp_path: Path) -> None:
+    lines = rendered(tmp_path, FULL).splitlines()
+    options = [line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH ")]
+    assert options[1:] == [
+        "nodes=2",
+        "ntasks-per-node=1",
+        "partition=gpu,long",
+        "account=lab",
+        "qos=high",
+        "cpus-per-task=32",
+        "gres=gpu:a100:4",
+        "mem=128G",
+        "time=1-12:00",
+        "constraint=nvlink&ib",
+        "no-requeue",
+        "signal=B:USR1@600",
+        "no-kill",
+        "open-mode=append",
+        "exclusive",
+        "mail-type=END",
+    ]
+    setup = lines.index("module load cuda")
+    assert lines[setup + 1] == ". env/bin/activate"
+    assert next(line for line in lines[setup:] if line.startswith("exec")).startswith("exec python -P -m bilin ")
+
+
+def test_the_command_line_wins_over_the_grid_and_that_over_the_profile(tmp_path: Path) -> None:
+    profile = tmp_path / "profile.yaml"
+    profile.write_text("{partition: from-profile, account: from-profile, time: 10, nodes: 3}")
+    more = "cluster: {account: from-grid, time: 20, nodes: 4}"
+    text = rendered(tmp_path, more, profile=profile, overrides=["cluster.time=30"])
+    for option in ("partition=from-profile", "account=from-grid", "time=30", "nodes=4"):
+        assert f"#SBATCH --{option}\n" in text
+
+
+def test_a_shell_gives_every_argument_as_it_was(tmp_path: Path) -> None:
+    hostile = tmp_path / 'it\'s $(touch pwned) `id` "x" $HOME; é'
+    settings = ["cluster.python=echo", 'cluster.setup=["X=1", "echo $X set up"]']
+    cluster = ClusterSpec(workers=3, checkpoint_s=60)
+    asked = {"overrides": settings, "only": ["m=2"], "retry": ["oom", "failed"], "cluster": cluster}
+    text = script(write_grid(tmp_path, HEAD), store=hostile, **asked)  # type: ignore[arg-type]
+    ran = subprocess.run(["bash", "-u"], input=text, cwd=tmp_path, capture_output=True, text=True, check=True)
+    more = "--only m=2 --retry oom,failed --workers 3 --checkpoint-every 60"
+    launch = f"-P -m bilin sweep launch - --store {hostile} --cluster allocation {more}"
+    assert ran.stdout.splitlines() == ["1 set up", launch]
+    assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "accepted"),
+    [
+        ("time=1h", "90, 4:00:00 or 1-12:00"),
+        ("time=4:00:00:00", "90, 4:00:00 or 1-12:00"),
+        ("nodes=0", "at least 1"),
+        ("nodes=8-1", "the least, then the greatest"),
+        ("memory=16GB", "as 16G"),
+        ("partition=a b", "without spaces"),
+        ('partition="a\\n#SBATCH --uid=root"', "without spaces"),
+        ("extra=[exclusive]", "an option of sbatch"),
+        ('extra=["--a\\n--b"]', "an option of sbatch"),
+        ("setup=[module load a, module load a]", "each item once"),
+        ("cpus=0", "at least 1"),
+        ("tiem=3", "did you mean time?"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_a_fault(tmp_path: Path, setting: str, accepted: str) -> None:
+    name, _, value = setting.partition("=")
+    profile = tmp_path / "profile.yaml"
+    profile.write_text(f"{name}: {value}\n")
+    for asked in ({"overrides": [f"cluster.{setting}"]}, {"profile": profile}):
+        with pytest.raises(GridError) as caught:
+            rendered(tmp_path, **asked)
+        assert accepted in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["- partition", "partition: [a]", "{", "cluster: {nodes: 2}"])
+def test_a_profile_that_is_none_is_a_fault_that_names_it(tmp_path: Path, text: str) -> None:
+    profile = tmp_path / "profile.yaml"
+    profile.write_text(text)
+    with pytest.raises(GridError, match=r"profile\.yaml: 1 fault"):
+        rendered(tmp_path, profile=profile)
+    with pytest.raises(GridError, match="there is no such file"):
+        rendered(tmp_path, profile=tmp_path / "none.yaml")
+
+
+def test_what_else_is_asked_is_checked_before_anything(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="retry"):
+        rendered(tmp_path, retry=["lost"])
+
+
+def test_settings_are_no_part_of_any_id(tmp_path: Path) -> None:
+    plain, full = (restore_grid(rendered(tmp_path, more).split("'\n")[1].split("END_")[0]) for more in ("", FULL))
+    assert [cell.cell_id for cell in plain.cells] == [cell.cell_id for cell in full.cells]

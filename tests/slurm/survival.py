@@ -1,0 +1,144 @@
+"""What befalls the jobs of a sweep, behind `make survival`: afterwards it ends as if nothing had happened.
+
+Prints for each disturbance how long the sweep took from then on, in how many jobs or starts of one, and how much
+training was done twice: at most what a trial had done since its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bilin.orchestrator.clusters.slurm.job import kept_job
+from tests.slurm.jobs import GRID, START_S, begun, inline, is_complete, left, logs, submitted
+from tests.slurm.lab import Lab
+from tests.sweeps import contents, wait_until, write_grid
+
+PARTITIONS = """
+PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF MaxTime=INFINITE
+PartitionName=requeued Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE MaxTime=INFINITE
+PartitionName=cancelled Nodes=ALL PriorityTier=1 PreemptMode=CANCEL MaxTime=INFINITE
+"""
+PREEMPTION = "PreemptType=preempt/partition_prio\nPreemptMode=REQUEUE"
+TWO_NODES = GRID.replace("nodes: 1", "nodes: 2")
+CHECKPOINT_S = 2
+
+Disturb = Callable[[Lab, str, Path], None]
+
+
+@pytest.fixture(scope="module")
+def lab(shared: list[Path]) -> Iterator[Lab]:
+    """Three nodes, and partitions whose jobs make room for those of another."""
+    with Lab(num_nodes=3, shared=shared, extra=PREEMPTION, partitions=PARTITIONS) as up:
+        yield up
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The rows of the grid where nothing befell it."""
+    return inline(tmp_path_factory.mktemp("undisturbed"))
+
+
+def requeue(lab: Lab, job: str, _: Path) -> None:
+    """By its user, or an administrator."""
+    lab.run("scontrol", "requeue", job)
+
+
+def preempt(lab: Lab, job: str, _: Path) -> None:
+    """By a partition that comes first, which takes all nodes for some seconds."""
+    more = lab.run("sbatch", "--parsable", "-p", "high", "-N3", "--exclusive", "--output=/dev/null", "--wrap=sleep 5")
+    lab.wait_for(more.strip(), "RUNNING", "COMPLETED", timeout_s=200)
+    lab.wait_for_end(more.strip())
+
+
+def power_off_first(lab: Lab, job: str, _: Path) -> None:
+    """The node of the sweep process; it comes back."""
+    name = lab.job(job)["BatchHost"]
+    lab.power_off(name)
+    assert wait_until(lambda: lab.job(job)["BatchHost"] != name or lab.job(job)["Restarts"] == "1", 200)
+    lab.start_node(name)
+
+
+def power_off_other(lab: Lab, job: str, _: Path) -> None:
+    """A node with trials alone; the job goes on without it."""
+    first = lab.job(job)["BatchHost"]
+    name = next(name for name in lab.names if name != first and "raylet" in " ".join(lab.processes(name).values()))
+    lab.power_off(name)
+    time.sleep(20)  # until Slurm has seen it
+    lab.start_node(name)
+
+
+def kill_slurmd(lab: Lab, job: str, _: Path) -> None:
+    """Slurm's daemon on the node of the sweep process, started again when the node counts as down."""
+    name = lab.job(job)["BatchHost"]
+    lab.kill_slurmd(name)
+    assert wait_until(lambda: lab.job(job)["Restarts"] == "1", 200)
+    lab.kill_node(name)
+    lab.start_node(name)
+
+
+def cancel(lab: Lab, job: str, store: Path) -> None:
+    """By its user, who launches the sweep again."""
+    lab.run("scancel", job)
+    lab.wait_for_end(job)
+    submitted(lab, store.parent / "grid.yaml", "--store", store, "--checkpoint-every", CHECKPOINT_S)
+
+
+@pytest.mark.parametrize(
+    ("disturb", "partition", "text"),
+    [
+        (requeue, "main", GRID),
+        (preempt, "requeued", GRID),
+        (preempt, "cancelled", GRID),
+        (cancel, "main", GRID),
+        (kill_slurmd, "main", GRID),
+        (power_off_other, "main", TWO_NODES),
+        (power_off_first, "main", TWO_NODES),
+    ],
+    ids=["requeue", "preempted-requeued", "preempted-cancelled", "scancel", "slurmd", "power-other", "power-first"],
+)
+def test_a_disturbed_sweep_ends_as_if_undisturbed(
+    lab: Lab,
+    tmp_path: Path,
+    undisturbed: dict[str, list[str]],
+    request: pytest.FixtureRequest,
+    disturb: Disturb,
+    partition: str,
+    text: str,
+) -> None:
+    grid, store = write_grid(tmp_path, text), tmp_path / "store"
+    asked = ["--set", f"cluster.partition={partition}", "--checkpoint-every", CHECKPOINT_S]
+    job = submitted(lab, grid, "--store", store, *asked)
+    kept = begun(store)
+    at = time.time()
+    repeated = max(at - path.stat().st_mtime for path in kept)
+    disturb(lab, job, store)
+    assert wait_until(lambda: is_complete(store), START_S * 3), logs(store)
+    took = time.time() - at
+    print(f"\n{request.node.callspec.id}: complete after {took:.0f} s, {starts(store)} starts, {repeated:.1f} s twice")
+    assert contents(store) == undisturbed
+    last = kept_job(store / "tiny")
+    assert last
+    assert lab.wait_for_end(last.job_id) == "COMPLETED"
+    assert wait_until(lambda: not left(lab), 60), left(lab)
+
+
+@pytest.mark.timeout(7200)
+def test_a_sweep_whose_time_is_up_three_times_ends_as_if_it_had_more(lab: Lab, tmp_path: Path) -> None:
+    """Slurm warns up to a minute early, so a time of two minutes is the least that has a middle."""
+    text = GRID.replace("time: 10", "time: 2, warning: 20").replace("steps: 1500", "steps: 30000")
+    grid, store = write_grid(tmp_path, text), tmp_path / "store"
+    at = time.time()
+    submitted(lab, grid, "--store", store)
+    assert wait_until(lambda: is_complete(store), 7000), logs(store)
+    print(f"\ntime limit: complete after {time.time() - at:.0f} s, {starts(store)} starts")
+    assert starts(store) > 3
+    assert contents(store) == inline(tmp_path, text)
+
+
+def starts(store: Path) -> int:
+    """How often a job of the sweep began."""
+    return logs(store).count("Ray is up on")

@@ -1,0 +1,101 @@
+"""Sweeps as jobs of a real Slurm, launched as a user does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bilin.orchestrator import ClusterSpec, launch
+from tests.slurm.conftest import bilin
+from tests.slurm.jobs import left, submitted
+from tests.slurm.lab import Lab
+from tests.sweeps import contents, wait_until, write_grid
+
+GRID = """
+name: tiny
+tasks: [{name: modular_addition, m: [2, 3]}]
+models: [{tier: real_diagonal, hidden: 4, embedding: 4}]
+train: {steps: 20}
+validate: {every: 10, lengths: [20], num_sequences: 16}
+test: {lengths: [10, 50], num_sequences: 16}
+learning_rate: {choices: [3e-2, 1e-2]}
+cluster: {nodes: 2, cpus: 1, gpus: 1, memory: 1500, time: 10}
+"""
+pytestmark = pytest.mark.slurm
+
+ONE_NODE = ["--cluster", "slurm", "--nodes", "1"]
+HELD = "cluster.extra=[--hold]"
+ENDLESS = GRID.replace("steps: 20", "steps: 100000000, stop_when_solved: false").replace("tiny", "endless")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_jobs_at_once_find_what_one_process_finds_and_leave_nothing(lab: Lab, tmp_path: Path) -> None:
+    grid, store, other = write_grid(tmp_path, GRID), tmp_path / "store", tmp_path / "by 'hand'"
+    job = submitted(lab, grid, "--store", store, "--set", HELD)
+    assert f"job {job} waits (JobHeldUser)" in bilin(lab, "sweep", "status", "tiny", "--store", store)[1]
+    code, _, err = bilin(lab, "sweep", "launch", grid, "--store", store, "--cluster", "slurm")
+    assert (code, f"job {job}, which waits" in err) == (2, True)
+
+    script = tmp_path / "job.sh"
+    script.write_text(bilin(lab, "sweep", "launch", grid, "--store", other, *ONE_NODE, "--dry-run")[1])
+    assert not other.exists()
+    by_hand = lab.run("sbatch", "--parsable", f"--output={tmp_path}/by_hand.log", script).strip()
+    grid.write_text("edited meanwhile, and not what was launched")
+    lab.run("scontrol", "release", job)
+    lab.wait_for(job, "RUNNING")
+    assert f"job {job} runs on node[1-2] since" in bilin(lab, "sweep", "list", "--store", store)[1]
+
+    logs = {job: store / "tiny" / "jobs" / f"{job}.log", by_hand: tmp_path / "by_hand.log"}
+    for job_id, log in logs.items():
+        assert lab.wait_for_end(job_id, 400) == "COMPLETED", log.read_text()
+        assert "4 run (4 done)" in log.read_text()
+    assert "Ray is up on 2 of 2 nodes (node1 node2): 2 CPUs, 2 GPUs" in logs[job].read_text()
+    assert "Ray is up on 1 of 1 nodes" in logs[by_hand].read_text()
+    for name, job_id in ((store, job), (other, by_hand)):
+        said = bilin(lab, "sweep", "status", "tiny", "--store", name)[1]
+        assert "complete" in said
+        assert f"job {job_id} has ended" in said
+    grid.write_text(GRID)
+    launch(grid, store=tmp_path / "inline", cluster=ClusterSpec(kind="inline"))
+    assert contents(store) == contents(other) == contents(tmp_path / "inline")
+    assert wait_until(lambda: not left(lab), 60), left(lab)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_cancelled_job_hides_its_token_and_leaves_nothing(lab: Lab, tmp_path: Path) -> None:
+    grid, store = write_grid(tmp_path, ENDLESS), tmp_path / "store"
+    job = submitted(lab, grid, "--store", store, "--nodes", "1")
+    log = store / "endless" / "jobs" / f"{job}.log"
+    assert wait_until(lambda: log.exists() and "running" in log.read_text(), 400)
+    node = lab.job(job)["NodeList"]
+    there = lab.processes(node)
+    (token,) = {token for process in there for token in tokens(process)}
+    assert not any(token in line for line in there.values())
+    assert token not in lab.run("scontrol", "show", "job", job) + log.read_text()
+    (folder,) = lab.files(node)
+    assert (lab.folder / "nodes" / node / folder).stat().st_mode & 0o777 == 0o700
+    lab.run("scancel", job)
+    assert lab.wait_for_end(job) == "CANCELLED"
+    assert wait_until(lambda: not left(lab), 60), left(lab)
+    assert (lab.job(job)["Restarts"], lab.run("squeue", "-h")) == ("0", ""), "it was cancelled, and no job follows"
+    assert f"job {job} is over (cancelled" in bilin(lab, "sweep", "status", "endless", "--store", store)[1]
+
+
+def test_what_slurm_refuses_is_said_in_its_words(lab: Lab, tmp_path: Path) -> None:
+    grid = write_grid(tmp_path, GRID)
+    places = ["--store", tmp_path / "store", "--cluster", "slurm", "--set", "cluster.partition=nowhere"]
+    code, out, err = bilin(lab, "sweep", "launch", grid, *places)
+    assert (code, out) == (4, "")
+    assert "invalid partition specified: nowhere" in err
+
+
+def tokens(process: Path) -> list[str]:
+    """The tokens in the environment of a process."""
+    try:
+        parts = (process / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+    return [part.partition(b"=")[2].decode() for part in parts if part.startswith(b"RAY_AUTH_TOKEN=")]
