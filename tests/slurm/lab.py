@@ -191,12 +191,6 @@ class Lab:
         node.kill()
         node.wait()
 
-    def kill_slurmd(self, name: str) -> None:
-        """Kill Slurm's daemon on a node; what it has started goes on."""
-        (first,) = self._children(self._nodes[name].pid)
-        (daemon,) = (pid for pid in self._children(first) if "slurmd" in _command_line(Path(f"/proc/{pid}")))
-        os.kill(daemon, signal.SIGKILL)
-
     def unplug(self, name: str) -> None:
         """Cut a node from the network; its processes go on, and nobody is told."""
         _check("ip", "link", "set", self._link(name), "down")
