@@ -67,7 +67,7 @@ def describe_submission(submission: Submission, *, store: Path) -> str:
         ("end", f"scancel {submission.job_id}"),
     ]
     head = f"{submission.sweep}: job {submission.job_id} submitted, {submission.num_missing} trials to run on {nodes}"
-    return "\n".join([head, *_columns(rows)])
+    return "\n".join([head, *columns(rows)])
 
 
 def describe_status(sweep: str, status: SweepStatus | InputError, *, everything: bool) -> str:
