@@ -16,7 +16,7 @@ FINE, RAISES, DIES, SLEEPS, STANDS_STILL = range(5)
 
 
 def by_seed(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None = None) -> TrialResult:
-    """Succeed, raise, die, sleep for a minute, or stand still, as on a node that is cut off, for eight seconds."""
+    """Succeed, raise, die, sleep for a minute, or stand still, as on a node that is cut off, for twelve seconds."""
     report(Progress(trial_id=spec.trial_id, step=7, max_steps=20))
     if spec.seed == RAISES:
         raise RuntimeError("raised in the worker")
@@ -26,8 +26,9 @@ def by_seed(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None 
         time.sleep(60)
     if spec.seed == STANDS_STILL:
         time.sleep(4.0)  # until it was heard of
-        subprocess.Popen(["sh", "-c", f"sleep 8; kill -CONT {os.getpid()}"])
+        subprocess.Popen(["sh", "-c", f"sleep 12; kill -CONT {os.getpid()}"])
         os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(1.0)  # the thread that asks to be stopped may run on for a moment
     return TrialResult(trial_id=spec.trial_id, status="done", environment=_environment())
 
 

@@ -109,12 +109,12 @@ def test_a_silent_worker_is_taken_for_lost_and_what_it_says_later_is_heard(
 ) -> None:
     from bilin.workers import ray_pool as module
 
-    monkeypatch.setattr(module, "SILENCE_S", 6.0)
+    monkeypatch.setattr(module, "SILENCE_S", 4.0)
     group = Group((spec(STANDS_STILL),))
     ray_pool.submit(group)
     lost, returned = events(ray_pool, 2)
     assert isinstance(lost, Lost)
-    assert "silent for 6 s" in lost.reason
+    assert "silent for 4 s" in lost.reason
     assert isinstance(returned, Returned)
     assert lost.group == returned.group == group
 

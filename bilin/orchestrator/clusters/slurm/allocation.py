@@ -42,6 +42,7 @@ SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leave CUDA_VISIBLE_DEVICES alone where no GPU is asked for
+    "RAY_prestart_worker_first_driver": "0",  # see clusters/session.py
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
     # A node without power is given up within seconds; with Ray's own settings that takes minutes.
     "RAY_health_check_initial_delay_ms": "2000",
