@@ -1,6 +1,6 @@
 """The workers: how one trial is trained, and the pools that run many.
 
-May import the modules of `bilin`, `bilin.tasks` and `bilin.models`; ray in `bilin.workers.ray_pool` only.
+May import the modules of `bilin`, `bilin.tasks` and `bilin.models`; ray in the pool and its actor only.
 Importing this room imports neither torch nor ray: the sweep process needs neither, its workers do.
 """
 

@@ -1,20 +1,18 @@
 """The pool whose workers are Ray actors: long-lived, one group after the other.
 
 Progress is asked for on this process's clock, not sent by the trial: a worker answers while it trains,
-because its actor has a second thread for that. The only file of the room that imports ray.
+because its actor has a second thread for that.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import pickle
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
@@ -22,15 +20,15 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bilin.errors import one_line
 from bilin.failures import class_of, class_of_death, ends_worker
-from bilin.record import Progress, TrialResult
+from bilin.record import TrialResult
 from bilin.registry import package_of
 from bilin.spec import Cell, Resources, TrialSpec
 from bilin.workers.checkpoint import Checkpoints
-from bilin.workers.node.capture import Capture
-from bilin.workers.node.memory import Killed, count_in, killed_here
+from bilin.workers.node.actor import TrialActor
+from bilin.workers.node.memory import Killed, count_in
 from bilin.workers.node.output import Outputs
 from bilin.workers.node.room import ROUNDING, Node
-from bilin.workers.pool import Event, Group, Lost, Report, Returned, RunTrial, ignore, placed
+from bilin.workers.pool import Event, Group, Lost, Report, Returned, RunTrial, ignore
 
 PROGRESS_PERIOD_S = 0.5
 
@@ -47,56 +45,6 @@ EXAMINATION_S = 15.0
 """How long the node of a worker that died may take to say whether it had memory left."""
 
 NODE_LABEL = "ray.io/node-id"
-
-
-class _Said(NamedTuple):
-    """What a worker answers while it trains."""
-
-    node: str
-    killed: Killed | None
-    progress: Progress | None
-
-
-class TrialActor:
-    """What lives in a worker process."""
-
-    def __init__(self, name: str, run: RunTrial, checkpoints: Checkpoints | None, outputs: Outputs | None) -> None:
-        self._name = name
-        self._run = run
-        self._checkpoints = checkpoints
-        self._capture = Capture(outputs, name) if outputs else None
-        self._node = ray.get_runtime_context().get_node_id()
-        self._progress: Progress | None = None
-        self._report = placed(self._take, name)
-
-    def run(self, trials: bytes) -> bytes:
-        """Run trials, one after the other; the node's id and results, pickled, for pickled specs."""
-        specs: Sequence[TrialSpec] = pickle.loads(trials)
-        return pickle.dumps((self._node, [self._named(self._run_one(spec)) for spec in specs]))
-
-    def progress(self) -> _Said:
-        """Where it is, and the newest report of the running trial."""
-        return _Said(self._node, killed_here(), self._progress)
-
-    def keep(self, timeout_s: float) -> None:
-        """Have the running trial keep its state; returns when it did."""
-        if self._checkpoints is not None:
-            self._checkpoints.ask(timeout_s)
-
-    def _run_one(self, spec: TrialSpec) -> TrialResult:
-        self._report(Progress(trial_id=spec.trial_id, step=0, max_steps=spec.cell.train.steps))
-        with self._capture.of(spec.trial_id) if self._capture else nullcontext():
-            return self._run(spec, report=self._report, checkpoints=self._checkpoints)
-
-    def _take(self, progress: Progress) -> None:
-        self._progress = progress
-        if self._capture:
-            self._capture.look()
-
-    def _named(self, result: TrialResult) -> TrialResult:
-        if result.environment is None:
-            return result
-        return dataclasses.replace(result, environment=dataclasses.replace(result.environment, worker=self._name))
 
 
 @dataclass(slots=True, eq=False)
