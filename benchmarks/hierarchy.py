@@ -46,7 +46,7 @@ TRIED_ON_S3 = (
     "to 0.87 of the words at 100, and at chance at 500. Trained on 2 to 50 tokens with 4 heads: 0.95 at 500 after "
     "5,000 steps at 3e-3 and after 4,000 at 1e-2, 0.70 after 10,000 at 3e-3, and 1.00 at 100 each time."
 )
-"""Accuracies, not scaled, of one seed each."""
+"""Accuracies, not scaled, one seed each: the last document of the grid with those heads, rates, steps and lengths."""
 
 GRAZZI, SIEMS, EBRAHIMI = "arXiv 2411.12537", "arXiv 2502.10297", "arXiv 2505.21749"
 

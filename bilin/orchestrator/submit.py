@@ -56,7 +56,7 @@ def submit(
         profile: A file with settings for those that the grid's ``cluster`` does not have.
         overrides: Such as ``cluster.nodes=4``; for a path only.
         only: Such as ``tier=full,m=2``; for a path only.
-        retry: Statuses of failed trials to run again: ``failed``, ``oom``.
+        retry: Statuses of failed trials to run again, of `bilin.failures.RETRYABLE`.
 
     Returns:
         What was submitted; where nothing is missing, what a launch would say.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bilin.cli.options import DEFAULT_STORE, Grid, Only, Overrides, Retry, Store
 from bilin.cli.sweep.plan import split
 from bilin.errors import InputError
+
+if TYPE_CHECKING:
+    from bilin.orchestrator import Summary
 
 
 def launch(
@@ -51,7 +54,7 @@ def launch(
     """
     from bilin import orchestrator
     from bilin.cli.sweep.display import display
-    from bilin.cli.sweep.words import describe_submission, describe_summary
+    from bilin.cli.sweep.words import describe_summary
 
     kind = cluster or ("ray" if address else "local")
     is_job = kind == "slurm"
@@ -60,13 +63,9 @@ def launch(
     asked: dict[str, Any] = {"store": store, "only": only, "retry": split(retry)}
     if is_job:
         settings = [f"cluster.nodes={nodes}"] if nodes is not None else []
-        asked |= {"profile": profile, "overrides": [*set_, *settings]}
-        if dry_run:
-            typer.echo(orchestrator.script(grid, cluster=where, **asked), nl=False)
-            return
-        ended = orchestrator.submit(grid, cluster=where, **asked)
-        if isinstance(ended, orchestrator.Submission):
-            typer.echo(describe_submission(ended, store=store))
+        asked |= {"cluster": where, "profile": profile, "overrides": [*set_, *settings]}
+        ended = _submitted(grid, asked, dry_run=dry_run)
+        if ended is None:
             return
     else:
         _refuse_settings({"--nodes": nodes, "--profile": profile, "--dry-run": dry_run or None})
@@ -77,6 +76,21 @@ def launch(
             ended = orchestrator.launch(given, cluster=where, overrides=set_, observer=observer, **asked)
     typer.echo(describe_summary(ended))
     raise typer.Exit(ended.exit_code)
+
+
+def _submitted(grid: Path, asked: dict[str, Any], *, dry_run: bool) -> Summary | None:
+    """Hand it to Slurm, or print what would be; a summary where nothing is missing."""
+    from bilin import orchestrator
+    from bilin.cli.sweep.words import describe_submission
+
+    if dry_run:
+        typer.echo(orchestrator.script(grid, **asked), nl=False)
+        return None
+    ended = orchestrator.submit(grid, **asked)
+    if isinstance(ended, orchestrator.Summary):
+        return ended
+    typer.echo(describe_submission(ended, store=asked["store"]))
+    return None
 
 
 def _piped(overrides: list[str], only: list[str]) -> Any:

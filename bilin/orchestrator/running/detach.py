@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,11 +52,9 @@ def detach(command: Sequence[str], *, sweep: str, store: Path | str = DEFAULT_ST
     log = _log(directory)
     with log.open("xb") as file:
         process = _start(command, file.fileno())
-    try:
+    with suppress(KeyboardInterrupt):  # it goes on, and how to end it is said
         while process.poll() is None and not _runs(directory, process.pid):
             time.sleep(_LOOK_S)
-    except KeyboardInterrupt:
-        pass  # it goes on, and how to end it is said
     return Detached(sweep=sweep, directory=directory, pid=process.pid, exit_code=process.poll(), log=log)
 
 
