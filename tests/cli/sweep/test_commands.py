@@ -124,7 +124,7 @@ def test_a_cluster_that_is_not_there_exits_with_4(grid: Path) -> None:
 def test_an_interrupt_exits_with_3_and_says_how_to_go_on(tmp_path: Path, number: signal.Signals, cluster: str) -> None:
     grid = write_grid(tmp_path, ENDLESS)
     process = bilin("sweep", "launch", grid, "--store", tmp_path / "store", "--cluster", cluster)
-    assert wait_until((tmp_path / "store/endless/wanted.parquet").exists, 60)
+    assert wait_until((tmp_path / "store/endless/wanted.parquet").exists, 120)
     time.sleep(1)
     process.send_signal(number)
     time.sleep(0.1)
@@ -146,7 +146,7 @@ from bilin.cli.app import main
 main()
 """
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    assert wait_until((tmp_path / "store/endless/wanted.parquet").exists, 60)
+    assert wait_until((tmp_path / "store/endless/wanted.parquet").exists, 120)
     process.send_signal(signal.SIGHUP)
     time.sleep(1)
     assert process.poll() is None
@@ -166,7 +166,7 @@ def test_a_second_launch_says_who_runs_the_sweep(tmp_path: Path) -> None:
     grid = write_grid(tmp_path, ENDLESS)
     command = ["sweep", "launch", grid, "--store", tmp_path / "store", "--cluster", "inline"]
     first = bilin(*command)
-    assert wait_until((tmp_path / "store/endless/wanted.parquet").exists, 60)
+    assert wait_until((tmp_path / "store/endless/wanted.parquet").exists, 120)
     code, _, err = finish(bilin(*command))
     assert code == 2
     assert str(first.pid) in err
@@ -174,7 +174,7 @@ def test_a_second_launch_says_who_runs_the_sweep(tmp_path: Path) -> None:
     first.kill()
     first.communicate()
     third = bilin(*command)  # a lock that a dead process left is taken over at once
-    assert wait_until(lambda: str(third.pid) in finish(bilin("sweep", "status", "--store", tmp_path / "store"))[1], 30)
+    assert wait_until(lambda: str(third.pid) in finish(bilin("sweep", "status", "--store", tmp_path / "store"))[1], 120)
     third.kill()
     third.communicate()
 
