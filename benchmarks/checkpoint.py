@@ -17,9 +17,9 @@ import torch
 from bilin.models import tier_settings
 from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, ValidateSpec
 from bilin.tasks.random_state_machine import RandomStateMachine
-from bilin.workers.checkpoint import Checkpoints
-from bilin.workers.state import start
-from bilin.workers.train import take_step
+from bilin.workers.training.checkpoint import Checkpoints
+from bilin.workers.training.state import start
+from bilin.workers.training.train import take_step
 
 TIERS = {"full": {}, "cp": {"rank": 256}, "rotation": {}, "lstm": {}}
 STEPS = 20

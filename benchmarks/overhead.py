@@ -19,15 +19,16 @@ from pathlib import Path
 
 from bilin.orchestrator.clusters import ClusterSpec, open_pool
 from bilin.orchestrator.grid import parse_grid
-from bilin.orchestrator.plan import make_plan
-from bilin.orchestrator.progress import SweepState
-from bilin.orchestrator.recorder import Recorder
-from bilin.orchestrator.sweep import Sweep
+from bilin.orchestrator.planning.plan import make_plan
+from bilin.orchestrator.running.progress import SweepState
+from bilin.orchestrator.running.recorder import Recorder
+from bilin.orchestrator.running.sweep import Sweep
 from bilin.record import CurvePoint, LengthResult, Progress, TrialResult
 from bilin.results import SweepWriter, stored
 from bilin.spec import Resources, TrialSpec
-from bilin.workers.checkpoint import Checkpoints
-from bilin.workers.pool import Group, Pool, Report
+from bilin.workers.pool import Group, Pool
+from bilin.workers.report import Report
+from bilin.workers.training.checkpoint import Checkpoints
 
 WORKERS = 2
 GRID = """

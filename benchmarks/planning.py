@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bilin.orchestrator.grid import Grid, parse_grid
-from bilin.orchestrator.plan import make_plan
+from bilin.orchestrator.planning.plan import make_plan
 from bilin.record import LengthResult, TrialResult
 from bilin.results import SweepWriter, stored
 from bilin.results.store.contents import look

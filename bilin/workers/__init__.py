@@ -1,6 +1,8 @@
 """The workers: how one trial is trained, and the pools that run many.
 
-May import the modules of `bilin`, `bilin.tasks` and `bilin.models`; ray in the pool and its actor only.
+    a pool (inline, actors) ──> trial ──> training          output: what trials print meanwhile
+
+May import the modules of `bilin`, `bilin.tasks` and `bilin.models`; ray in `actors` only.
 Importing this room imports neither torch nor ray: the sweep process needs neither, its workers do.
 """
 

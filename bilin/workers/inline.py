@@ -7,10 +7,11 @@ from contextlib import nullcontext
 
 from bilin.record import TrialResult
 from bilin.spec import Resources, TrialSpec
-from bilin.workers.checkpoint import Checkpoints
-from bilin.workers.node.copy import copied
-from bilin.workers.node.output import Outputs
-from bilin.workers.pool import Event, Group, Report, Returned, RunTrial, ignore, placed
+from bilin.workers.output.copy import copied
+from bilin.workers.output.files import Outputs
+from bilin.workers.pool import Event, Group, Returned, RunTrial
+from bilin.workers.report import Report, ignore, placed
+from bilin.workers.training.checkpoint import Checkpoints
 
 
 class InlinePool:

@@ -6,18 +6,14 @@ one program.
 
 from __future__ import annotations
 
-import dataclasses
-import os
-import socket
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bilin.record import Progress, Status, TrialResult
+from bilin.record import Status, TrialResult
 from bilin.spec import Resources, TrialSpec
-from bilin.workers.checkpoint import Checkpoints
-
-Report = Callable[[Progress], None]
+from bilin.workers.report import Report
+from bilin.workers.training.checkpoint import Checkpoints
 
 
 class RunTrial(Protocol):
@@ -92,17 +88,3 @@ class Pool(Protocol):
 
     def close(self) -> None:
         """End every worker at once, whatever it is doing."""
-
-
-def ignore(progress: Progress) -> None:
-    """A report that nobody reads."""
-
-
-def placed(report: Report, worker: str | None = None) -> Report:
-    """The report, told of each trial that it runs in this process too."""
-    host, pid = socket.gethostname(), os.getpid()
-
-    def say(progress: Progress) -> None:
-        report(dataclasses.replace(progress, host=host, pid=pid, worker=worker))
-
-    return say

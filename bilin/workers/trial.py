@@ -11,10 +11,10 @@ from bilin.failures import class_of
 from bilin.record import TrialResult
 from bilin.registry import package_of
 from bilin.spec import TrialSpec
-from bilin.workers.checkpoint import Checkpoints
-from bilin.workers.clock import Clock
 from bilin.workers.environment import device_of, environment
-from bilin.workers.pool import Report, ignore
+from bilin.workers.report import Report, ignore
+from bilin.workers.training.checkpoint import Checkpoints
+from bilin.workers.training.clock import Clock
 
 
 def run_trial(spec: TrialSpec, *, report: Report = ignore, checkpoints: Checkpoints | None = None) -> TrialResult:
@@ -49,10 +49,10 @@ def _run(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpoints
     import torch
 
     from bilin.rules import is_solved
-    from bilin.workers.evaluate import run_test
-    from bilin.workers.isolation import own_torch
-    from bilin.workers.state import start
-    from bilin.workers.train import train
+    from bilin.workers.training.evaluate import run_test
+    from bilin.workers.training.isolation import own_torch
+    from bilin.workers.training.state import start
+    from bilin.workers.training.train import train
 
     with own_torch(spec.resources.threads):
         device = torch.device(device_of(spec.resources))

@@ -14,7 +14,10 @@ from bilin.models import tier_settings
 from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, ValidateSpec
 from bilin.tasks import task_settings
 
-install_import_hook(["bilin.workers.evaluate", "bilin.workers.state", "bilin.workers.train"], "beartype.beartype")
+install_import_hook(
+    ["bilin.workers.training.evaluate", "bilin.workers.training.state", "bilin.workers.training.train"],
+    "beartype.beartype",
+)
 
 
 @pytest.fixture

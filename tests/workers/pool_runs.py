@@ -9,8 +9,8 @@ import time
 
 from bilin.record import Environment, Progress, TrialResult
 from bilin.spec import TrialSpec
-from bilin.workers.checkpoint import Checkpoints
-from bilin.workers.pool import Report
+from bilin.workers.report import Report
+from bilin.workers.training.checkpoint import Checkpoints
 
 FINE, RAISES, DIES, SLEEPS, STANDS_STILL = range(5)
 

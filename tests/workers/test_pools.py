@@ -49,7 +49,7 @@ def make_pool(request: pytest.FixtureRequest) -> Iterator[Callable[..., Pool]]:
             made.append(InlinePool(by_seed, report=report))
         else:
             request.getfixturevalue("own_ray")
-            from bilin.workers.ray_pool import RayPool
+            from bilin.workers.actors.pool import RayPool
 
             made.append(RayPool(by_seed, num_workers=2, report=report))
         return made[-1]
@@ -61,7 +61,7 @@ def make_pool(request: pytest.FixtureRequest) -> Iterator[Callable[..., Pool]]:
 
 @pytest.fixture
 def ray_pool(own_ray: None) -> Iterator[Pool]:
-    from bilin.workers.ray_pool import RayPool
+    from bilin.workers.actors.pool import RayPool
 
     pool = RayPool(by_seed, num_workers=2)
     yield pool
@@ -107,7 +107,7 @@ def test_no_more_groups_are_accepted_than_there_are_workers(ray_pool: Pool) -> N
 def test_a_silent_worker_is_taken_for_lost_and_what_it_says_later_is_heard(
     ray_pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bilin.workers import ray_pool as module
+    from bilin.workers.actors import pool as module
 
     monkeypatch.setattr(module, "SILENCE_S", 4.0)
     group = Group((spec(STANDS_STILL),))
@@ -132,7 +132,7 @@ def test_a_worker_of_another_size_makes_room(ray_pool: Pool) -> None:
 
 @pytest.mark.ray
 def test_fractions_that_do_not_share_a_cpu_are_not_promised(own_ray: None) -> None:
-    from bilin.workers.ray_pool import RayPool
+    from bilin.workers.actors.pool import RayPool
 
     pool = RayPool(by_seed, num_workers=9)
     for lr in (1e-2, 1e-3):
@@ -165,7 +165,7 @@ def test_a_call_that_raises_is_a_failed_result(ray_pool: Pool) -> None:
 
 @pytest.mark.ray
 def test_a_running_trial_reports(own_ray: None) -> None:
-    from bilin.workers.ray_pool import RayPool
+    from bilin.workers.actors.pool import RayPool
 
     said: list[Progress] = []
     pool = RayPool(by_seed, num_workers=1, report=said.append)

@@ -122,7 +122,7 @@ def test_a_device_that_fails_is_one_of_hardware(make):
 
 
 def test_an_error_of_bilins_own_code_is_said_as_its_own(make, monkeypatch):
-    monkeypatch.setattr("bilin.workers.state.derive_seed", None)
+    monkeypatch.setattr("bilin.workers.training.state.derive_seed", None)
     assert run_trial(make()).status == "internal"
 
 

@@ -111,16 +111,16 @@ def _refuse_settings(given: dict[str, object]) -> None:
 def _is_detached(grid: Path, where: Any, overrides: list[str], asked: dict[str, Any]) -> bool:
     """Run it in the background, where there is something to run: whether there was."""
     from bilin import orchestrator
-    from bilin.cli.sweep.running.words import describe_detached
-    from bilin.orchestrator import running
+    from bilin.cli.sweep.background import describe_detached
+    from bilin.orchestrator import background
 
     made = orchestrator.plan(grid, overrides=overrides, **asked)
     if not made.num_missing:
         return False
     if where.address:
-        typer.echo(describe_detached(running.submit_job(made.grid, cluster=where, **asked)))
+        typer.echo(describe_detached(background.submit_job(made.grid, cluster=where, **asked)))
         return True
-    started = running.detach(running.own_command(without="--detach"), sweep=made.grid.name, store=asked["store"])
+    started = background.detach(background.own_command(without="--detach"), sweep=made.grid.name, store=asked["store"])
     if started.exit_code is not None:
         typer.echo(started.log.read_text(errors="replace"), err=started.exit_code != 0, nl=False)
         raise typer.Exit(started.exit_code)

@@ -15,10 +15,11 @@ from pathlib import Path
 from bilin.errors import InputError
 from bilin.orchestrator.grid import ClusterSettings
 from bilin.spec import Resources
-from bilin.workers.checkpoint import Checkpoints
 from bilin.workers.inline import InlinePool
-from bilin.workers.node.output import Outputs
-from bilin.workers.pool import Pool, Report, RunTrial
+from bilin.workers.output.files import Outputs
+from bilin.workers.pool import Pool, RunTrial
+from bilin.workers.report import Report
+from bilin.workers.training.checkpoint import Checkpoints
 
 CLUSTER_KINDS = ("local", "inline", "ray", "allocation")
 
@@ -94,7 +95,7 @@ def open_pool(
 
     def on_ray(address: str | None, report: Report = report) -> AbstractContextManager[Pool]:
         from bilin.orchestrator.clusters.session import ray_pool
-        from bilin.workers.ray_pool import RayPool
+        from bilin.workers.actors.pool import RayPool
 
         make = partial(RayPool, run, report=report, checkpoints=checkpoints, outputs=outputs)
         return ray_pool(address, make, num_workers=cluster.workers, demand=list(demand))

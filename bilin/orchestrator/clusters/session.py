@@ -19,8 +19,8 @@ from ray._raylet import AuthenticationTokenLoader, Config
 from bilin.errors import ClusterError
 from bilin.orchestrator.clusters import guardian
 from bilin.spec import Resources
+from bilin.workers.actors.pool import RayPool
 from bilin.workers.pool import Pool
-from bilin.workers.ray_pool import RayPool
 
 CONNECT_S = 5.0
 OBJECT_STORE_BYTES = 128 * 2**20  # specs and results are small, and pass by value

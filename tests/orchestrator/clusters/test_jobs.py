@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bilin.results import holder
-from tests.cli.sweep.test_running import ENDLESS
+from tests.cli.sweep.test_background import ENDLESS
 from tests.sweeps import bilin, finish, wait_until, write_grid
 
 HAS_SERVER = all(importlib.util.find_spec(name) for name in ("aiohttp", "aiohttp_cors", "opencensus"))

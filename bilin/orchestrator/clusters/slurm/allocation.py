@@ -25,7 +25,8 @@ from bilin.orchestrator.clusters.slurm.more import Task, more_nodes
 from bilin.orchestrator.clusters.slurm.queue import ask
 from bilin.orchestrator.clusters.slurm.timed import Deadline, Starts, TimedPool
 from bilin.orchestrator.grid import ClusterSettings
-from bilin.workers.pool import Pool, Report
+from bilin.workers.pool import Pool
+from bilin.workers.report import Report
 
 START_S = 600.0
 """How long the nodes may take to come up; the sweep then begins with those that are there."""

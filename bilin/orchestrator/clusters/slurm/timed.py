@@ -14,7 +14,8 @@ from collections.abc import Callable, Collection
 
 from bilin.record import Progress
 from bilin.spec import Resources
-from bilin.workers.pool import Event, Group, Pool, Report
+from bilin.workers.pool import Event, Group, Pool
+from bilin.workers.report import Report
 
 LOOK_S = 60.0
 """How old what is known of the end may be: a time limit can be changed while a job runs."""

@@ -12,7 +12,8 @@ from bilin.orchestrator.clusters.slurm.timed import Deadline, Starts, TimedPool
 from bilin.record import Progress, TrialResult
 from bilin.spec import Resources, TrialSpec
 from bilin.workers.inline import InlinePool
-from bilin.workers.pool import Group, Report, Returned, ignore
+from bilin.workers.pool import Group, Returned
+from bilin.workers.report import Report, ignore
 from tests.orchestrator.runs import no_op
 from tests.test_spec import spec
 

@@ -1,0 +1,41 @@
+"""What became of a sweep in another process, in words."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from bilin.cli.sweep.words import describe_status
+from bilin.orchestrator import INTERRUPTED, Ended
+from bilin.orchestrator.background import Cancelled, Detached, RayJob
+
+
+def describe_detached(detached: Detached | RayJob) -> str:
+    """Where a sweep runs, how to watch it and how to end it, in lines."""
+    where = f"process {detached.pid}" if isinstance(detached, Detached) else f"Ray job {detached.job_id}"
+    lines = [f"{detached.sweep}: runs in the background, {where}"]
+    lines += [f"  {what:6}  {command(what, detached.sweep, detached.directory)}" for what in ("watch", "cancel")]
+    return "\n".join([*lines, f"  log     {detached.log}"])
+
+
+def describe_cancelled(cancelled: Cancelled, *, grace_s: float) -> str:
+    """How a sweep was ended, in lines."""
+    if cancelled.holder is None:
+        return f"{cancelled.sweep}: nothing runs it; the store is as it was"
+    how = f"did not end within {grace_s:g} s and was killed" if cancelled.was_killed else "has ended"
+    return f"{cancelled.sweep}: process {cancelled.holder.pid} {how}; the same launch goes on from here"
+
+
+def describe_ended(ended: Ended) -> str:
+    """How a sweep stands that nothing runs, and how to go on, in lines."""
+    status = ended.status
+    lines = [describe_status(status.sweep, status, everything=False)]
+    if ended.exit_code == INTERRUPTED:
+        how = "has ended before its end" if ended.ran else "does not run"
+        lines.append(f"it {how}: `bilin sweep launch` with its grid.yaml and this store runs the rest")
+    return "\n".join(lines)
+
+
+def command(what: str, sweep: str, directory: Path) -> str:
+    """A command about a sweep, to be typed anywhere on this machine."""
+    return shlex.join(["bilin", "sweep", what, sweep, "--store", str(directory.parent.absolute())])

@@ -1,0 +1,1 @@
+"""The commands that look at sweeps: from the store alone, whoever runs them."""

@@ -1,0 +1,159 @@
+"""A sweep in another process, seen from the store alone: from any terminal, on any machine that sees the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bilin.orchestrator.grid import Grid
+from bilin.orchestrator.monitor.inspect import SweepStatus, status
+from bilin.orchestrator.planning.plan import Plan, make_plan
+from bilin.orchestrator.running.activity import Activity, read_activity
+from bilin.orchestrator.running.progress import Running, SweepState
+from bilin.record import RESULT_STATUSES, TrialResult
+from bilin.results import DEFAULT_STORE, LAPSE_S, Holder, StoredTrial, existing_sweep, holder, stored, sweep_directory
+
+LOOK_S = 1.0
+"""How often a sweep is looked at; its process says anew every two seconds what runs."""
+
+READ_S = 5.0
+"""How often its results are read, at most."""
+
+INTERRUPTED = 3
+"""The exit code of a launch that ended before its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a sweep stands that nothing runs.
+
+    Attributes:
+        status: How it stands.
+        ran: Whether it was seen to run.
+        exit_code: That of its launch: 0 every wanted trial has a result, 1 some ended without, 3 some are to run.
+    """
+
+    status: SweepStatus
+    ran: bool
+    exit_code: int
+
+
+def watch(sweep: str, *, store: Path | str = DEFAULT_STORE) -> Iterator[SweepState | Ended | None]:
+    """Look at a sweep until nothing runs it.
+
+    Args:
+        sweep: Its name.
+        store: Directory of the store.
+
+    Yields:
+        How it stands, every `LOOK_S`; None where something has begun to run it and has not said more; last of all how
+        it ended.
+
+    Raises:
+        StoreError: There is no such sweep, or it cannot be read.
+    """
+    existing_sweep(store, sweep)
+    pulse, mirror = _Pulse(store, sweep), _Mirror(store, sweep)
+    ran = False
+    while (running := pulse.holder()) is not None:
+        ran = True
+        yield mirror.state(running)
+        time.sleep(LOOK_S)
+    ended = status(sweep, store=store)
+    yield Ended(status=ended, ran=ran, exit_code=_exit_code(ended.plan, mirror.not_asked_for))
+
+
+def _exit_code(plan: Plan, not_asked_for: int) -> int:
+    if plan.num_missing > not_asked_for:
+        return INTERRUPTED
+    return 1 if plan.num_failed else 0
+
+
+class _Pulse:
+    """Whether something runs a sweep: for a process elsewhere, whether its lease is renewed while we look."""
+
+    def __init__(self, store: Path | str, sweep: str) -> None:
+        self._store = store
+        self._sweep = sweep
+        self._heard: tuple[float, Holder] | None = None
+
+    def holder(self) -> Holder | None:
+        """What runs it; None where nothing does, or nothing has been heard of it for as long as a lease lasts."""
+        found = holder(self._store, self._sweep)
+        if found is None or not found.silent_s:
+            return found
+        if self._heard is None or self._heard[1].renewals != found.renewals:
+            self._heard = (time.monotonic(), found)
+        return found if time.monotonic() - self._heard[0] < LAPSE_S else None
+
+
+class _Mirror:
+    """The state of a sweep in another process, put together from its files."""
+
+    def __init__(self, store: Path | str, sweep: str) -> None:
+        self.not_asked_for = 0
+        self._store = store
+        self._sweep = sweep
+        self._launched_at = 0.0
+        self._grid: Grid | None = None
+        self._trials: Mapping[str, StoredTrial] = {}
+        self._read_at = -READ_S
+        self._notes: list[str] = []
+        self._again: Mapping[str, str] = {}
+
+    def state(self, running: Holder) -> SweepState | None:
+        """How it stands; None where it has not said yet what it runs."""
+        activity = read_activity(sweep_directory(self._store, self._sweep))
+        if activity is None or activity.pid != running.pid:
+            return None
+        plan = self._plan(activity)
+        if activity.narrowed:
+            self.not_asked_for = plan.num_missing - activity.num_left
+        state = _counted(plan, activity)
+        self._note(activity)
+        state.notes = self._notes
+        cells = {cell.wanted.cell_id: cell for cell in plan.cells}
+        for trial in activity.running:
+            if cell := cells.get(trial.cell_id):
+                spec = cell.spec(trial.lr, trial.seed)
+                state.running[trial.trial_id] = Running(spec, trial.attempt, said=trial.said, since=trial.since)
+        for each in self._trials.values():
+            if cell := cells.get(each.cell_id):
+                state.rank(cell.spec(each.lr, each.seed), _result(each))
+        return state
+
+    def _plan(self, activity: Activity) -> Plan:
+        """What is wanted against what is stored; read anew now and then."""
+        if self._grid is None or activity.started_at != self._launched_at:
+            self._launched_at = activity.started_at
+            self._grid = status(self._sweep, store=self._store).plan.grid
+        if time.monotonic() - self._read_at > READ_S:
+            self._trials = stored(self._store, self._sweep)
+            self._read_at = time.monotonic()
+        return make_plan(self._grid, self._trials)
+
+    def _note(self, activity: Activity) -> None:
+        self._notes += [f"{trial}: {why}" for trial, why in activity.again.items() if self._again.get(trial) != why]
+        self._again = activity.again
+
+
+def _counted(plan: Plan, activity: Activity) -> SweepState:
+    """The state of a sweep as far as its counts go; the plan in it is as when the launch began."""
+    failed = plan.num_failed - sum(count for name, count in activity.ended.items() if name not in RESULT_STATUSES)
+    state = SweepState(replace(plan, statuses={"done": activity.num_found, "failed": max(failed, 0)}))
+    state.statuses.update(activity.ended)
+    state.num_left = activity.num_left
+    state.started_at = time.monotonic() - state.num_ended / max(activity.trials_per_s, 1e-9)
+    return state
+
+
+def _result(trial: StoredTrial) -> TrialResult:
+    return TrialResult(
+        trial_id=trial.trial_id,
+        status=trial.status,
+        solved=trial.solved,
+        steps=trial.steps,
+        validation_accuracy=trial.validation_accuracy,
+    )

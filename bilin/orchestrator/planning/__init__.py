@@ -1,0 +1,1 @@
+"""What a launch would run: what the grid wants, minus what is stored."""

@@ -1,0 +1,319 @@
+"""Plan and launch a sweep: what `bilin sweep plan` and `bilin sweep launch` do, from Python too."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+from bilin.errors import InputError, InterruptedSweepError, StoreError, nearest
+from bilin.failures import RETRYABLE
+from bilin.orchestrator.clusters import ClusterSpec, check_nodes, open_pool
+from bilin.orchestrator.clusters.slurm.again import WARNING, going_on
+from bilin.orchestrator.grid import (
+    Choices,
+    ClusterSettings,
+    Grid,
+    LogUniform,
+    WantedCell,
+    read_grid,
+    resolved,
+    restore_grid,
+)
+from bilin.orchestrator.planning.plan import Plan, make_plan
+from bilin.orchestrator.running.activity import ActivityFile
+from bilin.orchestrator.running.progress import Observer, SweepState
+from bilin.orchestrator.running.recorder import Recorder
+from bilin.orchestrator.running.sweep import Sweep
+from bilin.record import Progress, Status
+from bilin.registry import package_of
+from bilin.results import DEFAULT_STORE, SweepWriter, WantedRow, stored, sweep_directory
+from bilin.spec import Resources
+from bilin.workers import run_trial
+from bilin.workers.output.files import LOGS, Outputs
+from bilin.workers.pool import RunTrial
+from bilin.workers.training.checkpoint import CHECKPOINTS, Checkpoints
+
+GRACE_S = 5.0
+"""How long an interrupted launch waits for its trials to keep their state."""
+
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, WARNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """How a launch ended.
+
+    Attributes:
+        num_found: Wanted trials that were stored already, with a result.
+        num_failed: Wanted trials without a result: from before and left alone, or from this launch.
+        ran: How many trials this launch ran, by the status they ended with.
+        stopped: Why it stopped before its end, if it did.
+    """
+
+    sweep: str
+    directory: Path
+    num_found: int
+    num_failed: int
+    ran: Mapping[Status, int]
+    stopped: str | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0: every wanted trial has a result; 1: some have none."""
+        return 1 if self.num_failed or self.stopped else 0
+
+
+def plan(
+    grid: Grid | Path | str,
+    *,
+    store: Path | str = DEFAULT_STORE,
+    overrides: Collection[str] = (),
+    only: Collection[str] = (),
+    retry: Collection[str] = (),
+) -> Plan:
+    """What a launch of a grid would run; reads the store, writes nothing.
+
+    Args:
+        grid: A grid, or the path of a grid.yaml.
+        store: Directory of the store; it need not exist.
+        overrides: Such as ``train.steps=500``; for a path only.
+        only: Such as ``tier=full,m=2``; for a path only.
+        retry: Classes of failures to run again, of `bilin.failures.RETRYABLE`.
+
+    Raises:
+        InputError: The grid or another argument cannot be used; the message says why.
+    """
+    checked = check_retry(retry)
+    if not isinstance(grid, Grid):
+        grid = read_grid(Path(grid), overrides=tuple(overrides), only=tuple(only))
+    return make_plan(grid, stored(store, grid.name), retry=checked)
+
+
+def launch(
+    grid: Grid | Path | str,
+    *,
+    store: Path | str = DEFAULT_STORE,
+    cluster: ClusterSpec | None = None,
+    overrides: Collection[str] = (),
+    only: Collection[str] = (),
+    retry: Collection[str] = (),
+    observer: Observer | None = None,
+    run: RunTrial = run_trial,
+) -> Summary:
+    """Run every trial of a grid that has no result yet, and store each as it ends.
+
+    Args:
+        grid: A grid, or the path of a grid.yaml.
+        store: Directory of the store; created where it is missing.
+        cluster: Where to run; a Ray of its own on this machine where none is given.
+        overrides: Such as ``train.steps=500``; for a path only.
+        only: Such as ``tier=full,m=2``; for a path only.
+        retry: Classes of failures to run again, of `bilin.failures.RETRYABLE`.
+        observer: Called whenever the state may have changed.
+        run: How a worker runs one trial.
+
+    Raises:
+        InputError: The grid or another argument cannot be used; nothing was written.
+        SweepRunningError: Another process runs this sweep.
+        InterruptedSweepError: A signal ended it, or the store could not be written any more, as on a full disk; what
+            was stored stays, and the same call goes on.
+        ClusterError: The cluster cannot be used.
+    """
+    checked = check_retry(retry)
+    if not isinstance(grid, Grid):
+        grid = read_grid(Path(grid), overrides=tuple(overrides), only=tuple(only))
+    cluster, settings = cluster or ClusterSpec(), ClusterSettings(**grid.cluster)  # type: ignore[arg-type]
+    in_job = cluster.kind == "allocation"
+    if in_job:
+        cluster = replace(cluster, job=settings)
+    with (
+        SweepWriter(store, grid.name, command=" ".join(sys.argv)) as writer,
+        _signals_interrupt(came := _Came(), outermost=True),
+        going_on(writer.directory, settings.patience) if in_job else nullcontext(),
+    ):
+        current = make_plan(grid, stored(store, grid.name), retry=checked)
+        state, stopped = _run(current, writer, cluster, observer or _ignore, run, came)
+    return Summary(
+        sweep=grid.name,
+        directory=sweep_directory(store, grid.name),
+        num_found=current.num_done,
+        num_failed=current.num_failed + state.num_failed,
+        ran=dict(state.statuses),
+        stopped=stopped,
+    )
+
+
+def check_retry(statuses: Collection[str]) -> frozenset[Status]:
+    """The statuses, if each is one that a launch can run again. Raises InputError otherwise."""
+    known = {str(status): status for status in sorted(RETRYABLE)}
+    if wrong := [status for status in statuses if status not in known]:
+        named = ", ".join(f"{status!r}{nearest(status, known)}" for status in wrong)
+        raise InputError(f"retry {named}: {', '.join(known)} are accepted; lost and cancelled trials run again anyway")
+    return frozenset(known[status] for status in statuses)
+
+
+def _run(
+    current: Plan, writer: SweepWriter, cluster: ClusterSpec, observer: Observer, run: RunTrial, came: _Came
+) -> tuple[SweepState, str | None]:
+    state = SweepState(current)
+    activity = ActivityFile(writer.directory)
+    activity.drop()  # that of a launch that was killed
+    if not current.num_missing:
+        keep_grid(writer, current, ended=True)
+        return state, None
+    checkpoints = _checkpoints(writer, cluster)
+    observer = _both(activity, observer)
+    report = partial(_pass_on, state, observer)
+    try:
+        with (
+            Recorder(writer, checkpoints) as recorder,
+            Outputs(writer.directory.resolve() / LOGS) as outputs,
+            open_pool(
+                cluster, run, demand=_demand(current), report=report, checkpoints=checkpoints, outputs=outputs
+            ) as pool,
+            _signals_interrupt(came, outermost=False),  # again: Ray sets handlers of its own
+        ):
+            check_nodes(cluster, writer.directory, _packages(current))
+            keep_grid(writer, current, ended=False)
+            sweep = Sweep(state, pool, recorder, observer)
+            try:
+                sweep.run()
+            except KeyboardInterrupt as interrupt:
+                is_warned = came.by(interrupt) == WARNING
+                pool.keep(max(GRACE_S, cluster.job.warning_s / 4) if is_warned and cluster.job else GRACE_S)
+                raise
+            finally:
+                activity.drop()
+                keep_grid(writer, current, ended=True)
+    except KeyboardInterrupt as interrupt:
+        raise InterruptedSweepError(_interrupted(state), signal=came.by(interrupt)) from None
+    except StoreError as error:
+        if not recorder.num_written and not recorder.num_unwritten:
+            raise
+        raise InterruptedSweepError(_unwritten(error, recorder)) from error
+    if checkpoints and not state.num_failed and sweep.stopped is None:
+        checkpoints.clear()
+    return state, sweep.stopped
+
+
+def _checkpoints(writer: SweepWriter, cluster: ClusterSpec) -> Checkpoints | None:
+    if not cluster.checkpoint_s:
+        return None
+    return Checkpoints(writer.directory.resolve() / CHECKPOINTS, cluster.checkpoint_s)
+
+
+def _both(first: Observer, second: Observer) -> Observer:
+    def observe(state: SweepState) -> None:
+        first(state)
+        second(state)
+
+    return observe
+
+
+def _pass_on(state: SweepState, observer: Observer, said: Progress) -> None:
+    state.report(said)
+    observer(state)
+
+
+def _demand(current: Plan) -> Iterable[Resources]:
+    return dict.fromkeys(cell.wanted.resources for cell in current.cells if cell.missing)
+
+
+def _packages(current: Plan) -> Collection[str]:
+    """The packages whose tasks and tiers the trials have."""
+    blocks = {type(block) for cell in current.cells for block in (cell.wanted.cell.task, cell.wanted.cell.model)}
+    return {package for block in blocks if (package := package_of(block))}
+
+
+def _interrupted(state: SweepState) -> str:
+    kept = Counter(state.statuses).total()
+    return (
+        f"interrupted: {kept} trials of this launch are kept, {state.num_left} are left; "
+        "the same command goes on from here"
+    )
+
+
+def _unwritten(error: StoreError, recorder: Recorder) -> str:
+    return (
+        f"stopped: {error}; it goes on from here: {recorder.num_written} results of this launch are stored, "
+        f"{recorder.num_unwritten} could not be written and their trials run again"
+    )
+
+
+@dataclass(slots=True)
+class _Came:
+    """The signal that came, if one did."""
+
+    number: int | None = None
+
+    def by(self, interrupt: KeyboardInterrupt) -> int | None:
+        """What an interrupt came by. Ray makes one of its own out of that of the handler, without the number."""
+        return next(iter(interrupt.args), self.number)
+
+
+@contextmanager
+def _signals_interrupt(came: _Came, *, outermost: bool) -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a sweep as Ctrl-C does: the finished trials kept, nothing left running.
+
+    Once: a second signal would interrupt the ending. A signal that is ignored (as by nohup) stays so, but for the
+    warning of a job, which its script ignores until a launch can take it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    signals = [number for number in INTERRUPTS if number == WARNING or signal.getsignal(number) is not signal.SIG_IGN]
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        came.number = number
+        for other in signals:
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt(number)
+
+    before = {number: signal.signal(number, interrupt) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items() if came.number is None or outermost else ():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def keep_grid(writer: SweepWriter, current: Plan, *, ended: bool) -> None:
+    """Store what the grid wants now: all of it, also where ``only`` narrowed this launch to a part.
+
+    While a sweep runs its searches may name any of their rates; when it has ended, those that they named.
+    """
+    text = resolved(current.grid)
+    cells = current.grid.cells
+    if len(cells) < current.grid.counts.after_deduplication:
+        cells = restore_grid(text).cells
+    named = {cell.wanted.cell_id: cell.rates for cell in current.cells} if ended else {}
+    writer.write_wanted(_rows(cells, named))
+    writer.write_grid(text)
+
+
+def _rows(cells: Iterable[WantedCell], named: Mapping[str, tuple[float, ...]]) -> Iterator[WantedRow]:
+    for cell in cells:
+        search = cell.learning_rate
+        rates = named.get(cell.cell_id, search.rates if isinstance(search, Choices) else None)
+        yield WantedRow(
+            cell_id=cell.cell_id,
+            lrs=rates,
+            lr_low=search.low if rates is None and isinstance(search, LogUniform) else None,
+            lr_high=search.high if rates is None and isinstance(search, LogUniform) else None,
+            seeds=cell.seeds,
+            num_trials=cell.max_trials,
+            test_lengths=cell.test.lengths,
+            num_sequences=cell.test.num_sequences,
+        )
+
+
+def _ignore(state: SweepState) -> None:
+    """An observer that looks away."""

@@ -1,0 +1,170 @@
+"""The loop that runs a plan on a pool: submit, take what came back, record it, ask for more."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter, defaultdict, deque
+
+from bilin.failures import MAX_SAME_ERRORS, RULES
+from bilin.orchestrator.planning.plan import CellPlan
+from bilin.orchestrator.running.progress import Observer, Running, SweepState
+from bilin.orchestrator.running.recorder import Recorder
+from bilin.record import RESULT_STATUSES, Status, TrialResult
+from bilin.rules import Outcome
+from bilin.spec import Resources, TrialSpec
+from bilin.workers.pool import Group, Lost, Pool, Returned
+
+WAIT_S = 0.5
+
+_Place = tuple[float, float, frozenset[str]]
+"""What a queue's trials ask for: CPUs, GPUs, and nodes to avoid."""
+
+
+class Sweep:
+    """Runs the missing trials of the plan of a state."""
+
+    def __init__(self, state: SweepState, pool: Pool, recorder: Recorder, observer: Observer) -> None:
+        self.state = state
+        self.stopped: str | None = None
+        self._pool = pool
+        self._recorder = recorder
+        self._observer = observer
+        self._queues: dict[_Place, deque[TrialSpec]] = defaultdict(deque)
+        self._cells: dict[str, CellPlan] = {}  # of the trials that have not ended
+        self._attempts: Counter[str] = Counter()
+        self._avoid: dict[str, frozenset[str]] = {}  # nodes whose hardware failed, by the trial that ran there
+        self._same_errors = 0
+        self._last_error: str | None = None
+
+    def run(self) -> None:
+        """Run until nothing is left, or until the same error came too often (then `stopped` says so)."""
+        for cell in self.state.plan.cells:
+            self._enqueue(cell, cell.missing)
+        while self.state.num_left and self.stopped is None:
+            self._recorder.check()
+            self._submit()
+            self._observer(self.state)
+            for event in self._pool.wait(WAIT_S):
+                if isinstance(event, Lost):
+                    self._take_lost(event)
+                else:
+                    self._take(event)
+        self._observer(self.state)
+
+    def _enqueue(self, cell: CellPlan, trials: list[tuple[float, int]]) -> None:
+        specs = [cell.spec(lr, seed) for lr, seed in trials]
+        self._cells.update((spec.trial_id, cell) for spec in specs)
+        self._queues[_place(cell.wanted.resources)].extend(specs)
+
+    def _submit(self) -> None:
+        for (_, _, avoid), queue in sorted(self._queues.items(), key=lambda item: not item[0][2]):
+            while queue and self._pool.accepts(queue[0].resources, avoid):
+                spec = queue.popleft()
+                if self._has_ended(spec):  # while it waited to run again: see `_take`
+                    continue
+                self._attempts[spec.trial_id] += 1
+                self.state.running[spec.trial_id] = Running(spec, self._attempts[spec.trial_id])
+                self.state.again.pop(spec.trial_id, None)
+                self._pool.submit(Group((spec,), avoid))
+
+    def _take(self, event: Returned) -> None:
+        """Record what came back: the first result of a trial, also from a worker that was taken for lost."""
+        for spec, result in zip(event.group.trials, event.results, strict=True):
+            if self._has_ended(spec):
+                continue
+            if event.node is None or not self._runs_again(spec, result.status, result.error or "", event.node):
+                self._finish(spec, result)
+
+    def _has_ended(self, spec: TrialSpec) -> bool:
+        return spec.trial_id not in self._cells
+
+    def _take_lost(self, event: Lost) -> None:
+        for spec in event.group.trials:
+            if self._has_ended(spec):
+                continue
+            if not self._runs_again(spec, event.status, event.reason, event.node):
+                self._finish(spec, _died(spec, event, self._attempts[spec.trial_id]))
+
+    def _runs_again(self, spec: TrialSpec, status: Status, reason: str, node: str | None) -> bool:
+        """Whether the rule of what became of it has a trial run again; then it waits to."""
+        trial_id, rule = spec.trial_id, RULES.get(status)
+        attempt = self._attempts[trial_id]
+        if rule is None or attempt >= rule.attempts:
+            return False
+        if rule.elsewhere and node:
+            self._avoid[trial_id] = self._avoid.get(trial_id, frozenset()) | {node}
+        what = {"lost": "worker lost", "hardware": "hardware failed"}.get(status, status)
+        said = f"{what} (attempt {attempt} of {rule.attempts}), runs again: {_short(reason)}"
+        self.state.notes.append(f"{trial_id}: {said}")
+        self.state.again[trial_id] = said
+        self.state.running.pop(trial_id, None)
+        self._queues[_place(spec.resources, self._avoid.get(trial_id, frozenset()))].appendleft(spec)
+        return True
+
+    def _finish(self, spec: TrialSpec, result: TrialResult) -> None:
+        trial_id = spec.trial_id
+        result = dataclasses.replace(result, attempts=self._attempts.pop(trial_id))
+        self._avoid.pop(trial_id, None)
+        self._recorder.put(spec, result)
+        self.state.running.pop(trial_id, None)
+        self.state.again.pop(trial_id, None)
+        self.state.add(spec, result)
+        cell = self._cells.pop(trial_id)
+        cell.known[spec.lr, spec.seed] = outcome_of(spec, result)
+        cell.missing.remove((spec.lr, spec.seed))
+        if not cell.missing:  # the round is complete: a search may ask for the next
+            added = cell.advance()
+            self._enqueue(cell, added)
+            self.state.num_left += len(added)
+        self._count_error(result)
+
+    def _count_error(self, result: TrialResult) -> None:
+        if result.status in RESULT_STATUSES:
+            self._same_errors = 0
+            return
+        error = _signature(result)
+        self._same_errors = self._same_errors + 1 if error == self._last_error else 1
+        self._last_error = error
+        if self._same_errors >= MAX_SAME_ERRORS:
+            self.stopped = f"the same error in {self._same_errors} trials, with none done between: {result.error}"
+
+
+def outcome_of(spec: TrialSpec, result: TrialResult) -> Outcome:
+    """What the choice of a learning rate may know of a trial that has just ended."""
+    return Outcome(
+        lr=spec.lr,
+        seed=spec.seed,
+        is_done=result.status == "done",
+        solved=result.solved,
+        validation_accuracy=result.validation_accuracy,
+        training_loss=result.training_loss,
+    )
+
+
+def _place(resources: Resources, avoid: frozenset[str] = frozenset()) -> _Place:
+    return resources.cpus, resources.gpus, avoid
+
+
+def _died(spec: TrialSpec, event: Lost, attempts: int) -> TrialResult:
+    now = time.time()
+    times = "" if attempts == 1 else f" in each of {attempts} attempts"
+    return TrialResult(
+        trial_id=spec.trial_id,
+        status=event.status,
+        error=f"its worker died{times}: {_short(event.reason)}",
+        traceback=event.reason,
+        started_at=now,
+        finished_at=now,
+    )
+
+
+def _short(reason: str) -> str:
+    return " ".join(reason.split())[:200]
+
+
+def _signature(result: TrialResult) -> str:
+    """What makes two errors the same: where they were raised, or their text where that is not known."""
+    places = [line for line in (result.traceback or "").splitlines() if line.lstrip().startswith("File ")]
+    kind = (result.error or "").partition(":")[0]
+    return f"{kind} at {places[-1].strip()}" if places else (result.error or result.status)

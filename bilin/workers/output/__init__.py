@@ -1,0 +1,1 @@
+"""What trials print, kept beside the store. Standard library only."""

@@ -1,0 +1,102 @@
+"""What trials print, kept beside the store: one file a trial, where it printed anything at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+LOGS = "logs"
+"""The folder of them, in that of a sweep."""
+
+KEPT_BYTES = 2**20
+"""How much of the end of a trial's output is kept; while it runs, up to twice as much."""
+
+LAST_BYTES = 8192
+
+_HEAD = re.compile(rb"^--- .*, process (\d+)\n", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where the output of a sweep's trials is. Every worker must see the folder.
+
+    As a context it is what surrounds the workers: what those that are gone have left is removed before and after.
+    """
+
+    folder: Path
+
+    def of(self, trial_id: str) -> Path:
+        """The file of a trial, which is there where it printed anything."""
+        return self.folder / f"{trial_id}.log"
+
+    def of_worker(self, worker: str) -> Path:
+        """The file of a worker, for what has not moved to that of its trial: see `bilin.workers.output.capture`."""
+        return self.folder / f".{worker}"
+
+    def last_words(self, trial_id: str, worker: str, pid: int | None) -> str:
+        """What a worker that died printed last in its trial; what had not moved to the trial's file does."""
+        try:
+            spool = self.of_worker(worker)
+            if spool.exists() and spool.stat().st_size:
+                with spool.open("rb") as source, self.of(trial_id).open("ab") as log:
+                    log.write(b"--- from a worker that died\n" + tail(source.fileno(), KEPT_BYTES))
+                    spool.unlink()
+                    said = tail(source.fileno(), LAST_BYTES)
+            else:
+                said = self._of_process(trial_id, pid)
+        except OSError:
+            return ""
+        return said.decode(errors="replace")
+
+    def __enter__(self) -> Self:
+        self._tidy()  # after a launch that was killed
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Remove what workers that are gone have left, and the folder where it is empty."""
+        with suppress(OSError):
+            for spool in self.folder.glob(".*"):
+                spool.unlink(missing_ok=True)
+            self.folder.rmdir()
+
+    def _of_process(self, trial_id: str, pid: int | None) -> bytes:
+        """The end of what a process wrote last of all into a trial's file."""
+        content = self.of(trial_id).read_bytes()
+        heads = list(_HEAD.finditer(content))
+        return content[heads[-1].end() :][-LAST_BYTES:] if heads and int(heads[-1][1]) == pid else b""
+
+
+def open_log(path: Path) -> int:
+    """Open a trial's file at its end, with a line that says who writes from there on."""
+    log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    os.write(log, f"--- {now} UTC on {socket.gethostname()}, process {os.getpid()}\n".encode())
+    return log
+
+
+def shorten(log: int, limit: int) -> None:
+    """Keep the end of an open file that is longer than a limit."""
+    size = os.fstat(log).st_size
+    if size > limit:
+        kept = tail(log, KEPT_BYTES)
+        os.ftruncate(log, 0)
+        os.write(log, f"--- {size - len(kept)} bytes before this are left out\n".encode() + kept)
+
+
+def tail(file: int, count: int) -> bytes:
+    """The last bytes of an open file, from the start of a line on."""
+    size = os.fstat(file).st_size
+    content = os.pread(file, count, max(0, size - count))
+    return content if size <= count else content[content.find(b"\n") + 1 :]

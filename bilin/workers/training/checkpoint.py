@@ -1,0 +1,186 @@
+"""The state of a trial that runs, on disk: whichever worker runs the trial next goes on from there.
+
+A file is a checksum, the step, and what `torch.save` makes of plain values and tensors. It is read without
+executing anything (`weights_only`), and one that is damaged, or of another making (device, threads, versions, shapes
+of the weights), counts as none: the trial then starts anew, since a row says of the whole trial what it ran with.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import shutil
+import threading
+import time
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bilin.record import CurvePoint
+from bilin.registry import package_of
+from bilin.spec import TrialSpec
+from bilin.version import __version__
+
+if TYPE_CHECKING:
+    from bilin.workers.training.state import TrialState
+
+CHECKPOINTS = "checkpoints"
+"""The folder of them, in that of a sweep."""
+
+CHECKSUM_BYTES, STEP_BYTES = 4, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A checkpoint: at which step of its trial, and when in seconds since the epoch, it was kept."""
+
+    step: int
+    at: float
+
+
+@dataclass(slots=True)
+class Checkpoints:
+    """Where trials keep their state, and how often. Each process that it is sent to has one of its own.
+
+    Attributes:
+        folder: One file a trial; it must be seen by every worker that may take the trial up.
+        period_s: Seconds of training between two of them.
+    """
+
+    folder: Path
+    period_s: float
+    _asked: threading.Event = field(default_factory=threading.Event)
+    _kept: threading.Event = field(default_factory=threading.Event)
+    _kept_at: float = field(default_factory=time.monotonic)
+    _kept_step: int = 0
+
+    def __reduce__(self) -> tuple[type[Checkpoints], tuple[Path, float]]:
+        return Checkpoints, (self.folder, self.period_s)
+
+    def ask(self, timeout_s: float) -> bool:
+        """From another thread: have the running trial keep its state now; whether it did in time."""
+        self._kept.clear()
+        self._asked.set()
+        return self._kept.wait(timeout_s)
+
+    def begin(self, spec: TrialSpec, state: TrialState) -> None:
+        """Bring the state of a trial to where it was last kept, if it was, and start the clock."""
+        self._kept_at = time.monotonic()
+        kept = _read(self._path(spec))
+        if kept is not None and kept.pop("made_by", None) == _maker(spec, state):
+            _restore(state, kept)
+        self._kept_step = state.step
+
+    def keep_if_due(self, spec: TrialSpec, state: TrialState) -> None:
+        """Between two steps: write the state where the time has come, or where it was asked for."""
+        if not self._asked.is_set() and time.monotonic() - self._kept_at < self.period_s:
+            return
+        self._asked.clear()
+        if state.step > self._kept_step:  # a file that is new says that the trial has come further
+            _write(self._path(spec), {"made_by": _maker(spec, state), **_plain(state)})
+        self._kept_step = state.step
+        self._kept_at = time.monotonic()
+        self._kept.set()
+
+    def kept(self, trial_id: str) -> Kept | None:
+        """What is kept of a trial, by the first bytes of its file; None where nothing is."""
+        try:
+            with (self.folder / trial_id).open("rb") as file:
+                head = file.read(CHECKSUM_BYTES + STEP_BYTES)
+                at = os.fstat(file.fileno()).st_mtime
+        except OSError:
+            return None
+        return Kept(int.from_bytes(head[CHECKSUM_BYTES:]), at)
+
+    def drop(self, trial_ids: Iterable[str]) -> None:
+        """Remove those of trials that have ended."""
+        for trial_id in trial_ids if self.folder.exists() else ():
+            (self.folder / trial_id).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove them all: nothing is left to be taken up."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, spec: TrialSpec) -> Path:
+        return self.folder / spec.trial_id
+
+
+def _maker(spec: TrialSpec, state: TrialState) -> dict[str, Any]:
+    """What the bits of a trial depend on beside its spec; the shapes, for code that changed within a version."""
+    import torch
+
+    return {
+        "trial_id": spec.trial_id,
+        "device": state.loss_sum.device.type,
+        "threads": spec.resources.threads,
+        "torch": str(torch.__version__),
+        "bilin": __version__,
+        "packages": [package_of(type(block)) for block in (spec.cell.task, spec.cell.model)],
+        "shapes": {name: list(weight.shape) for name, weight in state.model.state_dict().items()},
+    }
+
+
+def _plain(state: TrialState) -> dict[str, Any]:
+    return {
+        "model": state.model.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "data": state.data.get_state(),
+        "loss_sum": state.loss_sum,
+        "lr": state.lr,
+        "step": state.step,
+        "curve": [tuple(point) for point in state.curve],
+        "accuracies": state.accuracies,
+        "started_at": state.clock.started_at,
+        "seconds": state.clock.seconds(),
+    }
+
+
+def _restore(state: TrialState, kept: Mapping[str, Any]) -> None:
+    state.model.load_state_dict(kept["model"])
+    state.optimizer.load_state_dict(kept["optimizer"])
+    state.data.set_state(kept["data"])
+    state.loss_sum.copy_(kept["loss_sum"])
+    state.lr, state.step = kept["lr"], kept["step"]
+    state.curve = [CurvePoint(*point) for point in kept["curve"]]
+    state.accuracies = kept["accuracies"]
+    state.clock.started_at, state.clock.before_s = kept["started_at"], kept["seconds"]
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    """In one step: a crash leaves this one or the one before."""
+    import torch
+
+    content = io.BytesIO()
+    content.write(values["step"].to_bytes(STEP_BYTES))
+    torch.save(values, content)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")  # two workers, one taken for lost, must not share it
+    path.parent.mkdir(exist_ok=True)
+    try:
+        with beside.open("wb") as file:
+            file.write(zlib.crc32(content.getbuffer()).to_bytes(CHECKSUM_BYTES))
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    import torch
+
+    try:
+        content = memoryview(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    checksum, rest = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
+    if zlib.crc32(rest).to_bytes(CHECKSUM_BYTES) != bytes(checksum):
+        return None
+    try:
+        values: dict[str, Any] = torch.load(io.BytesIO(rest[STEP_BYTES:]), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError):  # whole, but not written by `_write`
+        return None
+    return values if isinstance(values, dict) else None

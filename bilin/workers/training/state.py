@@ -1,0 +1,92 @@
+"""The state of a trial while it trains: all of it, in one object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from bilin.models import Tier
+from bilin.models.module import SequenceModel
+from bilin.record import CurvePoint
+from bilin.spec import Cell, TrainSpec, TrialSpec, derive_seed
+from bilin.tasks import Batch, Task
+from bilin.workers.training.batches import sample
+from bilin.workers.training.clock import Clock
+
+
+@dataclass(slots=True, kw_only=True)
+class TrialState:
+    """What the next step depends on, and what the trial has found so far.
+
+    Attributes:
+        data: The generator that the training sequences come from.
+        examples: The training sequences, where they are drawn once.
+        lr: The rate of the last step.
+        step: Steps taken.
+        loss_sum: Sum of the losses of all steps; stays on the device, so that a step waits for nothing.
+        curve: The evaluations so far.
+        accuracies: For each evaluation the least accuracy over all lengths; None for one that stopped early.
+        clock: How long it took to get there.
+    """
+
+    model: SequenceModel
+    optimizer: torch.optim.Optimizer
+    data: torch.Generator
+    loss_sum: Tensor
+    examples: Batch | None = None
+    lr: float = 0.0
+    step: int = 0
+    curve: list[CurvePoint] = field(default_factory=list)
+    accuracies: list[float | None] = field(default_factory=list)
+    clock: Clock = field(default_factory=Clock)
+
+
+def start(spec: TrialSpec, device: torch.device) -> TrialState:
+    """The state before the first step.
+
+    Weights and training sequences depend on the cell and the seed, not on the learning rate, so that rates
+    are compared on the same draws. The weights are drawn on the CPU, the same for every device.
+    """
+    cell, task = spec.cell, task_of(spec.cell)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(cell.cell_id, spec.seed, "init"))
+        model = tier_of(cell).build(vocab_size=task.vocab_size, num_classes=task.num_classes)
+    model.normalize = cell.train.normalize
+    model.to(device)
+    if tier_of(cell).freeze == "recurrent":
+        model.requires_grad_(False).readout.requires_grad_(True)
+    data = torch.Generator(device).manual_seed(derive_seed(cell.cell_id, spec.seed, "train"))
+    return TrialState(
+        model=model,
+        optimizer=_optimizer(cell.train, [weight for weight in model.parameters() if weight.requires_grad]),
+        data=data,
+        loss_sum=torch.zeros((), device=device),
+        examples=draw(cell, data, cell.train.examples, look=True) if cell.train.examples else None,
+    )
+
+
+def draw(cell: Cell, generator: torch.Generator, num_sequences: int, *, look: bool) -> Batch:
+    """Fresh sequences of the training lengths. Raises as `bilin.workers.training.batches.sample` does."""
+    shortest, longest = cell.train.lengths
+    lengths = torch.randint(shortest, longest + 1, (num_sequences,), generator=generator, device=generator.device)
+    return sample(task_of(cell), lengths, generator, look=look)
+
+
+def task_of(cell: Cell) -> Task:
+    """The cell's task; a spec knows its settings alone."""
+    assert isinstance(cell.task, Task)
+    return cell.task
+
+
+def tier_of(cell: Cell) -> Tier:
+    """The cell's tier; a spec knows its settings alone."""
+    assert isinstance(cell.model, Tier)
+    return cell.model
+
+
+def _optimizer(train: TrainSpec, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    kind: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer]
+    return kind(parameters, lr=0.0, weight_decay=train.weight_decay, fused=True)

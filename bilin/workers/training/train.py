@@ -1,0 +1,113 @@
+"""Training: step by step, with an evaluation every so often, until the trial is solved or its steps are used up."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from bilin.record import Progress, StopReason
+from bilin.rules import is_solved
+from bilin.spec import Cell, TrialSpec
+from bilin.tasks import Batch
+from bilin.workers.report import Report
+from bilin.workers.training.checkpoint import Checkpoints
+from bilin.workers.training.evaluate import validate
+from bilin.workers.training.schedule import rate_at
+from bilin.workers.training.state import TrialState, draw
+
+REPORT_PERIOD_S = 0.5
+
+
+def train(spec: TrialSpec, state: TrialState, *, report: Report, checkpoints: Checkpoints | None = None) -> StopReason:
+    """Train to the end, from where the trial was last kept if it was, and say why it ended.
+
+    Evaluations alone decide: a loss that is not finite is found at the next one, not by the clock, so that a
+    trial that is run again ends at the same step.
+    """
+    cell = spec.cell
+    device = state.loss_sum.device
+    progress = _Progress(spec, report)
+    if checkpoints:
+        checkpoints.begin(spec, state)
+    while state.step < cell.train.steps:
+        if checkpoints:
+            checkpoints.keep_if_due(spec, state)
+        take_step(cell, state, lr=spec.lr)
+        last = state.step == cell.train.steps
+        if state.step % cell.validate.every and not last:
+            progress.by_the_clock(state)
+            continue
+        if not math.isfinite(state.loss_sum.item()):
+            return "diverged"
+        points = validate(cell, state.model, seed=spec.seed, step=state.step, complete=last, device=device)
+        state.curve += points
+        if math.isinf(points[0].loss):
+            return "diverged"
+        complete = len(points) == 1 + len(set(cell.validate.lengths))
+        state.accuracies.append(min(point.accuracy for point in points) if complete else None)
+        progress.send(state)
+        if cell.train.stop_when_solved and is_solved(state.accuracies):
+            return "solved"
+    return "budget"
+
+
+def take_step(cell: Cell, state: TrialState, *, lr: float) -> None:
+    """One update of the weights."""
+    state.model.train()
+    batch = _next_batch(cell, state)
+    every_token = cell.supervision == "every_token"
+    logits = state.model(batch.tokens, batch.num_tokens, every_token=every_token)
+    targets = batch.targets.flatten() if every_token else batch.answers
+    loss = nn.functional.cross_entropy(logits.flatten(0, -2), targets)  # IGNORED is its index to ignore
+    state.optimizer.zero_grad()
+    loss.backward()
+    if cell.train.clip_norm is not None:
+        nn.utils.clip_grad_norm_(state.model.parameters(), cell.train.clip_norm)
+    state.lr = rate_at(cell.train, lr, state.step)
+    for group in state.optimizer.param_groups:
+        group["lr"] = state.lr
+    state.optimizer.step()
+    state.loss_sum += loss.detach()
+    state.step += 1
+
+
+def _next_batch(cell: Cell, state: TrialState) -> Batch:
+    size = cell.train.batch_size
+    if state.examples is None:
+        return draw(cell, state.data, size, look=state.step == 0)
+    device = state.data.device
+    return state.examples.take(torch.randint(len(state.examples.tokens), (size,), generator=state.data, device=device))
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Reports for the display, at evaluations and otherwise by the clock."""
+
+    spec: TrialSpec
+    report: Report
+    trial_id: str = field(init=False)
+    sent_at: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.trial_id = self.spec.trial_id
+
+    def by_the_clock(self, state: TrialState) -> None:
+        if time.monotonic() - self.sent_at >= REPORT_PERIOD_S:
+            self.send(state)
+
+    def send(self, state: TrialState) -> None:
+        self.sent_at = time.monotonic()
+        newest = next((point for point in reversed(state.curve) if point.length is None), None)
+        self.report(
+            Progress(
+                trial_id=self.trial_id,
+                step=state.step,
+                max_steps=self.spec.cell.train.steps,
+                loss=newest.loss if newest else None,
+                accuracy=newest.accuracy if newest else None,
+            )
+        )

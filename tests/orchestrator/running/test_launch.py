@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import pytest
+
+from bilin.errors import ClusterError, InputError, InterruptedSweepError, SweepRunningError
+from bilin.orchestrator.clusters import ClusterSpec
+from bilin.orchestrator.grid import Grid
+from bilin.orchestrator.monitor.inspect import SweepStatus, status, statuses
+from bilin.orchestrator.running.launch import Summary, launch, plan
+from bilin.orchestrator.running.progress import SweepState
+from bilin.orchestrator.running.recorder import Recorder
+from bilin.orchestrator.running.sweep import Sweep
+from bilin.record import TrialResult
+from bilin.results import SweepWriter, query, stored
+from bilin.spec import Resources, TrialSpec
+from bilin.workers.pool import Event, Group, Lost
+from tests.orchestrator.runs import no_op
+
+Tiny = Callable[..., Grid]
+INLINE = ClusterSpec(kind="inline")
+
+
+def run(grid: Grid, store: Path, *, run: Callable[..., TrialResult] = no_op, retry: tuple[str, ...] = ()) -> Summary:
+    return launch(grid, store=store, cluster=INLINE, run=run, retry=retry)
+
+
+def failing(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
+    return TrialResult(trial_id=spec.trial_id, status="failed", error="ValueError: no", traceback='  File "a", line 1')
+
+
+def test_a_launch_runs_every_trial_and_a_second_one_none(tiny: Tiny, tmp_path: Path) -> None:
+    first = run(tiny(), tmp_path)
+    assert (first.num_found, first.ran, first.exit_code) == (0, {"done": 4}, 0)
+    second = run(tiny(), tmp_path)
+    assert (second.num_found, second.ran, second.exit_code) == (4, {}, 0)
+
+
+def test_deleted_trials_run_again_and_no_others(tiny: Tiny, tmp_path: Path) -> None:
+    run(tiny(), tmp_path)
+    before = stored(tmp_path, "tiny")
+    gone = sorted(before)[:2]
+    with SweepWriter(tmp_path, "tiny") as writer:
+        writer.delete(gone)
+    ran: list[str] = []
+
+    def watched(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
+        ran.append(spec.trial_id)
+        return no_op(spec)
+
+    run(tiny(), tmp_path, run=watched)
+    assert sorted(ran) == gone
+    assert stored(tmp_path, "tiny").keys() == before.keys()
+
+
+def test_a_value_more_on_an_axis_runs_the_new_cells_alone(tiny: Tiny, tmp_path: Path) -> None:
+    run(tiny(), tmp_path)
+    assert run(tiny(m="[2, 3, 5]"), tmp_path).ran == {"done": 2}
+
+
+def test_more_rates_and_seeds_reuse_what_is_stored(tiny: Tiny, tmp_path: Path) -> None:
+    run(tiny(), tmp_path)
+    more = run(tiny(rate="{choices: [1e-2, 1e-3, 1e-4]}", seeds="[0, 1]"), tmp_path)
+    assert (more.num_found, more.ran) == (4, {"done": 8})
+
+
+def test_more_tested_lengths_run_the_trials_again_and_replace_their_rows(tiny: Tiny, tmp_path: Path) -> None:
+    run(tiny(), tmp_path)
+    assert run(tiny(lengths="[10, 50, 100]"), tmp_path).ran == {"done": 4}
+    assert all(set(trial.tested) == {10, 50, 100} for trial in stored(tmp_path, "tiny").values())
+    assert run(tiny(lengths="[10]"), tmp_path).ran == {}, "fewer lengths are there already"
+
+
+def test_failed_trials_are_left_alone_until_retry_names_them(tiny: Tiny, tmp_path: Path) -> None:
+    failed = run(tiny(), tmp_path, run=failing)
+    assert (failed.ran, failed.exit_code) == ({"failed": 4}, 1)
+    again = run(tiny(), tmp_path)
+    assert (again.ran, again.num_failed, again.exit_code) == ({}, 4, 1)
+    retried = run(tiny(), tmp_path, retry=("failed",))
+    assert (retried.ran, retried.exit_code) == ({"done": 4}, 0)
+
+
+@pytest.mark.parametrize("kind", ["lost", "cancelled"])
+def test_lost_and_cancelled_trials_run_again_by_themselves(tiny: Tiny, tmp_path: Path, kind: str) -> None:
+    def ended(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
+        return dataclasses.replace(failing(spec, report=report, checkpoints=None), status=kind)  # type: ignore[arg-type]
+
+    run(tiny(), tmp_path, run=ended)
+    assert run(tiny(), tmp_path).ran == {"done": 4}
+
+
+def test_a_retry_of_something_else_is_refused(tiny: Tiny, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'lots': failed, hardware, internal, oom are accepted"):
+        run(tiny(), tmp_path / "store", retry=("lots",))
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_same_error_in_ten_trials_stops_the_sweep(tiny: Tiny, tmp_path: Path) -> None:
+    summary = run(tiny(seeds=list(range(20))), tmp_path, run=failing)
+    assert summary.ran == {"failed": 10}
+    assert summary.stopped is not None
+    assert "ValueError: no" in summary.stopped
+    assert summary.exit_code == 1
+
+
+def test_an_interrupt_keeps_what_is_finished(tiny: Tiny, tmp_path: Path) -> None:
+    ran: list[str] = []
+
+    def interrupted(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        ran.append(spec.trial_id)
+        return no_op(spec)
+
+    with pytest.raises(InterruptedSweepError, match="the same command goes on"):
+        run(tiny(), tmp_path, run=interrupted)
+    assert sorted(stored(tmp_path, "tiny")) == sorted(ran)
+    assert run(tiny(), tmp_path).ran == {"done": 2}
+
+
+def test_a_sweep_that_is_being_run_is_refused(tiny: Tiny, tmp_path: Path) -> None:
+    with SweepWriter(tmp_path, "tiny"), pytest.raises(SweepRunningError, match="process"):
+        run(tiny(), tmp_path)
+
+
+def test_until_solved_runs_no_rate_after_the_one_that_solved(tiny: Tiny, tmp_path: Path) -> None:
+    summary = run(tiny(rate="{choices: [1e-2, 1e-3, 1e-4], until_solved: true}"), tmp_path)
+    assert summary.ran == {"done": 4}
+    assert {trial.lr for trial in stored(tmp_path, "tiny").values()} == {1e-2, 1e-3}
+    assert run(tiny(rate="{choices: [1e-2, 1e-3, 1e-4], until_solved: true}"), tmp_path).ran == {}
+
+
+def test_log_uniform_asks_the_same_after_an_interrupt(tiny: Tiny, tmp_path: Path) -> None:
+    grid = tiny(m=2, rate="{log_uniform: [1e-5, 1e-2], trials: 12, round: 4}")
+    run(grid, tmp_path / "whole")
+    count = 0
+
+    def interrupted(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
+        nonlocal count
+        count += 1
+        if count % 3 == 0:
+            raise KeyboardInterrupt
+        return no_op(spec)
+
+    for _ in range(20):
+        try:
+            run(grid, tmp_path / "pieces", run=interrupted)
+        except InterruptedSweepError:
+            continue
+        break
+    assert stored(tmp_path / "pieces", "tiny").keys() == stored(tmp_path / "whole", "tiny").keys()
+
+
+def test_a_plan_writes_nothing(tiny: Tiny, tmp_path: Path) -> None:
+    made = plan(tiny(), store=tmp_path / "store")
+    assert (made.num_wanted, made.num_missing, made.num_done) == (4, 4, 0)
+    assert made.estimate.num_unknown == 4
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_plan_estimates_from_stored_trials_of_the_same_shape(tiny: Tiny, tmp_path: Path) -> None:
+    def timed(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
+        return dataclasses.replace(no_op(spec), wall_s=3.0)
+
+    run(tiny(), tmp_path, run=timed)
+    made = plan(tiny(seeds="[0, 1]"), store=tmp_path)
+    assert (made.estimate.seconds, made.estimate.num_stored, made.estimate.num_unknown) == (12.0, 4, 0)
+
+
+def test_views_show_the_rates_that_the_search_names_and_no_others(tiny: Tiny, tmp_path: Path) -> None:
+    run(tiny(m=2), tmp_path)  # 1e-2 and 1e-3, which lie within the bounds of the search that follows
+    searched = run(tiny(m=2, rate="{log_uniform: [1e-4, 1e-1], trials: 4, round: 4}"), tmp_path)
+    assert query(store=tmp_path, view="trials").num_rows == sum(searched.ran.values())
+    assert query(store=tmp_path, view="trials", everything=True).num_rows == sum(searched.ran.values()) + 2
+
+
+def test_a_cluster_that_does_not_come_up_leaves_the_grid_as_it_was(tiny: Tiny, tmp_path: Path) -> None:
+    run(tiny(), tmp_path)
+    with pytest.raises(ClusterError):
+        launch(tiny(m="[5, 7, 9]"), store=tmp_path, cluster=ClusterSpec(kind="ray", address="127.0.0.1:1"))
+    assert status("tiny", store=tmp_path).plan.num_done == 4
+
+
+def test_a_trial_whose_worker_always_dies_is_lost_after_three_attempts(tiny: Tiny, tmp_path: Path) -> None:
+    made, pool = plan(tiny(m=2), store=tmp_path), DyingPool()
+    with SweepWriter(tmp_path, "tiny") as writer, Recorder(writer) as recorder:
+        Sweep(SweepState(made), pool, recorder, lambda state: None).run()
+    rows = query(store=tmp_path, view="trials", everything=True).to_pylist()
+    assert [(row["status"], row["attempts"]) for row in rows] == [("lost", 3)] * 2
+    assert pool.started == 6
+
+
+def test_a_sweep_that_cannot_be_read_does_not_hide_the_others(tiny: Tiny, tmp_path: Path) -> None:
+    run(tiny(), tmp_path)
+    with SweepWriter(tmp_path, "half"):
+        pass  # killed before it stored its grid
+    found = statuses(store=tmp_path)
+    assert isinstance(found["tiny"], SweepStatus)
+    assert isinstance(found["half"], InputError)
+
+
+class DyingPool:
+    """A pool whose workers die with whatever they are given."""
+
+    def __init__(self) -> None:
+        self.started = 0
+        self._groups: list[Group] = []
+
+    def accepts(self, resources: Resources, avoid: Collection[str]) -> bool:
+        return not self._groups
+
+    def submit(self, group: Group) -> None:
+        self.started += 1
+        self._groups.append(group)
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        groups, self._groups = self._groups, []
+        return [Lost(group, "") for group in groups]
+
+    def close(self) -> None:
+        return
