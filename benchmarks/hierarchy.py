@@ -44,7 +44,8 @@ MACHINE, S3 = {"task": "random_state_machine"}, {"task": "group_word"}
 TRIED_ON_S3 = (
     "Trained on 2 to 10 tokens, with 4, 8 or 16 heads and rates of 1e-2 and 3e-2, it is right at 10 tokens, in 0.38 "
     "to 0.87 of the words at 100, and at chance at 500. Trained on 2 to 50 tokens with 4 heads: 0.95 at 500 after "
-    "5,000 steps at 3e-3 and after 4,000 at 1e-2, 0.70 after 10,000 at 3e-3, and 1.00 at 100 each time."
+    "5,000 steps at 3e-3 and after 4,000 at 1e-2, 0.70 after 10,000 at 3e-3, and 1.00 at 100 each time. Trained on "
+    "2 to 128 tokens with 8 heads at 1e-2, it has not learned the group after 3,000 steps: 0.39 at 10 tokens."
 )
 """Accuracies, not scaled, one seed each: the last document of the grid with those heads, rates, steps and lengths."""
 
