@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := bilin tests benchmarks
 
-.PHONY: demo test check format hierarchy survival clean
+.PHONY: demo test check format hierarchy survival fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bilin sweep launch examples/quickstart.yaml
@@ -30,6 +30,10 @@ hierarchy: $(VENV)/.installed
 
 survival: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/survival.py tests/slurm/survival.py --timeout 3600 -s
+
+fuzz: $(VENV)/.installed-dev
+	BILIN_TEST_EXAMPLES=50 $(BIN)/python -m pytest --timeout 3600 tests/orchestrator/grid/test_fuzz.py \
+	    tests/orchestrator/running/test_damaged_store.py tests/results/store/test_writer.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

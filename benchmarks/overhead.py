@@ -15,56 +15,13 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
+
+from no_op import no_op, sweep, warm_up
 
 from bilin.orchestrator.clusters import ClusterSpec, open_pool
-from bilin.orchestrator.grid import parse_grid
-from bilin.orchestrator.planning.plan import make_plan
-from bilin.orchestrator.running.progress import SweepState
-from bilin.orchestrator.running.recorder import Recorder
-from bilin.orchestrator.running.sweep import Sweep
-from bilin.record import CurvePoint, LengthResult, Progress, TrialResult
-from bilin.results import SweepWriter, stored
-from bilin.spec import Resources, TrialSpec
-from bilin.workers.pool import Group, Pool
-from bilin.workers.report import Report
-from bilin.workers.training.checkpoint import Checkpoints
+from bilin.spec import Resources
 
 WORKERS = 2
-GRID = """
-name: overhead
-tasks: [{{name: modular_addition, m: 5}}]
-models: [{{tier: full}}]
-learning_rate: {{choices: [1e-3]}}
-seeds: [{seeds}]
-"""
-
-
-def no_op(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -> TrialResult:
-    """A trial of no work, with a result of the usual size: 40 evaluations, two tested lengths."""
-    report(Progress(trial_id=spec.trial_id, step=1, max_steps=1))
-    return TrialResult(
-        trial_id=spec.trial_id,
-        status="done",
-        stop_reason="solved",
-        validation_accuracy=1.0,
-        training_loss=0.1,
-        lengths=(LengthResult(10, 2048, 2048, 5), LengthResult(500, 2048, 2048, 5)),
-        curve=tuple(CurvePoint(step * 250, None, 0.5, 0.9) for step in range(1, 41)),
-    )
-
-
-def measure_bilin(pool: Pool, count: int) -> float:
-    """Seconds from a plan to the last result on disk."""
-    grid = parse_grid(GRID.format(seeds=", ".join(map(str, range(count)))))
-    with tempfile.TemporaryDirectory() as store, SweepWriter(store, grid.name) as writer:
-        started = time.perf_counter()
-        state = SweepState(make_plan(grid, {}))
-        with Recorder(writer) as recorder:
-            Sweep(state, pool, recorder, lambda state: None).run()
-        seconds = time.perf_counter() - started
-        assert len(stored(Path(store), grid.name)) == count
-    return seconds
 
 
 def measure_bare(count: int) -> float:
@@ -130,9 +87,9 @@ def rows(trials: list[int], tune_trials: int) -> Iterator[tuple[str, int, float]
     """The measurements, one after the other on one Ray."""
     cluster = ClusterSpec(workers=WORKERS)
     with open_pool(cluster, no_op, demand=[Resources()], report=lambda progress: None) as pool:
-        warm_up(pool)
+        warm_up(pool, WORKERS)
         for count in trials:
-            yield "bilin", count, measure_bilin(pool, count)
+            yield "bilin", count, sweep(pool, count)
             yield "bare pool of actors", count, measure_bare(count)
         if importlib.util.find_spec("pandas") is None:
             return
@@ -140,17 +97,6 @@ def rows(trials: list[int], tune_trials: int) -> Iterator[tuple[str, int, float]
         for reuse in (True, False):
             name = f"Ray Tune, actors {'reused' if reuse else 'not reused'}"
             yield name, tune_trials, measure_tune(tune_trials, reuse_actors=reuse)
-
-
-def warm_up(pool: Pool) -> None:
-    """Have every worker up before the clock starts."""
-    grid = parse_grid(GRID.format(seeds="0, 1"))
-    specs = list(make_plan(grid, {}).missing())
-    for spec in specs:
-        pool.submit(Group((spec,)))
-    ended = 0
-    while ended < len(specs):
-        ended += len(pool.wait(1.0))
 
 
 def main() -> None:

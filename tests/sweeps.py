@@ -103,3 +103,28 @@ def wait_until(condition: object, timeout_s: float) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+def workers_of(driver: int) -> list[int]:
+    """The Ray workers below a sweep process that have loaded torch: they train, or are about to."""
+    pids = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            mine = driver in _ancestors(int(folder.name))
+            if (
+                mine
+                and b"TrialActor" in (folder / "cmdline").read_bytes()
+                and "libtorch_cpu" in (folder / "maps").read_text()
+            ):
+                pids.append(int(folder.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return pids
+
+
+def _ancestors(pid: int) -> list[int]:
+    parents = []
+    while pid > 1:
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        parents.append(pid)
+    return parents

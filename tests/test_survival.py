@@ -13,7 +13,17 @@ import pytest
 from bilin.orchestrator import ClusterSpec, launch, status
 from bilin.orchestrator.clusters import guardian
 from bilin.results import query
-from tests.sweeps import GRID, NUM_TRIALS, bilin, contents, finish, kill_and_relaunch, wait_until, write_grid
+from tests.sweeps import (
+    GRID,
+    NUM_TRIALS,
+    bilin,
+    contents,
+    finish,
+    kill_and_relaunch,
+    wait_until,
+    workers_of,
+    write_grid,
+)
 
 ONE = """
 name: small
@@ -82,7 +92,7 @@ def test_a_killed_sweep_goes_on_where_its_trial_was_kept(tmp_path: Path) -> None
 def test_an_interrupted_sweep_keeps_what_its_workers_have_done(tmp_path: Path) -> None:
     grid, store = write_grid(tmp_path, ONE.replace("steps: 4000", "steps: 1000000")), tmp_path / "store"
     process = bilin("sweep", "launch", grid, "--store", store, "--workers", "1")
-    assert wait_until(lambda: _workers(process.pid), 60)
+    assert wait_until(lambda: workers_of(process.pid), 60)
     time.sleep(4.0)  # torch is loaded, and the first step taken
     process.send_signal(signal.SIGINT)
     assert finish(process)[0] == 3
@@ -94,8 +104,8 @@ def test_a_killed_sweep_on_ray_leaves_no_process_and_no_folder(tmp_path: Path) -
     grid = write_grid(tmp_path, LONG)
     folders = set(Path("/tmp").glob("bilin-*"))
     process = bilin("sweep", "launch", grid, "--store", tmp_path, "--workers", "2")
-    assert wait_until(lambda: _workers(process.pid), 60)
-    mark = _mark_of(_workers(process.pid)[0])
+    assert wait_until(lambda: workers_of(process.pid), 60)
+    mark = _mark_of(workers_of(process.pid)[0])
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert wait_until(lambda: not guardian.marked(mark), 10)
@@ -106,8 +116,8 @@ def test_a_killed_sweep_on_ray_leaves_no_process_and_no_folder(tmp_path: Path) -
 def test_a_trial_whose_worker_is_killed_runs_again(tmp_path: Path) -> None:
     grid = write_grid(tmp_path, LONG)
     process = bilin("sweep", "launch", grid, "--store", tmp_path, "--workers", "2", "--only", "m=2")
-    assert wait_until(lambda: _workers(process.pid), 60)
-    os.kill(_workers(process.pid)[0], signal.SIGKILL)
+    assert wait_until(lambda: workers_of(process.pid), 60)
+    os.kill(workers_of(process.pid)[0], signal.SIGKILL)
     code, _, err = finish(process)
     assert code == 0
     assert "runs again" in err
@@ -121,8 +131,8 @@ def test_a_trial_whose_worker_is_killed_runs_again(tmp_path: Path) -> None:
 def test_a_ray_that_dies_ends_the_sweep_with_what_to_do(tmp_path: Path, name: str) -> None:
     grid = write_grid(tmp_path, LONG)
     process = bilin("sweep", "launch", grid, "--store", tmp_path, "--workers", "1")
-    assert wait_until(lambda: _workers(process.pid), 60)
-    (pid,) = [pid for pid in guardian.marked(_mark_of(_workers(process.pid)[0])) if _runs(pid, name)]
+    assert wait_until(lambda: workers_of(process.pid), 60)
+    (pid,) = [pid for pid in guardian.marked(_mark_of(workers_of(process.pid)[0])) if _runs(pid, name)]
     os.kill(pid, signal.SIGKILL)
     code, _, err = finish(process, 30)
     assert code == 4
@@ -131,31 +141,6 @@ def test_a_ray_that_dies_ends_the_sweep_with_what_to_do(tmp_path: Path, name: st
 
 def _runs(pid: int, name: str) -> bool:
     return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(f"/{name}".encode())
-
-
-def _workers(driver: int) -> list[int]:
-    """The Ray workers below a sweep process that have loaded torch: they train, or are about to."""
-    pids = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            mine = driver in _ancestors(int(folder.name))
-            if (
-                mine
-                and b"TrialActor" in (folder / "cmdline").read_bytes()
-                and "libtorch_cpu" in (folder / "maps").read_text()
-            ):
-                pids.append(int(folder.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return pids
-
-
-def _ancestors(pid: int) -> list[int]:
-    parents = []
-    while pid > 1:
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        parents.append(pid)
-    return parents
 
 
 def _mark_of(pid: int) -> str:

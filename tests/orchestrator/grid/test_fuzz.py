@@ -8,14 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bilin.errors import GridError
 from bilin.orchestrator.grid import grid_schema, parse_grid, read_grid, resolved, restore_grid
+from tests.examples import examples
 from tests.orchestrator.grid.test_resolved import RICH
 
-SOON = settings(max_examples=100, deadline=5_000, suppress_health_check=list(HealthCheck), derandomize=True)
+SOON = examples(100, deadline_ms=5_000)
 MARKS = st.sampled_from(
     [*"[]{}:,-?!&*|>'\"%@`#\n\t~\\", "<<: ", "&a ", "*a", "!!int ", "---\n", "\\U99999999", ".nan", "1e999"]
 )

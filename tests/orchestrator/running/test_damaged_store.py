@@ -10,12 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bilin.errors import InterruptedSweepError, StoreError
 from bilin.orchestrator import ClusterSpec, launch, plan, status
 from bilin.results import query, stored, verify
+from tests.examples import examples
 from tests.orchestrator.runs import no_op
 from tests.results.samples import forget_checksums
 
@@ -60,7 +61,7 @@ def damages(draw):
     return damage
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(file=st.integers(0, 99), damage=damages(), earlier=st.booleans())
 def test_no_damage_of_a_file_is_a_traceback_or_a_wrong_row(whole, file, damage, earlier):
     template, grid, known = whole

@@ -5,7 +5,7 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bilin.errors import StoreError
@@ -13,6 +13,7 @@ from bilin.fields import values_of
 from bilin.results import SweepWriter, query, stored
 from bilin.results.store.parts.compaction import FAN_IN
 from bilin.tasks.copying import Copying
+from tests.examples import examples
 from tests.results.samples import cell, forget_checksums, ids, pair, seeds
 
 
@@ -86,7 +87,7 @@ def test_deleting_all_leaves_an_empty_sweep(store, writer):
     assert query(store=store, view="trials").num_rows == 0
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(data=st.data())
 def test_any_sequence_of_appends_and_deletes_keeps_the_last_of_each(tmp_path_factory, data):
     store, expected = tmp_path_factory.mktemp("store"), {}

@@ -1,0 +1,69 @@
+"""What the benchmarks of the sweep run: trials of no work, with results of the usual size."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from bilin.orchestrator.grid import parse_grid
+from bilin.orchestrator.planning.plan import make_plan
+from bilin.orchestrator.running.progress import Observer, SweepState
+from bilin.orchestrator.running.recorder import Recorder
+from bilin.orchestrator.running.sweep import Sweep
+from bilin.record import CurvePoint, LengthResult, Progress, TrialResult
+from bilin.results import SweepWriter, stored
+from bilin.spec import TrialSpec
+from bilin.workers.pool import Group, Pool
+from bilin.workers.report import Report
+from bilin.workers.training.checkpoint import Checkpoints
+
+GRID = """
+name: no-op
+tasks: [{{name: modular_addition, m: 5}}]
+models: [{{tier: full}}]
+learning_rate: {{choices: [1e-3]}}
+seeds: [{seeds}]
+resources: {{cpus: {cpus}}}
+"""
+
+
+def no_op(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -> TrialResult:
+    """A trial of no work: 40 evaluations, two tested lengths."""
+    report(Progress(trial_id=spec.trial_id, step=1, max_steps=1))
+    return TrialResult(
+        trial_id=spec.trial_id,
+        status="done",
+        stop_reason="solved",
+        validation_accuracy=1.0,
+        training_loss=0.1,
+        lengths=(LengthResult(10, 2048, 2048, 5), LengthResult(500, 2048, 2048, 5)),
+        curve=tuple(CurvePoint(step * 250, None, 0.5, 0.9) for step in range(1, 41)),
+    )
+
+
+def specs(count: int, *, cpus: float = 1.0) -> list[TrialSpec]:
+    """As many trials, of one cell."""
+    return list(make_plan(parse_grid(GRID.format(seeds=", ".join(map(str, range(count))), cpus=cpus)), {}).missing())
+
+
+def sweep(pool: Pool, count: int, *, cpus: float = 1.0, observer: Observer = lambda state: None) -> float:
+    """Run as many trials on a pool; seconds from a plan to the last result on disk."""
+    grid = parse_grid(GRID.format(seeds=", ".join(map(str, range(count))), cpus=cpus))
+    with tempfile.TemporaryDirectory() as store, SweepWriter(store, grid.name) as writer:
+        started = time.perf_counter()
+        state = SweepState(make_plan(grid, {}))
+        with Recorder(writer) as recorder:
+            Sweep(state, pool, recorder, observer).run()
+        seconds = time.perf_counter() - started
+        assert len(stored(Path(store), grid.name)) == count
+    return seconds
+
+
+def warm_up(pool: Pool, workers: int, *, cpus: float = 1.0) -> None:
+    """Have every worker up before the clock starts."""
+    for spec in specs(workers, cpus=cpus):
+        pool.submit(Group((spec,)))
+    ended = 0
+    while ended < workers:
+        ended += len(pool.wait(1.0))

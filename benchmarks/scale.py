@@ -1,0 +1,196 @@
+"""How the Ray pool holds up: many trials, many nodes, and what a thousand nodes of eight GPUs would ask of the driver.
+
+    .venv/bin/python benchmarks/scale.py [--trials 100000] [--nodes 80]
+
+1. No-op trials by the hundred thousand on two workers: the driver's time and memory, tenth by tenth.
+2. As many logical nodes as asked for, each a raylet of its own on this machine with one worker (together they hold
+   about 250 MB a node): the time until all work, and of trials on all of them.
+3. What the parts of the driver's work cost, measured one by one, and by them what 8,000 workers would take: by
+   calculation, not by measurement.
+
+The driver is the sweep process. Its time is processor time, all of its threads together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+from no_op import no_op, sweep, warm_up
+
+from bilin.orchestrator.clusters import ClusterSpec, open_pool
+from bilin.orchestrator.running.progress import SweepState
+from bilin.spec import Resources
+from bilin.workers.actors.hearing import ASKED_AT_ONCE, PERIOD_S, Hearing
+from bilin.workers.actors.node import Node
+from bilin.workers.actors.placement import PERIOD_S as LOOK_S
+from bilin.workers.actors.placement import Placement
+from bilin.workers.actors.pool import RayPool
+from bilin.workers.actors.worker import Worker
+
+TENTHS = 10
+NODES, GPUS = 1000, 8
+WORKERS = NODES * GPUS
+
+
+@dataclass(slots=True)
+class Driver:
+    """What the sweep process had used when a sweep had come so far."""
+
+    ended: int
+    wall_s: float
+    cpu_s: float
+    memory_mb: float
+
+    @staticmethod
+    def now(ended: int) -> Driver:
+        """As it is at this moment."""
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return Driver(ended, time.perf_counter(), time.process_time(), resident / 1e6)
+
+
+class Tenths:
+    """An observer that looks at the driver at every tenth of a sweep."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.looks = [Driver.now(0)]
+
+    def __call__(self, state: SweepState) -> None:
+        """Look, where another tenth is done."""
+        ended = self._count - state.num_left
+        if ended * TENTHS // self._count > self.looks[-1].ended * TENTHS // self._count:
+            self.looks.append(Driver.now(ended))
+
+
+def many_trials(count: int) -> float:
+    """Run them on two workers and print the driver's tenths; its seconds a trial, over all."""
+    with open_pool(ClusterSpec(workers=2), no_op, demand=[Resources()], report=lambda progress: None) as pool:
+        warm_up(pool, 2)
+        tenths = Tenths(count)
+        sweep(pool, count, observer=tenths)
+    print(
+        f"\n{count} no-op trials on 2 workers\n{'trials':>10}{'ms a trial':>12}{'of the driver':>15}{'driver MB':>11}"
+    )
+    for before, after in zip(tenths.looks, tenths.looks[1:], strict=False):
+        share = after.ended - before.ended
+        wall, cpu = 1000 * (after.wall_s - before.wall_s) / share, 1000 * (after.cpu_s - before.cpu_s) / share
+        print(f"{after.ended:10}{wall:12.2f}{cpu:15.2f}{after.memory_mb:11.0f}", flush=True)
+    return (tenths.looks[-1].cpu_s - tenths.looks[0].cpu_s) / count
+
+
+def many_nodes(nodes: int, trials: int) -> Iterator[tuple[str, float]]:
+    """On a Ray of so many nodes of one processor: what one worker on each does; named costs of the driver."""
+    from ray.cluster_utils import Cluster
+
+    os.environ.update(RAY_prestart_worker_first_driver="0")  # as bilin does: nodes start no workers of their own accord
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        started = time.perf_counter()
+        for _ in range(nodes):
+            cluster.add_node(wait=False, num_cpus=1, object_store_memory=80 * 2**20, include_dashboard=False)
+        cluster.wait_for_nodes(timeout=600)
+        up = time.perf_counter() - started
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+        pool = RayPool(no_op, num_workers=None)
+        started = time.perf_counter()
+        warm_up(pool, nodes)
+        warm = time.perf_counter() - started
+        began, before = Driver.now(0), len(ray.nodes())
+        sweep(pool, trials)
+        ended = Driver.now(trials)
+        wall, cpu = ended.wall_s - began.wall_s, ended.cpu_s - began.cpu_s
+        print(
+            f"\n{before} nodes of one worker: up in {up:.0f} s, each worker's first trial done after {warm:.0f} s more"
+        )
+        print(
+            f"{trials} trials: {1000 * wall / trials:.2f} ms each, {1000 * cpu / trials:.2f} of the driver", flush=True
+        )
+        yield "ray.nodes(), a node", cost(ray.nodes) / before
+        pool.close()
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def parts() -> Iterator[tuple[str, float]]:
+    """What the driver does for each worker, in seconds."""
+    cluster = ClusterSpec(workers=2)
+    with open_pool(cluster, no_op, demand=[Resources()], report=lambda progress: None) as pool:
+        assert isinstance(pool, RayPool)
+        warm_up(pool, 2)
+        actor = pool._idle[0].actor
+        yield "a question and its answer", question(actor)
+        refs = [actor.keep.remote(0.0) for _ in range(WORKERS)]
+        ray.wait(refs, num_returns=len(refs))
+        yield "ray.wait, an open call", cost(lambda: ray.wait(refs, num_returns=len(refs), timeout=0)) / WORKERS
+    placement = Placement(None)
+    placement.nodes = [Node(str(number), cpus=GPUS, gpus=GPUS) for number in range(NODES)]
+    size = Resources(gpus=1.0)
+    workers = [Worker(str(number), None, size, node=str(number // GPUS)) for number in range(WORKERS)]
+    yield "room for one more, a worker", cost(lambda: placement.has_room(size, workers, placement.nodes)) / WORKERS
+
+
+def question(actor: ray.actor.ActorHandle) -> float:
+    """Processor seconds that asking a worker, and taking its answer, cost the driver."""
+    hearing = Hearing(lambda progress: None)
+    workers = [Worker(str(number), actor, Resources()) for number in range(ASKED_AT_ONCE)]
+    rounds, second = 10, 1.0
+
+    def seconds(asked: list[Worker]) -> float:
+        began = time.process_time()
+        for _ in range(rounds):
+            time.sleep(second)  # longer than a period: each round takes all answers of the one before
+            hearing.go_round(asked)
+        return time.process_time() - began
+
+    return (seconds(workers) - seconds([])) / (rounds * len(workers))
+
+
+def cost(call: Callable[[], object], times: int = 20) -> float:
+    """Processor seconds of a call, in the mean."""
+    began = time.process_time()
+    for _ in range(times):
+        call()
+    return (time.process_time() - began) / times
+
+
+def calculate(trial_s: float, costs: dict[str, float]) -> None:
+    """Print what the driver would do for 8,000 workers, as a share of one processor, by the length of trials."""
+    fixed = ASKED_AT_ONCE / PERIOD_S * costs["a question and its answer"]
+    fixed += NODES / LOOK_S * costs["ray.nodes(), a node"]
+    turn = WORKERS * (2 * costs["ray.wait, an open call"] + costs["room for one more, a worker"])
+    print(f"\nBy calculation, {NODES} nodes of {GPUS} GPUs, {WORKERS} workers, one driver")
+    print(f"questions and nodes, whatever the trials: {100 * fixed:.0f} % of a processor")
+    print(f"a turn of the loop, which takes all that has ended: {1000 * turn:.0f} ms, and as long a worker may wait")
+    for minutes in (1, 5, 30):
+        rate = WORKERS / (60 * minutes)
+        print(f"trials of {minutes:2} min: {rate:6.1f} end a second, {100 * rate * trial_s:4.0f} % of a processor")
+    left = (1 - fixed) / trial_s
+    print(
+        f"one processor is used up at {left:.0f} trials a second: {WORKERS / left:.0f} s a trial with {WORKERS} workers"
+    )
+
+
+def main() -> None:
+    """Print the three parts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=100_000)
+    parser.add_argument("--nodes", type=int, default=80)
+    arguments = parser.parse_args()
+    trial_s = many_trials(arguments.trials)
+    costs = dict(many_nodes(arguments.nodes, trials=max(arguments.nodes, arguments.trials // 20)))
+    costs.update(parts())
+    print("\nParts of the driver's work, microseconds of a processor")
+    for name, seconds in {"a trial, whole": trial_s, **costs}.items():
+        print(f"{name:32}{1e6 * seconds:10.1f}")
+    calculate(trial_s, costs)
+
+
+if __name__ == "__main__":
+    main()

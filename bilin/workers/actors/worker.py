@@ -1,0 +1,51 @@
+"""A worker, as the pool knows it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from bilin.spec import Resources
+from bilin.workers.actors.memory import Killed
+from bilin.workers.pool import Group
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """One actor, and what it has said of itself.
+
+    Attributes:
+        group: What it runs; None while it is idle.
+        question: The call that asks how it is; None where none is open.
+        asked_at: When it was asked last, on this process's clock.
+        heard_at: When it answered last; None for one that has not begun.
+        node: The id of its node, where that is known.
+        pid: Its process there.
+        killed: How many processes the kernel of its node had ended when it answered last.
+    """
+
+    name: str
+    actor: Any
+    resources: Resources
+    group: Group | None = None
+    question: Any = None
+    asked_at: float = 0.0
+    heard_at: float | None = None
+    node: str | None = None
+    pid: int | None = None
+    killed: Killed | None = None
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since it answered last; 0 for one that has not begun."""
+        return 0.0 if self.heard_at is None else time.monotonic() - self.heard_at
+
+    def ask(self) -> None:
+        """Ask how it is; `bilin.workers.actors.hearing` takes the answer."""
+        self.asked_at = time.monotonic()
+        self.question = self.actor.progress.remote()
+
+    def fits(self, resources: Resources) -> bool:
+        """Whether it has what a group asks for, and no more."""
+        return (self.resources.cpus, self.resources.gpus) == (resources.cpus, resources.gpus)

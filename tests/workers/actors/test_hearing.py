@@ -1,0 +1,39 @@
+"""How the pool hears of its workers."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from bilin.models.bilinear.full import Full
+from bilin.orchestrator.clusters import ClusterSpec, open_pool
+from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, ValidateSpec
+from bilin.tasks.modular_addition import ModularAddition
+from bilin.workers.pool import Group
+from tests.workers.pool_runs import SLEEPS, by_seed
+
+CELL = Cell(task=ModularAddition(m=2), model=Full(), train=TrainSpec(), validate=ValidateSpec())
+
+
+@pytest.mark.ray
+def test_with_one_question_a_period_all_workers_are_heard_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bilin.workers.actors import hearing
+
+    monkeypatch.setattr(hearing, "ASKED_AT_ONCE", 1)
+    said: list[str] = []
+    resources = Resources(cpus=0.5)
+    trials = [
+        TrialSpec(cell=CELL, lr=lr, seed=SLEEPS, test=TestSpec(), resources=resources) for lr in (1e-2, 1e-3, 1e-4)
+    ]
+    with open_pool(
+        ClusterSpec(workers=3), by_seed, demand=[resources], report=lambda progress: said.append(progress.trial_id)
+    ) as pool:
+        for trial in trials:
+            pool.submit(Group((trial,)))
+        until = time.monotonic() + 120
+        while min(said.count(trial.trial_id) for trial in trials) < 3 and time.monotonic() < until:
+            pool.wait(0.5)
+    counts = [said.count(trial.trial_id) for trial in trials]
+    assert min(counts) >= 3
+    assert max(counts) <= min(counts) + 2
