@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bilin.orchestrator.grid import parse_grid
+from bilin.orchestrator.grid import Grid, parse_grid
 from bilin.orchestrator.planning.plan import make_plan
 from bilin.orchestrator.running.progress import Observer, SweepState
 from bilin.orchestrator.running.recorder import Recorder
@@ -20,12 +20,13 @@ from bilin.workers.training.checkpoint import Checkpoints
 
 GRID = """
 name: no-op
-tasks: [{{name: modular_addition, m: 5}}]
+tasks: [{{name: modular_addition, m: [{moduli}]}}]
 models: [{{tier: full}}]
 learning_rate: {{choices: [1e-3]}}
 seeds: [{seeds}]
-resources: {{cpus: {cpus}}}
 """
+CELLS = 100
+"""Over which the trials of a large sweep are spread."""
 
 
 def no_op(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -> TrialResult:
@@ -42,14 +43,16 @@ def no_op(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -
     )
 
 
-def specs(count: int, *, cpus: float = 1.0) -> list[TrialSpec]:
-    """As many trials, of one cell."""
-    return list(make_plan(parse_grid(GRID.format(seeds=", ".join(map(str, range(count))), cpus=cpus)), {}).missing())
+def grid_of(count: int) -> Grid:
+    """A grid of as many trials."""
+    cells = CELLS if count % CELLS == 0 else 1
+    moduli, seeds = (", ".join(map(str, numbers)) for numbers in (range(2, 2 + cells), range(count // cells)))
+    return parse_grid(GRID.format(moduli=moduli, seeds=seeds))
 
 
-def sweep(pool: Pool, count: int, *, cpus: float = 1.0, observer: Observer = lambda state: None) -> float:
+def sweep(pool: Pool, count: int, *, observer: Observer = lambda state: None) -> float:
     """Run as many trials on a pool; seconds from a plan to the last result on disk."""
-    grid = parse_grid(GRID.format(seeds=", ".join(map(str, range(count))), cpus=cpus))
+    grid = grid_of(count)
     with tempfile.TemporaryDirectory() as store, SweepWriter(store, grid.name) as writer:
         started = time.perf_counter()
         state = SweepState(make_plan(grid, {}))
@@ -60,9 +63,9 @@ def sweep(pool: Pool, count: int, *, cpus: float = 1.0, observer: Observer = lam
     return seconds
 
 
-def warm_up(pool: Pool, workers: int, *, cpus: float = 1.0) -> None:
+def warm_up(pool: Pool, workers: int) -> None:
     """Have every worker up before the clock starts."""
-    for spec in specs(workers, cpus=cpus):
+    for spec in make_plan(grid_of(workers), {}).missing():
         pool.submit(Group((spec,)))
     ended = 0
     while ended < workers:

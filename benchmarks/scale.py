@@ -106,7 +106,7 @@ def many_nodes(nodes: int, trials: int) -> Iterator[tuple[str, float]]:
         ended = Driver.now(trials)
         wall, cpu = ended.wall_s - began.wall_s, ended.cpu_s - began.cpu_s
         print(
-            f"\n{before} nodes of one worker: up in {up:.0f} s, each worker's first trial done after {warm:.0f} s more"
+            f"\n{nodes} nodes of one worker: up in {up:.0f} s, each worker's first trial done after {warm:.0f} s more"
         )
         print(
             f"{trials} trials: {1000 * wall / trials:.2f} ms each, {1000 * cpu / trials:.2f} of the driver", flush=True
@@ -130,7 +130,7 @@ def parts() -> Iterator[tuple[str, float]]:
         ray.wait(refs, num_returns=len(refs))
         yield "ray.wait, an open call", cost(lambda: ray.wait(refs, num_returns=len(refs), timeout=0)) / WORKERS
     placement = Placement(None)
-    placement.nodes = [Node(str(number), cpus=GPUS, gpus=GPUS) for number in range(NODES)]
+    placement.nodes = [Node(str(number), cpus=4 * GPUS, gpus=GPUS) for number in range(NODES)]
     size = Resources(gpus=1.0)
     workers = [Worker(str(number), None, size, node=str(number // GPUS)) for number in range(WORKERS)]
     yield "room for one more, a worker", cost(lambda: placement.has_room(size, workers, placement.nodes)) / WORKERS
