@@ -111,6 +111,7 @@ def many_nodes(nodes: int, trials: int) -> Iterator[tuple[str, float]]:
         print(
             f"{trials} trials: {1000 * wall / trials:.2f} ms each, {1000 * cpu / trials:.2f} of the driver", flush=True
         )
+        yield "a trial, on many nodes", cpu / trials
         yield "ray.nodes(), a node", cost(ray.nodes) / before
         pool.close()
     finally:
@@ -160,8 +161,9 @@ def cost(call: Callable[[], object], times: int = 20) -> float:
     return (time.process_time() - began) / times
 
 
-def calculate(trial_s: float, costs: dict[str, float]) -> None:
+def calculate(costs: dict[str, float]) -> None:
     """Print what the driver would do for 8,000 workers, as a share of one processor, by the length of trials."""
+    trial_s = costs["a trial, on many nodes"]
     fixed = ASKED_AT_ONCE / PERIOD_S * costs["a question and its answer"]
     fixed += NODES / LOOK_S * costs["ray.nodes(), a node"]
     turn = WORKERS * (2 * costs["ray.wait, an open call"] + costs["room for one more, a worker"])
@@ -183,13 +185,13 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100_000)
     parser.add_argument("--nodes", type=int, default=80)
     arguments = parser.parse_args()
-    trial_s = many_trials(arguments.trials)
-    costs = dict(many_nodes(arguments.nodes, trials=max(arguments.nodes, arguments.trials // 20)))
+    costs = {"a trial, on two workers": many_trials(arguments.trials)}
+    costs.update(many_nodes(arguments.nodes, trials=max(arguments.nodes, arguments.trials // 20)))
     costs.update(parts())
     print("\nParts of the driver's work, microseconds of a processor")
-    for name, seconds in {"a trial, whole": trial_s, **costs}.items():
+    for name, seconds in costs.items():
         print(f"{name:32}{1e6 * seconds:10.1f}")
-    calculate(trial_s, costs)
+    calculate(costs)
 
 
 if __name__ == "__main__":
