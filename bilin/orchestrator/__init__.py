@@ -10,7 +10,9 @@ from bilin.orchestrator.background.submit import Submission as Submission
 from bilin.orchestrator.background.submit import script as script
 from bilin.orchestrator.background.submit import submit as submit
 from bilin.orchestrator.clusters import ClusterSpec as ClusterSpec
+from bilin.orchestrator.clusters.slurm.job import Job as Job
 from bilin.orchestrator.clusters.slurm.job import describe_job as describe_job
+from bilin.orchestrator.clusters.slurm.queue import JobStatus as JobStatus
 from bilin.orchestrator.grid import Grid as Grid
 from bilin.orchestrator.grid import read_grid as read_grid
 from bilin.orchestrator.monitor.inspect import SweepStatus as SweepStatus
@@ -23,6 +25,7 @@ from bilin.orchestrator.monitor.labels import Labels as Labels
 from bilin.orchestrator.monitor.output import output as output
 from bilin.orchestrator.monitor.watch import INTERRUPTED as INTERRUPTED
 from bilin.orchestrator.monitor.watch import Ended as Ended
+from bilin.orchestrator.monitor.watch import Queued as Queued
 from bilin.orchestrator.monitor.watch import watch as watch
 from bilin.orchestrator.monitor.why import Why as Why
 from bilin.orchestrator.monitor.why import why as why

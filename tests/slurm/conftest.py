@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from bilin.cli.app import app
+from bilin.errors import BilinError
 from tests.slurm.lab import Lab, missing
 
 EVERYTHING = "BILIN_TEST_EVERYTHING"
@@ -40,7 +42,10 @@ def lab(shared: list[Path]) -> Iterator[Lab]:
 
 
 def bilin(lab: Lab, *arguments: object) -> tuple[int, str, str]:
-    """Exit code, output and errors of the command line on the login node."""
-    command = [sys.executable, "-m", "bilin", *map(str, arguments)]
-    ended = subprocess.run(command, env=lab.environment, capture_output=True, text=True, check=False)
-    return ended.returncode, ended.stdout, ended.stderr
+    """Exit code, output and errors of the command line on the login node; in this process, which has loaded it."""
+    others = dict.fromkeys(name for name in os.environ if name not in lab.environment)
+    ended = CliRunner().invoke(app, [*map(str, arguments)], env={**others, **lab.environment})
+    if isinstance(ended.exception, BilinError):
+        return ended.exception.exit_code, ended.stdout, f"{ended.stderr}bilin: {ended.exception}"
+    assert ended.exception is None or isinstance(ended.exception, SystemExit), ended.exception
+    return ended.exit_code, ended.stdout, ended.stderr

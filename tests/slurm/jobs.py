@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from bilin.orchestrator import ClusterSpec, launch, status
+from bilin.orchestrator.running.activity import read_activity
 from tests.slurm.conftest import bilin
 from tests.slurm.lab import Lab
 from tests.sweeps import contents, wait_until, write_grid
@@ -38,6 +39,16 @@ def begun(store: Path, name: str = "tiny") -> list[Path]:
     kept = store / name / "checkpoints"
     assert wait_until(lambda: any(kept.glob("*[0-9a-f]")), START_S), logs(store, name)
     return sorted(kept.glob("*[0-9a-f]"))
+
+
+def trains(store: Path, name: str = "tiny") -> None:
+    """Return when a trial of a sweep has taken steps."""
+
+    def looks() -> bool:
+        activity = read_activity(store / name)
+        return activity is not None and any(trial.said and trial.said.step for trial in activity.running)
+
+    assert wait_until(looks, START_S), logs(store, name)
 
 
 def logs(store: Path, name: str = "tiny") -> str:

@@ -199,6 +199,16 @@ class Lab:
         """Put a node that was unplugged back."""
         _check("ip", "link", "set", self._link(name), "up")
 
+    def kill_slurmd(self, name: str) -> None:
+        """End Slurm's own process on a node, which can say no more; what it has started goes on."""
+        (slurmd,) = (process for process, line in self._there(name).items() if line.startswith("slurmd -D"))
+        os.kill(int(slurmd.name), signal.SIGKILL)
+
+    def hide(self, name: str, folder: Path) -> None:
+        """Have a node see an empty folder in the place of a shared one."""
+        mount = ("mount", "-n", "-t", "tmpfs", "none", str(folder))
+        _check("nsenter", "--mount", f"--target={self._first(name)}", *mount)
+
     def power_off(self, name: str) -> None:
         """End a node without a last word to its peers, as a loss of power does."""
         self.unplug(name)
@@ -206,12 +216,8 @@ class Lab:
 
     def processes(self, name: str) -> dict[Path, str]:
         """What runs on a node beside its slurmd: folders in /proc, and command lines."""
-        (first,) = self._children(self._nodes[name].pid)
-        space = _namespace(Path(f"/proc/{first}"))
-        there = [process for process in Path("/proc").glob("[0-9]*") if _namespace(process) == space]
-        lines = {process: _command_line(process) for process in there}
         own = ("slurmd -D", "bash -c slurmd")
-        return {process: line for process, line in lines.items() if line and not line.startswith(own)}
+        return {process: line for process, line in self._there(name).items() if line and not line.startswith(own)}
 
     def files(self, name: str) -> list[str]:
         """What lies in a node's own /tmp, but for the shared folders."""
@@ -219,9 +225,17 @@ class Lab:
         shared = [path.parts[2] for path in (self.folder, *self.shared) if path.is_relative_to("/tmp")]
         return sorted(path.name for path in top.iterdir() if path.name not in shared)
 
-    @staticmethod
-    def _children(pid: int) -> list[int]:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    def _there(self, name: str) -> dict[Path, str]:
+        """All that runs on a node, with command lines."""
+        space = _namespace(Path(f"/proc/{self._first(name)}"))
+        there = [process for process in Path("/proc").glob("[0-9]*") if _namespace(process) == space]
+        return {process: _command_line(process) for process in there}
+
+    def _first(self, name: str) -> int:
+        """The process with which a node ends."""
+        pid = self._nodes[name].pid
+        (first,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(first)
 
     def _address(self, name: str) -> str:
         return f"{self._network}.{10 + int(name.removeprefix('node'))}"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from bilin.orchestrator import ClusterSpec, launch
 from tests.slurm.conftest import bilin
-from tests.slurm.jobs import left, submitted
+from tests.slurm.jobs import left, logs, submitted, trains
 from tests.slurm.lab import Lab
 from tests.sweeps import contents, wait_until, write_grid
 
@@ -34,10 +38,6 @@ ENDLESS = GRID.replace("steps: 20", "steps: 100000000, stop_when_solved: false")
 def test_two_jobs_at_once_find_what_one_process_finds_and_leave_nothing(lab: Lab, tmp_path: Path) -> None:
     grid, store, other = write_grid(tmp_path, GRID), tmp_path / "store", tmp_path / "by 'hand'"
     job = submitted(lab, grid, "--store", store, "--set", HELD)
-    assert f"job {job} waits (JobHeldUser)" in bilin(lab, "sweep", "status", "tiny", "--store", store)[1]
-    code, _, err = bilin(lab, "sweep", "launch", grid, "--store", store, "--cluster", "slurm")
-    assert (code, f"job {job}, which waits" in err) == (2, True)
-
     script = tmp_path / "job.sh"
     script.write_text(bilin(lab, "sweep", "launch", grid, "--store", other, *ONE_NODE, "--dry-run")[1])
     assert not other.exists()
@@ -64,24 +64,89 @@ def test_two_jobs_at_once_find_what_one_process_finds_and_leave_nothing(lab: Lab
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_cancelled_job_hides_its_token_and_leaves_nothing(lab: Lab, tmp_path: Path) -> None:
-    grid, store = write_grid(tmp_path, ENDLESS), tmp_path / "store"
-    job = submitted(lab, grid, "--store", store, "--nodes", "1")
-    log = store / "endless" / "jobs" / f"{job}.log"
-    assert wait_until(lambda: log.exists() and "running" in log.read_text(), 400)
-    node = lab.job(job)["NodeList"]
+@pytest.mark.timeout(900)
+def test_a_sweep_is_watched_from_the_queue_to_its_end_and_cancelled_from_outside_and_within(
+    lab: Lab, tmp_path: Path
+) -> None:
+    grid, stores = write_grid(tmp_path, ENDLESS), {"node1": tmp_path / "outside", "node2": tmp_path / "within"}
+    jobs = {}
+    for node, store in stores.items():
+        place = f"cluster.extra=[--nodelist={node}]"
+        jobs[node] = submitted(lab, grid, "--store", store, "--nodes", "1", "--set", place)
+    with watched(lab, stores["node1"]) as watching:
+        trains(stores["node1"], "endless")
+        hides_its_token(lab, "node1", jobs["node1"], stores["node1"])
+        code, out, err = bilin(lab, "sweep", "cancel", "endless", "--store", stores["node1"])
+        assert (code, f"job {jobs['node1']} has ended; the same" in out) == (0, True), out + err
+        out, _ = watching.communicate(timeout=200)
+        assert (watching.returncode, "has ended before its end" in out) == (3, True)
+
+    trains(stores["node2"], "endless")
+    command = [sys.executable, "-m", "bilin", "sweep", "cancel", "endless", "--store", stores["node2"]]
+    step = ["srun", "--overlap", f"--jobid={jobs['node2']}"]  # of the job itself, which ends with it
+    within = subprocess.run([*step, *command], env=lab.environment, capture_output=True, text=True, check=False)
+    assert f"job {jobs['node2']} has ended; the same" in within.stdout, within.stderr
+    for node, store in stores.items():
+        assert lab.wait_for_end(jobs[node]) == "FAILED"
+        assert list((store / "endless" / "checkpoints").glob("*[0-9a-f]")), "kept as it ended: " + logs(store)
+        assert lab.job(jobs[node])["Restarts"] == "0"
+        assert "it was cancelled" in bilin(lab, "sweep", "status", "endless", "--store", store)[1]
+    assert wait_until(lambda: not left(lab), 60), left(lab)
+    assert lab.run("squeue", "-h") == "", "no job follows"
+
+
+def hides_its_token(lab: Lab, node: str, job: str, store: Path) -> None:
+    """The token of a job's Ray is in the environment of its processes alone, and its folder open to its owner."""
     there = lab.processes(node)
     (token,) = {token for process in there for token in tokens(process)}
     assert not any(token in line for line in there.values())
-    assert token not in lab.run("scontrol", "show", "job", job) + log.read_text()
+    assert token not in lab.run("scontrol", "show", "job", job) + logs(store, "endless")
     (folder,) = lab.files(node)
     assert (lab.folder / "nodes" / node / folder).stat().st_mode & 0o777 == 0o700
-    lab.run("scancel", job)
-    assert lab.wait_for_end(job) == "CANCELLED"
-    assert wait_until(lambda: not left(lab), 60), left(lab)
-    assert (lab.job(job)["Restarts"], lab.run("squeue", "-h")) == ("0", ""), "it was cancelled, and no job follows"
-    assert f"job {job} is over (cancelled" in bilin(lab, "sweep", "status", "endless", "--store", store)[1]
+
+
+def test_a_sweep_that_waits_is_watched_and_cancelled(lab: Lab, tmp_path: Path) -> None:
+    grid, store = write_grid(tmp_path, GRID), tmp_path / "store"
+    job = submitted(lab, grid, "--store", store, "--set", HELD)
+    waits = f"job {job} waits (JobHeldUser)"
+    assert waits in bilin(lab, "sweep", "status", "tiny", "--store", store)[1]
+    code, _, err = bilin(lab, "sweep", "launch", grid, "--store", store, "--cluster", "slurm")
+    assert (code, f"job {job}, which waits" in err) == (2, True)
+    with watched(lab, store, "tiny") as watching:
+        assert watching.stderr is not None
+        assert watching.stderr.readline() == f"tiny: {waits}\n"
+        code, out, _ = bilin(lab, "sweep", "cancel", "tiny", "--store", store)
+        assert (code, out) == (0, f"tiny: job {job} is cancelled; the same launch goes on from here\n")
+        out, _ = watching.communicate(timeout=100)
+        assert (watching.returncode, "it does not run" in out) == (3, True)
+    assert lab.job(job)["JobState"] == "CANCELLED"
+    out = bilin(lab, "sweep", "status", "tiny", "--store", store)[1]
+    assert f"job {job} is over (cancelled" in out
+    assert bilin(lab, "sweep", "cancel", "tiny", "--store", store)[1].startswith("tiny: nothing runs it")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_node_that_does_not_see_the_store_is_named(lab: Lab, tmp_path: Path) -> None:
+    grid, store = write_grid(tmp_path, GRID), tmp_path / "store"
+    store.mkdir()
+    lab.hide("node2", store)
+    job = submitted(lab, grid, "--store", store)
+    assert lab.wait_for_end(job, 400) == "FAILED"
+    assert lab.job(job)["ExitCode"] == "4:0"
+    assert f"node node2: cannot use the store, {store}/tiny: No such file" in logs(store)
+
+
+@contextmanager
+def watched(lab: Lab, store: Path, name: str = "endless") -> Iterator[subprocess.Popen[str]]:
+    """`bilin sweep watch`, on the login node."""
+    command = [sys.executable, "-m", "bilin", "sweep", "watch", name, "--store", str(store)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=lab.environment, stdout=pipe, stderr=pipe, text=True) as watching:
+        try:
+            yield watching
+        finally:
+            watching.kill()
 
 
 def test_what_slurm_refuses_is_said_in_its_words(lab: Lab, tmp_path: Path) -> None:

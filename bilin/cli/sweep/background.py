@@ -20,10 +20,14 @@ def describe_detached(detached: Detached | RayJob) -> str:
 
 def describe_cancelled(cancelled: Cancelled, *, grace_s: float) -> str:
     """How a sweep was ended, in lines."""
-    if cancelled.holder is None:
+    killed = f"did not end within {grace_s:g} s and was killed"
+    said = {"cancelled": "is cancelled", "ended": "has ended", "killed": killed}
+    ends = [f"job {job_id} {said[how]}" for job_id, how in cancelled.jobs.items()]
+    if cancelled.holder:
+        ends.append(f"process {cancelled.holder.pid} {killed if cancelled.was_killed else 'has ended'}")
+    if not ends:
         return f"{cancelled.sweep}: nothing runs it; the store is as it was"
-    how = f"did not end within {grace_s:g} s and was killed" if cancelled.was_killed else "has ended"
-    return f"{cancelled.sweep}: process {cancelled.holder.pid} {how}; the same launch goes on from here"
+    return f"{cancelled.sweep}: {', '.join(ends)}; the same launch goes on from here"
 
 
 def describe_ended(ended: Ended) -> str:

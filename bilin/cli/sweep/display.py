@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -14,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bilin.cli.sweep.words import duration
-from bilin.orchestrator import Labels, Observer, SweepState
+from bilin.orchestrator import Labels, SweepState
 from bilin.record import Progress
 from bilin.spec import TrialSpec
 
@@ -24,8 +25,18 @@ MAX_RUNNING = 8
 NUM_LEADERS = 5
 
 
+class Display(Protocol):
+    """An observer that also says what a sweep waits for that does not run."""
+
+    def __call__(self, state: SweepState) -> None:
+        """Show how it stands."""
+
+    def wait(self, line: str) -> None:
+        """Show what it waits for."""
+
+
 @contextmanager
-def display() -> Iterator[Observer]:
+def display() -> Iterator[Display]:
     """An observer that shows a sweep while it runs."""
     console = Console(file=sys.stderr)  # that of now: while a trial runs in this process it is a copy into its log
     if not console.is_terminal:
@@ -43,13 +54,20 @@ class _Lines:
         self._console = console
         self._notes = _Notes()
         self._at = 0.0
+        self._waits = ""
 
     def __call__(self, state: SweepState) -> None:
+        self._waits = ""
         for line in self._notes.new(state):
             self._print(line)
         if time.monotonic() - self._at >= LINE_S or not state.num_left:
             self._at = time.monotonic()
             self._print(counts(state))
+
+    def wait(self, line: str) -> None:
+        if line != self._waits:
+            self._waits = line
+            self._print(line)
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -73,6 +91,9 @@ class _View:
         if self._labels is None:
             self._labels = Labels(cell.wanted.cell for cell in state.plan.cells)
         self._live.update(_draw(state, self._labels), refresh=True)
+
+    def wait(self, line: str) -> None:
+        self._live.update(Text(line), refresh=True)
 
 
 class _Notes:

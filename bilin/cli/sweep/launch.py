@@ -59,6 +59,10 @@ def launch(
     kind = cluster or ("ray" if address else "local")
     is_job = kind == "slurm"
     kind = "allocation" if is_job else kind  # what its script says
+    if is_job and detach:
+        raise InputError(
+            "--detach is for a sweep that would need this terminal, and a job of Slurm needs none: drop it"
+        )
     where = orchestrator.ClusterSpec(kind=kind, address=address, workers=workers, checkpoint_s=checkpoint_every)
     asked: dict[str, Any] = {"store": store, "only": only, "retry": split(retry)}
     if is_job:

@@ -10,7 +10,7 @@ from typing import Any
 
 from bilin.errors import InputError
 from bilin.failures import RULES
-from bilin.orchestrator import Plan, Submission, Summary, SweepStatus, describe_job
+from bilin.orchestrator import Job, JobStatus, Plan, Submission, Summary, SweepStatus, describe_job
 from bilin.orchestrator.grid import Axis, Choices
 from bilin.record import RESULT_STATUSES, Status
 from bilin.results import LAPSE_S, Holder
@@ -60,12 +60,9 @@ def describe_summary(summary: Summary) -> str:
 def describe_submission(submission: Submission, *, store: Path) -> str:
     """What was handed to Slurm, and how to watch it, in lines."""
     nodes = "1 node" if submission.nodes == "1" else f"{submission.nodes} nodes"
-    rows = [
-        ("watch", shlex.join(["bilin", "sweep", "status", submission.sweep, "--store", str(store)])),
-        ("", f"squeue -j {submission.job_id}"),
-        ("log", str(submission.log)),
-        ("end", f"scancel {submission.job_id}"),
-    ]
+    place = [submission.sweep, "--store", str(store)]
+    rows = [(what, shlex.join(["bilin", "sweep", what, *place])) for what in ("watch", "cancel")]
+    rows.append(("log", str(submission.log)))
     head = f"{submission.sweep}: job {submission.job_id} submitted, {submission.num_missing} trials to run on {nodes}"
     return "\n".join([head, *columns(rows)])
 
@@ -87,7 +84,7 @@ def describe_status(sweep: str, status: SweepStatus | InputError, *, everything:
     if everything:
         rows.append(("stored", f"{sum(status.rows.values())} rows in all: {_counted(status.rows)}"))
     if status.job:
-        rows += [] if _is_queued(status) else [("job", _job(status))]
+        rows += [] if status.is_queued else [("job", describe_own_job(status.job, status.job_status))]
         rows.append(("log", status.job.log))
         rows += [("stopped", status.job.ended)] if status.job.ended else []
     rows.append(("folder", str(status.directory)))
@@ -196,8 +193,8 @@ def _time(plan: Plan) -> str:
 
 
 def _state(status: SweepStatus) -> str:
-    if _is_queued(status):
-        return _job(status)
+    if status.job and status.is_queued:
+        return describe_own_job(status.job, status.job_status)
     if status.running:
         return _running(status.running)
     return "not running, some trials to run" if status.plan.num_missing else "complete"
@@ -210,14 +207,9 @@ def _running(holder: Holder) -> str:
     return f"not heard of for {heard} (pid {holder.pid} on {holder.host}): a launch takes it over if it is dead"
 
 
-def _is_queued(status: SweepStatus) -> bool:
-    return status.job_status is not None and not status.job_status.is_over
-
-
-def _job(status: SweepStatus) -> str:
-    assert status.job is not None
-    said = describe_job(status.job_status) if status.job_status else f"submitted {status.job.submitted_at}"
-    return f"job {status.job.job_id} {said}"
+def describe_own_job(job: Job, status: JobStatus | None) -> str:
+    """How the job of a sweep stands; where Slurm does not say, when it was submitted."""
+    return f"job {job.job_id} " + (describe_job(status) if status else f"submitted {job.submitted_at}")
 
 
 def _counted(statuses: Mapping[Any, int]) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bilin.errors import ClusterError
 from bilin.orchestrator.clusters import guardian
+from bilin.orchestrator.clusters.slurm.end import How, end_jobs, until
+from bilin.orchestrator.clusters.slurm.job import kept_job
+from bilin.orchestrator.clusters.slurm.queue import ask
 from bilin.results import DEFAULT_STORE, Holder, Process, existing_sweep, holder
 
 GRACE_S = 60.0
@@ -20,8 +22,6 @@ GRACE_S = 60.0
 
 _GUARDED_S = 30.0
 """How long what it leaves behind may take to end: its guardian sees to that within seconds."""
-
-_LOOK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +31,14 @@ class Cancelled:
     Attributes:
         holder: What ran it; None where nothing did.
         was_killed: Whether it did not end by itself in time.
+        jobs: How its Slurm jobs were ended, by their ids.
     """
 
     sweep: str
     directory: Path
     holder: Holder | None
     was_killed: bool = False
+    jobs: Mapping[str, How] = field(default_factory=dict)
 
 
 def cancel(sweep: str, *, store: Path | str = DEFAULT_STORE, grace_s: float = GRACE_S) -> Cancelled:
@@ -52,27 +54,46 @@ def cancel(sweep: str, *, store: Path | str = DEFAULT_STORE, grace_s: float = GR
         ClusterError: It cannot be ended from here; the message says where.
     """
     directory = existing_sweep(store, sweep)
+    jobs = end_jobs(directory, grace_s)
+    if jobs:  # what the last of them was to follow may be about to end
+        until(lambda: not _is_in_another(holder(store, sweep), jobs), grace_s)
     found = holder(store, sweep)
-    if found is None:
-        return Cancelled(sweep=sweep, directory=directory, holder=None)
+    if found is None or found.slurm_job in jobs:
+        _check_no_other(sweep, directory)
+        return Cancelled(sweep=sweep, directory=directory, holder=None, jobs=jobs)
     if not found.process.is_here and found.ray_job:
         _stop_job(sweep, found.ray_job)
-        return Cancelled(sweep=sweep, directory=directory, holder=found)
+        return Cancelled(sweep=sweep, directory=directory, holder=found, jobs=jobs)
     if not found.process.is_here:
         raise ClusterError(_elsewhere(sweep, directory, found))
-    return Cancelled(sweep=sweep, directory=directory, holder=found, was_killed=_end(found.process, grace_s))
+    was_killed = _end(found.process, grace_s)
+    return Cancelled(sweep=sweep, directory=directory, holder=found, was_killed=was_killed, jobs=jobs)
+
+
+def _is_in_another(found: Holder | None, jobs: Mapping[str, How]) -> bool:
+    return found is not None and bool(found.slurm_job) and found.slurm_job not in jobs
+
+
+def _check_no_other(sweep: str, directory: Path) -> None:
+    """Raise where a job of the sweep may wait, and Slurm is not to be asked."""
+    job = kept_job(directory)
+    if job and job.alone and not job.ended and ask(job.job_id) is None:
+        raise ClusterError(
+            f"no process runs sweep {sweep!r}, but its Slurm job {job.job_id} may wait, and Slurm cannot be asked from "
+            f"here: `scancel {job.job_id}` on a machine of the cluster"
+        )
 
 
 def _end(process: Process, grace_s: float) -> bool:
     """End a process of this machine and all that it started; whether it had to be killed."""
     marks = guardians(process.pid)
     _send(process, signal.SIGTERM)
-    ended = _until(lambda: not process.is_alive, grace_s)
+    ended = until(lambda: not process.is_alive, grace_s)
     if not ended:
         marks |= guardians(process.pid)
         _send(process, signal.SIGKILL)
-        _until(lambda: not process.is_alive, _GUARDED_S)
-    if not _until(lambda: not any(guardian.marked(mark) for mark in marks), _GUARDED_S):
+        until(lambda: not process.is_alive, _GUARDED_S)
+    if not until(lambda: not any(guardian.marked(mark) for mark in marks), _GUARDED_S):
         raise ClusterError(f"process {process.pid} has ended, but processes that it started on this machine have not")
     return not ended
 
@@ -83,7 +104,7 @@ def _stop_job(sweep: str, job: str) -> None:
 
     job_id, _, address = job.partition("@")
     jobs.stop(address, job_id)
-    if not _until(lambda: jobs.state(address, job_id) in jobs.OVER, _GUARDED_S):
+    if not until(lambda: jobs.state(address, job_id) in jobs.OVER, _GUARDED_S):
         raise ClusterError(f"Ray job {job_id} of sweep {sweep!r} has not ended: `ray job stop {job_id}` on its head")
 
 
@@ -114,14 +135,6 @@ def guardians(pid: int) -> set[str]:
             if parent == pid and guardian.__file__ in words:
                 marks.add(words[words.index(guardian.__file__) + 1])
     return marks
-
-
-def _until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    """Whether a condition came true in time."""
-    until = time.monotonic() + timeout_s
-    while not (met := condition()) and time.monotonic() < until:
-        time.sleep(_LOOK_S)
-    return met
 
 
 def _elsewhere(sweep: str, directory: Path, found: Holder) -> str:

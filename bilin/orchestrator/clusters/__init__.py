@@ -24,8 +24,8 @@ from bilin.workers.training.checkpoint import Checkpoints
 CLUSTER_KINDS = ("local", "inline", "ray", "allocation")
 
 
-STARTED = frozenset(("local", "inline", "allocation"))
-"""Kinds whose workers are started with the Python that this process has."""
+ONE_MACHINE = frozenset(("local", "inline"))
+"""Kinds whose workers are on the machine that this process is on, and have its Python."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,8 @@ def check_nodes(cluster: ClusterSpec, directory: Path, packages: Collection[str]
     Raises:
         ClusterError: A node cannot.
     """
-    if cluster.kind not in STARTED:
+    if cluster.kind not in ONE_MACHINE:
         from bilin.orchestrator.clusters import nodes
 
-        nodes.check_nodes(directory, packages)
+        # The first node of a job is this one, and what runs there was started with the Python of this process.
+        nodes.check_nodes(directory, packages, but_own=cluster.kind == "allocation")

@@ -1,4 +1,4 @@
-"""Whether the nodes of a Ray that somebody else started can run a sweep: asked of each before the first trial.
+"""Whether the nodes of a Ray can run a sweep: asked of each before the first trial, where there is more than one.
 
 Else a node with another version, or without the store, would fail trial after trial, or give results of its own.
 """
@@ -23,12 +23,13 @@ ANSWER_S = 180.0
 """How long a node may take to start a worker and answer."""
 
 
-def check_nodes(directory: Path, packages: Collection[str]) -> None:
+def check_nodes(directory: Path, packages: Collection[str], *, but_own: bool) -> None:
     """Raise where a node of the Ray that this process is connected to cannot run trials of a sweep.
 
     Args:
         directory: The sweep's folder.
         packages: Names and versions of the packages whose tasks and tiers its trials have.
+        but_own: Leave out the node that this process is on.
 
     Raises:
         ClusterError: Of each such node, why.
@@ -37,7 +38,7 @@ def check_nodes(directory: Path, packages: Collection[str]) -> None:
     beacon = directory.absolute() / f"seen-{secrets.token_hex(8)}"
     beacon.write_text(beacon.name)
     try:
-        faults = list(_faults(own, beacon))
+        faults = list(_faults(own, beacon, ray.get_runtime_context().get_node_id() if but_own else None))
     finally:
         for path in directory.glob(f"{beacon.name}*"):
             path.unlink(missing_ok=True)
@@ -45,14 +46,17 @@ def check_nodes(directory: Path, packages: Collection[str]) -> None:
         raise ClusterError("\n  ".join(["not every node of this Ray can run the sweep:", *faults]))
 
 
-def _faults(own: Mapping[str, str], beacon: Path) -> Iterator[str]:
-    nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
+def _faults(own: Mapping[str, str], beacon: Path, but: str | None) -> Iterator[str]:
+    alive = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != but]
+    nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in alive}
     probe, names = _probe(), list(own)
     asked = {}
     for node_id in nodes:
         there = NodeAffinitySchedulingStrategy(node_id, soft=False)
         task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(probe)
         asked[task.remote(names, str(beacon), node_id)] = node_id
+    if not asked:
+        return
     ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
     for answer, node_id in asked.items():
         yield from (f"node {nodes[node_id]}: {fault}" for fault in _of_node(answer, own, beacon, node_id))

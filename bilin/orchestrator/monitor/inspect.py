@@ -42,6 +42,11 @@ class SweepStatus:
     job: Job | None
     job_status: JobStatus | None
 
+    @property
+    def is_queued(self) -> bool:
+        """Whether Slurm has a job that is this sweep, and that waits or runs."""
+        return self.job is not None and self.job.alone and self.job_status is not None and not self.job_status.is_over
+
 
 def sweeps(store: Path | str = DEFAULT_STORE) -> list[str]:
     """The names of the sweeps of a store. Raises StoreError where there is no store."""

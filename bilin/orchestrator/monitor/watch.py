@@ -1,4 +1,7 @@
-"""A sweep in another process, seen from the store alone: from any terminal, on any machine that sees the store."""
+"""A sweep in another process, seen from the store: from any terminal, on any machine that sees the store.
+
+Slurm is asked too about one that it has, where it can be: before the first process of a job, and between two jobs.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bilin.orchestrator.clusters.slurm.job import Job, own_job
+from bilin.orchestrator.clusters.slurm.queue import JobStatus, ask
 from bilin.orchestrator.grid import Grid
 from bilin.orchestrator.monitor.inspect import SweepStatus, status
 from bilin.orchestrator.planning.plan import Plan, make_plan
@@ -21,8 +26,23 @@ LOOK_S = 1.0
 READ_S = 5.0
 """How often its results are read, at most."""
 
+ASK_S = 5.0
+"""How often Slurm is asked about a job, at most."""
+
 INTERRUPTED = 3
 """The exit code of a launch that ended before its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """A sweep that Slurm has, and that no process runs yet, or yet again.
+
+    Attributes:
+        status: What Slurm last said of its job.
+    """
+
+    job: Job
+    status: JobStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,26 +60,32 @@ class Ended:
     exit_code: int
 
 
-def watch(sweep: str, *, store: Path | str = DEFAULT_STORE) -> Iterator[SweepState | Ended | None]:
-    """Look at a sweep until nothing runs it.
+def watch(sweep: str, *, store: Path | str = DEFAULT_STORE) -> Iterator[SweepState | Queued | Ended | None]:
+    """Look at a sweep until nothing runs it, and no job of it waits.
 
     Args:
         sweep: Its name.
         store: Directory of the store.
 
     Yields:
-        How it stands, every `LOOK_S`; None where something has begun to run it and has not said more; last of all how
-        it ended.
+        How it stands, every `LOOK_S`, or how its job does; None where something has begun to run it and has not said
+        more; last of all how it ended.
 
     Raises:
         StoreError: There is no such sweep, or it cannot be read.
     """
-    existing_sweep(store, sweep)
-    pulse, mirror = _Pulse(store, sweep), _Mirror(store, sweep)
+    directory = existing_sweep(store, sweep)
+    pulse, queue, mirror = _Pulse(store, sweep), _Queue(directory), _Mirror(store, sweep)
     ran = False
-    while (running := pulse.holder()) is not None:
-        ran = True
-        yield mirror.state(running)
+    while True:
+        if running := pulse.holder():
+            ran = True
+            queue.forget()
+            yield mirror.state(running)
+        elif queued := queue.job():
+            yield queued
+        else:
+            break
         time.sleep(LOOK_S)
     ended = status(sweep, store=store)
     yield Ended(status=ended, ran=ran, exit_code=_exit_code(ended.plan, mirror.not_asked_for))
@@ -87,6 +113,32 @@ class _Pulse:
         if self._heard is None or self._heard[1].renewals != found.renewals:
             self._heard = (time.monotonic(), found)
         return found if time.monotonic() - self._heard[0] < LAPSE_S else None
+
+
+class _Queue:
+    """What Slurm says of the job of a sweep; asked now and then."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._queued: Queued | None = None
+        self._asked_at = -ASK_S
+
+    def job(self) -> Queued | None:
+        """The job that waits or runs; None where there is none, or Slurm has not been heard of."""
+        if time.monotonic() - self._asked_at >= ASK_S:
+            self._asked_at = time.monotonic()
+            self._ask()
+        return self._queued
+
+    def forget(self) -> None:
+        """Ask anew when it is wanted next: something runs the sweep."""
+        self._queued, self._asked_at = None, -ASK_S
+
+    def _ask(self) -> None:
+        if found := own_job(self._directory):
+            self._queued = Queued(job=found[0], status=found[1])
+        elif self._queued and ask(self._queued.job.job_id):  # else it does not answer now, and the job goes on waiting
+            self._queued = None
 
 
 class _Mirror:

@@ -1,4 +1,4 @@
-"""`bilin sweep launch --cluster slurm` on a machine without Slurm."""
+"""Sweeps and their Slurm jobs, on a machine without Slurm."""
 
 from __future__ import annotations
 
@@ -9,14 +9,25 @@ from pathlib import Path
 
 import pytest
 
+from bilin.orchestrator import plan
+from bilin.orchestrator.clusters.slurm.job import keep_job
+from bilin.orchestrator.running.launch import keep_grid
+from bilin.results import SweepWriter
 from tests.orchestrator.grid.grids import HEAD
 from tests.sweeps import write_grid
 
 
-def without_slurm(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "bilin", "sweep", "launch", "grid.yaml", "--store", "store", *arguments]
+def without_slurm(folder: Path, *arguments: str, what: str = "launch") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bilin", "sweep", what, {"launch": "grid.yaml"}.get(what, "short")]
     environment = {**os.environ, "PATH": str(folder)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [*command, "--store", "store", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_a_dry_run_prints_the_script_alone_and_writes_nothing(tmp_path: Path) -> None:
@@ -37,6 +48,7 @@ def test_a_dry_run_prints_the_script_alone_and_writes_nothing(tmp_path: Path) ->
         (["--cluster", "slurm", "--nodes", "none"], 2, 'cluster.nodes: found "none"'),
         (["--cluster", "slurm", "--set", "seeds=[]"], 2, "seeds"),
         (["--cluster", "slurm", "--address", "10.0.0.1:6379"], 2, "drop one"),
+        (["--cluster", "slurm", "--detach"], 2, "a job of Slurm needs none: drop it"),
         (["--dry-run"], 2, "--dry-run is about a job, and goes with --cluster slurm"),
         (["--cluster", "allocation"], 4, "this is none: --cluster slurm submits one"),
     ],
@@ -47,3 +59,18 @@ def test_what_cannot_be_is_said(tmp_path: Path, arguments: list[str], exit_code:
     assert (ended.returncode, ended.stdout) == (exit_code, "")
     assert said in ended.stderr
     assert (tmp_path / "store").exists() == (arguments == ["--cluster", "allocation"])
+
+
+def test_a_sweep_whose_job_cannot_be_asked_about_is_seen_from_the_store_alone(tmp_path: Path) -> None:
+    with SweepWriter(tmp_path / "store", "short") as writer:
+        keep_grid(writer, plan(write_grid(tmp_path, HEAD)), ended=False)
+        keep_job(writer.directory, "12", "/logs/12.log")
+    said = without_slurm(tmp_path, what="status").stdout
+    assert "job     job 12 submitted" in said
+    assert "not running, some trials to run" in said
+    watched = without_slurm(tmp_path, what="watch")
+    assert (watched.returncode, watched.stderr) == (3, "")
+    assert "it does not run" in watched.stdout
+    cancelled = without_slurm(tmp_path, what="cancel")
+    assert (cancelled.returncode, cancelled.stdout) == (4, "")
+    assert "job 12 may wait, and Slurm cannot be asked from here: `scancel 12`" in cancelled.stderr

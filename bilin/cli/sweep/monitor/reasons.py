@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bilin.cli.sweep.words import columns, duration
+from bilin.cli.sweep.words import columns, describe_own_job, duration
 from bilin.failures import RETRYABLE, RULES
 from bilin.orchestrator import Why
 from bilin.orchestrator.planning.plan import CellPlan
@@ -65,6 +65,8 @@ def _runs(trial: RunningTrial, activity: Activity) -> Iterator[tuple[str, str]]:
 
 
 def _waits(why: Why) -> str:
+    if why.sweep.running is None and why.sweep.job and why.sweep.is_queued:
+        return describe_own_job(why.sweep.job, why.sweep.job_status)
     if why.sweep.running is None:
         return "a launch: nobody runs the sweep now, and the next one runs it"
     if why.activity is None:

@@ -15,12 +15,15 @@ def watch(
 ) -> None:
     """Show a sweep while it runs, however and wherever it was launched, from the store alone. Ends with the sweep.
 
+    One that waits in Slurm is waited for, and so is one between two jobs.
+
     Ctrl-C leaves the sweep alone. Exit codes: as those of its launch, 0 every wanted trial has a result, 1 some
     failed, 3 it ended before its end; 2 there is no such sweep.
     """
     from bilin.cli.sweep.background import command, describe_ended
     from bilin.cli.sweep.display import display
-    from bilin.orchestrator import Ended, SweepState
+    from bilin.cli.sweep.words import describe_own_job
+    from bilin.orchestrator import Ended, Queued, SweepState
     from bilin.orchestrator import watch as look
 
     ended: Ended | None = None
@@ -29,6 +32,8 @@ def watch(
             for seen in look(sweep, store=store):
                 if isinstance(seen, SweepState):
                     observer(seen)
+                elif isinstance(seen, Queued):
+                    observer.wait(f"{sweep}: {describe_own_job(seen.job, seen.status)}")
                 elif seen is not None:
                     ended = seen
     except KeyboardInterrupt:

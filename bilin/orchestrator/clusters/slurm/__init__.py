@@ -7,5 +7,7 @@
 and `node` on each of its nodes. `again` has the next job where one ends before its sweep, `timed` begins nothing
 for which the time until then is short, and `more` asks for nodes that come to a sweep that runs.
 
+`end` ends what its user cancels.
+
 May import the grid, the store's way to write a file, and, in `allocation`, the session.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import zlib
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ class Job:
         trace: What the sweep had brought when the job last began; empty before.
         fruitless: How many jobs in a row before it brought nothing.
         ended: Why no other follows it by itself; empty where one may.
+        alone: Whether it is this sweep and nothing else, so that who ends the sweep ends the job.
     """
 
     job_id: str
@@ -35,6 +37,7 @@ class Job:
     trace: str = ""
     fruitless: int = 0
     ended: str = ""
+    alone: bool = True
 
     def is_fruitless(self, directory: Path) -> bool:
         """Whether it has brought no result and no checkpoint since it last began."""
@@ -43,8 +46,10 @@ class Job:
 
 def keep_job(directory: Path, job_id: str, log: str, *, before: Job | None = None) -> None:
     """Write down a job that was submitted; it goes on where one ``before`` it ended, if there is one."""
-    trace, fruitless = (before.trace, before.fruitless) if before else ("", 0)
-    write_job(directory, Job(job_id=job_id, submitted_at=_now(), log=log, trace=trace, fruitless=fruitless))
+    job = Job(job_id=job_id, submitted_at=_now(), log=log)
+    if before:
+        job = replace(job, trace=before.trace, fruitless=before.fruitless, alone=before.alone)
+    write_job(directory, job)
 
 
 def write_job(directory: Path, job: Job) -> None:
@@ -63,7 +68,9 @@ def begin_own_job(directory: Path) -> Job | None:
     job = kept_job(directory)
     if job is None or job.job_id != job_id:
         status = ask(job_id)
-        job = Job(job_id=job_id, submitted_at=_now(), log=status.log if status else "")
+        # A sweep that has taken the place of its script is the job; one in a longer script, or an salloc, a part of it.
+        alone = os.environ.get("SLURM_TASK_PID") == str(os.getpid())
+        job = Job(job_id=job_id, submitted_at=_now(), log=status.log if status else "", alone=alone)
     fruitless = job.fruitless + 1 if job.is_fruitless(directory) else 0
     job = replace(job, trace=trace(directory), fruitless=fruitless, ended="")
     write_job(directory, job)
@@ -85,6 +92,13 @@ def kept_job(directory: Path) -> Job | None:
         return None
 
 
+def own_job(directory: Path) -> tuple[Job, JobStatus] | None:
+    """The job that is a sweep, and how it stands; None where none waits or runs, or Slurm is not to be asked."""
+    job = kept_job(directory)
+    status = ask(job.job_id) if job and job.alone else None
+    return (job, status) if job and status and not status.is_over else None
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -95,12 +109,12 @@ def check_no_job(directory: Path) -> None:
     Raises:
         SweepRunningError: One does.
     """
-    job = kept_job(directory)
-    status = ask(job.job_id) if job else None
-    if job and status and not status.is_over:
+    if found := own_job(directory):
+        job, status = found
+        cancel = shlex.join(["bilin", "sweep", "cancel", directory.name, "--store", str(directory.parent)])
         raise SweepRunningError(
             f"sweep {directory.name!r} has job {job.job_id}, which {describe_job(status)}: nothing was submitted. "
-            f"It runs what is missing then; to submit another, `scancel {job.job_id}` first"
+            f"It runs what is missing then; to submit another, `{cancel}` first"
         )
 
 
@@ -110,6 +124,7 @@ def describe_job(status: JobStatus) -> str:
     match status.state:
         case "PENDING":
             said = "waits" + (f" ({status.reason})" if status.reason else "")
+            said += f", to begin about {status.started_at}" if status.started_at else ""
         case "RUNNING":
             said = f"runs on {status.nodes} since {status.started_at}"
         case "COMPLETED":

@@ -99,6 +99,17 @@ def requeue(job_id: str) -> bool:
     return ended.returncode == 0
 
 
+def cancel_job(job_id: str, *options: str) -> None:
+    """Have Slurm end a job, or signal it where the options of scancel say so; nothing where it is over.
+
+    Raises:
+        ClusterError: Slurm refuses; the message has its words.
+    """
+    ended = subprocess.run(["scancel", *options, job_id], capture_output=True, text=True, check=False)
+    if ended.returncode and not ((status := ask(job_id)) and status.is_over):
+        raise ClusterError(f"Slurm does not end job {job_id}: {' '.join(ended.stderr.split())}")
+
+
 def script_of(job_id: str) -> str:
     """The script that a job was submitted with. Raises ClusterError where Slurm does not give it."""
     command = ["scontrol", "write", "batch_script", job_id, "-"]
