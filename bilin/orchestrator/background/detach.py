@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bilin.orchestrator.running.activity import read_activity
-from bilin.orchestrator.running.launch import INTERRUPTS
+from bilin.orchestrator.running.signals import INTERRUPTS
 from bilin.results import DEFAULT_STORE, sweep_directory
 
 LOGS = "jobs"

@@ -15,7 +15,8 @@ from bilin.orchestrator.clusters.slurm.queue import submit as submit_script
 from bilin.orchestrator.clusters.slurm.script import JobSpec, batch_script
 from bilin.orchestrator.grid import ClusterSettings, Grid, read_grid, read_profile
 from bilin.orchestrator.planning.plan import make_plan
-from bilin.orchestrator.running.launch import Summary, check_retry, keep_grid, launch
+from bilin.orchestrator.running.launch import Summary, check_retry, launch
+from bilin.orchestrator.running.wanted import keep_grid
 from bilin.results import DEFAULT_STORE, SweepWriter, stored, sweep_directory
 
 

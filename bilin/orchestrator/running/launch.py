@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from bilin.errors import InputError, InterruptedSweepError, StoreError, nearest
 from bilin.failures import RETRYABLE
 from bilin.orchestrator.clusters import ClusterSpec, check_nodes, open_pool
 from bilin.orchestrator.clusters.slurm.again import WARNING, going_on
-from bilin.orchestrator.grid import (
-    Choices,
-    ClusterSettings,
-    Grid,
-    LogUniform,
-    WantedCell,
-    read_grid,
-    resolved,
-    restore_grid,
-)
+from bilin.orchestrator.grid import ClusterSettings, Grid, read_grid
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.running.activity import ActivityFile
 from bilin.orchestrator.running.progress import Observer, SweepState
 from bilin.orchestrator.running.recorder import Recorder
+from bilin.orchestrator.running.signals import Came, signals_interrupt
 from bilin.orchestrator.running.sweep import Sweep
+from bilin.orchestrator.running.wanted import keep_grid
 from bilin.record import Progress, Status
 from bilin.registry import package_of
-from bilin.results import DEFAULT_STORE, SweepWriter, WantedRow, stored, sweep_directory
+from bilin.results import DEFAULT_STORE, SweepWriter, stored, sweep_directory
 from bilin.spec import Resources
 from bilin.workers import run_trial
 from bilin.workers.output.files import LOGS, Outputs
@@ -43,8 +33,6 @@ from bilin.workers.training.checkpoint import CHECKPOINTS, Checkpoints
 
 GRACE_S = 5.0
 """How long an interrupted launch waits for its trials to keep their state."""
-
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, WARNING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +124,7 @@ def launch(
         cluster = replace(cluster, job=settings)
     with (
         SweepWriter(store, grid.name, command=" ".join(sys.argv)) as writer,
-        _signals_interrupt(came := _Came(), outermost=True),
+        signals_interrupt(came := Came(), outermost=True),
         going_on(writer.directory, settings.patience) if in_job else nullcontext(),
     ):
         current = make_plan(grid, stored(store, grid.name), retry=checked)
@@ -161,7 +149,7 @@ def check_retry(statuses: Collection[str]) -> frozenset[Status]:
 
 
 def _run(
-    current: Plan, writer: SweepWriter, cluster: ClusterSpec, observer: Observer, run: RunTrial, came: _Came
+    current: Plan, writer: SweepWriter, cluster: ClusterSpec, observer: Observer, run: RunTrial, came: Came
 ) -> tuple[SweepState, str | None]:
     state = SweepState(current)
     activity = ActivityFile(writer.directory)
@@ -179,7 +167,7 @@ def _run(
             open_pool(
                 cluster, run, demand=_demand(current), report=report, checkpoints=checkpoints, outputs=outputs
             ) as pool,
-            _signals_interrupt(came, outermost=False),  # again: Ray sets handlers of its own
+            signals_interrupt(came, outermost=False),  # again: Ray sets handlers of its own
         ):
             check_nodes(cluster, writer.directory, _packages(current))
             keep_grid(writer, current, ended=False)
@@ -246,73 +234,6 @@ def _unwritten(error: StoreError, recorder: Recorder) -> str:
         f"stopped: {error}; it goes on from here: {recorder.num_written} results of this launch are stored, "
         f"{recorder.num_unwritten} could not be written and their trials run again"
     )
-
-
-@dataclass(slots=True)
-class _Came:
-    """The signal that came, if one did."""
-
-    number: int | None = None
-
-    def by(self, interrupt: KeyboardInterrupt) -> int | None:
-        """What an interrupt came by. Ray makes one of its own out of that of the handler, without the number."""
-        return next(iter(interrupt.args), self.number)
-
-
-@contextmanager
-def _signals_interrupt(came: _Came, *, outermost: bool) -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a sweep as Ctrl-C does: the finished trials kept, nothing left running.
-
-    Once: a second signal would interrupt the ending. A signal that is ignored (as by nohup) stays so, but for the
-    warning of a job, which its script ignores until a launch can take it.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-    signals = [number for number in INTERRUPTS if number == WARNING or signal.getsignal(number) is not signal.SIG_IGN]
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        came.number = number
-        for other in signals:
-            signal.signal(other, signal.SIG_IGN)
-        raise KeyboardInterrupt(number)
-
-    before = {number: signal.signal(number, interrupt) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in before.items() if came.number is None or outermost else ():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
-def keep_grid(writer: SweepWriter, current: Plan, *, ended: bool) -> None:
-    """Store what the grid wants now: all of it, also where ``only`` narrowed this launch to a part.
-
-    While a sweep runs its searches may name any of their rates; when it has ended, those that they named.
-    """
-    text = resolved(current.grid)
-    cells = current.grid.cells
-    if len(cells) < current.grid.counts.after_deduplication:
-        cells = restore_grid(text).cells
-    named = {cell.wanted.cell_id: cell.rates for cell in current.cells} if ended else {}
-    writer.write_wanted(_rows(cells, named))
-    writer.write_grid(text)
-
-
-def _rows(cells: Iterable[WantedCell], named: Mapping[str, tuple[float, ...]]) -> Iterator[WantedRow]:
-    for cell in cells:
-        search = cell.learning_rate
-        rates = named.get(cell.cell_id, search.rates if isinstance(search, Choices) else None)
-        yield WantedRow(
-            cell_id=cell.cell_id,
-            lrs=rates,
-            lr_low=search.low if rates is None and isinstance(search, LogUniform) else None,
-            lr_high=search.high if rates is None and isinstance(search, LogUniform) else None,
-            seeds=cell.seeds,
-            num_trials=cell.max_trials,
-            test_lengths=cell.test.lengths,
-            num_sequences=cell.test.num_sequences,
-        )
 
 
 def _ignore(state: SweepState) -> None:
