@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from bilin.cli.cluster import app as cluster_app
 from bilin.cli.models import app as models_app
 from bilin.cli.results import app as results_app
 from bilin.cli.sweep import app as sweep_app
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 app.add_typer(sweep_app, name="sweep")
+app.add_typer(cluster_app, name="cluster")
 app.add_typer(results_app, name="results")
 app.add_typer(models_app, name="models")
 app.add_typer(tasks_app, name="tasks")

@@ -1,7 +1,7 @@
 """The orchestrator: from a grid to results in the store.
 
     grid ──> planning ──> running on clusters          background: the same, in another process
-                               └── the store ──> monitor
+                               └── the store ──> monitor        doctor: what a launch would find
 
 May import every room but `bilin.cli`; optuna in `planning.search` only, ray in `clusters` only.
 """

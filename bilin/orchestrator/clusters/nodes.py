@@ -1,14 +1,12 @@
-"""Whether the nodes of a Ray can run a sweep: asked of each before the first trial, where there is more than one.
+"""Asks the nodes of a Ray: whether they can run a sweep, before its first trial, and what else is to be known.
 
 Else a node with another version, or without the store, would fail trial after trial, or give results of its own.
 """
 
 from __future__ import annotations
 
-import platform
-import secrets
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,19 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bilin.errors import ClusterError, one_line
-from bilin.version import __version__
-
-ANSWER_S = 180.0
-"""How long a node may take to start a worker and answer."""
+from bilin.orchestrator.clusters.inquiry.answers import (
+    ANSWER_S,
+    SAFE,
+    Answers,
+    Questions,
+    command,
+    last_line,
+    other_versions,
+    own_versions,
+    read,
+)
+from bilin.orchestrator.clusters.inquiry.beacon import Beacon, beacon
+from bilin.workers.actors.node import Node
 
 
 def check_nodes(directory: Path, packages: Collection[str], *, but_own: bool) -> None:
@@ -34,32 +41,67 @@ def check_nodes(directory: Path, packages: Collection[str], *, but_own: bool) ->
     Raises:
         ClusterError: Of each such node, why.
     """
-    own = _versions([package.partition(" ")[0] for package in packages])
-    beacon = directory.absolute() / f"seen-{secrets.token_hex(8)}"
-    beacon.write_text(beacon.name)
-    try:
-        faults = list(_faults(own, beacon, ray.get_runtime_context().get_node_id() if but_own else None))
-    finally:
-        for path in directory.glob(f"{beacon.name}*"):
-            path.unlink(missing_ok=True)
+    names = ["bilin", "ray", *(package.partition(" ")[0] for package in packages)]
+    own = own_versions(names)
+    own_id = ray.get_runtime_context().get_node_id() if but_own else None
+    with beacon(directory) as made:
+
+        def questions(place: str) -> Questions:
+            return {"versions": {"packages": names}, "store": made.question(place)}
+
+        asked = ask(questions, but=own_id)
+        faults = [f"node {node.name}: {fault}" for place, node in asked for fault in _of(place, node, own, made)]
     if faults:
         raise ClusterError("\n  ".join(["not every node of this Ray can run the sweep:", *faults]))
 
 
-def _faults(own: Mapping[str, str], beacon: Path, but: str | None) -> Iterator[str]:
-    alive = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] != but]
-    nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in alive}
-    probe, names = _probe(), list(own)
-    asked = {}
-    for node_id in nodes:
-        there = NodeAffinitySchedulingStrategy(node_id, soft=False)
-        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(probe)
-        asked[task.remote(names, str(beacon), node_id)] = node_id
-    if not asked:
-        return
-    ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_S)
-    for answer, node_id in asked.items():
-        yield from (f"node {nodes[node_id]}: {fault}" for fault in _of_node(answer, own, beacon, node_id))
+def ask(
+    questions: Callable[[str], Questions], *, but: str | None = None, timeout_s: float = ANSWER_S
+) -> Iterator[tuple[str, Answers]]:
+    """Ask every node of the Ray that this process is connected to, but for those that Ray loses meanwhile.
+
+    Args:
+        questions: What to ask the node with an id.
+        but: The id of a node that is left out.
+        timeout_s: How long a node may take.
+
+    Yields:
+        The id of a node, and what it said as soon as it has; its ``room`` is what Ray gives out there.
+    """
+    nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["NodeID"] != but}
+    asked = {_start(node_id, questions(node_id), 0.8 * timeout_s): node_id for node_id in nodes}
+    until = time.monotonic() + timeout_s
+    waiting = list(asked)
+    while waiting:
+        done, waiting = ray.wait(waiting, timeout=max(until - time.monotonic(), 0.1))
+        for answer in done or waiting:
+            node_id = asked[answer]
+            found = _said(answer, node_id, nodes[node_id]["NodeManagerHostname"], timeout_s)
+            if not found.error or found.said or not _is_gone(node_id):
+                room = Node.of(nodes[node_id])
+                found.said["room"] = {"name": found.name, "cpus": room.cpus, "gpus": room.gpus}
+                yield node_id, found
+        if not done:
+            return
+
+
+def _start(node_id: str, questions: Questions, limit_s: float) -> Any:
+    """Ask a node, which says what it has when the limit comes."""
+    there = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(_run())
+    return task.remote(command("", questions, place=node_id)[1:], SAFE, limit_s)
+
+
+def _said(answer: Any, node_id: str, name: str, timeout_s: float) -> Answers:
+    found = Answers(name)
+    try:
+        lines, said = ray.get(answer, timeout=0.1)
+    except RayError as error:
+        found.error = f"does not answer within {timeout_s:g} s ({one_line(error)[:300]})"
+        return found
+    read(lines.splitlines(), {node_id: found})
+    found.name, found.error = name, last_line(said)
+    return found
 
 
 def _is_gone(node_id: str) -> bool:
@@ -67,57 +109,33 @@ def _is_gone(node_id: str) -> bool:
     return not any(node["Alive"] for node in ray.nodes() if node["NodeID"] == node_id)
 
 
-def _of_node(answer: Any, own: Mapping[str, str], beacon: Path, node_id: str) -> Iterator[str]:
-    try:
-        versions, fault = ray.get(answer, timeout=0.1)
-    except RayError as error:
-        if not _is_gone(node_id):
-            yield f"does not answer within {ANSWER_S:g} s ({one_line(error)[:300]})"
+def _of(place: str, node: Answers, own: Mapping[str, str], made: Beacon) -> Iterator[str]:
+    """What keeps a node from running trials of a sweep."""
+    if "versions" not in node.said:
+        yield node.error or "does not answer"
         return
-    for name, here in own.items():
-        there = versions[name]
-        if there is None:
-            yield f"has no {name}; here: {here}. Install it there too"
-        elif there != here:
-            yield f"has {name} {there}; here: {here}. Use the same version on all nodes and here"
-    if fault:
-        yield f"cannot use the store, {beacon.parent}: {fault}. All nodes must see it at this path, and may write there"
-    elif not beacon.with_name(f"{beacon.name}-{node_id}").exists():
-        yield f"sees another folder at {beacon.parent}: all nodes must see the same store"
+    yield from other_versions(own, node.said["versions"]).values()
+    if fault := made.fault(place, node.said.get("store")):
+        yield fault
 
 
-def _versions(packages: Collection[str]) -> dict[str, str]:
-    """What must be the same on all nodes."""
-    python = ".".join(platform.python_version_tuple()[:2])
-    return {
-        "python": python,
-        "ray": ray.__version__,
-        "bilin": __version__,
-        **{name: version(name) for name in packages},
-    }
+def _run() -> Callable[[list[str], Mapping[str, str], float], tuple[str, str]]:
+    """What a node does: a function within one, since Ray takes the code of those along."""
 
+    def run(arguments: list[str], settings: Mapping[str, str], limit_s: float) -> tuple[str, str]:
+        import os
+        import subprocess
+        import sys
 
-def _probe() -> Callable[[Collection[str], str, str], tuple[dict[str, str | None], str]]:
-    """What a node answers with; a function within one, since Ray takes the code of those along."""
+        environment = {**os.environ, **settings}
+        with subprocess.Popen(
+            [sys.executable, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as asked:
+            try:
+                out, err = asked.communicate(timeout=limit_s)
+            except subprocess.TimeoutExpired:
+                asked.kill()
+                out, err = asked.communicate()
+        return out, err
 
-    def probe(names: Collection[str], beacon: str, node_id: str) -> tuple[dict[str, str | None], str]:
-        import importlib.metadata
-        import platform
-        from pathlib import Path
-
-        found: dict[str, str | None] = {"python": ".".join(platform.python_version_tuple()[:2])}
-        for name in names:
-            if name not in found:
-                try:
-                    own = __import__("bilin.version").version.__version__ if name == "bilin" else None
-                    found[name] = own or importlib.metadata.version(name)
-                except ImportError:
-                    found[name] = None
-        try:
-            said = Path(beacon).read_text()
-            Path(f"{beacon}-{node_id}").write_text(said)
-        except OSError as error:
-            return found, f"{error.strerror}: {error.filename}"
-        return found, ""
-
-    return probe
+    return run

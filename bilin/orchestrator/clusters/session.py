@@ -45,10 +45,8 @@ def ray_pool(
     Raises:
         ClusterError: The Ray cannot be reached or started, or could never meet a demand.
     """
-    if ray.is_initialized():
-        raise ClusterError("this process is already connected to a Ray: call ray.shutdown() first")
     cpus = max((resources.cpus for resources in demand), default=1.0)
-    with _joined(address) if address else _started(max(_num_cpus(), math.ceil((num_workers or 0) * cpus))):
+    with connected(address, math.ceil((num_workers or 0) * cpus)):
         pool = make(num_workers=num_workers, check=_check_joined if address else _check_started)
         try:
             for resources in demand:
@@ -57,6 +55,19 @@ def ray_pool(
             yield pool
         finally:
             pool.close()
+
+
+@contextmanager
+def connected(address: str | None, num_cpus: int = 0) -> Iterator[None]:
+    """This process on the Ray at an address, or on one of our own, which has at least so many CPUs to give out.
+
+    Raises:
+        ClusterError: It cannot be reached or started.
+    """
+    if ray.is_initialized():
+        raise ClusterError("this process is already connected to a Ray: call ray.shutdown() first")
+    with _joined(address) if address else _started(max(_num_cpus(), num_cpus)):
+        yield
 
 
 @contextmanager

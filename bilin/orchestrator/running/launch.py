@@ -169,7 +169,7 @@ def _run(
             ) as pool,
             signals_interrupt(came, outermost=False),  # again: Ray sets handlers of its own
         ):
-            check_nodes(cluster, writer.directory, _packages(current))
+            check_nodes(cluster, writer.directory, packages_of(current))
             keep_grid(writer, current, ended=False)
             sweep = Sweep(state, pool, recorder, observer)
             try:
@@ -215,7 +215,7 @@ def _demand(current: Plan) -> Iterable[Resources]:
     return dict.fromkeys(cell.wanted.resources for cell in current.cells if cell.missing)
 
 
-def _packages(current: Plan) -> Collection[str]:
+def packages_of(current: Plan) -> Collection[str]:
     """The packages whose tasks and tiers the trials have."""
     blocks = {type(block) for cell in current.cells for block in (cell.wanted.cell.task, cell.wanted.cell.model)}
     return {package for block in blocks if (package := package_of(block))}

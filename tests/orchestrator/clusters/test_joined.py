@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -75,15 +76,33 @@ def test_a_node_that_cannot_run_the_sweep_is_named_before_the_first_trial(addres
     (tmp_path / "version.py").write_text('__version__ = "0.0.9"')
     (tmp_path / "store").mkdir()
     with node(address, tmp_path, "node7", f"{OTHER_VERSION} && {NO_STORE}"):
-        command = ["sweep", "launch", str(grid), "--store", "store", "--address", address]
         environment = {**os.environ, "PYTHONPATH": str(Path(bilin.__file__).parents[1])}
-        command = [sys.executable, "-m", "bilin", *command]
-        ended = subprocess.run(command, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
-    assert ended.returncode == 4
+        asked = [str(grid), "--store", "store", "--address", address]
+        ended, examined = (
+            subprocess.run(
+                [sys.executable, "-m", "bilin", *command, *asked],
+                cwd=tmp_path,
+                env=environment,
+                check=False,
+                capture_output=True,
+                text=True,
+            )
+            for command in (["sweep", "launch"], ["cluster", "doctor", "--json"])
+        )
+    assert ended.returncode == examined.returncode == 4
     assert f"node node7: has bilin 0.0.9; here: {bilin.__version__}" in ended.stderr
     assert f"node node7: cannot use the store, {tmp_path}/store/joined: No such file" in ended.stderr
     assert ended.stderr.count("node7") == ended.stderr.count("  node ") == 2
-    assert not list((tmp_path / "store/joined").glob("seen*"))
+    assert not list((tmp_path / "store/joined").glob(".seen*"))
+
+    findings = json.loads(examined.stdout)["findings"]
+    assert {each["found"] for each in findings if each["check"] == "cluster"} == {f"reached at {address}: 2 nodes"}
+    faults = {
+        each["check"]: each["found"] for each in findings if each["where"] == "node7" and each["level"] == "error"
+    }
+    assert faults["versions"] == f"has bilin 0.0.9; here: {bilin.__version__}"
+    assert faults["store"] == f"sees another folder at {tmp_path}/store: all nodes must see the same store"
+    assert {each["where"] for each in findings if each["level"] == "error"} == {"node7"}
 
 
 @contextmanager

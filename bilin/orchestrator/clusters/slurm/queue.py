@@ -82,15 +82,18 @@ def submit(script: str, log: Path | str, *options: str) -> str:
         ClusterError: There is no sbatch here, or it refuses.
     """
     check_sbatch()
-    # From within a job: what Slurm told that one must not reach the next as if the user had set it.
-    environment = {name: value for name, value in os.environ.items() if name in _OURS or not name.startswith("SLURM_")}
     command = ["sbatch", "--parsable", f"--output={log}", *options]
-    ended = subprocess.run(command, input=script, env=environment, capture_output=True, text=True, check=False)
+    ended = subprocess.run(command, input=script, env=own_environment(), capture_output=True, text=True, check=False)
     job_id = ended.stdout.strip().partition(";")[0]
     if ended.returncode or not job_id:
         said = "\n".join(f"  {line}" for line in ended.stderr.strip().splitlines())
         raise ClusterError(f"sbatch refused the job; nothing was submitted:\n{said}")
     return job_id
+
+
+def own_environment() -> dict[str, str]:
+    """The environment for a new job: what Slurm told the one that this is in must not seem set by the user."""
+    return {name: value for name, value in os.environ.items() if name in _OURS or not name.startswith("SLURM_")}
 
 
 def requeue(job_id: str) -> bool:

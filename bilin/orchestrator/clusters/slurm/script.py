@@ -61,6 +61,17 @@ def options(settings: ClusterSettings, *, nodes: int, signal: bool = False) -> I
     """What a job asks sbatch for; with a ``signal``, to be warned before its end too."""
     yield f"--nodes={nodes}"
     yield "--ntasks-per-node=1"
+    yield from place(settings)
+    yield "--requeue" if settings.requeue else "--no-requeue"
+    if signal and settings.warning_s:
+        yield f"--signal=B:USR1@{settings.warning_s}"
+    yield "--no-kill"
+    yield "--open-mode=append"
+    yield from extra(settings)
+
+
+def place(settings: ClusterSettings) -> Iterator[str]:
+    """Where a job runs, for how long, and what it has on each node: options that srun takes as well."""
     named = {
         "partition": settings.partition,
         "account": settings.account,
@@ -72,9 +83,8 @@ def options(settings: ClusterSettings, *, nodes: int, signal: bool = False) -> I
         "constraint": settings.constraint,
     }
     yield from (f"--{name}={value}" for name, value in named.items() if value is not None)
-    yield "--requeue" if settings.requeue else "--no-requeue"
-    if signal and settings.warning_s:
-        yield f"--signal=B:USR1@{settings.warning_s}"
-    yield "--no-kill"
-    yield "--open-mode=append"
+
+
+def extra(settings: ClusterSettings) -> Iterator[str]:
+    """The settings' own options of sbatch."""
     yield from (line.removeprefix("#SBATCH").strip() for line in settings.extra)

@@ -78,3 +78,10 @@ def seconds(time: str) -> int:
     first = 0 if dash or len(parts) == 3 else 1  # hours or minutes come first
     units = (3600, 60, 1)[first:]
     return int(days or 0) * 86400 + sum(part * unit for part, unit in zip(parts, units, strict=False))
+
+
+def megabytes(memory: str) -> int:
+    """The memory on a node as Slurm reads it, in units of 2²⁰ bytes."""
+    unit = memory[-1].upper()
+    scale = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
+    return int(int(memory.rstrip("KMGTkmgt")) * scale.get(unit, 1))

@@ -1,0 +1,112 @@
+"""`bilin cluster doctor`: what a launch would find."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bilin.cli.options import DEFAULT_STORE, Overrides, Store
+from bilin.errors import ClusterError, InputError
+
+if TYPE_CHECKING:
+    from bilin.orchestrator.doctor import Finding
+
+STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
+
+
+def doctor(
+    grid: Annotated[
+        Path | None, typer.Argument(help="The grid.yaml that is to be launched.", show_default=False, metavar="[GRID]")
+    ] = None,
+    store: Store = DEFAULT_STORE,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="local, inline, ray, slurm or allocation, as for a launch. In a Slurm job both of the last mean its "
+            "nodes. [default: local]"
+        ),
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="A Ray that is up: HOST:PORT, ray://HOST:PORT or auto.")] = None,
+    nodes: Annotated[str | None, typer.Option(help="Nodes of the job: a number, or 1-8. As cluster.nodes.")] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="Settings of the job for those that the grid's cluster lacks.", metavar="FILE")
+    ] = None,
+    set_: Overrides = [],
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", min=2.0, help="How long to wait for nodes of a Slurm cluster.")
+    ] = 60.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
+) -> None:
+    """Look at what a launch would need, on every node where it would run. Starts no trial and changes nothing.
+
+    Exit codes: 0 no error, 2 the input is wrong, 4 a launch would fail.
+    """
+    from bilin.orchestrator import ClusterSpec
+    from bilin.orchestrator.doctor import examine
+
+    kind = cluster or ("ray" if address else "local")
+    is_job = kind in ("slurm", "allocation")
+    where = ClusterSpec(kind="allocation" if is_job else kind, address=address)
+    for name, value in (("--nodes", nodes), ("--profile", profile)):
+        if value is not None and not is_job:
+            raise InputError(f"{name} is about a job, and goes with --cluster slurm")
+    if set_ and grid is None:
+        raise InputError("--set goes with a grid.yaml: give the one that is to be launched")
+    if sys.stderr.isatty():
+        typer.echo("the nodes are asked; this may take a minute", err=True)
+    findings = examine(
+        grid, store=store, cluster=where, profile=profile, nodes=nodes, overrides=tuple(set_), wait_s=wait
+    )
+    counts = Counter[str](finding.level for finding in findings)
+    if as_json:
+        levels = {level: counts[level] for level in STYLES}
+        plain = {"cluster": kind, "counts": levels, "findings": [asdict(finding) for finding in findings]}
+        typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))
+    else:
+        _draw(findings) if sys.stdout.isatty() else _print(findings)
+        typer.echo(_summary(counts))
+    raise typer.Exit(ClusterError.exit_code if counts["error"] else 0)
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    """A line each, and one more for what to do."""
+    columns = [(finding.level, finding.where, finding.check) for finding in findings]
+    widths = [max(map(len, column)) for column in zip(*columns, strict=True)]
+    for finding, column in zip(findings, columns, strict=True):
+        head = "  ".join(text.ljust(width) for text, width in zip(column, widths, strict=True))
+        typer.echo(f"{head}  {finding.found}")
+        if finding.advice:
+            typer.echo(f"{' ' * len(head)}  -> {finding.advice}")
+
+
+def _draw(findings: Sequence[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for name in ("", "where", "what", "found"):
+        table.add_column(name, no_wrap=name != "found", overflow="fold")
+    for finding in findings:
+        found = Text(finding.found)
+        if finding.advice:
+            found.append(f"\n{finding.advice}", style=STYLES[finding.level])
+        table.add_row(Text(finding.level, style=STYLES[finding.level]), Text(finding.where), Text(finding.check), found)
+    Console().print(table)
+
+
+def _summary(counts: Counter[str]) -> str:
+    if counts["error"]:
+        return f"\n{_of(counts, 'error')}, {_of(counts, 'warning')}: a launch would fail"
+    return f"\nno error, {_of(counts, 'warning')}: a launch can begin"
+
+
+def _of(counts: Counter[str], level: str) -> str:
+    return f"{counts[level]} {level}" + ("" if counts[level] == 1 else "s")

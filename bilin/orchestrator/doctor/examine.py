@@ -1,0 +1,160 @@
+"""The whole examination: Slurm, the store from here, every node, and all of it together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from bilin.errors import ClusterError
+from bilin.orchestrator.clusters import ClusterSpec
+from bilin.orchestrator.clusters.inquiry.answers import Answers, Questions, ask_here
+from bilin.orchestrator.clusters.inquiry.beacon import Beacon
+from bilin.orchestrator.clusters.slurm import step
+from bilin.orchestrator.doctor import machine, software, storage, whole
+from bilin.orchestrator.doctor.finding import Finding, error, ok, warning
+from bilin.orchestrator.doctor.slurm import SLURM, is_here, slurm, time_limit
+from bilin.orchestrator.doctor.wanted import Wanted, wanted
+from bilin.orchestrator.grid import Grid, read_grid
+from bilin.orchestrator.grid.blocks.cluster import megabytes
+from bilin.results import DEFAULT_STORE
+
+NUM_PORTS = 16
+"""About as many as the processes of a Ray listen on, before its workers."""
+
+TEMP_ROOT = "/tmp"
+"""Where a Ray of bilin's own has its folder."""
+
+
+def examine(
+    grid: Grid | Path | str | None = None,
+    *,
+    store: Path | str = DEFAULT_STORE,
+    cluster: ClusterSpec | None = None,
+    profile: Path | str | None = None,
+    nodes: str | None = None,
+    overrides: tuple[str, ...] = (),
+    wait_s: float = 60.0,
+) -> list[Finding]:
+    """Look at what a launch would need, on every node where it would run. Changes nothing.
+
+    Args:
+        grid: A grid, or the path of a grid.yaml; without one what any launch needs.
+        store: Directory of the store; it need not exist.
+        cluster: Where it would run. ``allocation`` outside of a Slurm job: on the nodes that a job would get.
+        profile: A file with settings for those that the grid's ``cluster`` does not have.
+        nodes: How many nodes the job would ask for.
+        overrides: Such as ``train.steps=500``; for a path only.
+        wait_s: How long to wait for nodes of Slurm's.
+
+    Raises:
+        InputError: The grid or another argument cannot be used.
+    """
+    if grid is not None and not isinstance(grid, Grid):
+        grid = read_grid(Path(grid), overrides=overrides)
+    needs = wanted(grid, Path(store), cluster or ClusterSpec(), Path(profile) if profile else None, nodes)
+    findings: list[Finding] = list(slurm(needs.settings)) if needs.is_job else []
+    with ExitStack() as stack:
+        made = storage.open_beacon(needs, stack, findings)
+        asked = _ask(needs, made, wait_s, findings)
+        for place, answers in asked.items():
+            findings += _node(place, answers, made, needs)
+    rooms = [(room["cpus"], room["gpus"]) for each in asked.values() if (room := each.said.get("room"))]
+    if known := rooms or needs.asked_rooms:
+        findings += whole.fits(known, needs)
+    limit_s = time_limit(needs.settings) if needs.is_job and is_here() else None
+    findings += whole.duration(sum(needs.num_trials(*room) for room in rooms) or 1, limit_s, needs)
+    return findings
+
+
+def _ask(needs: Wanted, made: Beacon | None, wait_s: float, findings: list[Finding]) -> dict[str, Answers]:
+    """What every node says, by its place; what keeps them from it is a finding."""
+    if needs.is_job:
+        return _ask_job(needs, made, wait_s, findings) if is_here() else {}
+    if needs.cluster.kind == "inline":
+        return {"0": ask_here(questions(needs, made, "0"), place="0")}
+    from bilin.orchestrator.clusters import nodes, session
+
+    try:
+        with session.connected(needs.cluster.address):
+            asked = dict(nodes.ask(lambda place: questions(needs, made, place)))
+        found = f"reached at {needs.cluster.address}" if needs.cluster.address else "one of its own came up, and went"
+        findings.append(ok("Ray", "cluster", f"{found}: {_counted(len(asked))}"))
+    except ClusterError as fault:
+        findings.append(error("Ray", "cluster", str(fault), "see what it says; a launch would say the same"))
+        return {} if needs.cluster.address else {"0": ask_here(questions(needs, made, "0"), place="0")}
+    return asked
+
+
+def _ask_job(needs: Wanted, made: Beacon | None, wait_s: float, findings: list[Finding]) -> dict[str, Answers]:
+    if any(finding.level == "error" and finding.where == SLURM for finding in findings):
+        return {}  # it would refuse the step as well
+    asked = step.ask(needs.settings, questions(needs, made, ""), wait_s=wait_s)
+    num_nodes = max(
+        (each.said["room"]["num_nodes"] for each in asked.answers.values() if "room" in each.said), default=0
+    )
+    if asked.is_waiting:
+        found = f"no place for {needs.settings.nodes} nodes within {wait_s:g} s: they were not looked at"
+        findings.append(warning(SLURM, "nodes", found, "give it longer with --wait SECONDS, or ask again later"))
+    elif asked.said or len(asked.answers) < num_nodes:
+        found = (
+            f"{len(asked.answers)} of {num_nodes or needs.settings.nodes} nodes answer: {' '.join(asked.said.split())}"
+        )
+        findings.append(error(SLURM, "nodes", found, "see that cluster.python and cluster.setup work on the nodes"))
+    else:
+        findings.append(ok(SLURM, "nodes", f"{_counted(len(asked.answers))} asked"))
+    return dict(sorted(asked.answers.items()))
+
+
+def questions(needs: Wanted, made: Beacon | None, place: str) -> Questions:
+    """What is asked of the node at a place; of every node of a Slurm step without one."""
+    own = needs.has_own_ray
+    asked: dict[str, Mapping[str, Any]] = {
+        "room": {},
+        "versions": {"packages": [name for name in needs.versions if name != "python"]},
+        "memory": {"asked": megabytes(needs.settings.memory or "0") if needs.is_job else 0},
+        "temporary": {"root": TEMP_ROOT if own else None},
+    }
+    if own and sys.platform == "linux":
+        asked["shared_memory"] = {"path": "/dev/shm"}
+    if own:
+        asked["ports"] = {"host": "" if needs.is_job else "127.0.0.1", "wanted": [0] * NUM_PORTS}
+    asked["torch"] = {"everything": needs.cluster.kind in ("local", "ray")}  # their tasks are given none
+    if made:
+        asked["store"] = made.question(place)
+    asked["clock"] = {}
+    return asked
+
+
+def _node(place: str, answers: Answers, made: Beacon | None, needs: Wanted) -> Iterator[Finding]:
+    """What is to be said of one node."""
+    name, said = answers.name, answers.said
+    given = said.get("room", {"cpus": 0, "gpus": 0})
+    judged: Mapping[str, Callable[[Any], Iterator[Finding]]] = {
+        "room": lambda of: machine.room(name, of, needs),
+        "versions": lambda of: software.versions(name, of, needs),
+        "memory": lambda of: machine.memory(name, of, needs.num_trials(given["cpus"], given["gpus"]), needs),
+        "temporary": lambda of: machine.temporary(name, of, needs),
+        "shared_memory": lambda of: machine.shared_memory(name, of),
+        "ports": lambda of: machine.ports(name, of),
+        "torch": lambda of: software.torch(name, of, given["gpus"], needs),
+        "store": lambda of: storage.store(name, place, of, made) if made else iter(()),
+        "clock": lambda _: machine.clock(name, answers.ahead_s),
+    }
+    asked = questions(needs, made, place)
+    silent = [question.replace("_", " ") for question in asked if question not in said]
+    if silent:
+        why = f" ({answers.error})" if answers.error else ""
+        advice = "see that node: what does not answer hangs, or never began"
+        yield error(name, "answers", f"none about {', '.join(silent)}{why}", advice)
+    for question in (question for question in asked if question in said):
+        if set(said[question]) == {"error"} and question != "store":
+            yield error(name, question.replace("_", " "), said[question]["error"], "see to it on that node")
+        else:
+            yield from judged[question](said[question])
+
+
+def _counted(count: int) -> str:
+    return "1 node" if count == 1 else f"{count} nodes"

@@ -1,0 +1,125 @@
+"""What is made of a node's answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bilin.orchestrator.clusters import ClusterSpec
+from bilin.orchestrator.doctor import Finding, machine, software, whole
+from bilin.orchestrator.doctor.wanted import Wanted
+from bilin.orchestrator.grid import ClusterSettings, parse_grid
+from bilin.orchestrator.planning.plan import Estimate, make_plan
+from bilin.spec import Resources
+from tests.orchestrator.conftest import TINY
+
+HERE = {"python": "3.12", "bilin": "1", "torch": "2.6", "ray": "2.60"}
+WANTED = Wanted(
+    cluster=ClusterSpec(),
+    store=Path("store"),
+    settings=ClusterSettings(),
+    plan=None,
+    demand=(Resources(cpus=2),),
+    versions=HERE,
+)
+IN_JOB = replace(WANTED, cluster=ClusterSpec(kind="allocation"))
+ON_GPU = replace(WANTED, demand=(Resources(gpus=0.5),))
+CPU = {"version": "2.6+cpu", "cuda": None, "names": [], "error": "", "driver": "", "smi": ""}
+TOO_OLD = CPU | {"version": "2.6", "cuda": "12.8", "smi": "470.1", "error": "The NVIDIA driver is too old"}
+TWO = CPU | {"version": "2.6", "cuda": "12.8", "names": ["H200", "H200"], "smi": "570.1", "driver": "12.8"}
+
+
+def levels(findings: Any) -> list[str]:
+    return [finding.level for finding in findings]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "there", "expected"),
+    [
+        (WANTED, {}, ["ok"]),
+        (WANTED, {"bilin": "2"}, ["error", "ok"]),
+        (WANTED, {"ray": "2.61"}, ["error", "ok"]),
+        (IN_JOB, {"ray": "2.61"}, ["warning", "ok"]),
+        (IN_JOB, {"bilin": "2"}, ["error", "ok"]),
+        (IN_JOB, {"torch": "2.6+cu128"}, ["warning", "ok"]),
+        (IN_JOB, {"torch": None}, ["error", "ok"]),
+    ],
+)
+def test_another_version_matters_where_results_or_rays_would(
+    wanted: Wanted, there: dict[str, Any], expected: list[str]
+) -> None:
+    found = list(software.versions("node1", {**HERE, **there}, wanted))
+    assert levels(found) == expected
+    for name, version in there.items():
+        assert f"has {'no ' if version is None else ''}{name}" in found[0].found
+
+
+@pytest.mark.parametrize(
+    ("said", "given", "wanted", "level", "words"),
+    [
+        (CPU, 0, WANTED, "ok", "no GPU"),
+        (CPU, 2, WANTED, "warning", "sees 0 of 2 GPUs"),
+        (CPU | {"smi": "570.1"}, 2, ON_GPU, "error", "install a CUDA build"),
+        (CPU, 2, ON_GPU, "error", "reaches no driver"),
+        (TOO_OLD, 1, ON_GPU, "error", "too old"),
+        (TWO, 2, ON_GPU, "ok", "2 × H200; torch 2.6, CUDA 12.8, driver 570.1 for CUDA up to 12.8"),  # noqa: RUF001
+        (TWO, 4, ON_GPU, "error", "sees 2 of 4 GPUs"),
+        (TWO | {"error": "out of memory"}, 2, ON_GPU, "error", "out of memory"),
+        ({"failed": "libcudart.so.12 is missing"}, 0, WANTED, "error", "libcudart"),
+    ],
+)
+def test_torch_and_the_gpus_that_are_given(
+    said: dict[str, Any], given: float, wanted: Wanted, level: str, words: str
+) -> None:
+    (found,) = software.torch("node1", said, given, wanted)
+    assert found.level == level
+    assert words in f"{found.found} {found.advice}"
+
+
+@pytest.mark.parametrize(("ahead_s", "words"), [(3.0, "within"), (40.0, "40 s ahead of"), (-40.0, "40 s behind")])
+def test_a_clock_that_is_off_is_said(ahead_s: float, words: str) -> None:
+    (found,) = machine.clock("node1", ahead_s)
+    assert (found.level, words in found.found) == ("ok" if ahead_s == 3 else "warning", True)
+
+
+def test_memory_for_ray_and_its_workers() -> None:
+    def found(available: float) -> Finding:
+        (only,) = machine.memory("node1", {"total": 1e12, "available": available}, 10, WANTED)
+        return only
+
+    assert [found(available).level for available in (1e11, 2e9, 5e8)] == ["ok", "warning", "error"]
+    assert "enough for 4: free some" in found(2e9).advice
+
+
+def test_shared_memory_disk_and_sockets() -> None:
+    small = machine.shared_memory("node1", {"path": "/dev/shm", "free": 64e6})
+    assert levels(small) == ["warning"]
+    for free, level in ((1e6, "error"), (5e8, "warning"), (5e9, "ok")):
+        assert levels(machine.temporary("node1", {"path": "/tmp", "free": free}, WANTED)) == [level]
+    too_long = {"path": "/long", "free": 5e9, "error": "AF_UNIX path too long"}
+    assert levels(machine.temporary("node1", too_long, WANTED)) == ["error"]
+    assert levels(machine.temporary("node1", too_long, replace(WANTED, cluster=ClusterSpec(kind="inline")))) == ["ok"]
+
+
+def test_every_trial_has_room_on_some_node_or_not() -> None:
+    assert levels(whole.fits([(1, 0), (2, 0)], WANTED)) == ["ok"]
+    (found,) = whole.fits([(1, 0), (1, 8)], WANTED)
+    assert found.level == "error"
+    assert "2 CPUs and 0 GPUs of one node; there: 1 CPUs and 8 GPUs; 1 CPUs and 0 GPUs" in found.found
+    assert levels(machine.room("node1", {"cpus": 1, "gpus": 0}, WANTED)) == ["warning"]
+
+
+def test_a_sweep_that_is_longer_than_its_job() -> None:
+    text = TINY.format(m="[2]", rate="{choices: [1e-2, 1e-3]}", seeds="[0, 1]", lengths="[10]")
+    unknown = make_plan(parse_grid(text), {})
+    plan = replace(unknown, estimate=Estimate(seconds=7200, num_stored=3, num_unknown=0))
+    wanted = replace(IN_JOB, plan=plan)
+    (found,) = whole.duration(2, 1800.0, wanted)
+    assert (found.level, found.found) == ("warning", "about 60 min for 4 trials, 2 at once; a job has 30 min")
+    for once, limit_s in ((2, None), (2, 3800.0), (8, 2000.0)):
+        assert levels(whole.duration(once, limit_s, wanted)) == ["ok"]
+    (found,) = whole.duration(2, 60.0, replace(IN_JOB, plan=unknown))
+    assert (found.level, found.found.partition(":")[0]) == ("ok", "not known")
