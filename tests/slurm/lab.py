@@ -201,8 +201,9 @@ class Lab:
 
     def kill_slurmd(self, name: str) -> None:
         """End Slurm's own process on a node, which can say no more; what it has started goes on."""
-        (slurmd,) = (process for process, line in self._there(name).items() if line.startswith("slurmd -D"))
-        os.kill(int(slurmd.name), signal.SIGKILL)
+        for process, line in self._there(name).items():
+            if line.startswith("slurmd -D"):  # it has forked where it was about to start something
+                os.kill(int(process.name), signal.SIGKILL)
 
     def hide(self, name: str, folder: Path) -> None:
         """Have a node see an empty folder in the place of a shared one."""
