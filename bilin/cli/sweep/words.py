@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bilin.errors import InputError
 from bilin.failures import RULES
-from bilin.orchestrator import Job, JobStatus, Plan, Submission, Summary, SweepStatus, describe_job
+from bilin.orchestrator import Activity, Job, JobStatus, Plan, Submission, Summary, SweepStatus, describe_job
 from bilin.orchestrator.grid import Axis, Choices
 from bilin.record import RESULT_STATUSES, Status
 from bilin.results import LAPSE_S, Holder
@@ -77,6 +78,8 @@ def describe_status(sweep: str, status: SweepStatus | InputError, *, everything:
         ("cells", str(len(plan.cells))),
         ("trials", f"{_counted(plan.statuses) or 'none done'}, {plan.num_missing} to run"),
     ]
+    if status.activity:
+        rows.insert(1, ("now", _now(status.activity)))
     if plan.num_failed:
         rows.append(("", f"{plan.num_failed} without a result are left alone until --retry names them"))
     if plan.num_missing:
@@ -205,6 +208,14 @@ def _running(holder: Holder) -> str:
         return f"running on {holder.host}, pid {holder.pid}"
     heard = duration(holder.silent_s)
     return f"not heard of for {heard} (pid {holder.pid} on {holder.host}): a launch takes it over if it is dead"
+
+
+def _now(activity: Activity) -> str:
+    """What a launch does at present, by what it last said."""
+    since = datetime.fromtimestamp(activity.started_at, UTC)
+    ended = _counted(activity.ended) or "none ended"
+    rate = f", {60 * activity.trials_per_s:.1f} a minute" if activity.ended else ""
+    return f"{len(activity.running)} trials run; since {since:{_TIME}} UTC: {ended}{rate}"
 
 
 def describe_own_job(job: Job, status: JobStatus | None) -> str:

@@ -15,6 +15,7 @@ from bilin.orchestrator.clusters.slurm.job import Job, kept_job
 from bilin.orchestrator.clusters.slurm.queue import JobStatus, ask
 from bilin.orchestrator.grid import restore_grid
 from bilin.orchestrator.planning.plan import Plan, make_plan
+from bilin.orchestrator.running.activity import Activity, read_activity
 from bilin.record import Status
 from bilin.results import DEFAULT_STORE, Holder, existing_sweep, holder, stored, sweep_names
 from bilin.results import grid as stored_grid
@@ -30,6 +31,7 @@ class SweepStatus:
         plan: The grid as last launched against what is stored.
         rows: All rows of the sweep by status, those that the grid no longer wants too.
         running: Who runs it; None where nobody does, or where this cannot be seen from here.
+        activity: What that process last said of its trials; None where nothing runs, or has said nothing yet.
         job: The Slurm job that was last submitted for it; None where there was none.
         job_status: What Slurm says of that job; None where it is not to be asked.
     """
@@ -39,6 +41,7 @@ class SweepStatus:
     plan: Plan
     rows: Mapping[Status, int]
     running: Holder | None
+    activity: Activity | None
     job: Job | None
     job_status: JobStatus | None
 
@@ -70,12 +73,14 @@ def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
         raise StoreError(f"{directory / 'grid.json'} cannot be read here: {what_to_do} ({error})") from error
     trials = stored(store, sweep)
     job = kept_job(directory)
+    running = holder(store, sweep)
     return SweepStatus(
         sweep=sweep,
         directory=directory,
         plan=make_plan(grid, trials),
         rows=Counter(trial.status for trial in trials.values()),
-        running=holder(store, sweep),
+        running=running,
+        activity=read_activity(directory) if running else None,
         job=job,
         job_status=ask(job.job_id) if job else None,
     )

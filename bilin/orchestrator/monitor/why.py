@@ -11,7 +11,7 @@ from bilin.errors import StoreError
 from bilin.orchestrator.grid import Choices
 from bilin.orchestrator.monitor.inspect import TRIAL_ID_DIGITS, SweepStatus, find_trial, status
 from bilin.orchestrator.planning.plan import CellPlan
-from bilin.orchestrator.running.activity import Activity, RunningTrial, read_activity
+from bilin.orchestrator.running.activity import Activity, RunningTrial
 from bilin.results import DEFAULT_STORE, stored
 from bilin.spec import TrialSpec
 from bilin.workers.output.files import LOGS, Outputs
@@ -65,7 +65,7 @@ def why(sweep: str, trial: str, *, store: Path | str = DEFAULT_STORE) -> list[Wh
     if not trial or not TRIAL_ID_DIGITS.issuperset(trial):
         raise StoreError(f"{trial!r} is no id: the hexadecimal digits of a trial's or a cell's, or the first of them")
     current = status(sweep, store=store)
-    activity = read_activity(current.directory) if current.running else None
+    activity = current.activity
     rows = stored(store, sweep)
     named = {spec.trial_id: (cell, spec) for cell in current.plan.cells for spec in _specs(cell)}
     ids = {row.trial_id: row.cell_id for row in rows.values()} | {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -116,6 +117,8 @@ def test_watch_shows_what_another_process_runs_and_ends_with_it(tmp_path: Path, 
     assert watching.returncode == 0
     assert "left alone" in out
     assert holder(store, "endless") is not None
+    code, out, _ = finish(bilin("sweep", "status", "endless", "--store", store))
+    assert re.search(r"now +1 trials run; since .* UTC: none ended", out)
 
     watching = bilin("sweep", "watch", "endless", "--store", store)
     assert watching.stderr is not None
