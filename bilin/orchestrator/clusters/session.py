@@ -9,15 +9,17 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import ray
-from ray._private import ray_constants, services
+from ray._private import parameter, ray_constants, services
 from ray._raylet import AuthenticationTokenLoader, Config
 
 from bilin.errors import ClusterError
 from bilin.orchestrator.clusters import guardian
+from bilin.orchestrator.clusters.environment import RAY_SETTINGS
 from bilin.spec import Resources
 from bilin.workers.actors.pool import RayPool
 from bilin.workers.pool import Pool
@@ -77,15 +79,11 @@ def _started(num_cpus: int) -> Iterator[None]:
     folder = tempfile.mkdtemp(prefix="bilin-", dir=TEMP_ROOT)
     watch = guardian.start(mark, folder)
     environment = {
+        **RAY_SETTINGS,
         guardian.MARK: mark,
-        "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         # Ray binds to the loopback interface only where it takes this machine for all there is, as on macOS.
         ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leave CUDA_VISIBLE_DEVICES alone where no GPU is asked for
-        "RAY_USAGE_STATS_ENABLED": "0",
-        # Else it starts workers before this process may connect, and waits for ever where one of them fails to start.
-        "RAY_prestart_worker_first_driver": "0",
     }
     try:
         with _own_settings(environment):
@@ -156,12 +154,15 @@ def _own_settings(values: Mapping[str, str]) -> Iterator[None]:
     """Settings of our own Ray, for this process and the processes that it starts."""
     before = {name: os.environ.get(name) for name in values}
     loopback, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    # With ray[default] each node has a small server, for which `ray.init` knows one port alone: 0 is any that is free.
+    parameters, parameter.RayParams = parameter.RayParams, partial(parameter.RayParams, dashboard_agent_listen_port=0)
     os.environ.update(values)
     _read_settings()
     try:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = loopback
+        parameter.RayParams = parameters
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

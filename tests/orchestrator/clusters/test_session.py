@@ -13,6 +13,9 @@ from tests.workers.pool_runs import by_seed
 pytestmark = pytest.mark.ray
 
 LISTEN = "0A"
+FIXED_PORTS = {8265, 44217, 44227, 52365}
+"""What Ray's dashboard, its agents and its metrics ask for by themselves, whoever has them."""
+
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
@@ -23,7 +26,8 @@ def test_it_listens_on_loopback_behind_a_token_of_its_own_and_leaves_nothing() -
             mark, token = os.environ[guardian.MARK], os.environ["RAY_AUTH_TOKEN"]
             pids = guardian.marked(mark)
             assert len(pids) >= 2
-            assert _listening(pids) <= LOOPBACK
+            assert {address for address, _ in _listening(pids)} <= LOOPBACK
+            assert not FIXED_PORTS & {port for _, port in _listening(pids)}
             folders = {folder for pid in pids for folder in _ray_folders(pid)}
             assert {folder.stat().st_mode & 0o777 for folder in folders} == {0o700}
         seen.append((mark, token))
@@ -34,15 +38,16 @@ def test_it_listens_on_loopback_behind_a_token_of_its_own_and_leaves_nothing() -
     assert "RAY_AUTH_TOKEN" not in os.environ
 
 
-def _listening(pids: list[int]) -> set[str]:
-    """The addresses, as in /proc, that processes listen on."""
+def _listening(pids: list[int]) -> set[tuple[str, int]]:
+    """The addresses, as in /proc, and the ports that processes listen on."""
     mine = {inode for pid in pids for inode in _sockets(pid)}
     addresses = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
             if fields[3] == LISTEN and fields[9] in mine:
-                addresses.add(fields[1].partition(":")[0])
+                address, _, port = fields[1].partition(":")
+                addresses.add((address, int(port, 16)))
     assert addresses, "there is no cluster without a listener"
     return addresses
 

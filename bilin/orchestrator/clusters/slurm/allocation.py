@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
 from bilin.errors import ClusterError
+from bilin.orchestrator.clusters.environment import RAY_SETTINGS
 from bilin.orchestrator.clusters.slurm import node
 from bilin.orchestrator.clusters.slurm.more import Task, more_nodes
 from bilin.orchestrator.clusters.slurm.queue import ask
@@ -40,10 +41,7 @@ TEMP_ROOT = "/tmp"
 """Ray's socket paths must stay under 107 characters; a job's TMPDIR may be long, or on a shared disk."""
 
 SETTINGS = {
-    "RAY_AUTH_MODE": "token",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leave CUDA_VISIBLE_DEVICES alone where no GPU is asked for
-    "RAY_prestart_worker_first_driver": "0",  # see clusters/session.py
+    **RAY_SETTINGS,
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
     # A node without power is given up within seconds; with Ray's own settings that takes minutes.
     "RAY_health_check_initial_delay_ms": "2000",

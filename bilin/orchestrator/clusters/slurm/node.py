@@ -144,6 +144,7 @@ def _command(head: str, client_port: str, folder: str) -> list[str]:
         "min-worker-port": 0,  # 0: any that is free, since other jobs may run on this node
         "max-worker-port": 0,
         "include-log-monitor": "false",
+        "dashboard-agent-listen-port": 0,  # of ray[default]
     }
     if memory := _memory_bytes():
         options["memory"] = memory
