@@ -27,7 +27,7 @@ from bilin.orchestrator.clusters import ClusterSpec, open_pool
 from bilin.orchestrator.running.progress import SweepState
 from bilin.spec import Resources
 from bilin.workers.actors.hearing import ASKED_AT_ONCE, PERIOD_S, Hearing
-from bilin.workers.actors.node import Node
+from bilin.workers.actors.node import Node, asked
 from bilin.workers.actors.placement import PERIOD_S as LOOK_S
 from bilin.workers.actors.placement import Placement
 from bilin.workers.actors.pool import RayPool
@@ -131,16 +131,16 @@ def parts() -> Iterator[tuple[str, float]]:
         ray.wait(refs, num_returns=len(refs))
         yield "ray.wait, an open call", cost(lambda: ray.wait(refs, num_returns=len(refs), timeout=0)) / WORKERS
     placement = Placement(None)
-    placement.nodes = [Node(str(number), cpus=4 * GPUS, gpus=GPUS) for number in range(NODES)]
+    placement.nodes = [Node(str(number), {"CPU": 4 * GPUS, "GPU": GPUS}) for number in range(NODES)]
     size = Resources(gpus=1.0)
-    workers = [Worker(str(number), None, size, node=str(number // GPUS)) for number in range(WORKERS)]
+    workers = [Worker(str(number), None, asked(size), node=str(number // GPUS)) for number in range(WORKERS)]
     yield "room for one more, a worker", cost(lambda: placement.has_room(size, workers, placement.nodes)) / WORKERS
 
 
 def question(actor: ray.actor.ActorHandle) -> float:
     """Processor seconds that asking a worker, and taking its answer, cost the driver."""
     hearing = Hearing(lambda progress: None)
-    workers = [Worker(str(number), actor, Resources()) for number in range(ASKED_AT_ONCE)]
+    workers = [Worker(str(number), actor, asked(Resources())) for number in range(ASKED_AT_ONCE)]
     rounds, second = 10, 1.0
 
     def seconds(asked: list[Worker]) -> float:

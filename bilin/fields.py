@@ -19,14 +19,30 @@ from dataclasses import MISSING, dataclass
 from typing import Any
 
 Scalar = bool | int | float | str
-Value = Scalar | tuple[Scalar, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """Numbers by name, in the order of the names: what a mapping becomes, since settings are hashed."""
+
+    pairs: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def by_name(self) -> dict[str, float]:
+        """The same as a mapping."""
+        return dict(self.pairs)
+
+
+Value = Scalar | tuple[Scalar, ...] | Amounts | None
 
 _KEY = "bilin"
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a text must look like. Where digits alone do, a whole number is taken for them, as YAML writes ``nodes: 2``.
+    """What a text must look like; for `Amounts`, each of the names.
+
+    Where digits alone do, a whole number is taken for them, as YAML writes ``nodes: 2``.
 
     Attributes:
         pattern: A regular expression that the whole text matches; one that Python and JSON Schema read alike.
@@ -55,8 +71,9 @@ class Field:
 
     Attributes:
         name: As in grid.yaml and in the results.
-        type: ``bool``, ``int``, ``float`` or ``str``; for a list the type of its items.
+        type: ``bool``, ``int``, ``float`` or ``str``; for a list the type of its items, for a mapping of its numbers.
         is_list: Whether the value is itself a list, such as ``lengths``; such a field is no axis.
+        is_mapping: Whether the value is `Amounts`; only blocks without axes have such fields.
         length: How many items the list must have; None for any number.
         optional: Whether null is accepted.
         default: `dataclasses.MISSING` where the field must be given.
@@ -70,6 +87,7 @@ class Field:
     name: str
     type: type
     is_list: bool
+    is_mapping: bool
     length: int | None
     optional: bool
     default: Any
@@ -85,10 +103,22 @@ class Field:
     @property
     def accepted(self) -> str:
         """What values are accepted, in words."""
+        if self.is_mapping:
+            form = self.limits.form
+            return f"a mapping of {form.plural if form else 'names'} to {_accepted_items(self.amount)}"
         if self.is_list:
             count = "a list of" if self.length is None else f"a list of {self.length}"
             return f"{count} {_accepted_items(self)}"
         return _accepted_items(self, plural=False) + (" or null" if self.optional else "")
+
+    @property
+    def amount(self) -> Field:
+        """One number of a mapping, as a field."""
+        return dataclasses.replace(self, is_mapping=False, limits=dataclasses.replace(self.limits, form=None))
+
+    def is_name(self, text: object) -> bool:
+        """Whether a mapping may have a text as a name."""
+        return isinstance(text, str) and _within(text, self.limits)
 
     def convert(self, value: object) -> Value:
         """The value in the field's type.
@@ -98,11 +128,23 @@ class Field:
         """
         if value is None and self.optional:
             return None
+        if self.is_mapping:
+            return self._convert_mapping(value)
         if not self.is_list:
             return self._convert_item(value)
         if not isinstance(value, list | tuple) or (self.length is not None and len(value) != self.length):
             raise ValueError(self.accepted)
         return tuple(self._convert_item(item) for item in value)
+
+    def _convert_mapping(self, value: object) -> Amounts:
+        amounts = value.by_name if isinstance(value, Amounts) else value
+        if not isinstance(amounts, Mapping) or not all(map(self.is_name, amounts)):
+            raise ValueError(self.accepted)
+        try:
+            numbers = {name: typing.cast(float, self.amount.convert(number)) for name, number in amounts.items()}
+        except ValueError:
+            raise ValueError(self.accepted) from None
+        return Amounts(tuple(sorted(numbers.items())))
 
     def _convert_item(self, value: object) -> Scalar:
         if self.type is float and isinstance(value, int | float) and not isinstance(value, bool):
@@ -160,20 +202,30 @@ def values_of(block: Any) -> dict[str, Value]:
     return {name: getattr(block, name) for name in fields_of(type(block))}
 
 
+def plain_value(value: Value) -> object:
+    """A value as YAML and JSON have it."""
+    if isinstance(value, Amounts):
+        return value.by_name
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _describe(declared: dataclasses.Field[Any], hint: Any) -> Field:
     optional = False
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         members = [member for member in typing.get_args(hint) if member is not type(None)]
         optional = len(members) < len(typing.get_args(hint))
         (hint,) = members
-    is_list = typing.get_origin(hint) is tuple
-    item = typing.get_args(hint)[0] if is_list else hint
+    is_list, is_mapping = typing.get_origin(hint) is tuple, hint is Amounts
+    item = typing.get_args(hint)[0] if is_list else float if is_mapping else hint
     if item not in (bool, int, float, str):
-        raise TypeError(f"field {declared.name!r} has type {hint!r}: bool, int, float, str or a tuple of one of them")
+        raise TypeError(
+            f"field {declared.name!r} has type {hint!r}: bool, int, float, str or a tuple of one of them, or Amounts"
+        )
     return Field(
         name=declared.name,
         type=item,
         is_list=is_list,
+        is_mapping=is_mapping,
         optional=optional,
         default=declared.default,
         **declared.metadata[_KEY],

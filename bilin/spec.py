@@ -14,10 +14,10 @@ import functools
 import hashlib
 import json
 from collections.abc import Hashable, Iterator
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
 from typing import Any, ClassVar, Protocol
 
-from bilin.fields import Value, fields_of, option, values_of
+from bilin.fields import Amounts, Form, Value, fields_of, option, values_of
 from bilin.registry import OWN, origin
 
 RESULTS_VERSION = 1
@@ -88,6 +88,11 @@ class TestSpec:
     num_sequences: int = option(2048, at_least=1, doc="sequences a length")
 
 
+_MEMORY = Form(r"[0-9]{1,9}(\.[0-9]{1,3})? ?[KMGTkmgt]([iI]?[bB])?", "a size, as 500MB, 4GB or 4GiB")
+_ACCELERATOR = Form(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "Ray's word for one, as H100 or A100-40G")
+_CUSTOM = Form(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}", "a name without spaces", "names without spaces")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
     """What one trial occupies while it runs. No part of its identity; recorded in its row."""
@@ -96,6 +101,21 @@ class Resources:
     gpus: float = option(0.0, at_least=0, doc="GPUs that a trial occupies; fractions share one")
     threads: int = option(1, at_least=1, doc="threads that a trial computes with; they change the last bits")
     device: str = option("auto", choices=("auto", "cpu", "cuda"), doc="auto: cuda where gpus > 0, else cpu")
+    accelerator: str | None = option(None, form=_ACCELERATOR, doc="kind of GPU that it must have; null: any")
+    memory: str | None = option(None, form=_MEMORY, doc="memory that is set aside for a trial; null: none")
+    custom: Amounts = option(
+        Amounts(), form=_CUSTOM, at_least=1e-4, doc="how much of which resources that a Ray was started with"
+    )
+
+    @property
+    def occupied(self) -> Resources:
+        """The same without what a worker is told of each trial: two that occupy the same can share a worker."""
+        return replace(self, threads=1, device="auto")
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory in bytes; 0 where none is asked for."""
+        return bytes_of(self.memory) if self.memory else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +168,14 @@ class TrialSpec:
 def trial_id(cell_id: str, lr: float, seed: int) -> str:
     """The id of the trial of a cell at a learning rate under a seed."""
     return _hash(f"{cell_id}|{float(lr)!r}|{seed}")
+
+
+def bytes_of(memory: str) -> int:
+    """The bytes of a size such as ``4GB`` (powers of 1000), ``4GiB`` or ``4G`` (of 1024, as Slurm has it)."""
+    number = memory.rstrip("KMGTkmgtiIbB ")
+    unit = memory[len(number) :].strip().upper()
+    base = 1000.0 if unit.endswith("B") and "I" not in unit else 1024.0
+    return round(float(number) * base ** ("KMGT".index(unit[0]) + 1))
 
 
 def derive_seed(*parts: object) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bilin.fields import Field, fields_of, option, values_of
+from bilin.fields import Amounts, Field, Form, fields_of, option, plain_value, values_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,7 @@ class Block:
     kind: str = option("a", choices=("a", "b"), doc="which")
     flag: bool = option(False, doc="whether")
     lengths: tuple[int, ...] = option((2, 10), at_least=1, length=2, doc="from, to")
+    shares: Amounts = option(Amounts(), form=Form("[a-z]+", "a word", "words"), above=0, doc="by name")
     needed: int = option(doc="no default")
 
 
@@ -34,6 +35,8 @@ def field(name: str) -> Field:
         ("kind", "b", "b"),
         ("flag", True, True),
         ("lengths", [3, 4], (3, 4)),
+        ("shares", {"b": 2, "a": 0.5}, Amounts((("a", 0.5), ("b", 2.0)))),
+        ("shares", Amounts((("a", 1.0),)), Amounts((("a", 1.0),))),
     ],
 )
 def test_accepted_values_are_converted(name: str, value: object, converted: object) -> None:
@@ -96,7 +99,18 @@ def test_values_come_by_name_in_the_declared_order() -> None:
 def test_a_type_that_is_no_plain_value_is_refused_where_it_is_declared() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Bad:
-        table: dict[str, int] = option(doc="no")  # noqa: RUF009 (what is under test)
+        table: dict[str, int] = option(doc="no")
 
     with pytest.raises(TypeError, match="table"):
         fields_of(Bad)
+
+
+def test_a_mapping_says_what_it_holds_and_is_plain_where_it_is_written() -> None:
+    assert field("shares").accepted == "a mapping of words to numbers above 0"
+    assert plain_value(field("shares").convert({"b": 2, "a": 1})) == {"a": 1.0, "b": 2.0}
+
+
+@pytest.mark.parametrize("value", [{"a": 0}, {"A": 1}, {1: 1}, {"a": "b"}, ["a"], 3, None])
+def test_a_mapping_with_other_names_or_numbers_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="a mapping of words to numbers above 0"):
+        field("shares").convert(value)

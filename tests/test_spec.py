@@ -18,6 +18,7 @@ from bilin.spec import (
     TrainSpec,
     TrialSpec,
     ValidateSpec,
+    bytes_of,
     derive_seed,
     describe,
     measured,
@@ -51,7 +52,9 @@ def test_what_is_measured_makes_another_cell(change: dict[str, object]) -> None:
     assert dataclasses.replace(CELL, **change).cell_id != CELL.cell_id  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("change", [{"test": TestSpec(lengths=(7,))}, {"resources": Resources(cpus=2, threads=2)}])
+@pytest.mark.parametrize(
+    "change", [{"test": TestSpec(lengths=(7,))}, {"resources": Resources(cpus=2, threads=2, memory="4GB")}]
+)
 def test_what_is_not_measured_is_not_in_the_id(change: dict[str, object]) -> None:
     assert spec(**change).trial_id == spec().trial_id
 
@@ -106,6 +109,11 @@ def test_ids_are_pinned() -> None:
     lstm = dataclasses.replace(CELL, model=LSTM(), task=RandomStateMachine(m=5))
     arithmetic = dataclasses.replace(CELL, task=ModularArithmetic(m=3), train=TrainSpec(supervision="every_token"))
     assert (lstm.cell_id, arithmetic.cell_id) == ("7d5e89eec3545ed4", "ee8a8f2008d98194")
+
+
+def test_sizes_of_memory() -> None:
+    sizes = {"4GB": 4 * 10**9, "4GiB": 4 * 2**30, "4G": 4 * 2**30, "1.5 tb": 15 * 10**11, "500KB": 500_000}
+    assert {size: bytes_of(size) for size in sizes} == sizes
 
 
 def test_a_description_writes_every_default_out() -> None:

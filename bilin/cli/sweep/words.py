@@ -15,6 +15,7 @@ from bilin.orchestrator import Activity, Job, JobStatus, Plan, Submission, Summa
 from bilin.orchestrator.grid import Axis, Choices
 from bilin.record import RESULT_STATUSES, Status
 from bilin.results import LAPSE_S, Holder
+from bilin.workers.actors.node import asked, in_words
 
 MAX_VALUES = 12
 
@@ -34,6 +35,7 @@ def describe_plan(plan: Plan) -> str:
         ),
         ("trials", f"{plan.num_wanted} wanted{_search(plan)}"),
         ("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_missing} to run now"),
+        *_resources(plan),
         ("time", _time(plan)),
     ]
     return "\n".join([plan.grid.name, *columns(rows)])
@@ -138,6 +140,13 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
     show = ["bilin", "sweep", "show", row["trial_id"], "--sweep", row["sweep"], "--store", str(store), "--grid"]
     repeat = f"{shlex.join(show)} > trial.yaml && bilin sweep launch trial.yaml --store repeat-store"
     return "\n".join([row["trial_id"], *columns([*rows, ("repeat", repeat)])])
+
+
+def _resources(plan: Plan) -> Iterable[tuple[str, str]]:
+    """What a trial occupies, a line for each size."""
+    sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
+    for index, size in enumerate(list(sizes)[:MAX_VALUES]):
+        yield "" if index else "a trial takes", in_words(asked(size))
 
 
 def _failed(summary: Summary) -> list[Status]:

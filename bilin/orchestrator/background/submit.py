@@ -13,6 +13,7 @@ from bilin.orchestrator.clusters.slurm.job import LOGS, check_no_job, keep_job
 from bilin.orchestrator.clusters.slurm.queue import check_sbatch
 from bilin.orchestrator.clusters.slurm.queue import submit as submit_script
 from bilin.orchestrator.clusters.slurm.script import JobSpec, batch_script
+from bilin.orchestrator.clusters.slurm.size import check_size
 from bilin.orchestrator.grid import ClusterSettings, Grid, read_grid, read_profile
 from bilin.orchestrator.planning.plan import make_plan
 from bilin.orchestrator.running.launch import Summary, check_retry, launch
@@ -118,6 +119,7 @@ def _job(
         grid = read_grid(Path(grid), overrides=tuple(overrides), only=tuple(only))
     below = read_profile(profile) if profile else {}
     settings = ClusterSettings(**{**below, **grid.cluster})  # type: ignore[arg-type]
+    check_size(settings, dict.fromkeys(cell.resources for cell in grid.cells))
     arguments = [word for condition in only for word in ("--only", condition)]
     if retry:
         arguments += ["--retry", ",".join(retry)]

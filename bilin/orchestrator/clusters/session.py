@@ -20,12 +20,17 @@ from ray._raylet import AuthenticationTokenLoader, Config
 from bilin.errors import ClusterError
 from bilin.orchestrator.clusters import guardian
 from bilin.orchestrator.clusters.environment import RAY_SETTINGS
+from bilin.orchestrator.clusters.unmet import unmet
 from bilin.spec import Resources
+from bilin.workers.actors.node import Node
 from bilin.workers.actors.pool import RayPool
 from bilin.workers.pool import Pool
 
 CONNECT_S = 5.0
 OBJECT_STORE_BYTES = 128 * 2**20  # specs and results are small, and pass by value
+
+_NO_CLIENT_SERVER = "Starting Ray client server failed"
+"""What a head says to a client where it could not start a process for it: gRPC is known to crash as it forks."""
 
 TEMP_ROOT = "/tmp"
 """Ray's socket paths must stay under 107 characters, which the temporary folders of macOS exceed."""
@@ -53,7 +58,8 @@ def ray_pool(
         try:
             for resources in demand:
                 if not pool.accepts(resources):
-                    raise ClusterError(_unmet(resources))
+                    nodes = [Node.of(node) for node in ray.nodes() if node["Alive"]]
+                    raise ClusterError(unmet(resources, nodes, of="this Ray"))
             yield pool
         finally:
             pool.close()
@@ -132,7 +138,18 @@ def _init(**options: object) -> None:
     try:
         ray.init(logging_level="ERROR", log_to_driver=False, **options)
     except Exception as error:  # Ray raises all kinds, a bare Exception where it did not start in time
-        raise ClusterError(f"Ray is not to be had: {str(error).strip() or type(error).__name__}") from error
+        words = str(error).strip() or type(error).__name__
+        raise ClusterError(f"Ray is not to be had: {words}{_advice(words)}") from error
+
+
+def _advice(words: str) -> str:
+    """What to do where Ray's own words do not say it."""
+    if _NO_CLIENT_SERVER not in words:
+        return ""
+    return (
+        "; start its head with GRPC_ENABLE_FORK_SUPPORT=0 in its environment, "
+        "or launch on one of its nodes with --address HOST:PORT"
+    )
 
 
 def _check_reachable(address: str) -> None:
@@ -191,13 +208,3 @@ def _num_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _unmet(resources: Resources) -> str:
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    sizes = sorted({(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes}, reverse=True)
-    there = ", ".join(f"{cpus:g} CPUs and {gpus:g} GPUs" for cpus, gpus in sizes[:5])
-    return (
-        f"a trial asks for {resources.cpus:g} CPUs and {resources.gpus:g} GPUs of one node, but the {len(nodes)} nodes "
-        f"of this Ray have only {there}: lower `resources`, or use a larger cluster"
-    )

@@ -68,8 +68,13 @@ class Wanted:
         """How many trials a node has room for at once, at most."""
         if self.cluster.kind == "inline":
             return 1
-        room = max(Node("", cpus, gpus).holds(resources) for resources in self.demand)
+        room = max(room_for(resources, cpus, gpus) for resources in self.demand)
         return int(room if math.isfinite(room) else cpus)
+
+
+def room_for(resources: Resources, cpus: float, gpus: float) -> float:
+    """How many trials of a size a node holds, by its CPUs and GPUs: what else they ask for Ray alone knows of."""
+    return Node("", {"CPU": cpus, "GPU": gpus}).holds(Resources(cpus=resources.cpus, gpus=resources.gpus))
 
 
 def wanted(grid: Grid | None, store: Path, cluster: ClusterSpec, profile: Path | None, nodes: str | None) -> Wanted:

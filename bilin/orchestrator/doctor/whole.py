@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from bilin.orchestrator.doctor.finding import Finding, error, ok, warning
-from bilin.orchestrator.doctor.wanted import Wanted
-from bilin.workers.actors.node import Node
+from bilin.orchestrator.doctor.wanted import Wanted, room_for
 
 SWEEP = "sweep"
 
@@ -20,7 +19,7 @@ def fits(nodes: Collection[tuple[float, float]], wanted: Wanted) -> Iterator[Fin
     """
     if wanted.cluster.kind == "inline":
         return
-    unmet = [each for each in wanted.demand if not any(Node("", *size).holds(each) >= 1 for size in nodes)]
+    unmet = [each for each in wanted.demand if not any(room_for(each, *size) >= 1 for size in nodes)]
     for resources in unmet:
         asked = f"a trial asks for {resources.cpus:g} CPUs and {resources.gpus:g} GPUs of one node"
         there = "; ".join(f"{cpus:g} CPUs and {gpus:g} GPUs" for cpus, gpus in sorted(set(nodes), reverse=True)[:3])

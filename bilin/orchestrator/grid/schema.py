@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bilin.catalog import REGISTRIES, usable
-from bilin.fields import Field, fields_of
+from bilin.fields import Field, fields_of, plain_value
 from bilin.orchestrator.grid.blocks import ChoicesKeys, ClusterSettings, LogUniformKeys
 from bilin.orchestrator.grid.cells import Known, known_fields
 from bilin.orchestrator.grid.document import SeedsKey
@@ -104,8 +104,11 @@ def _field(field: Field, *, axes: bool, not_empty: bool) -> Schema:
 
 
 def _value(field: Field) -> Schema:
-    schema = _item(field)
-    if field.is_list:
+    schema = _item(field.amount if field.is_mapping else field)
+    if field.is_mapping:
+        names = {"propertyNames": {"pattern": f"^(?:{field.limits.form.pattern})$"}} if field.limits.form else {}
+        schema = {"type": "object", "additionalProperties": schema, **names}
+    elif field.is_list:
         schema = {"type": "array", "items": schema}
         if field.length is not None:
             schema |= {"minItems": field.length, "maxItems": field.length}
@@ -114,7 +117,7 @@ def _value(field: Field) -> Schema:
     elif field.optional:
         schema = {"anyOf": [schema, {"type": "null"}]}
     if not field.required:
-        schema["default"] = list(field.default) if isinstance(field.default, tuple) else field.default
+        schema["default"] = plain_value(field.default)
     return {**schema, "description": field.doc}
 
 

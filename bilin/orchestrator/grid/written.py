@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bilin.catalog import REGISTRIES
-from bilin.fields import Value, fields_of, values_of
+from bilin.fields import Value, fields_of, plain_value, values_of
 from bilin.orchestrator.grid.blocks import Block, written_learning_rate
 from bilin.orchestrator.grid.cells import Part, Space, Varied
 from bilin.orchestrator.grid.grid import Axis
@@ -58,15 +58,11 @@ def _values(block: Block, name: str, default: Value) -> tuple[Value, ...]:
 def _written_block(block: Block) -> dict[str, object]:
     written: dict[str, object] = {}
     for name, choice in block.choices.items():
-        written[name] = list(choice.values) if choice.is_axis else _written_value(choice.values[0])
+        written[name] = list(choice.values) if choice.is_axis else plain_value(choice.values[0])
     for name, field in fields_of(block.settings).items():
-        written.setdefault(name, _written_value(field.default))
+        written.setdefault(name, plain_value(field.default))
     return written
 
 
 def _written_settings(settings: Any) -> dict[str, object]:
-    return {name: _written_value(value) for name, value in values_of(settings).items()}
-
-
-def _written_value(value: Value) -> object:
-    return list(value) if isinstance(value, tuple) else value
+    return {name: plain_value(value) for name, value in values_of(settings).items()}

@@ -17,8 +17,8 @@ from bilin.workers.pool import Group, Lost, Pool, Returned
 
 WAIT_S = 0.5
 
-_Place = tuple[float, float, frozenset[str]]
-"""What a queue's trials ask for: CPUs, GPUs, and nodes to avoid."""
+_Place = tuple[Resources, frozenset[str]]
+"""What a queue's trials ask for: what they occupy, and nodes to avoid."""
 
 
 class Sweep:
@@ -58,7 +58,7 @@ class Sweep:
         self._queues[_place(cell.wanted.resources)].extend(specs)
 
     def _submit(self) -> None:
-        for (_, _, avoid), queue in sorted(self._queues.items(), key=lambda item: not item[0][2]):
+        for (_, avoid), queue in sorted(self._queues.items(), key=lambda item: not item[0][1]):
             while queue and self._pool.accepts(queue[0].resources, avoid):
                 spec = queue.popleft()
                 if self._has_ended(spec):  # while it waited to run again: see `_take`
@@ -143,7 +143,7 @@ def outcome_of(spec: TrialSpec, result: TrialResult) -> Outcome:
 
 
 def _place(resources: Resources, avoid: frozenset[str] = frozenset()) -> _Place:
-    return resources.cpus, resources.gpus, avoid
+    return resources.occupied, avoid
 
 
 def _died(spec: TrialSpec, event: Lost, attempts: int) -> TrialResult:

@@ -1,9 +1,10 @@
-"""How many workers a node of a Ray has room for."""
+"""What a worker takes of a node, by Ray's names, and how many of them a node of a Ray has room for."""
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,25 +13,94 @@ from bilin.spec import Resources
 ROUNDING = 1e-9
 """What sums of fractions of a CPU or GPU may be off by."""
 
+ACCELERATOR = "accelerator_type:"
+"""What the name of an accelerator's resource begins with; a node that has such GPUs has 1 of it."""
+
+_A_TRACE = 0.001
+"""What Ray takes of it for a worker that must have such a GPU."""
+
+
+@functools.cache
+def asked(resources: Resources) -> Mapping[str, float]:
+    """How much a worker takes of each of Ray's resources; only those of which it takes something."""
+    amounts = {
+        "CPU": resources.cpus,
+        "GPU": resources.gpus,
+        "memory": float(resources.memory_bytes),
+        **({f"{ACCELERATOR}{resources.accelerator}": _A_TRACE} if resources.accelerator else {}),
+        **resources.custom.by_name,
+    }
+    return {name: amount for name, amount in amounts.items() if amount}
+
+
+def options(resources: Resources) -> dict[str, Any]:
+    """The same as the options of an actor."""
+    return {
+        "num_cpus": resources.cpus,
+        "num_gpus": resources.gpus,
+        "memory": resources.memory_bytes or None,
+        "accelerator_type": resources.accelerator,
+        "resources": resources.custom.by_name or None,
+    }
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node: its id, and what it has."""
+    """A node: its id, and how much it has of each of Ray's resources."""
 
     id: str
-    cpus: float
-    gpus: float
+    has: Mapping[str, float]
 
     @staticmethod
     def of(node: Mapping[str, Any]) -> Node:
         """One of those that `ray.nodes` lists."""
-        resources = node["Resources"]
-        return Node(node["NodeID"], cpus=resources.get("CPU", 0.0), gpus=resources.get("GPU", 0.0))
+        return Node(node["NodeID"], node["Resources"])
+
+    @property
+    def cpus(self) -> float:
+        """How many CPUs it has."""
+        return self.has.get("CPU", 0.0)
+
+    @property
+    def gpus(self) -> float:
+        """How many GPUs it has."""
+        return self.has.get("GPU", 0.0)
 
     def holds(self, resources: Resources) -> float:
         """How many workers of a size it holds, if of no other."""
-        cpus = math.floor(self.cpus / resources.cpus + ROUNDING) if resources.cpus else math.inf
-        if not resources.gpus:
-            return cpus
-        a_gpu = math.floor(1 / resources.gpus + ROUNDING) if resources.gpus < 1 else 1 / resources.gpus
-        return min(cpus, math.floor(self.gpus * a_gpu + ROUNDING))
+        return min((self._holds(name, amount) for name, amount in asked(resources).items()), default=math.inf)
+
+    def _holds(self, name: str, amount: float) -> float:
+        there = self.has.get(name, 0.0)
+        if name == "GPU" and amount < 1:  # a fraction is one of one GPU
+            return math.floor(there * math.floor(1 / amount + ROUNDING) + ROUNDING)
+        return math.floor(there / amount + ROUNDING)
+
+
+def hold(nodes: Sequence[Node], demand: Iterable[Mapping[str, float]]) -> bool:
+    """Whether nodes have what is asked for, in sum."""
+    wanted: dict[str, float] = {}
+    for amounts in demand:
+        for name, amount in amounts.items():
+            wanted[name] = wanted.get(name, 0.0) + amount
+    return all(amount <= sum(node.has.get(name, 0.0) for node in nodes) + ROUNDING for name, amount in wanted.items())
+
+
+def in_words(amounts: Mapping[str, float]) -> str:
+    """Amounts by Ray's names in words, such as ``2 CPUs, 1 GPU (H100) and 4 GB of memory``."""
+    kinds = ", ".join(name.removeprefix(ACCELERATOR) for name in amounts if name.startswith(ACCELERATOR))
+    words = [
+        f"{_amount(name, amount)}{f' ({kinds})' if name == 'GPU' and kinds else ''}"
+        for name, amount in amounts.items()
+        if not name.startswith(ACCELERATOR)
+    ]
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:]))) or "nothing"
+
+
+def _amount(name: str, amount: float) -> str:
+    if name in ("CPU", "GPU"):
+        return f"{amount:g} {name}{'' if amount == 1 else 's'}"
+    if name != "memory":
+        return f"{amount:g} of {name}"
+    power = max(1, min(4, int(math.log(max(amount, 1.0), 1000))))
+    return f"{amount / 1000**power:.4g} {'_KMGT'[power]}B of memory"

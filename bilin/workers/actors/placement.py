@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 import ray
 
 from bilin.spec import Resources
-from bilin.workers.actors.node import ROUNDING, Node
+from bilin.workers.actors.node import Node, asked, hold
 from bilin.workers.actors.worker import Worker
 
 PERIOD_S = 5.0
@@ -42,22 +42,23 @@ class Placement:
 
     def find(self, idle: Iterable[Worker], resources: Resources, nodes: Sequence[Node]) -> Worker | None:
         """One of some idle workers that has the size asked for and is on one of some nodes."""
-        return next((worker for worker in self._on(nodes, idle, unknown=False) if worker.fits(resources)), None)
+        wanted = asked(resources)
+        return next((worker for worker in self._on(nodes, idle, unknown=False) if worker.amounts == wanted), None)
 
     def has_room(self, resources: Resources, workers: Collection[Worker], nodes: Sequence[Node]) -> bool:
         """Whether some nodes have room for one more worker of a size beside those that there are."""
-        there = self._on(nodes, workers, unknown=True)
+        wanted, there = asked(resources), [worker.amounts for worker in self._on(nodes, workers, unknown=True)]
         limit = self._num_workers or max(1, int(sum(node.cpus for node in self.nodes)))
         return (
             len(workers) < limit
             # An actor is placed on one node, and a fraction of a GPU on one GPU: sums alone promise too much.
-            and sum(worker.fits(resources) for worker in there) < sum(node.holds(resources) for node in nodes)
-            and _hold(nodes, [*(worker.resources for worker in there), resources])
+            and there.count(wanted) < sum(node.holds(resources) for node in nodes)
+            and hold(nodes, [*there, wanted])
         )
 
     def hold(self, workers: Iterable[Worker]) -> bool:
         """Whether the nodes still have what all of some workers occupy, in sum."""
-        return _hold(self.nodes, [worker.resources for worker in workers])
+        return hold(self.nodes, [worker.amounts for worker in workers])
 
     def _on(self, nodes: Sequence[Node], workers: Iterable[Worker], *, unknown: bool) -> list[Worker]:
         """Those of some workers that are on some nodes, with or without those of which it is not known."""
@@ -67,10 +68,3 @@ class Placement:
 
 def _alive() -> list[Node]:
     return [Node.of(node) for node in ray.nodes() if node["Alive"]]
-
-
-def _hold(nodes: Sequence[Node], demand: Sequence[Resources]) -> bool:
-    return (
-        sum(each.cpus for each in demand) <= sum(node.cpus for node in nodes) + ROUNDING
-        and sum(each.gpus for each in demand) <= sum(node.gpus for node in nodes) + ROUNDING
-    )

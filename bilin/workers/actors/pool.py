@@ -19,6 +19,7 @@ from bilin.spec import Cell, Resources, TrialSpec
 from bilin.workers.actors.actor import TrialActor
 from bilin.workers.actors.deaths import Deaths
 from bilin.workers.actors.hearing import PERIOD_S, Hearing
+from bilin.workers.actors.node import asked, options
 from bilin.workers.actors.placement import Placement
 from bilin.workers.actors.worker import Worker
 from bilin.workers.output.files import Outputs
@@ -138,13 +139,12 @@ class RayPool:
     def _start(self, resources: Resources, avoid: Sequence[str]) -> Worker:
         # Two threads: one trains, the other answers `progress`.
         actor = ray.remote(TrialActor).options(
-            num_cpus=resources.cpus,
-            num_gpus=resources.gpus,
+            **options(resources),
             max_concurrency=2,
             label_selector={NODE_LABEL: f"!in({','.join(avoid)})"} if avoid else None,
         )
         name = f"ray-{next(self._names)}"
-        return Worker(name=name, actor=actor.remote(name, *self._making), resources=resources)
+        return Worker(name=name, actor=actor.remote(name, *self._making), amounts=asked(resources))
 
     def _take_silent(self) -> list[Event]:
         """What is lost with workers that no longer answer; those that have not for long are ended."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bilin.spec import Resources
 from bilin.workers.actors.memory import Killed
 from bilin.workers.pool import Group
 
@@ -16,6 +16,7 @@ class Worker:
     """One actor, and what it has said of itself.
 
     Attributes:
+        amounts: What it takes of its node, by Ray's names.
         group: What it runs; None while it is idle.
         question: The call that asks how it is; None where none is open.
         asked_at: When it was asked last, on this process's clock.
@@ -27,7 +28,7 @@ class Worker:
 
     name: str
     actor: Any
-    resources: Resources
+    amounts: Mapping[str, float]
     group: Group | None = None
     question: Any = None
     asked_at: float = 0.0
@@ -45,7 +46,3 @@ class Worker:
         """Ask how it is; `bilin.workers.actors.hearing` takes the answer."""
         self.asked_at = time.monotonic()
         self.question = self.actor.progress.remote()
-
-    def fits(self, resources: Resources) -> bool:
-        """Whether it has what a group asks for, and no more."""
-        return (self.resources.cpus, self.resources.gpus) == (resources.cpus, resources.gpus)

@@ -46,6 +46,7 @@ def test_plan_shows_what_would_run_and_writes_nothing(grid: Path) -> None:
     assert code == 0
     assert "2 to run now" in out
     assert "m: 2, 3" in out
+    assert "a trial takes  1 CPU" in out
     assert not (grid.parent / "store").exists()
 
 

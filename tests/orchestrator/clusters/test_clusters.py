@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from bilin.errors import ClusterError, InputError
+from bilin.fields import Amounts
 from bilin.orchestrator.clusters import ClusterSpec, open_pool
 from bilin.spec import Resources
 from tests.workers.pool_runs import by_seed
@@ -44,9 +45,10 @@ def test_an_address_without_a_port_is_refused(address: str) -> None:
 
 @pytest.mark.ray
 def test_a_demand_that_can_never_be_met_is_said_at_once() -> None:
-    demand = [Resources(gpus=4.0)]
+    demand = [Resources(), Resources(gpus=4.0, memory="2TB", custom=Amounts((("license", 1.0),)))]
+    asked = r"asks for 1 CPU, 4 GPUs, 2 TB of memory and 1 of license of one node.* has \d+ CPUs?, \d+ GPUs?"
     with (
-        pytest.raises(ClusterError, match="4 GPUs"),
+        pytest.raises(ClusterError, match=rf"{asked} .*\(license: on no node\): lower `resources`"),
         open_pool(ClusterSpec(workers=1), by_seed, demand=demand, report=print),
     ):
         pass

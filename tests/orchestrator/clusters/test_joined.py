@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import secrets
@@ -17,8 +18,17 @@ import pytest
 
 import bilin
 import bilin.version
+from bilin.errors import ClusterError
+from bilin.fields import Amounts
 from bilin.orchestrator import ClusterSpec, launch
-from tests.sweeps import contents, wait_until, write_grid
+from bilin.orchestrator.clusters import open_pool
+from bilin.spec import Resources
+from bilin.workers.pool import Group, Returned
+from tests.installed import Environment, write_package
+from tests.sweeps import bilin as run_bilin
+from tests.sweeps import contents, finish, wait_until, write_grid
+from tests.workers.pool_runs import FINE, by_seed
+from tests.workers.test_pools import events, spec
 
 GRID = """
 name: joined
@@ -30,25 +40,47 @@ test: {lengths: [10, 50], num_sequences: 16}
 learning_rate: {choices: [1e-2]}
 """
 
+START = "from ray.scripts.scripts import main; main()"
+RESOURCES = {"license": 2, "accelerator_type:H100": 1}
+
 
 @pytest.fixture
-def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A Ray of two CPUs behind a token, started by hand."""
+def head(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """A Ray of two CPUs behind a token, started by hand; its port, and that of its client server."""
     for name, value in (("RAY_AUTH_MODE", "token"), ("RAY_AUTH_TOKEN", secrets.token_hex(32))):
         monkeypatch.setenv(name, value)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = Path("/tmp") / f"joined-{port}"
-    options = [f"--port={port}", "--num-cpus=2", "--include-dashboard=false", f"--temp-dir={folder}", "--block"]
-    command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--head", *options]
-    head = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with started(sys.executable) as ports:
+        yield ports
+
+
+@pytest.fixture
+def address(head: list[int]) -> str:
+    """Where it is."""
+    return f"127.0.0.1:{head[0]}"
+
+
+@contextmanager
+def started(python: str | Path) -> Iterator[list[int]]:
+    """The head of a Ray, by some Python; its port, and that of its client server."""
+    with socket.socket() as first, socket.socket() as second:
+        for probe in (first, second):
+            probe.bind(("127.0.0.1", 0))
+        ports = [probe.getsockname()[1] for probe in (first, second)]
+    folder = Path("/tmp") / f"joined-{ports[0]}"
+    has = ["--num-cpus=2", "--num-gpus=1", "--memory=1000000000", f"--resources={json.dumps(RESOURCES)}"]
+    places = [f"--port={ports[0]}", f"--ray-client-server-port={ports[1]}", f"--temp-dir={folder}"]
+    options = [*has, *places, "--include-dashboard=false", "--dashboard-agent-listen-port=0", "--block"]
+    command = [str(python), "-c", START, "start", "--head", *options]
+    environment = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "0"}  # see docs/clusters.md
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
-        assert wait_until(lambda: _listens(port), 60)
-        yield f"127.0.0.1:{port}"
+        assert process.stdout is not None
+        assert any("Ray runtime started" in line for line in process.stdout)
+        assert wait_until(lambda: all(map(_listens, ports)), 60)
+        yield ports
     finally:
-        head.terminate()
-        head.wait(40)
+        process.terminate()
+        process.communicate(timeout=100)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -63,6 +95,39 @@ def test_a_sweep_joins_a_ray_that_is_up_and_leaves_it_up(address: str, tmp_path:
         assert ended.returncode == 0
     launch(grid, store=tmp_path / "inline", cluster=ClusterSpec(kind="inline"))
     assert contents(tmp_path / "first") == contents(tmp_path / "second") == contents(tmp_path / "inline")
+
+
+@pytest.mark.ray
+def test_a_sweep_runs_from_a_machine_that_is_no_node(head: list[int], tmp_path: Path) -> None:
+    grid, store = write_grid(tmp_path, GRID), tmp_path / "store"
+    arguments = ["--store", store, "--address", f"ray://127.0.0.1:{head[1]}", "--checkpoint-every", "0.05"]
+    code, _, err = finish(run_bilin("sweep", "launch", grid, *arguments))
+    assert code == 0, err
+    launch(grid, store=tmp_path / "inline", cluster=ClusterSpec(kind="inline"))
+    assert contents(store) == contents(tmp_path / "inline")
+    more = ["--set", "resources.custom={license: 3}", "--set", "name=more"]
+    code, _, err = finish(run_bilin("sweep", "launch", grid, *more, *arguments))
+    assert (code, "2 CPUs, 1 GPU (H100), 1 GB of memory and 2 of license" in err) == (4, True), err
+
+
+@pytest.mark.ray
+def test_workers_take_what_they_ask_for(address: str) -> None:
+    licenses = Amounts((("license", 1.5),))
+    resources = Resources(cpus=0.5, gpus=0.5, accelerator="H100", memory="400MB", custom=licenses)
+    trials = [dataclasses.replace(trial, resources=resources) for trial in (spec(FINE), spec(FINE, lr=1e-2))]
+    with open_pool(ClusterSpec(kind="ray", address=address), by_seed, demand=[resources], report=print) as pool:
+        pool.submit(Group((trials[0],)))
+        assert not pool.accepts(resources), "there are two licenses, and each worker takes one and a half"
+        (event,) = events(pool, 1)
+        assert isinstance(event, Returned)
+        pool.submit(Group((trials[1],)))
+        assert events(pool, 1)
+    for more in (Resources(memory="2GB"), Resources(gpus=1, accelerator="A100")):
+        with (
+            pytest.raises(ClusterError, match="of one node, but the largest of the 1 nodes"),
+            open_pool(ClusterSpec(kind="ray", address=address), by_seed, demand=[more], report=print),
+        ):
+            pass
 
 
 OTHER_VERSION = f"mount --bind $FOLDER/version.py {bilin.version.__file__}"
@@ -105,11 +170,47 @@ def test_a_node_that_cannot_run_the_sweep_is_named_before_the_first_trial(addres
     assert {each["where"] for each in findings if each["level"] == "error"} == {"node7"}
 
 
+TASK = """
+from dataclasses import dataclass
+from typing import ClassVar
+from bilin.tasks.modular_addition import ModularAddition
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sum(ModularAddition):
+    name: ClassVar[str] = "sum"
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="only root makes nodes of their own here")
+def test_a_node_with_another_version_of_the_package_of_a_task_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("RAY_AUTH_MODE", "token"), ("RAY_AUTH_TOKEN", secrets.token_hex(32))):
+        monkeypatch.setenv(name, value)
+    environments = {}
+    for version in ("1.0", "1.1"):
+        folder = tmp_path / version
+        folder.mkdir()
+        environments[version] = Environment(folder / "venv")
+        package = write_package(folder, "sums", version, {"bilin.tasks": {"sum": "sums:Sum"}}, sums=TASK)
+        environments[version].install(package)
+    grid = write_grid(tmp_path, GRID.replace("modular_addition", "sum"))
+    here, there = environments["1.0"], environments["1.1"].bin / "python"
+    with started(here.bin / "python") as ports, node(f"127.0.0.1:{ports[0]}", tmp_path, "node7", "true", python=there):
+        ended = here.run(f"bilin sweep launch {grid} --store store --address 127.0.0.1:{ports[0]}", cwd=tmp_path)
+    assert ended.returncode == 4
+    assert "node node7: has sums 1.1; here: 1.0. Use the same version" in ended.stderr
+    assert ended.stderr.count("  node ") == 1
+
+
 @contextmanager
-def node(address: str, folder: Path, name: str, mounts: str) -> Iterator[None]:
+def node(address: str, folder: Path, name: str, mounts: str, *, python: str | Path = sys.executable) -> Iterator[None]:
     """A second node of a Ray, with a name and with mounts of its own."""
-    start = "from ray.scripts.scripts import main; main()"
-    ray = f"exec {sys.executable} -c '{start}' start --address={address} --num-cpus=1 --block"
+    options = f"--address={address} --num-cpus=1 --dashboard-agent-listen-port=0 --block"
+    ray = f"exec {python} -c '{START}' start {options}"
     environment = {**os.environ, "FOLDER": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     environment["PYTHONPATH"] = str(Path(bilin.__file__).parents[1])
     command = ["unshare", "--mount", "--uts", "sh", "-c", f"hostname {name} && {mounts} && {ray}"]

@@ -112,6 +112,8 @@ def read_choice(field: Field, node: Node, path: str, faults: Faults) -> Choice |
     """One value of a field; None where it has a fault."""
     if field.is_list and isinstance(node, ListNode):
         return _read_list_field(field, node, path, faults)
+    if field.is_mapping and isinstance(node, MappingNode):
+        return _read_mapping_field(field, node, path, faults)
     try:
         return Choice((field.convert(plain(node)),), (node,), is_axis=False)
     except ValueError:
@@ -134,6 +136,18 @@ def _read_list_field(field: Field, node: ListNode, path: str, faults: Faults) ->
     if not all(items):
         return None
     return Choice((tuple(choice.values[0] for choice in items if choice),), (node,), is_axis=False)  # type: ignore[misc]
+
+
+def _read_mapping_field(field: Field, node: MappingNode, path: str, faults: Faults) -> Choice | None:
+    for name in (name for name in node.entries if not field.is_name(name)):
+        faults.add(
+            node.entries[name], f"{path}.{name}", f'found the name "{shorten(name)}"; accepted: {field.accepted}'
+        )
+    amounts = {name: read_choice(field.amount, item, f"{path}.{name}", faults) for name, item in node.entries.items()}
+    if not all(amounts.values()) or not all(map(field.is_name, amounts)):
+        return None
+    value = field.convert({name: choice.values[0] for name, choice in amounts.items() if choice})
+    return Choice((value,), (node,), is_axis=False)
 
 
 def _read_axis(field: Field, node: ListNode, path: str, faults: Faults) -> Choice | None:

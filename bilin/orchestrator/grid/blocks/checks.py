@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from bilin.fields import Value
+from bilin.fields import Amounts, Value
 from bilin.models import Tier
 from bilin.orchestrator.grid.blocks.block import Block, only_settings
 from bilin.orchestrator.grid.blocks.cluster import ClusterSettings
@@ -18,6 +18,9 @@ from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
 from bilin.tasks import Task
 
 _LONGEST = 60
+
+_FIELDS_OF_RAY = {"CPU", "GPU", "memory", "object_store_memory", "bundle"}
+"""Names that Ray takes for no custom resource."""
 
 
 def report_problems(block: Block, settings: Any, picked: Mapping[str, int], faults: Faults) -> bool:
@@ -85,6 +88,8 @@ def repeated(values: tuple[Any, ...]) -> str:
 def written(value: Value) -> str:
     """The value as a grid has it."""
     match value:
+        case Amounts():
+            return f"{{{', '.join(f'{name}: {amount:g}' for name, amount in value.pairs)}}}"
         case tuple():
             return f"[{', '.join(written(item) for item in value)}]"
         case None:
@@ -124,6 +129,12 @@ def _resource_problems(resources: Resources) -> dict[str, str]:
         found["device"] = f"auto or cuda, or gpus: 0 (a trial on the CPU would hold {resources.gpus:g} GPUs)"
     if resources.gpus > 1 and not resources.gpus.is_integer():
         found["gpus"] = "a fraction below 1, or a whole number"
+    if resources.accelerator and not resources.gpus:
+        found["accelerator"] = "null, or gpus above 0"
+    if resources.memory and not resources.memory_bytes:
+        found["memory"] = "null, or more than nothing"
+    if own := _FIELDS_OF_RAY & resources.custom.by_name.keys():
+        found["custom"] = f"other names than {', '.join(sorted(own))}, for which Ray has cpus, gpus and memory here"
     return found
 
 

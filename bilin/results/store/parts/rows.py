@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bilin.fields import values_of
+from bilin.fields import plain_value, values_of
 from bilin.record import LengthResult, TrialResult
 from bilin.registry import package_of
 from bilin.results.schema import (
@@ -92,7 +92,7 @@ def _cell_part(cell: Cell, others: frozenset[type]) -> _CellPart:
 
 @functools.lru_cache(maxsize=256)
 def _json(block: TestSpec | Resources) -> str:
-    return json.dumps(values_of(block))
+    return json.dumps({name: plain_value(value) for name, value in values_of(block).items()})
 
 
 def _row(spec: TrialSpec, result: TrialResult, others: frozenset[type]) -> tuple[Any, ...]:

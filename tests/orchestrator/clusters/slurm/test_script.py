@@ -153,3 +153,26 @@ def test_what_else_is_asked_is_checked_before_anything(tmp_path: Path) -> None:
 def test_settings_are_no_part_of_any_id(tmp_path: Path) -> None:
     plain, full = (restore_grid(rendered(tmp_path, more).split("'\n")[1].split("END_")[0]) for more in ("", FULL))
     assert [cell.cell_id for cell in plain.cells] == [cell.cell_id for cell in full.cells]
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ("{cpus: 64}", "asks for 64 CPUs of one node"),
+        ("{memory: 200GB}", "1 CPU and 200 GB of memory of one node.* has 32 CPUs, 4 GPUs and 137.3 GB of memory"),
+        ("{gpus: 8}", "8 GPUs"),
+        ("{custom: {license: 1}}", "license: on no node"),
+    ],
+)
+def test_a_trial_that_no_node_of_the_job_could_hold_is_refused_before_it_waits(
+    tmp_path: Path, resources: str, message: str
+) -> None:
+    node = "\ncluster: {cpus: 32, gpus: a100:4, memory: 128G}"
+    with pytest.raises(InputError, match=message):
+        rendered(tmp_path, f"{node}\nresources: {resources}")
+
+
+@pytest.mark.parametrize("resources", ["{cpus: 32, gpus: 4, accelerator: A100, memory: 100GiB}", "{memory: 1GB}"])
+def test_what_a_node_of_the_job_holds_is_not_refused(tmp_path: Path, resources: str) -> None:
+    rendered(tmp_path, f"\ncluster: {{cpus: 32, gpus: a100:4, memory: 128G}}\nresources: {resources}")
+    rendered(tmp_path, f"\ncluster: {{gpus: 4}}\nresources: {resources}")

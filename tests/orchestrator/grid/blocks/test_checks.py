@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from bilin.orchestrator.grid import resolved, restore_grid
 from tests.orchestrator.grid.grids import faults, short, short_fault
 
 
@@ -20,6 +21,13 @@ from tests.orchestrator.grid.grids import faults, short, short_fault
         ("resources: {device: cuda}", "resources.device: found cuda; accepted: auto or cpu, or gpus above 0"),
         ("resources: {device: cpu, gpus: 1}", "resources.device: found cpu; accepted: auto or cuda, or gpus: 0"),
         ("resources: {gpus: 1.5}", "resources.gpus: found 1.5; accepted: a fraction below 1, or a whole number"),
+        ("resources: {accelerator: H100}", "resources.accelerator: found H100; accepted: null, or gpus above 0"),
+        ("resources: {memory: 4}", "resources.memory: found 4; accepted: a size, as 500MB, 4GB or 4GiB or null"),
+        ("resources: {memory: 0GB}", "resources.memory: found 0GB; accepted: null, or more than nothing"),
+        ("resources: {custom: [a]}", "found a list of 1; accepted: a mapping of names without spaces to numbers"),
+        ("resources: {custom: {a: 0}}", "resources.custom.a: found 0; accepted: a number of at least 0.0001"),
+        ("resources: {custom: {a b: 1}}", 'resources.custom.a b: found the name "a b"; accepted: a mapping of names'),
+        ("resources: {custom: {CPU: 2}}", "resources.custom: found {CPU: 2}; accepted: other names than CPU"),
         ("seeds: [0, 1, 0]", "seeds: found 0 more than once"),
         ("seeds: [-1]", "seeds[0]: found -1; accepted: a whole number of at least 0"),
         ("seeds: 3", "seeds: found 3; accepted: a list of whole numbers of at least 0"),
@@ -35,6 +43,14 @@ def test_without_validation_lengths_a_trial_runs_to_its_end() -> None:
     assert faults("name: x\nvalidate: {lengths: []}\ntrain: {stop_when_solved: [false, true]}\n")[-1].startswith(
         "line 2"
     )
+
+
+def test_resources_come_back_as_they_were_written() -> None:
+    grid = short("resources: {gpus: 0.5, accelerator: H100, memory: 4GB, custom: {license: 1, disk: 0.5}}")
+    asked = grid.cells[0].resources
+    assert (asked.memory_bytes, asked.custom.by_name) == (4 * 10**9, {"disk": 0.5, "license": 1.0})
+    assert restore_grid(resolved(grid)).cells[0].resources == asked
+    assert grid.cells[0].cell_id == short("").cells[0].cell_id
 
 
 def test_the_order_of_lengths_makes_no_other_cell() -> None:
