@@ -164,7 +164,10 @@ class Lab:
         return self.wait_for(job_id, *ends, timeout_s=timeout_s)
 
     def start_node(self, name: str) -> None:
-        """Boot a node; it is idle, or its jobs are found missing, soon after."""
+        """Boot a node, with an empty /tmp; it is idle, or its jobs are found missing, soon after."""
+        (own := self.folder / "nodes" / name).mkdir(exist_ok=True)
+        for left in self.files(name):
+            shutil.rmtree(own / left)
         ready = self.folder / "run" / f"{name}.ready"
         ready.unlink(missing_ok=True)
         words = [str(self.folder), name, self._address(name), f"{self._network}.1", *map(str, self.shared)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from bilin.orchestrator.clusters.slurm.job import kept_job
 from tests.slurm.jobs import GRID, START_S, begun, inline, is_complete, left, logs, submitted
 from tests.slurm.lab import Lab
-from tests.sweeps import contents, wait_until, write_grid
+from tests.sweeps import bilin, contents, finish, wait_until, write_grid
 
 PARTITIONS = """
 PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF MaxTime=INFINITE
@@ -23,7 +24,14 @@ PartitionName=requeued Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE MaxTime=INFI
 PartitionName=cancelled Nodes=ALL PriorityTier=1 PreemptMode=CANCEL MaxTime=INFINITE
 """
 PREEMPTION = "PreemptType=preempt/partition_prio\nPreemptMode=REQUEUE"
+LONGER = GRID.replace("steps: 1500", "steps: 8000")
+"""Half a minute passes before Slurm knows that its daemon is gone."""
+
+TWO_NODES = GRID.replace("nodes: 1", "nodes: 2")
 CHECKPOINT_S = 2
+TIMES_UP = 3
+STRIKES_S = 150
+"""When a time limit of two minutes strikes: Slurm looks every 30 seconds."""
 
 Disturb = Callable[[Lab, str, Path], None]
 
@@ -36,9 +44,9 @@ def lab(shared: list[Path]) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """The rows of the grid where nothing befell it."""
-    return inline(tmp_path_factory.mktemp("undisturbed"))
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, list[str]]]:
+    """The rows of a grid where nothing befell it."""
+    return cache(lambda text: inline(tmp_path_factory.mktemp("undisturbed"), text))
 
 
 def requeue(lab: Lab, job: str, _: Path) -> None:
@@ -53,6 +61,28 @@ def preempt(lab: Lab, job: str, _: Path) -> None:
     lab.wait_for_end(more.strip())
 
 
+def power_off_other(lab: Lab, job: str, store: Path) -> None:
+    """A node with trials alone, which comes back after the end of the job: that goes on without it."""
+    first = lab.job(job)["BatchHost"]
+    (name,) = (name for name in lab.names if name != first and lab.files(name))
+    lab.power_off(name)
+    assert wait_until(lambda: is_complete(store), START_S * 3), logs(store)
+    lab.wait_for_end(job)
+    lab.start_node(name)
+
+
+def kill_slurmd(lab: Lab, job: str, store: Path) -> None:
+    """Slurm's daemon on the node of the sweep process; what it started goes on until the node is started anew.
+
+    Slurm gives the node up and requeues the job, if that has not come to its end before.
+    """
+    name = lab.job(job)["BatchHost"]
+    lab.kill_slurmd(name)
+    assert wait_until(lambda: lab.job(job)["Restarts"] == "1" or is_complete(store), 300), lab.job(job)
+    lab.kill_node(name)
+    lab.start_node(name)
+
+
 def cancel(lab: Lab, job: str, store: Path) -> None:
     """By its user, who launches the sweep again."""
     lab.run("scancel", job)
@@ -61,24 +91,27 @@ def cancel(lab: Lab, job: str, store: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("disturb", "partition"),
+    ("disturb", "partition", "text"),
     [
-        (requeue, "main"),
-        (preempt, "requeued"),
-        (preempt, "cancelled"),
-        (cancel, "main"),
+        (requeue, "main", GRID),
+        (preempt, "requeued", GRID),
+        (preempt, "cancelled", GRID),
+        (cancel, "main", GRID),
+        (kill_slurmd, "main", LONGER),
+        (power_off_other, "main", TWO_NODES),
     ],
-    ids=["requeue", "preempted-requeued", "preempted-cancelled", "scancel"],
+    ids=["requeue", "preempted-requeued", "preempted-cancelled", "scancel", "slurmd", "power-other"],
 )
 def test_a_disturbed_sweep_ends_as_if_undisturbed(
     lab: Lab,
     tmp_path: Path,
-    undisturbed: dict[str, list[str]],
+    undisturbed: Callable[[str], dict[str, list[str]]],
     request: pytest.FixtureRequest,
     disturb: Disturb,
     partition: str,
+    text: str,
 ) -> None:
-    grid, store = write_grid(tmp_path, GRID), tmp_path / "store"
+    grid, store = write_grid(tmp_path, text), tmp_path / "store"
     asked = ["--set", f"cluster.partition={partition}", "--checkpoint-every", CHECKPOINT_S]
     job = submitted(lab, grid, "--store", store, *asked)
     kept = begun(store)
@@ -88,11 +121,33 @@ def test_a_disturbed_sweep_ends_as_if_undisturbed(
     assert wait_until(lambda: is_complete(store), START_S * 3), logs(store)
     took = time.time() - at
     print(f"\n{request.node.callspec.id}: complete after {took:.0f} s, {starts(store)} starts, {repeated:.1f} s twice")
-    assert contents(store) == undisturbed
+    assert contents(store) == undisturbed(text)
     last = kept_job(store / "tiny")
     assert last
     assert lab.wait_for_end(last.job_id) == "COMPLETED"
     assert wait_until(lambda: not left(lab), 60), left(lab)
+
+
+@pytest.mark.timeout(7200)
+def test_a_sweep_whose_time_is_up_three_times_ends_as_if_it_had_more(lab: Lab, tmp_path: Path) -> None:
+    """Not warned before: the limit itself strikes, and leaves the ten seconds of `KillWait` to keep what runs."""
+    at = time.time()
+    inline(tmp_path)
+    enough = int(1500 * TIMES_UP * STRIKES_S / (time.time() - at))
+    text = GRID.replace("steps: 1500", f"steps: {enough}").replace("time: 10", "time: 2, warning: 0")
+    grid, store, alone = write_grid(tmp_path, text), tmp_path / "store", tmp_path / "alone"
+    reference = bilin("sweep", "launch", grid, "--store", alone, "--cluster", "inline")
+    at = time.time()
+    submitted(lab, grid, "--store", store, "--checkpoint-every", CHECKPOINT_S)
+    for count in range(1, TIMES_UP + 1):
+        assert wait_until(lambda count=count: logs(store).count("time is up") >= count, 1000), logs(store)
+        assert not is_complete(store), "it needed less time"
+    for job in lab.run("squeue", "-h", "-o", "%A").split():
+        lab.run("scontrol", "update", f"JobId={job}", "TimeLimit=60")
+    assert wait_until(lambda: is_complete(store), START_S * 3), logs(store)
+    print(f"\ntime limit, {TIMES_UP} times: complete after {time.time() - at:.0f} s, {starts(store)} starts")
+    assert finish(reference, 3600)[0] == 0
+    assert contents(store) == contents(alone)
 
 
 def starts(store: Path) -> int:
