@@ -5,6 +5,7 @@ The job server and its client come with ``ray[default]``, the extra ``bilin[jobs
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -57,6 +58,8 @@ def stop(address: str, job_id: str) -> None:
 @contextmanager
 def _server(address: str) -> Iterator[Any]:
     before = os.environ.pop("RAY_ADDRESS", None) if address != "auto" else None  # it would count more than ours
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # Ray logs tracebacks of what it raises too
     try:
         yield JobSubmissionClient(None if address == "auto" else address)
     except Exception as error:  # Ray raises all kinds
@@ -65,6 +68,7 @@ def _server(address: str) -> Iterator[Any]:
         advice = "install bilin[jobs], here and where Ray's head runs" if lacks else "is its dashboard up?"
         raise ClusterError(f"the job server of the Ray at {address} cannot be used: {words[:300]}; {advice}") from error
     finally:
+        logging.disable(disabled)
         if before is not None:
             with suppress(KeyError):
                 os.environ["RAY_ADDRESS"] = before

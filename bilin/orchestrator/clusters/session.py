@@ -113,6 +113,7 @@ def _started(num_cpus: int) -> Iterator[None]:
 @contextmanager
 def _joined(address: str) -> Iterator[None]:
     _check_reachable(address)
+    _read_settings()  # the mode and the token may have been set since
     _init(address=address)
     try:
         yield

@@ -35,7 +35,7 @@ class StandsStillOnce:
         except FileExistsError:
             time.sleep(60.0)
         else:
-            subprocess.Popen(["sh", "-c", f"sleep 8; kill -CONT {os.getpid()}"])
+            subprocess.Popen(["sh", "-c", f"sleep 16; kill -CONT {os.getpid()}"])
             os.kill(os.getpid(), signal.SIGSTOP)
         return no_op(spec)
 
