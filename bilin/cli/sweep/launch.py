@@ -56,20 +56,16 @@ def launch(
     from bilin.cli.sweep.display import display
     from bilin.cli.sweep.words import describe_summary
 
-    kind = cluster or ("ray" if address else "local")
-    is_job = kind == "slurm"
-    kind = "allocation" if is_job else kind  # what its script says
+    is_job = cluster == "slurm"
+    kind = "allocation" if is_job else cluster or ("ray" if address else "local")  # what the job's script says
     if is_job and detach:
-        raise InputError(
-            "--detach is for a sweep that would need this terminal, and a job of Slurm needs none: drop it"
-        )
+        raise InputError("--detach is for a sweep that needs this terminal, and a job of Slurm needs none: drop it")
     where = orchestrator.ClusterSpec(kind=kind, address=address, workers=workers, checkpoint_s=checkpoint_every)
     asked: dict[str, Any] = {"store": store, "only": only, "retry": split(retry)}
     if is_job:
         settings = [f"cluster.nodes={nodes}"] if nodes is not None else []
         asked |= {"cluster": where, "profile": profile, "overrides": [*set_, *settings]}
-        ended = _submitted(grid, asked, dry_run=dry_run)
-        if ended is None:
+        if (ended := _submitted(grid, asked, dry_run=dry_run)) is None:
             return
     else:
         _refuse_settings({"--nodes": nodes, "--profile": profile, "--dry-run": dry_run or None})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import secrets
 import shutil
 import socket
@@ -17,7 +16,6 @@ from bilin.results import holder
 from tests.cli.sweep.test_background import ENDLESS
 from tests.sweeps import bilin, finish, wait_until, write_grid
 
-HAS_SERVER = all(importlib.util.find_spec(name) for name in ("aiohttp", "aiohttp_cors", "opencensus"))
 WAIT_S = 200.0
 
 
@@ -43,7 +41,6 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.mark.ray
-@pytest.mark.skipif(not HAS_SERVER, reason="Ray's job server is not installed: pip install 'bilin[jobs]'")
 @pytest.mark.timeout(600)
 def test_a_sweep_runs_as_a_ray_job_and_is_cancelled(address: str, tmp_path: Path) -> None:
     grid, store = write_grid(tmp_path, ENDLESS), tmp_path / "store"
