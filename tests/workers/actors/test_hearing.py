@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 import pytest
 
@@ -10,7 +11,7 @@ from bilin.models.bilinear.full import Full
 from bilin.orchestrator.clusters import ClusterSpec, open_pool
 from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, ValidateSpec
 from bilin.tasks.modular_addition import ModularAddition
-from bilin.workers.pool import Group
+from bilin.workers.pool import Group, Pool
 from tests.workers.pool_runs import SLEEPS, by_seed
 
 CELL = Cell(task=ModularAddition(m=2), model=Full(), train=TrainSpec(), validate=ValidateSpec())
@@ -31,9 +32,18 @@ def test_with_one_question_a_period_all_workers_are_heard_by_turns(monkeypatch: 
     ) as pool:
         for trial in trials:
             pool.submit(Group((trial,)))
-        until = time.monotonic() + 120
-        while min(said.count(trial.trial_id) for trial in trials) < 3 and time.monotonic() < until:
-            pool.wait(0.5)
-    counts = [said.count(trial.trial_id) for trial in trials]
-    assert min(counts) >= 3
-    assert max(counts) <= min(counts) + 2
+        hear(pool, said, 1)
+        before, began = len(said), time.monotonic()
+        hear(pool, said, 4)
+        periods = (time.monotonic() - began) / hearing.PERIOD_S
+    counts = Counter(said)
+    assert max(counts.values()) <= min(counts.values()) + 2
+    assert len(said) - before <= periods + len(trials), "one question a period, and those that were open"
+
+
+def hear(pool: Pool, said: list[str], times: int) -> None:
+    """Wait until each of three trials has been heard of so often."""
+    until = time.monotonic() + 120
+    while len(heard := Counter(said)) < 3 or min(heard.values()) < times:
+        assert time.monotonic() < until
+        pool.wait(0.1)
