@@ -12,6 +12,7 @@ import pytest
 
 from bilin.orchestrator import ClusterSpec, launch, status
 from bilin.orchestrator.clusters import guardian
+from bilin.orchestrator.running.activity import read_activity
 from bilin.results import query
 from tests.sweeps import (
     GRID,
@@ -92,8 +93,7 @@ def test_a_killed_sweep_goes_on_where_its_trial_was_kept(tmp_path: Path) -> None
 def test_an_interrupted_sweep_keeps_what_its_workers_have_done(tmp_path: Path) -> None:
     grid, store = write_grid(tmp_path, ONE.replace("steps: 4000", "steps: 1000000")), tmp_path / "store"
     process = bilin("sweep", "launch", grid, "--store", store, "--workers", "1")
-    assert wait_until(lambda: workers_of(process.pid), 60)
-    time.sleep(4.0)  # torch is loaded, and the first step taken
+    assert wait_until(lambda: _steps(store / "small"), 60)
     process.send_signal(signal.SIGINT)
     assert finish(process)[0] == 3
     assert len(list((store / "small" / "checkpoints").iterdir())) == 1
@@ -137,6 +137,12 @@ def test_a_ray_that_dies_ends_the_sweep_with_what_to_do(tmp_path: Path, name: st
     code, _, err = finish(process, 30)
     assert code == 4
     assert "the same command goes on" in err
+
+
+def _steps(sweep: Path) -> int:
+    """How far the trial that runs has said to be."""
+    activity = read_activity(sweep)
+    return sum(trial.said.step for trial in activity.running if trial.said) if activity else 0
 
 
 def _runs(pid: int, name: str) -> bool:

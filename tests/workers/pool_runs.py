@@ -6,17 +6,18 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 from bilin.record import Environment, Progress, TrialResult
 from bilin.spec import TrialSpec
 from bilin.workers.report import Report
 from bilin.workers.training.checkpoint import Checkpoints
 
-FINE, RAISES, DIES, SLEEPS, STANDS_STILL = range(5)
+FINE, RAISES, DIES, SLEEPS = range(4)
 
 
 def by_seed(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None = None) -> TrialResult:
-    """Succeed, raise, die, sleep for a minute, or stand still, as on a node that is cut off, for twelve seconds."""
+    """Succeed, raise, die, or sleep for a minute."""
     report(Progress(trial_id=spec.trial_id, step=7, max_steps=20))
     if spec.seed == RAISES:
         raise RuntimeError("raised in the worker")
@@ -24,12 +25,39 @@ def by_seed(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None 
         os.kill(os.getpid(), signal.SIGKILL)
     if spec.seed == SLEEPS:
         time.sleep(60)
-    if spec.seed == STANDS_STILL:
-        time.sleep(4.0)  # until it was heard of
-        subprocess.Popen(["sh", "-c", f"sleep 12; kill -CONT {os.getpid()}"])
-        os.kill(os.getpid(), signal.SIGSTOP)
-        time.sleep(1.0)  # the thread that asks to be stopped may run on for a moment
     return TrialResult(trial_id=spec.trial_id, status="done", environment=_environment())
+
+
+class StandsStill:
+    """A run whose first call stands still, as on a node that is cut off: from when it was heard of till it is let go.
+
+    The calls after it sleep for a minute.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._begun, self._heard, self._let_go = (folder / name for name in ("begun", "heard", "let-go"))
+
+    def was_heard(self, progress: Progress | None = None) -> None:
+        """Stand still from now on."""
+        self._heard.touch()
+
+    def let_go(self) -> None:
+        """Go on."""
+        self._let_go.touch()
+
+    def __call__(self, spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None = None) -> TrialResult:
+        report(Progress(trial_id=spec.trial_id, step=7, max_steps=20))
+        try:
+            self._begun.touch(exist_ok=False)
+        except FileExistsError:
+            time.sleep(60.0)
+        else:
+            while not self._heard.exists():
+                time.sleep(0.1)
+            subprocess.Popen(["sh", "-c", f"until [ -e {self._let_go} ]; do sleep 0.1; done; kill -CONT {os.getpid()}"])
+            os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(1.0)  # the thread that asks to be stopped may run on for a moment
+        return TrialResult(trial_id=spec.trial_id, status="done", environment=_environment())
 
 
 def _environment() -> Environment:

@@ -6,6 +6,7 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -17,7 +18,7 @@ from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, Validate
 from bilin.tasks.modular_addition import ModularAddition
 from bilin.workers.inline import InlinePool
 from bilin.workers.pool import Event, Group, Lost, Pool, Returned
-from tests.workers.pool_runs import DIES, FINE, RAISES, SLEEPS, STANDS_STILL, by_seed
+from tests.workers.pool_runs import DIES, FINE, RAISES, SLEEPS, StandsStill, by_seed
 
 CELL = Cell(task=ModularAddition(m=2), model=Full(), train=TrainSpec(), validate=ValidateSpec())
 
@@ -105,14 +106,18 @@ def test_no_more_groups_are_accepted_than_there_are_workers(ray_pool: Pool) -> N
 
 @pytest.mark.ray
 def test_a_silent_worker_is_taken_for_lost_and_what_it_says_later_is_heard(
-    ray_pool: Pool, monkeypatch: pytest.MonkeyPatch
+    own_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bilin.workers.actors import pool as module
 
     monkeypatch.setattr(module, "SILENCE_S", 4.0)
-    group = Group((spec(STANDS_STILL),))
-    ray_pool.submit(group)
-    lost, returned = events(ray_pool, 2)
+    run = StandsStill(tmp_path)
+    pool, group = module.RayPool(run, num_workers=1, report=run.was_heard), Group((spec(FINE),))
+    pool.submit(group)
+    (lost,) = events(pool, 1)
+    run.let_go()
+    (returned,) = events(pool, 1)
+    pool.close()
     assert isinstance(lost, Lost)
     assert "silent for 4 s" in lost.reason
     assert isinstance(returned, Returned)
