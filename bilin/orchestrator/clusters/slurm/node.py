@@ -37,6 +37,9 @@ HEAD_S = 300.0
 LATE_S = 30.0
 """How long one that comes later waits: the head is up by then, or gone."""
 
+HEADLESS_S = 60.0
+"""How long the head may not answer before its job is taken for one without a sweep."""
+
 TRIES = 3
 """Ray gives a node 30 s to start, whatever the disk that it is loaded from."""
 
@@ -73,6 +76,7 @@ def main(head: str, client_port: str, folder: str, mark: str) -> int:
                 return 1
             command = _command(head, client_port, f"{folder}/{attempt}")
             if _run(command, {**os.environ, MARK: mark, "TMPDIR": folder}, ended, is_last=attempt == TRIES):
+                _give_back_headless(head, ended)
                 return 0
         return 1
     finally:
@@ -172,18 +176,39 @@ def _reach(head: str, ended: threading.Event) -> bool:
     """Whether the head answers within `HEAD_S`; the first node is the head itself."""
     if _is_head():
         return True
-    host, _, port = head.rpartition(":")
     until = time.monotonic() + (HEAD_S if _is_in_head_job() else LATE_S)
     while time.monotonic() < until:
-        try:
-            socket.create_connection((host, int(port)), timeout=1.0).close()
-        except OSError:
-            if ended.wait(0.2):
-                return False
-        else:
+        if _answers(head):
             return True
+        if ended.wait(0.2):
+            return False
     _give_up(f"the first node's Ray does not answer at {head}")
     return False
+
+
+def _answers(head: str) -> bool:
+    host, _, port = head.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def _give_back_headless(head: str, ended: threading.Event) -> None:
+    """Where Ray has ended here since the first node is gone, and the sweep process with it: give the job back to Slurm.
+
+    Slurm itself lets such a job run to its time limit on the nodes that it still has.
+    """
+    if _is_head() or not _is_in_head_job():
+        return
+    until = time.monotonic() + HEADLESS_S
+    while time.monotonic() < until:
+        if ended.wait(1.0) or _answers(head):
+            return
+    job = os.environ["SLURM_JOB_ID"]
+    if subprocess.run(["scontrol", "requeue", job], check=False).returncode:
+        subprocess.run(["scancel", job], check=False)
 
 
 def _is_head() -> bool:
