@@ -28,6 +28,7 @@ LONGER = GRID.replace("steps: 1500", "steps: 8000")
 """Half a minute passes before Slurm knows that its daemon is gone."""
 
 TWO_NODES = GRID.replace("nodes: 1", "nodes: 2")
+TWO_LONGER = LONGER.replace("nodes: 1", "nodes: 2")
 CHECKPOINT_S = 2
 TIMES_UP = 3
 STRIKES_S = 150
@@ -61,10 +62,32 @@ def preempt(lab: Lab, job: str, _: Path) -> None:
     lab.wait_for_end(more.strip())
 
 
+def power_off_first(lab: Lab, job: str, _: Path) -> None:
+    """The node of the sweep process, which comes back when the job has gone back to the queue."""
+    name = lab.job(job)["BatchHost"]
+    lab.power_off(name)
+    assert wait_until(lambda: lab.job(job)["Restarts"] == "1", 300), lab.job(job)
+    lab.start_node(name)
+
+
+def unplug_other(lab: Lab, job: str, store: Path) -> None:
+    """A node with trials alone, until Slurm has given it up.
+
+    If Slurm ends the job when it is back, its user launches the sweep again.
+    """
+    name = other(lab, job)
+    lab.unplug(name)
+    assert wait_until(lambda: "down" in lab.run("sinfo", "-h", "-N", "-n", name, "-o", "%t"), 120)
+    lab.plug(name)
+    ends = ("COMPLETED", "FAILED", "NODE_FAIL", "CANCELLED")
+    assert wait_until(lambda: is_complete(store) or lab.job(job)["JobState"] in ends, START_S * 3), logs(store)
+    if not is_complete(store):
+        submitted(lab, store.parent / "grid.yaml", "--store", store, "--checkpoint-every", CHECKPOINT_S)
+
+
 def power_off_other(lab: Lab, job: str, store: Path) -> None:
     """A node with trials alone, which comes back after the end of the job: that goes on without it."""
-    first = lab.job(job)["BatchHost"]
-    (name,) = (name for name in lab.names if name != first and lab.files(name))
+    name = other(lab, job)
     lab.power_off(name)
     assert wait_until(lambda: is_complete(store), START_S * 3), logs(store)
     lab.wait_for_end(job)
@@ -98,9 +121,11 @@ def cancel(lab: Lab, job: str, store: Path) -> None:
         (preempt, "cancelled", GRID),
         (cancel, "main", GRID),
         (kill_slurmd, "main", LONGER),
+        (power_off_first, "main", TWO_LONGER),
         (power_off_other, "main", TWO_NODES),
+        (unplug_other, "main", TWO_LONGER),
     ],
-    ids=["requeue", "preempted-requeued", "preempted-cancelled", "scancel", "slurmd", "power-other"],
+    ids=["requeue", "preempted-requeued", "preempted-cancelled", "scancel", "slurmd", "power-first", "power-other", "unplug-other"],
 )
 def test_a_disturbed_sweep_ends_as_if_undisturbed(
     lab: Lab,
@@ -148,6 +173,13 @@ def test_a_sweep_whose_time_is_up_three_times_ends_as_if_it_had_more(lab: Lab, t
     print(f"\ntime limit, {TIMES_UP} times: complete after {time.time() - at:.0f} s, {starts(store)} starts")
     assert finish(reference, 3600)[0] == 0
     assert contents(store) == contents(alone)
+
+
+def other(lab: Lab, job: str) -> str:
+    """The node of a job of two in which the sweep process is not."""
+    first = lab.job(job)["BatchHost"]
+    (name,) = (name for name in lab.names if name != first and lab.files(name))
+    return name
 
 
 def starts(store: Path) -> int:

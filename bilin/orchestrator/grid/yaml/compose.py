@@ -135,7 +135,7 @@ class _Composer:
             return ScalarNode(node_line, resolve(text), text)
         except ValueError as error:
             self._report(line, f"found {text[:40]}; accepted: {error}")
-            return ScalarNode(node_line, 0, text)
+            return ScalarNode(node_line, 1, text)  # which nearly every field accepts: one fault is enough
 
     def _mapping(self, done: _Open, line: int | None) -> MappingNode:
         entries: dict[str, Node] = {}
