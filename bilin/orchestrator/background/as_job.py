@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bilin.errors import ClusterError
-from bilin.orchestrator.background.detach import LOGS
+from bilin.orchestrator.background.words import options
 from bilin.orchestrator.clusters import ClusterSpec
+from bilin.orchestrator.clusters.slurm.job import LOGS
 from bilin.orchestrator.grid import Grid, resolved
 from bilin.orchestrator.running.activity import read_activity
 from bilin.results import DEFAULT_STORE, RAY_JOB, holder, sweep_directory
@@ -62,7 +63,7 @@ def submit_job(
     job_id = f"bilin-{grid.name}-{secrets.token_hex(4)}"
     kept, log = folder / f"{job_id}.json", folder / f"{job_id}.log"
     kept.write_text(resolved(grid))
-    command = _shell([str(kept), "--store", str(store), *_arguments(cluster, only, retry)], log)
+    command = _shell([str(kept), "--store", str(store), "--address", "auto", *options(cluster, only, retry)], log)
     jobs.submit(address, command, job_id=job_id, environment={RAY_JOB: f"{job_id}@{address}"})
     while not _runs(store, grid.name, job_id):
         if jobs.state(address, job_id) in jobs.OVER:
@@ -70,13 +71,6 @@ def submit_job(
             raise ClusterError(f"Ray job {job_id} ended early: {output.strip()}\n{jobs.said(address, job_id)}".rstrip())
         time.sleep(_LOOK_S)
     return RayJob(sweep=grid.name, directory=folder.parent, job_id=job_id, log=log)
-
-
-def _arguments(cluster: ClusterSpec, only: Collection[str], retry: Collection[str]) -> list[str]:
-    words = ["--address", "auto", "--checkpoint-every", f"{cluster.checkpoint_s:g}"]
-    words += [word for condition in only for word in ("--only", condition)]
-    words += ["--retry", ",".join(retry)] if retry else []
-    return words if cluster.workers is None else [*words, "--workers", str(cluster.workers)]
 
 
 def _shell(words: Sequence[str], log: Path) -> str:

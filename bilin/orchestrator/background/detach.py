@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bilin.orchestrator.clusters.slurm.job import LOGS
 from bilin.orchestrator.running.activity import read_activity
 from bilin.orchestrator.running.signals import INTERRUPTS
 from bilin.results import DEFAULT_STORE, sweep_directory
 
-LOGS = "jobs"
 _LOOK_S = 0.1
 
 

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from bilin.orchestrator.background.words import options
 from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.clusters.slurm.job import LOGS, check_no_job, keep_job
 from bilin.orchestrator.clusters.slurm.queue import check_sbatch
@@ -120,15 +121,8 @@ def _job(
     below = read_profile(profile) if profile else {}
     settings = ClusterSettings(**{**below, **grid.cluster})  # type: ignore[arg-type]
     check_size(settings, dict.fromkeys(cell.resources for cell in grid.cells))
-    arguments = [word for condition in only for word in ("--only", condition)]
-    if retry:
-        arguments += ["--retry", ",".join(retry)]
-    if cluster.workers is not None:
-        arguments += ["--workers", str(cluster.workers)]
-    if cluster.checkpoint_s != ClusterSpec().checkpoint_s:
-        arguments += ["--checkpoint-every", f"{cluster.checkpoint_s:g}"]
     path = Path(os.path.abspath(store))  # noqa: PTH100 - links stay: what they lead to may differ on the nodes
-    return JobSpec(grid=grid, store=path, settings=settings, arguments=arguments)
+    return JobSpec(grid=grid, store=path, settings=settings, arguments=options(cluster, only, retry))
 
 
 def _submit(job: JobSpec, directory: Path) -> tuple[str, Path]:

@@ -16,6 +16,7 @@ from bilin.results.store.durable import replace_file
 
 _FILE = "job.json"
 LOGS = "jobs"
+"""Folder of a sweep: what was said by its jobs, and by processes that run it in the background."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
