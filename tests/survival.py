@@ -1,4 +1,4 @@
-"""The long campaigns behind `make survival`: a sweep on Ray whose process, or whose workers, are killed 50 times.
+"""The long campaigns behind `make survival`, on Ray: a sweep that is killed 50 times, and sweeps beside each other.
 
 Prints how much training was done twice: what the trials that ran had done since they were last kept.
 """
@@ -20,7 +20,8 @@ from bilin.orchestrator import ClusterSpec, launch, status
 from bilin.orchestrator.running.activity import read_activity
 from bilin.results import query
 from bilin.workers.training.checkpoint import CHECKPOINTS, Checkpoints
-from tests.sweeps import contents, wait_until, workers_of, write_grid
+from tests.sweeps import contents, finish, wait_until, workers_of, write_grid
+from tests.user import User
 
 GRID = """
 name: killed
@@ -36,6 +37,9 @@ seeds: [0, 1, 2, 3]
 """
 KILLS = 50
 CHECKPOINT_S = 2.0
+FIRST_UID = 64_100
+"""Between the uids of people and those that systemd gives out."""
+
 SLACK_S = 3.0
 """What keeping a state, and what is running being said, may take on a machine that has other work."""
 
@@ -122,6 +126,36 @@ def test_a_sweep_whose_workers_are_killed_50_times_ends_as_if_undisturbed(
     assert kills == KILLS
     assert contents(store) == undisturbed
     assert max(twice.seconds) < CHECKPOINT_S + SLACK_S
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run as somebody else")
+@pytest.mark.parametrize("num_users", [1, 2])
+def test_sweeps_beside_each_other_do_not_notice_and_leave_nothing(
+    tmp_path: Path, undisturbed: dict[str, list[str]], num_users: int
+) -> None:
+    grid = write_grid(tmp_path, GRID)
+    users = [User(FIRST_UID + number, tmp_path / f"home-{number}") for number in range(num_users)]
+    arguments = ["sweep", "launch", grid, "--workers", "1", "--checkpoint-every", CHECKPOINT_S, "--store"]
+    killed, other = users[0].bilin(*arguments, "killed"), users[-1].bilin(*arguments, "other")
+    try:
+        assert wait_until(lambda: workers_of(killed.pid) and workers_of(other.pid), 300)
+        ports = [port for user in users for port in user.ports()]
+        assert len(set(ports)) == len(ports) >= 2
+        killed.kill()
+        killed.communicate()
+        for process in (users[0].bilin(*arguments, "killed"), other):  # launched again, it goes on beside the other
+            code, _, err = finish(process, 1800)
+            assert code == 0, err
+    finally:
+        for process in (killed, other):
+            process.kill()
+            process.communicate()
+    assert contents(users[0].home / "killed") == contents(users[-1].home / "other") == undisturbed
+    assert query("SELECT max(attempts) AS most FROM trials", store=users[-1].home / "other")["most"][0].as_py() == 1
+    assert wait_until(lambda: not any(user.left() for user in users), 30), [user.left() for user in users]
+    print(f"\n{num_users} users: nothing left")
 
 
 def launched(grid: Path, store: Path) -> subprocess.Popen[bytes]:

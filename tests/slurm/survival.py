@@ -28,7 +28,7 @@ LONGER = GRID.replace("steps: 1500", "steps: 8000")
 """Half a minute passes before Slurm knows that its daemon is gone."""
 
 TWO_NODES = GRID.replace("nodes: 1", "nodes: 2")
-TWO_LONGER = LONGER.replace("nodes: 1", "nodes: 2")
+TWO_LONGER = TWO_NODES.replace("steps: 1500", "steps: 20000")
 CHECKPOINT_S = 2
 TIMES_UP = 3
 STRIKES_S = 150
@@ -71,18 +71,20 @@ def power_off_first(lab: Lab, job: str, _: Path) -> None:
 
 
 def unplug_other(lab: Lab, job: str, store: Path) -> None:
-    """A node with trials alone, until Slurm has given it up.
+    """A node with trials alone, until Slurm has given it up; if Slurm then ends the job, its user launches again.
 
-    If Slurm ends the job when it is back, its user launches the sweep again.
+    Slurm ends all that it finds of the job on the node at once; what lay there goes with the next sweep.
     """
     name = other(lab, job)
     lab.unplug(name)
-    assert wait_until(lambda: "down" in lab.run("sinfo", "-h", "-N", "-n", name, "-o", "%t"), 120)
+    assert wait_until(lambda: "State=DOWN" in lab.run("scontrol", "show", "node", name), 120)
     lab.plug(name)
     ends = ("COMPLETED", "FAILED", "NODE_FAIL", "CANCELLED")
     assert wait_until(lambda: is_complete(store) or lab.job(job)["JobState"] in ends, START_S * 3), logs(store)
     if not is_complete(store):
         submitted(lab, store.parent / "grid.yaml", "--store", store, "--checkpoint-every", CHECKPOINT_S)
+    (after := store.parent / "after").mkdir()
+    lab.wait_for_end(submitted(lab, write_grid(after, GRID.replace("nodes: 1", "nodes: 3")), "--store", after))
 
 
 def power_off_other(lab: Lab, job: str, store: Path) -> None:
@@ -121,11 +123,20 @@ def cancel(lab: Lab, job: str, store: Path) -> None:
         (preempt, "cancelled", GRID),
         (cancel, "main", GRID),
         (kill_slurmd, "main", LONGER),
-        (power_off_first, "main", TWO_LONGER),
+        (power_off_first, "main", TWO_NODES),
         (power_off_other, "main", TWO_NODES),
         (unplug_other, "main", TWO_LONGER),
     ],
-    ids=["requeue", "preempted-requeued", "preempted-cancelled", "scancel", "slurmd", "power-first", "power-other", "unplug-other"],
+    ids=[
+        "requeue",
+        "preempted-requeued",
+        "preempted-cancelled",
+        "scancel",
+        "slurmd",
+        "power-first",
+        "power-other",
+        "unplug-other",
+    ],
 )
 def test_a_disturbed_sweep_ends_as_if_undisturbed(
     lab: Lab,

@@ -84,8 +84,10 @@ def _started(num_cpus: int) -> Iterator[None]:
     mark = secrets.token_hex(8)
     folder = tempfile.mkdtemp(prefix="bilin-", dir=TEMP_ROOT)
     watch = guardian.start(mark, folder)
+    tempfile.gettempdir()  # looked up once a process: this one's is not what is set for the workers here
     environment = {
         **RAY_SETTINGS,
+        "TMPDIR": folder,
         guardian.MARK: mark,
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         # Ray binds to the loopback interface only where it takes this machine for all there is, as on macOS.

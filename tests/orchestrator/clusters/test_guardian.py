@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from bilin.orchestrator.clusters import guardian
+from tests.sweeps import wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 DEAF = [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"]
@@ -22,7 +23,7 @@ def start(command: list[str], mark: str | None) -> subprocess.Popen[bytes]:
 
 
 def test_marked_processes_end_with_the_pipe_and_others_do_not(tmp_path: Path) -> None:
-    folder = tmp_path / "ray"
+    folder = tmp_path / "bilin-a"
     folder.mkdir()
     mine, deaf, other, plain = start(SLEEP, "a"), start(DEAF, "a"), start(SLEEP, "ab"), start(SLEEP, None)
     watch = guardian.start("a", str(folder))
@@ -41,3 +42,34 @@ def test_marked_processes_end_with_the_pipe_and_others_do_not(tmp_path: Path) ->
         for process in (mine, deaf, other, plain):
             process.kill()
             process.wait()
+
+
+def test_a_folder_whose_guardian_was_killed_goes_with_the_next(tmp_path: Path) -> None:
+    killed, uses, lives, new = (tmp_path / f"bilin-{name}" for name in ("killed", "uses", "lives", "new"))
+    others = [guarded(folder) for folder in (killed, uses, lives, new)]
+    process = start(SLEEP, uses.name)
+    for watch in others[:2]:
+        watch.kill()
+        watch.wait()
+    for folder in (killed, uses, lives):
+        os.utime(folder / guardian.GUARDED, (0, 0))
+    others[3].kill()
+    try:
+        others.append(guarded(tmp_path / "bilin-next"))
+        assert wait_until(lambda: not killed.exists(), 10)
+        assert uses.exists(), "something still runs in it"
+        assert lives.exists(), "its guardian lives"
+        assert new.exists(), "it may be about to be locked"
+    finally:
+        process.kill()
+        process.wait()
+        for watch in others:
+            watch.communicate()
+
+
+def guarded(folder: Path) -> subprocess.Popen[bytes]:
+    """The guardian of a new folder, whose mark is the folder's name."""
+    folder.mkdir()
+    watch = guardian.start(folder.name, str(folder))
+    assert wait_until((folder / guardian.GUARDED).exists, 10)
+    return watch

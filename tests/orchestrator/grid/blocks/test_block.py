@@ -31,7 +31,10 @@ def test_a_negative_zero_makes_no_other_cell() -> None:
         ("train: {lengths: [1, 2, 3]}", "train.lengths: found a list of 3; accepted: a list of 2 whole numbers"),
         ("train: {weight_decay: .nan}", "train.weight_decay: found .nan; accepted: a number of at least 0"),
         ("train: {clip_norm: 0}", "train.clip_norm: found 0; accepted: a number above 0 or null"),
-        ("train: {steps: 99999999999999999999}", "found 99999999999999999999; accepted: whole numbers from -9223372036"),
+        (
+            "train: {steps: 99999999999999999999}",
+            "found 99999999999999999999; accepted: whole numbers from -9223372036",
+        ),
         ("train: {stop_when_solved: yes}", 'found "yes" (write true); accepted: true or false'),
         ("train: {schedule: cosin}", 'found "cosin" (did you mean cosine?); accepted: one of constant, cosine, linear'),
         ("train: [1]", "train: found a list of 1; accepted: a mapping"),
