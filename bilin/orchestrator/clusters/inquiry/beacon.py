@@ -16,6 +16,9 @@ from typing import Any
 APPEAR_S = 5.0
 """How long what a node wrote may take to be seen here: network file systems look again after seconds."""
 
+ABANDONED_S = 3600.0
+"""How old a beacon is that somebody left who was killed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Beacon:
@@ -53,11 +56,15 @@ class Beacon:
 
 @contextmanager
 def beacon(directory: Path) -> Iterator[Beacon]:
-    """A beacon in a folder, which must be there; gone at the end.
+    """A beacon in a folder, which must be there; gone at the end, as those are that were left there before.
 
     Raises:
         OSError: It cannot be written.
     """
+    for left in directory.glob(".seen-*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(left)
     made = Beacon(directory.absolute() / f".seen-{secrets.token_hex(8)}", secrets.token_hex(32))
     made.folder.mkdir()
     try:
