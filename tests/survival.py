@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -133,13 +134,17 @@ def test_a_sweep_whose_workers_are_killed_50_times_ends_as_if_undisturbed(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run as somebody else")
 @pytest.mark.parametrize("num_users", [1, 2])
 def test_sweeps_beside_each_other_do_not_notice_and_leave_nothing(
-    tmp_path: Path, undisturbed: dict[str, list[str]], num_users: int
+    undisturbed: dict[str, list[str]], num_users: int
 ) -> None:
-    grid = write_grid(tmp_path, GRID)
-    users = [User(FIRST_UID + number, tmp_path / f"home-{number}") for number in range(num_users)]
-    arguments = ["sweep", "launch", grid, "--workers", "1", "--checkpoint-every", CHECKPOINT_S, "--store"]
-    killed, other = users[0].bilin(*arguments, "killed"), users[-1].bilin(*arguments, "other")
-    try:
+    arguments = ["sweep", "launch", "grid.yaml", "--workers", "1", "--checkpoint-every", CHECKPOINT_S, "--store"]
+    with ExitStack() as stack:
+        users = [stack.enter_context(User(FIRST_UID + number)) for number in range(num_users)]
+        for user in users:
+            write_grid(user.home, GRID)
+        killed, other = users[0].bilin(*arguments, "killed"), users[-1].bilin(*arguments, "other")
+        for process in (killed, other):
+            stack.callback(process.communicate)
+            stack.callback(process.kill)
         assert wait_until(lambda: workers_of(killed.pid) and workers_of(other.pid), 300)
         ports = [port for user in users for port in user.ports()]
         assert len(set(ports)) == len(ports) >= 2
@@ -148,13 +153,9 @@ def test_sweeps_beside_each_other_do_not_notice_and_leave_nothing(
         for process in (users[0].bilin(*arguments, "killed"), other):  # launched again, it goes on beside the other
             code, _, err = finish(process, 1800)
             assert code == 0, err
-    finally:
-        for process in (killed, other):
-            process.kill()
-            process.communicate()
-    assert contents(users[0].home / "killed") == contents(users[-1].home / "other") == undisturbed
-    assert query("SELECT max(attempts) AS most FROM trials", store=users[-1].home / "other")["most"][0].as_py() == 1
-    assert wait_until(lambda: not any(user.left() for user in users), 30), [user.left() for user in users]
+        assert contents(users[0].home / "killed") == contents(users[-1].home / "other") == undisturbed
+        assert query("SELECT max(attempts) AS most FROM trials", store=users[-1].home / "other")["most"][0].as_py() == 1
+        assert wait_until(lambda: not any(user.left() for user in users), 30), [user.left() for user in users]
     print(f"\n{num_users} users: nothing left")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,18 +20,22 @@ _LISTENS = "0A"
 
 
 class User:
-    """Somebody without a name, with a home of their own; only root can make one.
+    """Somebody without a name, with a home of their own, which is there within `with`; only root can make one.
 
     Args:
         number: Which uid; one that nothing on the machine has.
-        home: A folder, which becomes theirs.
     """
 
-    def __init__(self, number: int, home: Path) -> None:
+    def __init__(self, number: int) -> None:
         self.number = number
-        self.home = home
-        home.mkdir()
-        os.chown(home, number, number)
+
+    def __enter__(self) -> User:
+        self.home = Path(tempfile.mkdtemp(prefix="home-", dir="/tmp"))  # the folders of pytest are open to root alone
+        os.chown(self.home, self.number, self.number)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.home)
 
     def bilin(self, *arguments: object) -> subprocess.Popen[str]:
         """Their command line as a process, in their home."""
@@ -68,5 +74,5 @@ class User:
         for folder in ("/tmp", "/dev/shm", "/var/tmp"):
             for path in Path(folder).glob("*"):
                 with suppress(OSError):
-                    if path.lstat().st_uid == self.number:
+                    if path != self.home and path.lstat().st_uid == self.number:
                         yield str(path)

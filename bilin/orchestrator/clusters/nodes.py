@@ -79,7 +79,7 @@ def ask(
             found = _said(answer, node_id, nodes[node_id]["NodeManagerHostname"], timeout_s)
             if not found.error or found.said or not _is_gone(node_id):
                 room = Node.of(nodes[node_id])
-                found.said["room"] = {"name": found.name, "cpus": room.cpus, "gpus": room.gpus}
+                found.said["room"] = {"name": found.name, "cpus": room.cpus, "gpus": room.gpus, "has": dict(room.has)}
                 yield node_id, found
         if not done:
             return

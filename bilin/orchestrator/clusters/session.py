@@ -20,7 +20,7 @@ from ray._raylet import AuthenticationTokenLoader, Config
 from bilin.errors import ClusterError
 from bilin.orchestrator.clusters import guardian
 from bilin.orchestrator.clusters.environment import RAY_SETTINGS
-from bilin.orchestrator.clusters.unmet import unmet
+from bilin.orchestrator.clusters.unmet import ADVICE, unmet
 from bilin.spec import Resources
 from bilin.workers.actors.node import Node
 from bilin.workers.actors.pool import RayPool
@@ -59,7 +59,7 @@ def ray_pool(
             for resources in demand:
                 if not pool.accepts(resources):
                     nodes = [Node.of(node) for node in ray.nodes() if node["Alive"]]
-                    raise ClusterError(unmet(resources, nodes, of="this Ray"))
+                    raise ClusterError(f"{unmet(resources, nodes, of='this Ray')}: {ADVICE}")
             yield pool
         finally:
             pool.close()

@@ -11,8 +11,11 @@ from bilin.workers.actors.node import ACCELERATOR, ROUNDING, Node, asked, in_wor
 _ALWAYS = ("CPU", "GPU", "memory")
 
 
+ADVICE = "lower `resources`, or use a cluster with larger nodes"
+
+
 def unmet(resources: Resources, nodes: Sequence[Node], *, of: str) -> str:
-    """What was asked for, what the largest node has, and what to do.
+    """What was asked for, and what the largest node has.
 
     Args:
         resources: What a trial asks for.
@@ -26,8 +29,7 @@ def unmet(resources: Resources, nodes: Sequence[Node], *, of: str) -> str:
     lacking = f" ({', '.join(nowhere)}: on no node)" if nowhere else ""
     return (
         f"a trial asks for {in_words(wanted)} of one node, but the largest of the {len(nodes)} nodes of {of} has "
-        f"{in_words({name: largest.has.get(name, 0.0) for name in (*_ALWAYS, *rare)})}{lacking}: "
-        "lower `resources`, or use a cluster with larger nodes"
+        f"{in_words({name: largest.has.get(name, 0.0) for name in (*_ALWAYS, *rare)})}{lacking}"
     )
 
 

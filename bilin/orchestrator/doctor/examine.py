@@ -61,11 +61,10 @@ def examine(
         asked = _ask(needs, made, wait_s, findings)
         for place, answers in asked.items():
             findings += _node(place, answers, made, needs)
-    rooms = [(room["cpus"], room["gpus"]) for each in asked.values() if (room := each.said.get("room"))]
-    if known := rooms or needs.asked_rooms:
-        findings += whole.fits(known, needs)
+    rooms = [whole.room(place, room) for place, each in asked.items() if (room := each.said.get("room"))]
+    findings += whole.fits(rooms, needs)
     limit_s = time_limit(needs.settings) if needs.is_job and is_here() else None
-    findings += whole.duration(sum(needs.num_trials(*room) for room in rooms) or 1, limit_s, needs)
+    findings += whole.duration(sum(needs.num_trials(room) for room in rooms) or 1, limit_s, needs)
     return findings
 
 
@@ -131,15 +130,15 @@ def questions(needs: Wanted, made: Beacon | None, place: str) -> Questions:
 def _node(place: str, answers: Answers, made: Beacon | None, needs: Wanted) -> Iterator[Finding]:
     """What is to be said of one node."""
     name, said = answers.name, answers.said
-    given = said.get("room", {"cpus": 0, "gpus": 0})
+    given = whole.room(place, said.get("room", {"cpus": 0, "gpus": 0}))
     judged: Mapping[str, Callable[[Any], Iterator[Finding]]] = {
-        "room": lambda of: machine.room(name, of, needs),
+        "room": lambda _: machine.room(name, given, needs),
         "versions": lambda of: software.versions(name, of, needs),
-        "memory": lambda of: machine.memory(name, of, needs.num_trials(given["cpus"], given["gpus"]), needs),
+        "memory": lambda of: machine.memory(name, of, needs.num_trials(given), needs),
         "temporary": lambda of: machine.temporary(name, of, needs),
         "shared_memory": lambda of: machine.shared_memory(name, of),
         "ports": lambda of: machine.ports(name, of),
-        "torch": lambda of: software.torch(name, of, given["gpus"], needs),
+        "torch": lambda of: software.torch(name, of, given.gpus, needs),
         "store": lambda of: storage.store(name, place, of, made) if made else iter(()),
         "clock": lambda _: machine.clock(name, answers.ahead_s),
     }

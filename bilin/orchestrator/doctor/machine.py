@@ -8,6 +8,7 @@ from typing import Any
 from bilin.orchestrator.clusters.slurm.node import OBJECT_STORE_BYTES
 from bilin.orchestrator.doctor.finding import Finding, error, ok, size, warning
 from bilin.orchestrator.doctor.wanted import Wanted
+from bilin.workers.actors.node import Node
 
 WORKER_BYTES = 300 * 2**20
 """A worker with torch loaded; its model comes on top."""
@@ -24,10 +25,10 @@ SKEW_S = 10.0
 """What two clocks may be apart: bilin relies on none, but its rows and logs have their times."""
 
 
-def room(name: str, said: Mapping[str, Any], wanted: Wanted) -> Iterator[Finding]:
+def room(name: str, node: Node, wanted: Wanted) -> Iterator[Finding]:
     """How many trials a node has room for."""
-    count = wanted.num_trials(said["cpus"], said["gpus"])
-    given = f"{said['cpus']:g} CPUs, {said['gpus']:g} GPUs"
+    count = wanted.num_trials(node)
+    given = f"{node.cpus:g} CPUs, {node.gpus:g} GPUs"
     if count:
         yield ok(name, "room", f"{given}: {count} at once" if count > 1 else f"{given}: one trial at once")
     else:

@@ -58,23 +58,16 @@ class Wanted:
         """Whether a trial computes on a GPU."""
         return any(resources.gpus > 0 or resources.device == "cuda" for resources in self.demand)
 
-    @property
-    def asked_rooms(self) -> list[tuple[float, float]]:
-        """CPUs and GPUs of a node, as far as a job asks for them."""
-        cpus, gpus = self.settings.cpus, float(self.settings.gpus.rpartition(":")[2])
-        return [(cpus, gpus)] if self.is_job and cpus else []
-
-    def num_trials(self, cpus: float, gpus: float) -> int:
+    def num_trials(self, node: Node) -> int:
         """How many trials a node has room for at once, at most."""
         if self.cluster.kind == "inline":
             return 1
-        room = max(room_for(resources, cpus, gpus) for resources in self.demand)
-        return int(room if math.isfinite(room) else cpus)
+        room = max(self.room_for(resources, node) for resources in self.demand)
+        return int(room if math.isfinite(room) else node.cpus)
 
-
-def room_for(resources: Resources, cpus: float, gpus: float) -> float:
-    """How many trials of a size a node holds, by its CPUs and GPUs: what else they ask for Ray alone knows of."""
-    return Node("", {"CPU": cpus, "GPU": gpus}).holds(Resources(cpus=resources.cpus, gpus=resources.gpus))
+    def room_for(self, resources: Resources, node: Node) -> float:
+        """How many trials of a size a node holds; one of Slurm's by its CPUs and GPUs, which is all that it says."""
+        return node.holds(Resources(cpus=resources.cpus, gpus=resources.gpus) if self.is_job else resources)
 
 
 def wanted(grid: Grid | None, store: Path, cluster: ClusterSpec, profile: Path | None, nodes: str | None) -> Wanted:

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from bilin.orchestrator.clusters.slurm.size import too_large
+from bilin.orchestrator.clusters.unmet import ADVICE, unmet
 from bilin.orchestrator.doctor.finding import Finding, error, ok, warning
-from bilin.orchestrator.doctor.wanted import Wanted, room_for
+from bilin.orchestrator.doctor.wanted import Wanted
+from bilin.workers.actors.node import Node
 
 SWEEP = "sweep"
 
 
-def fits(nodes: Collection[tuple[float, float]], wanted: Wanted) -> Iterator[Finding]:
-    """Whether every trial has room on some node.
+def room(place: str, said: Mapping[str, Any]) -> Node:
+    """What the node at a place has: all that its Ray says, or the CPUs and GPUs that it says itself."""
+    return Node(place, said.get("has") or {"CPU": float(said["cpus"]), "GPU": float(said["gpus"])})
 
-    Args:
-        nodes: CPUs and GPUs of each.
-        wanted: What a launch needs.
-    """
+
+def fits(nodes: Sequence[Node], wanted: Wanted) -> Iterator[Finding]:
+    """Whether every trial has room on some node, and by the settings of a job on one of its nodes."""
     if wanted.cluster.kind == "inline":
         return
-    unmet = [each for each in wanted.demand if not any(room_for(each, *size) >= 1 for size in nodes)]
-    for resources in unmet:
-        asked = f"a trial asks for {resources.cpus:g} CPUs and {resources.gpus:g} GPUs of one node"
-        there = "; ".join(f"{cpus:g} CPUs and {gpus:g} GPUs" for cpus, gpus in sorted(set(nodes), reverse=True)[:3])
-        advice = "lower the grid's `resources`, or " + ("raise cluster.cpus and cluster.gpus" if wanted.is_job else "")
-        yield error(SWEEP, "resources", f"{asked}; there: {there}", advice.removesuffix(", or ") or advice)
-    if not unmet:
+    found = list(too_large(wanted.settings, wanted.demand)) if wanted.is_job else []
+    if nodes and not found:
+        lacking = (each for each in wanted.demand if all(wanted.room_for(each, node) < 1 for node in nodes))
+        found = [unmet(resources, nodes, of="those that were asked") for resources in lacking]
+    for text in found:
+        yield error(
+            SWEEP, "resources", text, f"{ADVICE}; for a job, `cluster` says how large" if wanted.is_job else ADVICE
+        )
+    if not found and (nodes or (wanted.is_job and wanted.settings.cpus)):
         yield ok(SWEEP, "resources", "every trial has room on some node")
 
 

@@ -105,11 +105,22 @@ def test_shared_memory_disk_and_sockets() -> None:
 
 
 def test_every_trial_has_room_on_some_node_or_not() -> None:
-    assert levels(whole.fits([(1, 0), (2, 0)], WANTED)) == ["ok"]
-    (found,) = whole.fits([(1, 0), (1, 8)], WANTED)
+    one, two = (whole.room("", {"cpus": cpus, "gpus": 8}) for cpus in (1, 2))
+    assert levels(whole.fits([one, two], WANTED)) == ["ok"]
+    (found,) = whole.fits([one, one], WANTED)
     assert found.level == "error"
-    assert "2 CPUs and 0 GPUs of one node; there: 1 CPUs and 8 GPUs; 1 CPUs and 0 GPUs" in found.found
-    assert levels(machine.room("node1", {"cpus": 1, "gpus": 0}, WANTED)) == ["warning"]
+    assert "2 CPUs of one node, but the largest of the 2 nodes" in found.found
+    assert levels(machine.room("node1", one, WANTED)) == ["warning"]
+
+
+def test_what_a_trial_asks_for_beside_cpus_and_gpus_counts_too() -> None:
+    small = replace(WANTED, demand=(Resources(memory="8GB"),))
+    for has, level in ((4e9, "error"), (9e9, "ok")):
+        node = whole.room("", {"cpus": 2, "gpus": 0, "has": {"CPU": 2.0, "memory": has}})
+        assert levels(whole.fits([node], small)) == [level]
+    job = replace(IN_JOB, demand=small.demand, settings=ClusterSettings(memory="4G"))
+    (found,) = whole.fits([], job)
+    assert "8 GB of memory" in found.found
 
 
 def test_a_sweep_that_is_longer_than_its_job() -> None:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from bilin.errors import InputError
 from bilin.orchestrator.clusters.slurm.node import OBJECT_STORE_BYTES
-from bilin.orchestrator.clusters.unmet import lacks, unmet
+from bilin.orchestrator.clusters.unmet import ADVICE, lacks, unmet
 from bilin.orchestrator.grid import ClusterSettings
 from bilin.spec import Resources, bytes_of
 from bilin.workers.actors.node import ACCELERATOR, Node
 
 
 def check_size(settings: ClusterSettings, demand: Iterable[Resources]) -> None:
-    """Raise where a trial asks for more than a node of a job will have. Raises InputError.
+    """Raise where a trial asks for more than a node of a job will have. Raises InputError."""
+    for found in too_large(settings, demand):
+        raise InputError(f"{found}: {ADVICE}")
+
+
+def too_large(settings: ClusterSettings, demand: Iterable[Resources]) -> Iterator[str]:
+    """What asks for more than a node of a job will have.
 
     What the settings leave to Slurm is not known before the job runs; there it is looked at again.
     """
@@ -22,7 +28,7 @@ def check_size(settings: ClusterSettings, demand: Iterable[Resources]) -> None:
         node = _node(settings, resources)
         if lacks(resources, node):
             known = Node(node.id, {name: amount for name, amount in node.has.items() if math.isfinite(amount)})
-            raise InputError(unmet(resources, [known], of="this job, by its `cluster`,"))
+            yield unmet(resources, [known], of="this job, by its `cluster`,")
 
 
 def _node(settings: ClusterSettings, resources: Resources) -> Node:
