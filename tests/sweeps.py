@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import random
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import time
 from pathlib import Path
 
 from bilin.orchestrator import ClusterSpec, launch
-from bilin.orchestrator.clusters import guardian
 from bilin.results import SweepWriter, query, stored
 
 GRID = """
@@ -40,15 +38,13 @@ def write_grid(folder: Path, text: str = GRID) -> Path:
     return path
 
 
-def bilin(*arguments: object, mark: str = "") -> subprocess.Popen[str]:
-    """The command line as a process; what it starts carries a mark."""
-    environment = {**os.environ, guardian.MARK: mark} if mark else dict(os.environ)
+def bilin(*arguments: object) -> subprocess.Popen[str]:
+    """The command line as a process."""
     return subprocess.Popen(
         [sys.executable, "-m", "bilin", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment,
     )
 
 

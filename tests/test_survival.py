@@ -105,10 +105,10 @@ def test_a_killed_sweep_on_ray_leaves_no_process_and_no_folder(tmp_path: Path) -
     folders = set(Path("/tmp").glob("bilin-*"))
     process = bilin("sweep", "launch", grid, "--store", tmp_path, "--workers", "2")
     assert wait_until(lambda: workers_of(process.pid), 60)
-    mark = _mark_of(workers_of(process.pid)[0])
+    ray = _folder_of(workers_of(process.pid)[0])
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    assert wait_until(lambda: not guardian.marked(mark), 10)
+    assert wait_until(lambda: not guardian.belonging(ray), 10)
     assert wait_until(lambda: set(Path("/tmp").glob("bilin-*")) <= folders, 10)
 
 
@@ -132,7 +132,7 @@ def test_a_ray_that_dies_ends_the_sweep_with_what_to_do(tmp_path: Path, name: st
     grid = write_grid(tmp_path, LONG)
     process = bilin("sweep", "launch", grid, "--store", tmp_path, "--workers", "1")
     assert wait_until(lambda: workers_of(process.pid), 60)
-    (pid,) = [pid for pid in guardian.marked(_mark_of(workers_of(process.pid)[0])) if _runs(pid, name)]
+    (pid,) = [pid for pid in guardian.belonging(_folder_of(workers_of(process.pid)[0])) if _runs(pid, name)]
     os.kill(pid, signal.SIGKILL)
     code, _, err = finish(process, 30)
     assert code == 4
@@ -149,7 +149,7 @@ def _runs(pid: int, name: str) -> bool:
     return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(f"/{name}".encode())
 
 
-def _mark_of(pid: int) -> str:
+def _folder_of(pid: int) -> str:
     name = f"{guardian.MARK}=".encode()
     entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     return next(entry.removeprefix(name).decode() for entry in entries if entry.startswith(name))

@@ -86,14 +86,14 @@ def _check_no_other(sweep: str, directory: Path) -> None:
 
 def _end(process: Process, grace_s: float) -> bool:
     """End a process of this machine and all that it started; whether it had to be killed."""
-    marks = guardians(process.pid)
+    folders = guarded(process.pid)
     _send(process, signal.SIGTERM)
     ended = until(lambda: not process.is_alive, grace_s)
     if not ended:
-        marks |= guardians(process.pid)
+        folders |= guarded(process.pid)
         _send(process, signal.SIGKILL)
         until(lambda: not process.is_alive, _GUARDED_S)
-    if not until(lambda: not any(guardian.marked(mark) for mark in marks), _GUARDED_S):
+    if not until(lambda: not any(guardian.belonging(folder) for folder in folders), _GUARDED_S):
         raise ClusterError(f"process {process.pid} has ended, but processes that it started on this machine have not")
     return not ended
 
@@ -125,16 +125,16 @@ def _send(process: Process, number: signal.Signals) -> None:
             os.close(descriptor)
 
 
-def guardians(pid: int) -> set[str]:
-    """The marks of the Rays that a process has started."""
-    marks = set()
-    for folder in Path("/proc").glob("[0-9]*"):
+def guarded(pid: int) -> set[str]:
+    """The folders of the Rays that a process has started."""
+    folders = set()
+    for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError):
-            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            parent = int((folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            parent = int((process / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
             if parent == pid and guardian.__file__ in words:
-                marks.add(words[words.index(guardian.__file__) + 1])
-    return marks
+                folders.add(words[words.index(guardian.__file__) + 1])
+    return folders
 
 
 def _elsewhere(sweep: str, directory: Path, found: Holder) -> str:

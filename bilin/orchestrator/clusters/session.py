@@ -81,14 +81,13 @@ def connected(address: str | None, num_cpus: int = 0) -> Iterator[None]:
 @contextmanager
 def _started(num_cpus: int) -> Iterator[None]:
     """A Ray of our own: on the loopback interface, behind a random token, gone when this process is."""
-    mark = secrets.token_hex(8)
     folder = tempfile.mkdtemp(prefix="bilin-", dir=TEMP_ROOT)
-    watch = guardian.start(mark, folder)
+    watch = guardian.start(folder)
     tempfile.gettempdir()  # looked up once a process: this one's is not what is set for the workers here
     environment = {
         **RAY_SETTINGS,
         "TMPDIR": folder,
-        guardian.MARK: mark,
+        guardian.MARK: folder,
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         # Ray binds to the loopback interface only where it takes this machine for all there is, as on macOS.
         ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from bilin.orchestrator.background.cancel import guardians
+from bilin.orchestrator.background.cancel import guarded
 from bilin.orchestrator.clusters import guardian
 from bilin.results import holder
 from bilin.results.store.holder.lease import Holder, Lease
@@ -144,13 +144,13 @@ def test_a_sweep_that_does_not_end_by_itself_is_killed_with_all_of_its_ray(tmp_p
     grid = write_grid(tmp_path, ENDLESS)
     process = bilin("sweep", "launch", grid, "--store", store, "--workers", "1")
     assert wait_until((store / "endless/wanted.parquet").exists, WAIT_S)
-    marks = guardians(process.pid)
-    assert len(marks) == 1
+    folders = guarded(process.pid)
+    assert len(folders) == 1
     os.kill(process.pid, signal.SIGSTOP)
     code, out, _ = finish(bilin("sweep", "cancel", "endless", "--store", store, "--grace", "0.5"))
     assert code == 0
     assert "was killed" in out
-    assert not any(guardian.marked(mark) for mark in marks)
+    assert not any(guardian.belonging(folder) for folder in folders)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
 

@@ -15,18 +15,18 @@ SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 DEAF = [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"]
 
 
-def start(command: list[str], mark: str | None) -> subprocess.Popen[bytes]:
+def start(command: list[str], folder: object) -> subprocess.Popen[bytes]:
     environment = dict(os.environ)
-    if mark:
-        environment[guardian.MARK] = mark
+    if folder:
+        environment[guardian.MARK] = str(folder)
     return subprocess.Popen(command, env=environment, start_new_session=True)
 
 
 def test_marked_processes_end_with_the_pipe_and_others_do_not(tmp_path: Path) -> None:
     folder = tmp_path / "bilin-a"
     folder.mkdir()
-    mine, deaf, other, plain = start(SLEEP, "a"), start(DEAF, "a"), start(SLEEP, "ab"), start(SLEEP, None)
-    watch = guardian.start("a", str(folder))
+    mine, deaf, other, plain = start(SLEEP, folder), start(DEAF, folder), start(SLEEP, f"{folder}b"), start(SLEEP, None)
+    watch = guardian.start(str(folder))
     try:
         time.sleep(0.5)
         assert mine.poll() is None, "nothing ends before the pipe does"
@@ -44,10 +44,28 @@ def test_marked_processes_end_with_the_pipe_and_others_do_not(tmp_path: Path) ->
             process.wait()
 
 
+def test_a_process_that_has_blanked_its_environment_is_known_by_its_files(tmp_path: Path) -> None:
+    (folder := tmp_path / "bilin-a").mkdir()
+    renames = "import time, ray; ray._raylet.setproctitle('renamed'); print(flush=True); time.sleep(60)"
+    with (folder / "out").open("w") as log, (tmp_path / "out").open("w") as elsewhere:
+        processes = [
+            subprocess.Popen([sys.executable, "-c", renames], stdout=subprocess.PIPE, stderr=file, env={"A": "b"})
+            for file in (log, elsewhere)
+        ]
+    try:
+        assert all(process.stdout and process.stdout.readline() for process in processes)
+        assert guardian.belonging(str(folder)) == [processes[0].pid]
+        assert guardian.belonging(str(folder), but=processes[0].pid) == []
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
 def test_a_folder_whose_guardian_was_killed_goes_with_the_next(tmp_path: Path) -> None:
     killed, uses, lives, new = (tmp_path / f"bilin-{name}" for name in ("killed", "uses", "lives", "new"))
     others = [guarded(folder) for folder in (killed, uses, lives, new)]
-    process = start(SLEEP, uses.name)
+    process = start(SLEEP, uses)
     for watch in others[:2]:
         watch.kill()
         watch.wait()
@@ -68,8 +86,8 @@ def test_a_folder_whose_guardian_was_killed_goes_with_the_next(tmp_path: Path) -
 
 
 def guarded(folder: Path) -> subprocess.Popen[bytes]:
-    """The guardian of a new folder, whose mark is the folder's name."""
+    """The guardian of a new folder."""
     folder.mkdir()
-    watch = guardian.start(folder.name, str(folder))
+    watch = guardian.start(str(folder))
     assert wait_until((folder / guardian.GUARDED).exists, 10)
     return watch

@@ -23,15 +23,15 @@ def test_it_listens_on_loopback_behind_a_token_of_its_own_and_leaves_nothing() -
     seen = []
     for _ in range(2):  # the second must not be the first one's in disguise
         with open_pool(ClusterSpec(workers=1), by_seed, demand=[], report=print):
-            mark, token = os.environ[guardian.MARK], os.environ["RAY_AUTH_TOKEN"]
-            pids = guardian.marked(mark)
+            folder, token = os.environ[guardian.MARK], os.environ["RAY_AUTH_TOKEN"]
+            pids = guardian.belonging(folder)
             assert len(pids) >= 2
             assert {address for address, _ in _listening(pids)} <= LOOPBACK
             assert not FIXED_PORTS & {port for _, port in _listening(pids)}
             folders = {folder for pid in pids for folder in _ray_folders(pid)}
             assert {folder.stat().st_mode & 0o777 for folder in folders} == {0o700}
-        seen.append((mark, token))
-        assert guardian.marked(mark) == []
+        seen.append((folder, token))
+        assert guardian.belonging(folder) == []
         assert not any(folder.exists() for folder in folders)
     assert len({token for _, token in seen}) == 2
     assert guardian.MARK not in os.environ

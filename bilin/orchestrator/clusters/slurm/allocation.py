@@ -86,7 +86,6 @@ def _nodes() -> Iterator[Task]:
         head=f"{_own_address()}:{port}",
         client_port=client_port,
         folder=f"{TEMP_ROOT}/bilin-{secrets.token_hex(4)}",
-        mark=secrets.token_hex(8),
     )
     options = ["--ntasks-per-node=1", "--overlap", "--no-kill", "--kill-on-bad-exit=0", "--cpu-bind=none"]
     step = subprocess.Popen(

@@ -28,11 +28,10 @@ class Task:
     head: str
     client_port: int
     folder: str
-    mark: str
 
     def command(self, python: str) -> list[str]:
         """The command line."""
-        return [python, "-P", node.__file__, self.head, str(self.client_port), self.folder, self.mark]
+        return [python, "-P", node.__file__, self.head, str(self.client_port), self.folder]
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 The first node is Ray's head, the others join it. It ends when its standard input does, whose other end
 the sweep process holds: so at the sweep's end, when it fails, and when it is killed. Nothing is left then:
-a guardian ends all that carries the mark, and removes the folder. Signals are no reason to end: where a
+a guardian ends all that belongs to its folder, and removes it. Signals are no reason to end: where a
 job is cancelled Slurm sends them to every process of it, and the sweep process goes first.
 
 A node that came later is a job of its own, without such a pipe: it ends when it is told to, or when the head's
@@ -26,7 +26,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-MARK = "BILIN_RAY_MARK"
+MARK = "BILIN_RAY_FOLDER"
 HEAD_JOB = "BILIN_HEAD_JOB"
 """The job that the sweep process is in."""
 
@@ -48,23 +48,22 @@ UP, DOWN = "up", "down"
 RAY_IS_UP = "Ray runtime started"
 
 
-def main(head: str, client_port: str, folder: str, mark: str) -> int:
+def main(head: str, client_port: str, folder: str) -> int:
     """Be a node until standard input ends.
 
     Args:
         head: Address and port of the head.
         client_port: A port that is free on the head, for Ray's client server.
         folder: Where Ray keeps its sockets and logs; made here, and removed at the end.
-        mark: What all processes of this Ray carry in their environment.
 
     Returns:
         0 at the end of standard input, or where Ray ended by itself after it was up; 1 where it did not come up.
     """
     if not _is_in_head_job():  # it may be on a node that the sweep has already
-        folder, mark = (f"{name}-{os.environ['SLURM_JOB_ID']}" for name in (folder, mark))
+        folder = f"{folder}-{os.environ['SLURM_JOB_ID']}"
     Path(folder).mkdir(mode=0o700)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the guardian inherits this, and can do its work
-    watch = subprocess.Popen([sys.executable, "-P", str(GUARDIAN), mark, folder], stdin=subprocess.PIPE)
+    watch = subprocess.Popen([sys.executable, "-P", str(GUARDIAN), folder], stdin=subprocess.PIPE)
     ended = threading.Event()
     # A handler is not inherited, and Ray has its own.
     signal.signal(signal.SIGTERM, (lambda *_: None) if _is_in_head_job() else (lambda *_: ended.set()))
@@ -75,7 +74,7 @@ def main(head: str, client_port: str, folder: str, mark: str) -> int:
             if not _reach(head, ended):
                 return 1
             command = _command(head, client_port, f"{folder}/{attempt}")
-            if _run(command, {**os.environ, MARK: mark, "TMPDIR": folder}, ended, is_last=attempt == TRIES):
+            if _run(command, {**os.environ, MARK: folder, "TMPDIR": folder}, ended, is_last=attempt == TRIES):
                 _give_back_headless(head, ended)
                 return 0
         return 1
