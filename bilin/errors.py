@@ -110,7 +110,11 @@ class ClusterError(BilinError):
 
 def one_line(error: BaseException) -> str:
     """An error as a row names it: its type, and its text without line breaks."""
-    return printable(" ".join(f"{type(error).__name__}: {error}".split()))
+    try:
+        text = str(error)
+    except Exception as fault:  # of a class of somebody else's
+        text = f"its text cannot be made ({type(fault).__name__})"
+    return printable(" ".join(f"{type(error).__name__}: {text}".split()))
 
 
 def printable(text: str) -> str:

@@ -80,12 +80,12 @@ def kill_and_relaunch(
                 writer.delete(moments.sample(sorted(stored(store, "small")), NUM_TRIALS // 2))
 
 
-def contents(store: Path) -> dict[str, list[str]]:
-    """All rows of a store, but for what two runs of one trial may differ in; floats to the last bit."""
+def contents(store: Path, *, without: str = "") -> dict[str, list[str]]:
+    """All rows of a store, but for what two runs of one trial may differ in, and one column; floats to the last bit."""
     rows = {}
     for view in ("trials", "lengths", "curves"):
         table = query(store=store, view=view, everything=True)
-        kept = table.select([name for name in table.column_names if name not in NOT_REPEATED])
+        kept = table.select([name for name in table.column_names if name not in {*NOT_REPEATED, without}])
         rows[view] = sorted(repr(row) for row in kept.to_pylist())
     return rows
 

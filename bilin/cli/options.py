@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 Grid = Annotated[Path, typer.Argument(help="The grid.yaml.", show_default=False, metavar="GRID")]
-Store = Annotated[Path, typer.Option("--store", envvar="BILIN_STORE", help="Directory of the results.")]
+
+
+def _directory(text: str | Path) -> Path:
+    if not str(text):
+        raise typer.BadParameter("found nothing; accepted: a directory")
+    return Path(text)
+
+
+Store = Annotated[
+    Path,
+    typer.Option(
+        "--store", envvar="BILIN_STORE", parser=_directory, metavar="DIRECTORY", help="Directory of the results."
+    ),
+]
 Overrides = Annotated[
     list[str],
     typer.Option("--set", help="Override a field, such as train.steps=500; repeatable.", metavar="PATH=VALUE"),

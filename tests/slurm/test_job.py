@@ -149,12 +149,13 @@ def watched(lab: Lab, store: Path, name: str = "endless") -> Iterator[subprocess
             watching.kill()
 
 
-def test_what_slurm_refuses_is_said_in_its_words(lab: Lab, tmp_path: Path) -> None:
+def test_what_slurm_refuses_is_said_in_its_words_and_changes_nothing(lab: Lab, tmp_path: Path) -> None:
     grid = write_grid(tmp_path, GRID)
     places = ["--store", tmp_path / "store", "--cluster", "slurm", "--set", "cluster.partition=nowhere"]
     code, out, err = bilin(lab, "sweep", "launch", grid, *places)
     assert (code, out) == (4, "")
     assert "invalid partition specified: nowhere" in err
+    assert not list((tmp_path / "store").iterdir())
 
 
 def tokens(process: Path) -> list[str]:

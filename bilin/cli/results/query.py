@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated
 
 import typer
@@ -29,6 +30,7 @@ def query(
 
     if sql is None and view is None and select is None and format_ not in (OutputFormat.table, OutputFormat.markdown):
         view = "cells"  # with all its columns: a script's must not change with what varies
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is written, and DuckDB would go on computing
     rows = results.query(
         sql,
         store=store,

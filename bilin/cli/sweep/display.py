@@ -116,7 +116,9 @@ def counts(state: SweepState) -> str:
         parts.append(f"{failed} failed")
     parts.append(f"{state.num_left} to go")
     if state.seconds_left is not None and state.num_left:
-        parts.append(f"{_rate(state.trials_per_s)}, about {duration(state.seconds_left)} left")
+        asked = state.plan.num_done + state.num_ended + state.num_left
+        about = "at least" if asked < state.plan.num_wanted else "about"  # a search may ask for more
+        parts.append(f"{_rate(state.trials_per_s)}, {about} {duration(state.seconds_left)} left")
     return " · ".join(parts)
 
 

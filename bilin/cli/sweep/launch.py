@@ -114,6 +114,10 @@ def _is_detached(grid: Path, where: Any, overrides: list[str], asked: dict[str, 
     from bilin.cli.sweep.background import describe_detached
     from bilin.orchestrator import background
 
+    if str(grid) == "-":
+        raise InputError(
+            "--detach reads the grid once more in the background, and standard input is read once: name a file"
+        )
     made = orchestrator.plan(grid, overrides=overrides, **asked)
     if not made.num_missing:
         return False

@@ -13,7 +13,7 @@ from pathlib import Path
 from bilin.errors import ClusterError
 from bilin.orchestrator.background.words import options
 from bilin.orchestrator.clusters import ClusterSpec
-from bilin.orchestrator.clusters.slurm.job import LOGS
+from bilin.orchestrator.clusters.slurm.job import JOBS
 from bilin.orchestrator.grid import Grid, resolved
 from bilin.orchestrator.running.activity import read_activity
 from bilin.results import DEFAULT_STORE, RAY_JOB, holder, sweep_directory
@@ -58,13 +58,17 @@ def submit_job(
     from bilin.orchestrator.clusters import jobs
 
     address, store = cluster.address or "auto", Path(store).absolute()
-    folder = sweep_directory(store, grid.name) / LOGS
+    folder = sweep_directory(store, grid.name) / JOBS
     folder.mkdir(parents=True, exist_ok=True)
     job_id = f"bilin-{grid.name}-{secrets.token_hex(4)}"
     kept, log = folder / f"{job_id}.json", folder / f"{job_id}.log"
     kept.write_text(resolved(grid))
     command = _shell([str(kept), "--store", str(store), "--address", "auto", *options(cluster, only, retry)], log)
-    jobs.submit(address, command, job_id=job_id, environment={RAY_JOB: f"{job_id}@{address}"})
+    try:
+        jobs.submit(address, command, job_id=job_id, environment={RAY_JOB: f"{job_id}@{address}"})
+    except ClusterError:
+        kept.unlink()
+        raise
     while not _runs(store, grid.name, job_id):
         if jobs.state(address, job_id) in jobs.OVER:
             output = log.read_text(errors="replace") if log.exists() else ""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bilin.orchestrator.clusters.slurm.job import LOGS
+from bilin.orchestrator.clusters.slurm.job import JOBS
 from bilin.orchestrator.running.activity import read_activity
 from bilin.orchestrator.running.signals import INTERRUPTS
 from bilin.results import DEFAULT_STORE, sweep_directory
@@ -71,7 +71,7 @@ def _start(command: Sequence[str], output: int) -> subprocess.Popen[bytes]:
 
 
 def _log(directory: Path) -> Path:
-    folder = directory / LOGS
+    folder = directory / JOBS
     folder.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     names = (f"{now}{suffix}.log" for suffix in ("", *(f"-{count}" for count in range(2, 1000))))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bilin.orchestrator.background.words import options
 from bilin.orchestrator.clusters import ClusterSpec
-from bilin.orchestrator.clusters.slurm.job import LOGS, check_no_job, keep_job
+from bilin.orchestrator.clusters.slurm.job import JOBS, check_no_job, keep_job
 from bilin.orchestrator.clusters.slurm.queue import check_sbatch
 from bilin.orchestrator.clusters.slurm.queue import submit as submit_script
 from bilin.orchestrator.clusters.slurm.script import JobSpec, batch_script
@@ -77,8 +77,8 @@ def submit(
         current = make_plan(job.grid, stored(job.store, job.grid.name), retry=check_retry(retry))
         if current.num_missing:
             check_no_job(directory)  # again: another submission may have come between
-            keep_grid(writer, current, ended=False)
             job_id, log = _submit(job, directory)
+            keep_grid(writer, current, ended=False)
             keep_job(directory, job_id, str(log))
     if not current.num_missing:
         return launch(job.grid, store=job.store, retry=retry)
@@ -126,7 +126,7 @@ def _job(
 
 
 def _submit(job: JobSpec, directory: Path) -> tuple[str, Path]:
-    logs = directory / LOGS
+    logs = directory / JOBS
     logs.mkdir(exist_ok=True)
     pattern = Path(str(logs).replace("%", "%%")) / "%j.log"
     job_id = submit_script(batch_script(job), pattern)

@@ -1,6 +1,6 @@
 """The clusters: where trials run. Each brings up a pool and takes down what it brought up.
 
-May import the grid, `bilin.workers` and the modules of `bilin`; ray in `session` and `nodes` only.
+May import the grid, `bilin.workers` and the modules of `bilin`; ray in `session`, `nodes` and `jobs` only.
 """
 
 from __future__ import annotations

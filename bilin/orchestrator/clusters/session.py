@@ -74,8 +74,18 @@ def connected(address: str | None, num_cpus: int = 0) -> Iterator[None]:
     """
     if ray.is_initialized():
         raise ClusterError("this process is already connected to a Ray: call ray.shutdown() first")
-    with _joined(address) if address else _started(max(_num_cpus(), num_cpus)):
+    with _without_words(), _joined(address) if address else _started(max(_num_cpus(), num_cpus)):
         yield
+
+
+@contextmanager
+def _without_words() -> Iterator[None]:
+    """Keep Ray from printing on standard output what befalls its nodes, dozens of lines each: it is noted by trial."""
+    printed, ray._private.worker.print_to_stdstream = ray._private.worker.print_to_stdstream, lambda *_, **__: None
+    try:
+        yield
+    finally:
+        ray._private.worker.print_to_stdstream = printed
 
 
 @contextmanager
@@ -158,8 +168,8 @@ def _check_reachable(address: str) -> None:
     """Fail within seconds where nothing listens: Ray itself would try for most of a minute."""
     if address == "auto":
         address = _found()
-    parts = urlsplit(address if "//" in address else f"//{address}")
     try:
+        parts = urlsplit(address if "//" in address else f"//{address}")
         host, port = parts.hostname or "", parts.port
         if port is None:
             raise ClusterError(f"address {address!r} has no port: HOST:PORT, ray://HOST:PORT or auto is accepted")

@@ -111,7 +111,7 @@ def find_trial(trial_id: str, *, store: Path | str = DEFAULT_STORE, sweep: str |
     where = f"starts_with(trial_id, '{trial_id}')"
     rows = query(store=store, view="trials", where=where, sweep=sweep, everything=True).to_pylist()
     if not rows:
-        raise StoreError(f"no trial begins with {trial_id}: `bilin results query` lists the ids")
+        raise StoreError(f"no trial begins with {trial_id}: `bilin results query --view trials` lists the ids")
     if len(rows) > 1:
         places = ", ".join(f"{row['sweep']}/{row['trial_id']}" for row in rows[:5])
         raise StoreError(f"{len(rows)} trials begin with {trial_id} ({places}): give more digits, or --sweep")

@@ -151,6 +151,7 @@ class _Mirror:
         self._launched_at = 0.0
         self._grid: Grid | None = None
         self._trials: Mapping[str, StoredTrial] = {}
+        self._made: Plan | None = None
         self._read_at = -READ_S
         self._notes: list[str] = []
         self._again: Mapping[str, str] = {}
@@ -180,11 +181,12 @@ class _Mirror:
         """What is wanted against what is stored; read anew now and then."""
         if self._grid is None or activity.started_at != self._launched_at:
             self._launched_at = activity.started_at
-            self._grid = status(self._sweep, store=self._store).plan.grid
-        if time.monotonic() - self._read_at > READ_S:
+            self._grid, self._made = status(self._sweep, store=self._store).plan.grid, None
+        if self._made is None or time.monotonic() - self._read_at > READ_S:
             self._trials = stored(self._store, self._sweep)
+            self._made = make_plan(self._grid, self._trials)
             self._read_at = time.monotonic()
-        return make_plan(self._grid, self._trials)
+        return self._made
 
     def _note(self, activity: Activity) -> None:
         self._notes += [f"{trial}: {why}" for trial, why in activity.again.items() if self._again.get(trial) != why]

@@ -108,7 +108,7 @@ def _matching(first: str, ids: Mapping[str, str], sweep: str) -> list[str]:
     if not trials:
         raise StoreError(
             f"no trial or cell of sweep {sweep!r} begins with {first}: it is not in the grid as last launched, nor has "
-            "it a row; `bilin results query --everything` lists the ids of rows"
+            "it a row; `bilin results query --view trials --all` lists the ids of rows"
         )
     return trials
 

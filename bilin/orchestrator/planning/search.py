@@ -8,10 +8,14 @@ stopped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from bilin.orchestrator.grid import Choices, LogUniform, WantedCell
 from bilin.rules import Outcome, round_rate, score_rate
 from bilin.spec import derive_seed
+
+MOST_ASKS = 2**17
+"""How many asks are remembered: a plan that is made anew asks all of them again."""
 
 Known = Mapping[tuple[float, int], Outcome]
 """The outcome of each trial of a cell that has ended, by its rate and seed."""
@@ -42,7 +46,8 @@ def _sample(wanted: WantedCell, search: LogUniform, known: Known) -> Iterator[fl
     """The asks of each round, on the results of the rounds before it; up to the first that is not complete."""
     told: list[tuple[float, float]] = []
     for first in range(0, search.trials, search.round):
-        asked = [_ask(wanted, search, told, n) for n in range(first, min(first + search.round, search.trials))]
+        numbers = range(first, min(first + search.round, search.trials))
+        asked = [_ask(wanted.cell_id, search, tuple(told), number) for number in numbers]
         yield from asked
         for rate in asked:
             outcomes = _outcomes(wanted, rate, known)
@@ -51,12 +56,13 @@ def _sample(wanted: WantedCell, search: LogUniform, known: Known) -> Iterator[fl
             told.append((rate, score_rate(outcomes)))
 
 
-def _ask(wanted: WantedCell, search: LogUniform, told: Sequence[tuple[float, float]], number: int) -> float:
+@lru_cache(MOST_ASKS)
+def _ask(cell_id: str, search: LogUniform, told: Sequence[tuple[float, float]], number: int) -> float:
     """The ask of one number, by a sampler of its own: one that is kept and given stored trials does not repeat."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    seed = derive_seed(wanted.cell_id, "ask", number) % 2**32
+    seed = derive_seed(cell_id, "ask", number) % 2**32
     sampler = optuna.samplers.TPESampler(n_startup_trials=search.round, seed=seed)  # the first round is random
     study = optuna.create_study(sampler=sampler, direction="maximize")
     space: dict[str, optuna.distributions.BaseDistribution] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -222,9 +221,8 @@ def packages_of(current: Plan) -> Collection[str]:
 
 
 def _interrupted(state: SweepState) -> str:
-    kept = Counter(state.statuses).total()
     return (
-        f"interrupted: {kept} trials of this launch are kept, {state.num_left} are left; "
+        f"interrupted: {state.num_ended} trials of this launch have ended, {state.num_left} are left; "
         "the same command goes on from here"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -56,10 +57,12 @@ class SweepWriter:
         self._exit = ExitStack()
         self._turn = threading.RLock()
         self._failed: StoreError | None = None
+        self._is_new = False
         self._manifest = Manifest()
         self._merged: list[tuple[float, Path]] = []
 
     def __enter__(self) -> Self:
+        self._is_new = not self.directory.exists()
         with explained(self.directory, "written"), ExitStack() as stack:
             self.directory.mkdir(parents=True, exist_ok=True)
             stack.enter_context(self._lock)
@@ -73,6 +76,8 @@ class SweepWriter:
     ) -> None:
         with self._exit, suppress(OSError):  # the next writer removes what is left
             self._remove_merged(older_than_s=0.0)
+        if kind is not None and self._is_new and not (self.directory / GRID).exists():
+            shutil.rmtree(self.directory, ignore_errors=True)  # a launch that did not begin leaves nothing
 
     def append(self, pairs: Sequence[tuple[TrialSpec, TrialResult]]) -> None:
         """Store results, durable on return; a trial that is stored already is superseded."""

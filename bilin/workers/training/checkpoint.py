@@ -11,14 +11,17 @@ import io
 import os
 import pickle
 import shutil
+import sys
 import threading
 import time
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bilin.errors import one_line
 from bilin.record import CurvePoint
 from bilin.registry import package_of
 from bilin.spec import TrialSpec
@@ -79,10 +82,14 @@ class Checkpoints:
         if not self._asked.is_set() and time.monotonic() - self._kept_at < self.period_s:
             return
         self._asked.clear()
-        if state.step > self._kept_step:  # a file that is new says that the trial has come further
-            _write(self._path(spec), {"made_by": _maker(spec, state), **_plain(state)})
-        self._kept_step = state.step
         self._kept_at = time.monotonic()
+        if state.step > self._kept_step:  # a file that is new says that the trial has come further
+            try:
+                _write(self._path(spec), {"made_by": _maker(spec, state), **_plain(state)})
+            except OSError as error:  # a full disk: the trial goes on, and so does what was kept before
+                print(f"not kept at step {state.step}: {one_line(error)}", file=sys.stderr)
+                return
+        self._kept_step = state.step
         self._kept.set()
 
     def kept(self, trial_id: str) -> Kept | None:
@@ -98,7 +105,8 @@ class Checkpoints:
     def drop(self, trial_ids: Iterable[str]) -> None:
         """Remove those of trials that have ended."""
         for trial_id in trial_ids if self.folder.exists() else ():
-            (self.folder / trial_id).unlink(missing_ok=True)
+            with suppress(OSError):  # what cannot be removed is not taken up either: its trial has a row
+                (self.folder / trial_id).unlink()
 
     def clear(self) -> None:
         """Remove them all: nothing is left to be taken up."""
@@ -166,7 +174,8 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
             os.fsync(file.fileno())
         beside.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -174,7 +183,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
     try:
         content = memoryview(path.read_bytes())
-    except FileNotFoundError:
+    except OSError:  # none, or not to be read
         return None
     checksum, rest = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
     if zlib.crc32(rest).to_bytes(CHECKSUM_BYTES) != bytes(checksum):

@@ -115,9 +115,19 @@ def test_wrong_options_exit_with_2_and_write_nothing(grid: Path, arguments: list
 
 
 def test_a_cluster_that_is_not_there_exits_with_4(grid: Path) -> None:
-    code, _, err = finish(bilin("sweep", "launch", grid, "--store", grid.parent / "store", "--address", "127.0.0.1:1"))
-    assert code == 4
-    assert "127.0.0.1:1" in err
+    for address in ("127.0.0.1:1", "[::1"):
+        code, _, err = finish(bilin("sweep", "launch", grid, "--store", grid.parent / "store", "--address", address))
+        assert code == 4
+        assert err.startswith("bilin: ")
+        assert address in err
+        assert not list((grid.parent / "store").iterdir())
+
+
+def test_a_store_without_a_name_and_a_grid_that_is_read_once_are_refused(grid: Path) -> None:
+    code, _, err = finish(bilin("sweep", "plan", grid, "--store", ""))
+    assert (code, "accepted: a directory" in err) == (2, True)
+    code, _, err = finish(bilin("sweep", "launch", "-", "--store", grid.parent / "store", "--detach"))
+    assert (code, "name a file" in err) == (2, True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -133,7 +143,7 @@ def test_an_interrupt_exits_with_3_and_says_how_to_go_on(tmp_path: Path, number:
         process.send_signal(number)  # a second one does not disturb the ending
     code, _, err = finish(process, 15)
     assert code == 3
-    assert "0 trials of this launch are kept, 2 are left; the same command goes on" in err
+    assert "0 trials of this launch have ended, 2 are left; the same command goes on" in err
     assert stored(tmp_path / "store", "endless") == {}
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import suppress
 
 import pyarrow.parquet as pq
 import pytest
@@ -103,6 +104,17 @@ def test_any_sequence_of_appends_and_deletes_keeps_the_last_of_each(tmp_path_fac
                 expected |= dict.fromkeys(ids(trials), step + 1)
     assert {key: trial.attempts for key, trial in stored(store, "sweep").items()} == expected
     assert query("SELECT count(*) FROM trials", store=store).to_pylist() == [{"count_star()": len(expected)}]
+
+
+def test_a_writer_that_did_not_come_to_write_a_grid_leaves_nothing(store):
+    with suppress(InterruptedError), SweepWriter(store, "new"):
+        raise InterruptedError
+    assert not (store / "new").exists()
+    with SweepWriter(store, "new") as writer:
+        writer.write_grid("{}")
+    with suppress(InterruptedError), SweepWriter(store, "new"):
+        raise InterruptedError
+    assert (store / "new" / "grid.json").exists()
 
 
 def test_files_that_are_not_listed_are_ignored_and_removed(store):

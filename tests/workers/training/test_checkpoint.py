@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
 import os
 import threading
@@ -121,6 +122,30 @@ def test_a_damaged_one_counts_as_none(tmp_path, short, damage):
     path = tmp_path / short.trial_id
     path.write_bytes(damage(path.read_bytes()))
     assert first_report(short, Checkpoints(tmp_path, NEVER)) <= 10
+
+
+@pytest.mark.parametrize("in_the_way", ["folder", "file"])
+def test_where_nothing_can_be_kept_a_trial_runs_to_its_end(tmp_path, short, in_the_way, capsys):
+    folder = tmp_path / "checkpoints"
+    (folder / short.trial_id / "of" if in_the_way == "folder" else folder).mkdir(parents=True)
+    if in_the_way == "file":
+        folder.rmdir()
+        folder.write_text("")
+    checkpoints = Checkpoints(folder, ALWAYS)
+    assert measured(run_trial(short, checkpoints=checkpoints)) == measured(run_trial(short))
+    assert "not kept at step 1: " in capsys.readouterr().err
+    checkpoints.drop([short.trial_id])
+
+
+def test_one_that_cannot_be_replaced_stays(tmp_path, short, monkeypatch):
+    ends_at(20, short, Checkpoints(tmp_path, ALWAYS))
+
+    def fails(path, values):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bilin.workers.training.checkpoint._write", fails)
+    ends_at(30, short, Checkpoints(tmp_path, ALWAYS))
+    assert first_report(short, Checkpoints(tmp_path, NEVER)) == 20
 
 
 def test_one_made_with_other_threads_counts_as_none(tmp_path, short):

@@ -43,7 +43,7 @@ def _rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
     elif why.cell is not None and why.state in ("later", "not wanted"):
         yield "search", _search(why.cell, why.state)
     elif why.state == "not in the grid":
-        yield "grid", "no launch runs it; its row stays, and `bilin results query --everything` shows it"
+        yield "grid", "no launch runs it; its row stays, and `bilin results query --view trials --all` shows it"
     yield from _row(why, store)
     if why.kept:
         yield "kept", f"its state at step {why.kept.step}, {_ago(why.kept.at)}: whoever runs it next goes on from there"

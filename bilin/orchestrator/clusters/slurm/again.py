@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bilin.errors import ClusterError, InterruptedSweepError
-from bilin.orchestrator.clusters.slurm.job import LOGS, Job, begin_own_job, keep_job, kept_job, write_job
+from bilin.orchestrator.clusters.slurm.job import JOBS, Job, begin_own_job, keep_job, kept_job, write_job
 from bilin.orchestrator.clusters.slurm.queue import ask, requeue, script_of, submit
 
 WARNING = signal.SIGUSR1
@@ -66,7 +66,7 @@ def go_on(directory: Path, patience: int) -> str:
     print("this job's time is up before the sweep is complete: another goes on", file=sys.stderr, flush=True)
     if requeue(job.job_id):
         return f"job {job.job_id} goes back to the queue"
-    logs = directory / LOGS
+    logs = directory / JOBS
     logs.mkdir(exist_ok=True)
     try:
         after = f"--dependency=afterany:{job.job_id}"

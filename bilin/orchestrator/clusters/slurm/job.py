@@ -15,7 +15,7 @@ from bilin.orchestrator.clusters.slurm.queue import JobStatus, ask
 from bilin.results.store.durable import replace_file
 
 _FILE = "job.json"
-LOGS = "jobs"
+JOBS = "jobs"
 """Folder of a sweep: what was said by its jobs, and by processes that run it in the background."""
 
 

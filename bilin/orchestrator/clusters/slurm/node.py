@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -59,9 +60,10 @@ def main(head: str, client_port: str, folder: str) -> int:
     Returns:
         0 at the end of standard input, or where Ray ended by itself after it was up; 1 where it did not come up.
     """
-    if not _is_in_head_job():  # it may be on a node that the sweep has already
-        folder = f"{folder}-{os.environ['SLURM_JOB_ID']}"
-    Path(folder).mkdir(mode=0o700)
+    if _is_in_head_job():
+        Path(folder).mkdir(mode=0o700)
+    else:  # it may be on a node that the sweep has already, or be here for the second time
+        folder = tempfile.mkdtemp(prefix=f"{Path(folder).name}-", dir=Path(folder).parent)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the guardian inherits this, and can do its work
     watch = subprocess.Popen([sys.executable, "-P", str(GUARDIAN), folder], stdin=subprocess.PIPE)
     ended = threading.Event()

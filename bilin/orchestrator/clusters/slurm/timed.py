@@ -63,7 +63,7 @@ class TimedPool:
         self._pool = pool
         self._deadline = deadline
         self._starts = starts
-        self._num_running = 0
+        self._running: dict[int, Group] = {}  # by identity: one that was lost may come back after all
         self._is_late = False
 
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
@@ -74,17 +74,17 @@ class TimedPool:
     def submit(self, group: Group) -> None:
         """Start a group."""
         self._starts.began(group)
-        self._num_running += 1
+        self._running[id(group)] = group
         self._pool.submit(group)
 
     def wait(self, timeout_s: float) -> list[Event]:
         """What has ended."""
-        if self._is_late and not self._num_running:
+        if self._is_late and not self._running:
             raise KeyboardInterrupt(signal.SIGUSR1)
         events = self._pool.wait(timeout_s)
-        self._num_running -= len(events)
         for event in events:
-            self._starts.ended(event.group)
+            if self._running.pop(id(event.group), None):
+                self._starts.ended(event.group)
         return events
 
     def keep(self, timeout_s: float) -> None:

@@ -12,7 +12,7 @@ from bilin.orchestrator.clusters.slurm.timed import Deadline, Starts, TimedPool
 from bilin.record import Progress, TrialResult
 from bilin.spec import Resources, TrialSpec
 from bilin.workers.inline import InlinePool
-from bilin.workers.pool import Group, Returned
+from bilin.workers.pool import Event, Group, Lost, Returned
 from bilin.workers.report import Report, ignore
 from tests.orchestrator.runs import no_op
 from tests.test_spec import spec
@@ -69,6 +69,25 @@ def test_what_would_not_finish_is_not_begun_and_a_pool_without_work_is_interrupt
     with pytest.raises(KeyboardInterrupt) as caught:
         pool.wait(0.0)
     assert caught.value.args == (signal.SIGUSR1,)
+
+
+def test_what_was_lost_and_comes_back_after_all_counts_once() -> None:
+    first, again = (Group((spec(),)) for _ in range(2))
+    events = [[Lost(first, "silent")], [Returned(first, [], None)], []]
+
+    class LosesOne(InlinePool):
+        def submit(self, group: Group) -> None:
+            pass
+
+        def wait(self, timeout_s: float) -> list[Event]:
+            return events.pop(0)
+
+    pool = TimedPool(LosesOne(no_op), Deadline(Ends(-1), 0.0), Starts(ignore, with_checkpoints=False))
+    for group in (first, again):
+        pool.submit(group)
+        assert len(pool.wait(0.0)) == 1
+    assert not pool.accepts(ONE)
+    assert pool.wait(0.0) == [], "the second one runs: nothing is interrupted"
 
 
 def test_a_trial_that_can_be_kept_needs_only_the_time_to_begin() -> None:
