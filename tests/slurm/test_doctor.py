@@ -12,7 +12,7 @@ from bilin.orchestrator.doctor import Finding
 from tests.slurm.conftest import bilin
 from tests.slurm.lab import Lab
 from tests.slurm.test_job import GRID
-from tests.sweeps import write_grid
+from tests.sweeps import wait_until, write_grid
 
 pytestmark = pytest.mark.slurm
 
@@ -44,7 +44,7 @@ def test_both_nodes_are_looked_at_by_one_short_step(lab: Lab, tmp_path: Path) ->
         assert {(name, check) for check in ("versions", "memory", "ports", "shared memory", "clock")} <= set(good)
         assert "sees 0 of 1 GPUs" in said(findings, "warning")[name, "torch"], "the lab's GPUs are none"
     assert "not known" in good["sweep", "time"]
-    assert lab.run("squeue", "-h") == ""
+    assert wait_until(lambda: lab.run("squeue", "-h") == "", 60)
     assert list(store.iterdir()) == []
 
 
@@ -86,7 +86,7 @@ def test_a_queue_without_a_place_is_a_warning_and_a_python_that_is_not_there_an_
     assert said(findings, "warning")["Slurm", "job"].startswith("0 of 2 nodes are up")
     assert said(findings, "ok")["sweep", "resources"]
     assert "no place for 2 nodes within 2 s" in said(findings, "warning")["Slurm", "nodes"]
-    assert lab.run("squeue", "-h") == ""
+    assert wait_until(lambda: lab.run("squeue", "-h") == "", 60)
 
 
 @pytest.mark.timeout(600)

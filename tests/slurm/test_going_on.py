@@ -60,4 +60,4 @@ def test_a_sweep_takes_nodes_that_come_later_and_lets_them_go(lab: Lab, tmp_path
     assert "worker lost" in logs(store)
     assert contents(store) == inline(tmp_path, FOUR)
     assert wait_until(lambda: not left(lab), 60), left(lab)
-    assert lab.run("squeue", "-h") == ""
+    assert wait_until(lambda: lab.run("squeue", "-h") == "", 60)

@@ -92,7 +92,7 @@ def test_a_sweep_is_watched_from_the_queue_to_its_end_and_cancelled_from_outside
         assert lab.job(jobs[node])["Restarts"] == "0"
         assert "it was cancelled" in bilin(lab, "sweep", "status", "endless", "--store", store)[1]
     assert wait_until(lambda: not left(lab), 60), left(lab)
-    assert lab.run("squeue", "-h") == "", "no job follows"
+    assert wait_until(lambda: lab.run("squeue", "-h") == "", 60), "no job follows"
 
 
 def hides_its_token(lab: Lab, node: str, job: str, store: Path) -> None:
