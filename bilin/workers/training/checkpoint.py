@@ -82,15 +82,15 @@ class Checkpoints:
         if not self._asked.is_set() and time.monotonic() - self._kept_at < self.period_s:
             return
         self._asked.clear()
-        self._kept_at = time.monotonic()
-        if state.step > self._kept_step:  # a file that is new says that the trial has come further
-            try:
+        try:
+            if state.step > self._kept_step:  # a file that is new says that the trial has come further
                 _write(self._path(spec), {"made_by": _maker(spec, state), **_plain(state)})
-            except OSError as error:  # a full disk: the trial goes on, and so does what was kept before
-                print(f"not kept at step {state.step}: {one_line(error)}", file=sys.stderr)
-                return
-        self._kept_step = state.step
-        self._kept.set()
+        except OSError as error:  # a full disk: the trial goes on, and what was kept before stays
+            print(f"not kept at step {state.step}: {one_line(error)}", file=sys.stderr)
+        else:
+            self._kept_step = state.step
+            self._kept.set()
+        self._kept_at = time.monotonic()  # after the write: a slow disk must not fill all of the time
 
     def kept(self, trial_id: str) -> Kept | None:
         """What is kept of a trial, by the first bytes of its file; None where nothing is."""
