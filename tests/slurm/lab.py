@@ -14,7 +14,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -201,6 +202,17 @@ class Lab:
     def plug(self, name: str) -> None:
         """Put a node that was unplugged back."""
         _check("ip", "link", "set", self._link(name), "up")
+
+    @contextmanager
+    def wall(self, name: str, other: str) -> Iterator[None]:
+        """Let no connection come about between two nodes, as a firewall does; both still talk with Slurm."""
+        inside = ("nsenter", "--net", f"--target={self._first(name)}")
+        route = ("unreachable", f"{self._address(other)}/32")
+        _check(*inside, "ip", "route", "add", *route)
+        try:
+            yield
+        finally:
+            _check(*inside, "ip", "route", "delete", *route)
 
     def kill_slurmd(self, name: str) -> None:
         """End Slurm's own process on a node, which can say no more; what it has started goes on."""

@@ -41,11 +41,24 @@ def test_both_nodes_are_looked_at_by_one_short_step(lab: Lab, tmp_path: Path) ->
     for name in lab.names:
         assert good[name, "room"] == "1 CPUs, 1 GPUs: one trial at once"
         assert good[name, "store"].startswith("written there, read here, replaced whole")
+        assert good[name, "other nodes"] == "1 reached, at a port that was free there"
         assert {(name, check) for check in ("versions", "memory", "ports", "shared memory", "clock")} <= set(good)
         assert "sees 0 of 1 GPUs" in said(findings, "warning")[name, "torch"], "the lab's GPUs are none"
     assert "not known" in good["sweep", "time"]
     assert wait_until(lambda: lab.run("squeue", "-h") == "", 60)
     assert list(store.iterdir()) == []
+
+
+@pytest.mark.timeout(600)
+def test_nodes_that_do_not_reach_each_other(lab: Lab, tmp_path: Path) -> None:
+    with lab.wall("node1", "node2"):
+        code, findings = found(lab, "--nodes", "2", "--store", tmp_path, "--wait", "200")
+    assert code == 4
+    errors = said(findings, "error")
+    assert set(errors) == {(name, "other nodes") for name in lab.names}
+    assert errors["node1", "other nodes"].startswith("no connection to node2 (")
+    assert errors["node1", "other nodes"].endswith("): No route to host")
+    assert errors["node2", "other nodes"].endswith("): no answer within 5 s")
 
 
 @pytest.mark.timeout(600)

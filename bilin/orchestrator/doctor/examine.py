@@ -120,6 +120,8 @@ def questions(needs: Wanted, made: Beacon | None, place: str) -> Questions:
         asked["shared_memory"] = {"path": "/dev/shm"}
     if own:
         asked["ports"] = {"host": "" if needs.is_job else "127.0.0.1", "wanted": [0] * NUM_PORTS}
+    if made and needs.is_job and needs.settings.max_nodes > 1:
+        asked["reach"] = {"folder": str(made.folder)}
     asked["torch"] = {"everything": needs.cluster.kind in ("local", "ray")}  # their tasks are given none
     if made:
         asked["store"] = made.question(place)
@@ -138,6 +140,7 @@ def _node(place: str, answers: Answers, made: Beacon | None, needs: Wanted) -> I
         "temporary": lambda of: machine.temporary(name, of, needs),
         "shared_memory": lambda of: machine.shared_memory(name, of),
         "ports": lambda of: machine.ports(name, of),
+        "reach": lambda of: machine.reach(name, of),
         "torch": lambda of: software.torch(name, of, given.gpus, needs),
         "store": lambda of: storage.store(name, place, of, made) if made else iter(()),
         "clock": lambda _: machine.clock(name, answers.ahead_s),

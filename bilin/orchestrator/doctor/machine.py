@@ -87,6 +87,20 @@ def ports(name: str, said: Mapping[str, Any]) -> Iterator[Finding]:
         yield ok(name, "ports", f"{said['num_bound']} bound at once on {where}")
 
 
+def reach(name: str, said: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether a node can connect to the others of its job."""
+    num_others = said["num_nodes"] - 1
+    if failed := said["failed"]:
+        found = f"no connection to {', '.join(failed[:3])}{', …' * (len(failed) > 3)}"
+        advice = "see to the firewall between the nodes: Ray needs every port above 1024 from each to each"
+        yield error(name, "other nodes", found, advice)
+    elif said["met"] <= num_others:
+        heard = f"{said['met'] - 1} of {num_others} reached; nothing is heard of the rest in the store"
+        yield warning(name, "other nodes", heard, "see what their own lines say, and that of the store")
+    elif num_others:
+        yield ok(name, "other nodes", f"{num_others} reached, at a port that was free there")
+
+
 def clock(name: str, ahead_s: float) -> Iterator[Finding]:
     """Whether a clock is that of here."""
     if abs(ahead_s) <= SKEW_S:

@@ -74,10 +74,14 @@ class SweepWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        not_begun = kind is not None and self._is_new and not (self.directory / GRID).exists()
         with self._exit, suppress(OSError):  # the next writer removes what is left
             self._remove_merged(older_than_s=0.0)
-        if kind is not None and self._is_new and not (self.directory / GRID).exists():
-            shutil.rmtree(self.directory, ignore_errors=True)  # a launch that did not begin leaves nothing
+            if not_begun:  # it leaves nothing; while the lock is held, or it could be another launch's folder
+                shutil.rmtree(self.directory)
+        if not_begun:
+            with suppress(OSError):  # network file systems keep a folder until the files in it are closed
+                self.directory.rmdir()
 
     def append(self, pairs: Sequence[tuple[TrialSpec, TrialResult]]) -> None:
         """Store results, durable on return; a trial that is stored already is superseded."""

@@ -36,6 +36,11 @@ TORCH_S = 180
 
 REPLACEMENTS = 20
 
+GATHER_S = 45.0
+"""How long the nodes of a step wait for each other: a network file system may show a new file late."""
+
+CONNECT_S = 5.0
+
 TORCH = """
 import json, os, sys, warnings
 stdout = os.dup(1)
@@ -196,6 +201,63 @@ def ports(host: str, wanted: list[int]) -> dict[str, Any]:
     return {"host": host, "num_bound": len(wanted) - len(errors), "error": "; ".join(errors[:3])}
 
 
+def reach(folder: str) -> dict[str, Any]:
+    """Whether this node can connect to the others of its Slurm step, at ports that the system chose, as for Ray.
+
+    Args:
+        folder: Of the store; by files there each says where it listens, and when it has tried the others.
+    """
+    own, num_nodes = os.environ["SLURM_NODEID"], int(os.environ["SLURM_STEP_NUM_NODES"])
+    home = Path(folder)
+    if num_nodes == 1 or not home.is_dir():
+        return {"num_nodes": num_nodes, "met": 1, "failed": []}
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        listener.listen(num_nodes)
+        leave(home / f"at-{own}", json.dumps([socket.gethostname(), own_address(), listener.getsockname()[1]]))
+        met = gather(home, "at-", num_nodes)
+        places = [json.loads(text) for name, text in met.items() if name != f"at-{own}"]
+        failed = [f"{name} ({host}): {fault}" for name, host, port in places if (fault := refusal(host, port))]
+        leave(home / f"tried-{own}", own)
+        gather(home, "tried-", len(met))  # they may still want to connect
+    return {"num_nodes": num_nodes, "met": len(met), "failed": failed}
+
+
+def own_address() -> str:
+    """This node's address on the way to the machine where srun was called."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((os.environ["SLURM_LAUNCH_NODE_IPADDR"], 9))  # nothing is sent
+        return str(probe.getsockname()[0])
+
+
+def leave(path: Path, text: str) -> None:
+    """Write a file that is seen whole or not at all."""
+    beside = path.with_name(f"{path.name}.new")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+def gather(home: Path, prefix: str, count: int) -> dict[str, str]:
+    """The files that begin so, by name, when there are so many of them; those that there are after `GATHER_S`."""
+    until = time.monotonic() + GATHER_S
+    while True:
+        found = [path for path in home.glob(f"{prefix}*") if path.suffix != ".new"]
+        if len(found) >= count or time.monotonic() > until:
+            return {path.name: path.read_text() for path in found}
+        time.sleep(0.1)
+
+
+def refusal(host: str, port: int) -> str:
+    """Why no connection to a port comes about; empty where one does."""
+    try:
+        socket.create_connection((host, port), timeout=CONNECT_S).close()
+    except socket.timeout:  # noqa: UP041 - the same as TimeoutError since Python 3.10 only
+        return f"no answer within {CONNECT_S:g} s"
+    except OSError as error:
+        return reason(error)
+    return ""
+
+
 def torch(everything: bool) -> dict[str, Any]:
     """What torch says of itself and the GPUs; a small sum is computed on each.
 
@@ -304,6 +366,7 @@ QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {
     "temporary": temporary,
     "shared_memory": shared_memory,
     "ports": ports,
+    "reach": reach,
     "torch": torch,
     "store": store,
     "clock": clock,

@@ -54,6 +54,26 @@ def test_a_temp_directory_may_be_too_long_for_sockets(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_nodes_of_a_step_look_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_STEP_NUM_NODES", "3")
+    monkeypatch.setenv("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        third = json.dumps(["third", "127.0.0.1", closed.getsockname()[1]])
+        (tmp_path / "at-2").write_text(third)
+        (tmp_path / "tried-2").touch()
+        nodes = []
+        for number in range(2):
+            monkeypatch.setenv("SLURM_NODEID", str(number))
+            words = command(sys.executable, {"reach": {"folder": str(tmp_path)}})
+            nodes.append(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
+        answers: dict[str, Answers] = {}
+        for each in nodes:
+            read(each.communicate()[0].splitlines(), answers)
+    refused = ["third (127.0.0.1): Connection refused"]
+    assert [answers[place].said["reach"] for place in "01"] == [{"num_nodes": 3, "met": 3, "failed": refused}] * 2
+
+
 def test_a_port_that_is_taken_is_named() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
