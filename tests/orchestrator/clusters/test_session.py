@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,9 @@ def test_it_listens_on_loopback_behind_a_token_of_its_own_and_leaves_nothing() -
             assert not FIXED_PORTS & {port for _, port in _listening(pids)}
             folders = {folder for pid in pids for folder in _ray_folders(pid)}
             assert {folder.stat().st_mode & 0o777 for folder in folders} == {0o700}
+            temporary = {_setting(pid, "TMPDIR") for pid in pids}
+            assert temporary - {None} == {folder}, "what is killed leaves its temporary files where they are removed"
+            assert tempfile.gettempdir() != folder
         seen.append((folder, token))
         assert guardian.belonging(folder) == []
         assert not any(folder.exists() for folder in folders)
@@ -50,6 +54,12 @@ def _listening(pids: list[int]) -> set[tuple[str, int]]:
                 addresses.add((address, int(port, 16)))
     assert addresses, "there is no cluster without a listener"
     return addresses
+
+
+def _setting(pid: int, name: str) -> str | None:
+    """A variable in the environment of a process; None also where Ray has blanked it to rename the process."""
+    entries = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(entry.partition("=")[::2] for entry in entries).get(name)
 
 
 def _sockets(pid: int) -> list[str]:
