@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	$(BIN)/bilin results table --sweep quickstart
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check $(SOURCES)
