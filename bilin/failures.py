@@ -71,7 +71,6 @@ RULES: Mapping[Status, Rule] = {
         what="its loss was not finite: a numerical failure",
         then="that is its result, and counts as the worst one; nothing runs it again",
     ),
-    "cancelled": Rule(what="it was cancelled", then="the next launch runs it without being asked", goes_on=True),
 }
 """The statuses of trials that came to no end of their own."""
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Status = Literal["done", "diverged", "failed", "oom", "hardware", "internal", "lost", "cancelled", "pruned"]
+Status = Literal["done", "diverged", "failed", "oom", "hardware", "internal", "lost"]
 StopReason = Literal["solved", "budget", "diverged"]
 
-RESULT_STATUSES: frozenset[Status] = frozenset({"done", "diverged", "pruned"})
+RESULT_STATUSES: frozenset[Status] = frozenset({"done", "diverged"})
 """Statuses of a trial that has its result."""
 
-RERUN_STATUSES: frozenset[Status] = frozenset({"lost", "cancelled"})
+RERUN_STATUSES: frozenset[Status] = frozenset({"lost"})
 """Statuses that the next launch runs again without being asked; `bilin.failures` has the rules of the others."""
 
 

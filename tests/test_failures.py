@@ -98,5 +98,5 @@ def test_a_process_with_a_broken_device_runs_nothing_more(error: BaseException, 
 
 
 def test_every_status_has_its_rule() -> None:
-    assert {"done", "pruned", *RULES} == set(get_args(Status))
+    assert {"done", *RULES} == set(get_args(Status))
     assert set(get_args(Status)) == RETRYABLE | RERUN_STATUSES | RESULT_STATUSES

@@ -10,6 +10,7 @@ import torch
 from tests.models.variants import converged
 
 CLASSES = 4
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
 @pytest.mark.parametrize("length", [1, 2, 63])
@@ -64,6 +65,18 @@ def test_every_weight_gets_a_finite_gradient_that_is_not_zero(tier, build, draw,
         assert weight.grad is not None, name
         assert weight.grad.isfinite().all(), name
         assert weight.grad.any(), name
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_device_gives_the_values_and_gradients_of_the_cpu(tier, build, draw, device):
+    tokens, num_tokens, found = draw(3, 9), torch.tensor([9, 2, 5]), []
+    for place in ("cpu", device):
+        module = build(tier).to(place)
+        logits = module(tokens.to(place), num_tokens.to(place))
+        logits.square().sum().backward()
+        gradients = [weight.grad.cpu() for weight in module.parameters() if weight.grad is not None]
+        found.append((logits.detach().cpu(), gradients))
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)
 
 
 def test_one_seed_builds_one_module(tier, build):

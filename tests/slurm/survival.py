@@ -28,6 +28,7 @@ LONGER = GRID.replace("steps: 1500", "steps: 8000")
 """Half a minute passes before Slurm knows that its daemon is gone."""
 
 TWO_NODES = GRID.replace("nodes: 1", "nodes: 2")
+THREE_NODES = GRID.replace("nodes: 1", "nodes: 3")
 TWO_LONGER = TWO_NODES.replace("steps: 1500", "steps: 20000")
 CHECKPOINT_S = 2
 TIMES_UP = 3
@@ -124,6 +125,7 @@ def cancel(lab: Lab, job: str, store: Path) -> None:
         (cancel, "main", GRID),
         (kill_slurmd, "main", LONGER),
         (power_off_first, "main", TWO_NODES),
+        (power_off_first, "main", THREE_NODES),
         (power_off_other, "main", TWO_NODES),
         (unplug_other, "main", TWO_LONGER),
     ],
@@ -134,6 +136,7 @@ def cancel(lab: Lab, job: str, store: Path) -> None:
         "scancel",
         "slurmd",
         "power-first",
+        "power-first-of-three",
         "power-other",
         "unplug-other",
     ],

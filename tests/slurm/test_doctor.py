@@ -32,7 +32,8 @@ def said(findings: list[Finding], level: str) -> dict[tuple[str, str], str]:
 def test_both_nodes_are_looked_at_by_one_short_step(lab: Lab, tmp_path: Path) -> None:
     grid, store = write_grid(tmp_path, GRID), tmp_path / "store"
     store.mkdir()
-    code, findings = found(lab, grid, "--store", store, "--wait", "200")
+    extra = "cluster.extra=[--time-min 1]"
+    code, findings = found(lab, grid, "--store", store, "--wait", "200", "--set", extra)
     assert code == 0, findings
     good = said(findings, "ok")
     assert good["Slurm", "nodes"] == "2 nodes asked"

@@ -98,6 +98,13 @@ def test_nothing_comes_back_from_an_idle_pool(make_pool: Callable[..., Pool]) ->
 
 
 @pytest.mark.ray
+def test_where_nothing_runs_it_waits_for_what_may_come(ray_pool: Pool) -> None:
+    began = time.monotonic()
+    assert ray_pool.wait(0.2) == []
+    assert time.monotonic() >= began + 0.2
+
+
+@pytest.mark.ray
 def test_no_more_groups_are_accepted_than_there_are_workers(ray_pool: Pool) -> None:
     for lr in (1e-2, 1e-3):
         ray_pool.submit(Group((spec(SLEEPS, lr=lr),)))

@@ -63,7 +63,8 @@ def submit_job(
     job_id = f"bilin-{grid.name}-{secrets.token_hex(4)}"
     kept, log = folder / f"{job_id}.json", folder / f"{job_id}.log"
     kept.write_text(resolved(grid))
-    command = _shell([str(kept), "--store", str(store), "--address", "auto", *options(cluster, only, retry)], log)
+    words = ["-", "--store", str(store), "--address", "auto", *options(cluster, only, retry)]
+    command = f"{_shell(words)} < {shlex.quote(str(kept))} > {shlex.quote(str(log))} 2>&1"
     try:
         jobs.submit(address, command, job_id=job_id, environment={RAY_JOB: f"{job_id}@{address}"})
     except ClusterError:
@@ -77,11 +78,10 @@ def submit_job(
     return RayJob(sweep=grid.name, directory=folder.parent, job_id=job_id, log=log)
 
 
-def _shell(words: Sequence[str], log: Path) -> str:
-    """A line for a shell on the head: by this Python if it is there, which a shared environment's is."""
+def _shell(words: Sequence[str]) -> str:
+    """A launch for a shell on the head: by this Python if it is there, which a shared environment's is."""
     here, rest = shlex.quote(sys.executable), shlex.join(["-m", "bilin", "sweep", "launch", *words])
-    python = f"PY={here}; [ -x $PY ] || PY=python"
-    return f"{python}; exec $PY {rest} > {shlex.quote(str(log))} 2>&1"
+    return f'PY={here}; [ -x "$PY" ] || PY=python; exec "$PY" {rest}'
 
 
 def _runs(store: Path, sweep: str, job_id: str) -> bool:

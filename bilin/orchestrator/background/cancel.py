@@ -13,8 +13,7 @@ from pathlib import Path
 from bilin.errors import ClusterError
 from bilin.orchestrator.clusters import guardian
 from bilin.orchestrator.clusters.slurm.end import How, end_jobs, until
-from bilin.orchestrator.clusters.slurm.job import kept_job
-from bilin.orchestrator.clusters.slurm.queue import ask
+from bilin.orchestrator.clusters.slurm.job import job_status, kept_job
 from bilin.results import DEFAULT_STORE, Holder, Process, existing_sweep, holder
 
 GRACE_S = 60.0
@@ -77,7 +76,7 @@ def _is_in_another(found: Holder | None, jobs: Mapping[str, How]) -> bool:
 def _check_no_other(sweep: str, directory: Path) -> None:
     """Raise where a job of the sweep may wait, and Slurm is not to be asked."""
     job = kept_job(directory)
-    if job and job.alone and not job.ended and ask(job.job_id) is None:
+    if job and job.alone and not job.ended and job_status(job) is None:
         raise ClusterError(
             f"no process runs sweep {sweep!r}, but its Slurm job {job.job_id} may wait, and Slurm cannot be asked from "
             f"here: `scancel {job.job_id}` on a machine of the cluster"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bilin.orchestrator.background.words import options
@@ -119,7 +119,8 @@ def _job(
     if not isinstance(grid, Grid):
         grid = read_grid(Path(grid), overrides=tuple(overrides), only=tuple(only))
     below = read_profile(profile) if profile else {}
-    settings = ClusterSettings(**{**below, **grid.cluster})  # type: ignore[arg-type]
+    grid = replace(grid, cluster={**below, **grid.cluster})  # the job reads it there: it has no profile
+    settings = ClusterSettings(**grid.cluster)  # type: ignore[arg-type]
     check_size(settings, dict.fromkeys(cell.resources for cell in grid.cells))
     path = Path(os.path.abspath(store))  # noqa: PTH100 - links stay: what they lead to may differ on the nodes
     return JobSpec(grid=grid, store=path, settings=settings, arguments=options(cluster, only, retry))

@@ -68,12 +68,17 @@ def _guard(folder: Path) -> None:
 def _remove_abandoned(parent: Path) -> None:
     """Remove our folders whose guardian is gone, and all that belonged to them."""
     for path in parent.glob(f"bilin-*/{GUARDED}"):
-        with suppress(OSError), path.open("rb") as file:
+        with suppress(OSError), open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if status.st_uid == os.getuid() and time.time() - status.st_mtime > ABANDONED_S:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if not belonging(str(path.parent)):
                     shutil.rmtree(path.parent, ignore_errors=True)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A descriptor of what anybody may have put there: a link, or a pipe that nobody writes to."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def belonging(folder: str, *, but: int = 0) -> list[int]:

@@ -113,9 +113,10 @@ def questions(needs: Wanted, made: Beacon | None, place: str) -> Questions:
     asked: dict[str, Mapping[str, Any]] = {
         "room": {},
         "versions": {"packages": [name for name in needs.versions if name != "python"]},
-        "memory": {"asked": megabytes(needs.settings.memory or "0") if needs.is_job else 0},
         "temporary": {"root": TEMP_ROOT if own else None},
     }
+    if sys.platform == "linux":
+        asked["memory"] = {"asked": megabytes(needs.settings.memory or "0") if needs.is_job else 0}
     if own and sys.platform == "linux":
         asked["shared_memory"] = {"path": "/dev/shm"}
     if own:

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from bilin.orchestrator.clusters.slurm.queue import ask, own_environment
@@ -16,7 +15,7 @@ from bilin.orchestrator.grid import ClusterSettings
 from bilin.orchestrator.grid.blocks.cluster import seconds
 
 SLURM = "Slurm"
-COMMANDS = ("sbatch", "squeue", "scontrol", "srun")
+COMMANDS = ("sbatch", "scancel", "scontrol", "srun")
 OLDEST = (22, 5)
 """The oldest Slurm that bilin is run with."""
 
@@ -60,7 +59,7 @@ def time_limit(settings: ClusterSettings) -> float | None:
     """Seconds that a job has, or that are left of the one that this is in; None where nothing limits it."""
     if job_id := os.environ.get("SLURM_JOB_ID"):
         status = ask(job_id)
-        return max(status.ends_at - time.time(), 0.0) if status and status.ends_at else None
+        return status.left_s if status else None
     if settings.time:
         return seconds(settings.time)
     _, said = _said("scontrol", "-o", "show", "partition")
@@ -77,20 +76,27 @@ def _partitions(settings: ClusterSettings, shown: Mapping[str, Shown]) -> Iterat
     names = _names(settings, shown)
     if not names:
         yield error(SLURM, "partition", "none is the default", f"name one in cluster.partition: {_listed(shown)}")
+    too_short = {name for name in names if _is_too_short(shown.get(name, {}), settings)}
+    level = error if too_short == set(names) else warning  # Slurm takes any of several
     for name in names:
         found = shown.get(name)
         if found is None:
             yield error(SLURM, "partition", f"there is no {name}", f"name one of {_listed(shown)}")
             continue
         most = found.get("MaxTime", "")
-        if settings.time and re.match(r"\d", most) and seconds(settings.time) > seconds(most):
-            asked = f"{settings.time} are asked for, {name} gives {most} at most: the job would wait for ever"
-            yield error(SLURM, "partition", asked, "lower cluster.time: a sweep goes on in the next job by itself")
+        if name in too_short:
+            asked = f"{settings.time} are asked for, {name} gives {most} at most: a job would wait there for ever"
+            yield level(SLURM, "partition", asked, "lower cluster.time: a sweep goes on in the next job by itself")
         elif found.get("State") != "UP":
             yield warning(SLURM, "partition", f"{name} is {found.get('State')}", "jobs wait until it is up")
         else:
             said = f"{name}: {found.get('TotalNodes')} nodes ({found.get('Nodes')}), MaxTime {most}"
             yield ok(SLURM, "partition", said)
+
+
+def _is_too_short(partition: Shown, settings: ClusterSettings) -> bool:
+    most = partition.get("MaxTime", "")
+    return bool(settings.time and re.match(r"\d", most)) and seconds(settings.time or "") > seconds(most)
 
 
 def _accepted(settings: ClusterSettings) -> Iterator[Finding]:

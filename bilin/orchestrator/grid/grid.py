@@ -73,6 +73,11 @@ class Grid:
     cluster: Mapping[str, Value]
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it has all of its cells; ``only`` leaves some out."""
+        return len(self.cells) == self.counts.after_deduplication
+
+    @property
     def max_trials(self) -> int:
         """The greatest number of trials of all cells."""
         return sum(cell.max_trials for cell in self.cells)

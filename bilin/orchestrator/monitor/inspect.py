@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bilin.errors import GridError, InputError, StoreError
-from bilin.orchestrator.clusters.slurm.job import Job, kept_job
-from bilin.orchestrator.clusters.slurm.queue import JobStatus, ask
+from bilin.orchestrator.clusters.slurm.job import Job, job_status, kept_job
+from bilin.orchestrator.clusters.slurm.queue import JobStatus
 from bilin.orchestrator.grid import restore_grid
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.running.activity import Activity, read_activity
@@ -82,7 +82,7 @@ def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
         running=running,
         activity=read_activity(directory) if running else None,
         job=job,
-        job_status=ask(job.job_id) if job else None,
+        job_status=job_status(job) if job else None,
     )
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bilin.orchestrator.clusters.slurm.job import Job, own_job
-from bilin.orchestrator.clusters.slurm.queue import JobStatus, ask
+from bilin.orchestrator.clusters.slurm.job import Job, job_status, own_job
+from bilin.orchestrator.clusters.slurm.queue import JobStatus
 from bilin.orchestrator.grid import Grid
 from bilin.orchestrator.monitor.inspect import SweepStatus, status
 from bilin.orchestrator.planning.plan import Plan, make_plan
@@ -137,7 +137,7 @@ class _Queue:
     def _ask(self) -> None:
         if found := own_job(self._directory):
             self._queued = Queued(job=found[0], status=found[1])
-        elif self._queued and ask(self._queued.job.job_id):  # else it does not answer now, and the job goes on waiting
+        elif self._queued and job_status(self._queued.job):  # else it does not answer now, and the job goes on waiting
             self._queued = None
 
 

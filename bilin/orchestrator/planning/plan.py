@@ -108,7 +108,7 @@ def make_plan(grid: Grid, stored: Mapping[str, StoredTrial], *, retry: Collectio
     Args:
         grid: What is wanted.
         stored: What is there, by trial id.
-        retry: Statuses of failed trials to run again; ``lost`` and ``cancelled`` are run again anyway.
+        retry: Statuses of failed trials to run again; ``lost`` ones are run again anyway.
     """
     rerun = {*RERUN_STATUSES, *retry}
     by_cell = _by_cell(grid, stored)

@@ -121,7 +121,7 @@ def _activity(state: SweepState, started_at: float) -> Activity:
         ended=dict(state.statuses),
         num_left=state.num_left,
         trials_per_s=state.trials_per_s,
-        narrowed=len(state.plan.grid.cells) < state.plan.grid.counts.after_deduplication,
+        narrowed=not state.plan.grid.is_whole,
         running=tuple(_running(trial_id, each) for trial_id, each in state.running.items()),
         again=dict(state.again),
     )

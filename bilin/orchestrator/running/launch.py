@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
@@ -31,7 +32,10 @@ from bilin.workers.pool import RunTrial
 from bilin.workers.training.checkpoint import CHECKPOINTS, Checkpoints
 
 GRACE_S = 5.0
-"""How long an interrupted launch waits for its trials to keep their state."""
+"""How long a launch that is interrupted at a terminal waits for its trials to keep their state."""
+
+TERM_S = 20.0
+"""The same after SIGTERM: Slurm kills 30 s after it by default, and all workers may write to one disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +126,7 @@ def launch(
     if in_job:
         cluster = replace(cluster, job=settings)
     with (
-        SweepWriter(store, grid.name, command=" ".join(sys.argv)) as writer,
+        SweepWriter(store, grid.name, command=" ".join(sys.argv), stays=in_job) as writer,
         signals_interrupt(came := Came(), outermost=True),
         going_on(writer.directory, settings.patience) if in_job else nullcontext(),
     ):
@@ -143,7 +147,7 @@ def check_retry(statuses: Collection[str]) -> frozenset[Status]:
     known = {str(status): status for status in sorted(RETRYABLE)}
     if wrong := [status for status in statuses if status not in known]:
         named = ", ".join(f"{status!r}{nearest(status, known)}" for status in wrong)
-        raise InputError(f"retry {named}: {', '.join(known)} are accepted; lost and cancelled trials run again anyway")
+        raise InputError(f"retry {named}: {', '.join(known)} are accepted; lost trials run again anyway")
     return frozenset(known[status] for status in statuses)
 
 
@@ -174,8 +178,7 @@ def _run(
             try:
                 sweep.run()
             except KeyboardInterrupt as interrupt:
-                is_warned = came.by(interrupt) == WARNING
-                pool.keep(max(GRACE_S, cluster.job.warning_s / 4) if is_warned and cluster.job else GRACE_S)
+                pool.keep(_grace(came.by(interrupt), cluster.job))
                 raise
             finally:
                 activity.drop()
@@ -186,15 +189,25 @@ def _run(
         if not recorder.num_written and not recorder.num_unwritten:
             raise
         raise InterruptedSweepError(_unwritten(error, recorder)) from error
-    if checkpoints and not state.num_failed and sweep.stopped is None:
-        checkpoints.clear()
+    if checkpoints:
+        num_without = current.num_failed + state.num_failed
+        checkpoints.clear(everything=current.grid.is_whole and not num_without and sweep.stopped is None)
     return state, sweep.stopped
+
+
+def _grace(number: int | None, job: ClusterSettings | None) -> float:
+    """How long running trials have to keep their state, by the signal that interrupts them."""
+    if number == WARNING and job:
+        return max(GRACE_S, job.warning_s / 4)
+    return TERM_S if number == signal.SIGTERM else GRACE_S
 
 
 def _checkpoints(writer: SweepWriter, cluster: ClusterSpec) -> Checkpoints | None:
     if not cluster.checkpoint_s:
         return None
-    return Checkpoints(writer.directory.resolve() / CHECKPOINTS, cluster.checkpoint_s)
+    checkpoints = Checkpoints(writer.directory.resolve() / CHECKPOINTS, cluster.checkpoint_s)
+    checkpoints.drop_halves()
+    return checkpoints
 
 
 def _both(first: Observer, second: Observer) -> Observer:

@@ -15,9 +15,7 @@ def keep_grid(writer: SweepWriter, current: Plan, *, ended: bool) -> None:
     While a sweep runs its searches may name any of their rates; when it has ended, those that they named.
     """
     text = resolved(current.grid)
-    cells = current.grid.cells
-    if len(cells) < current.grid.counts.after_deduplication:
-        cells = restore_grid(text).cells
+    cells = current.grid.cells if current.grid.is_whole else restore_grid(text).cells
     named = {cell.wanted.cell_id: cell.rates for cell in current.cells} if ended else {}
     writer.write_wanted(_rows(cells, named))
     writer.write_grid(text)

@@ -40,6 +40,7 @@ class SweepWriter:
         store: Directory of the store; created on entry.
         sweep: Name of the sweep.
         command: What runs, for the message to a second writer.
+        stays: Whether the sweep's folder stays where nothing was begun, since other things are kept in it.
 
     Warns:
         DamageWarning: On entry, of each damaged file that was set aside.
@@ -51,18 +52,19 @@ class SweepWriter:
             sweep be written, or another process has taken it over, and then nothing more is written.
     """
 
-    def __init__(self, store: Path | str, sweep: str, *, command: str = "bilin") -> None:
+    def __init__(self, store: Path | str, sweep: str, *, command: str = "bilin", stays: bool = False) -> None:
         self.directory = sweep_directory(store, sweep)
         self._lock = SweepLock(self.directory, command)
         self._exit = ExitStack()
         self._turn = threading.RLock()
         self._failed: StoreError | None = None
         self._is_new = False
+        self._stays = stays
         self._manifest = Manifest()
         self._merged: list[tuple[float, Path]] = []
 
     def __enter__(self) -> Self:
-        self._is_new = not self.directory.exists()
+        self._is_new = not self.directory.exists() and not self._stays
         with explained(self.directory, "written"), ExitStack() as stack:
             self.directory.mkdir(parents=True, exist_ok=True)
             stack.enter_context(self._lock)

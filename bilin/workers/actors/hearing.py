@@ -25,6 +25,10 @@ each of 8,000 every 20 seconds.
 """
 
 
+LISTENED_S = 2.0
+"""How much of the time between two periods counts as listening at most: this process may have stood still itself."""
+
+
 class Hearing:
     """Asks the busy workers how they are, and passes on what they say of their trials."""
 
@@ -37,8 +41,13 @@ class Hearing:
         now = time.monotonic()
         if now - self._asked_at < PERIOD_S:
             return
+        listened_s = min(now - self._asked_at, LISTENED_S)
         self._asked_at = now
-        self._take([worker for worker in busy if worker.question is not None])
+        asked = [worker for worker in busy if worker.question is not None]
+        self._take(asked)
+        for worker in asked:
+            if worker.question is not None and worker.has_begun:
+                worker.silent_s += listened_s
         silent = [worker for worker in busy if worker.question is None]
         for worker in heapq.nsmallest(ASKED_AT_ONCE, silent, key=lambda worker: worker.asked_at):
             worker.ask()
@@ -62,7 +71,7 @@ class Hearing:
         except RayError:
             return  # the group's own call says the same, and its answer counts
         worker.question = None
-        worker.heard_at = time.monotonic()
+        worker.has_begun, worker.silent_s = True, 0.0
         if progress is not None:
             worker.pid = progress.pid
             self._report(progress)

@@ -30,8 +30,8 @@ from bilin.workers.training.checkpoint import Checkpoints
 SILENCE_S = 60.0
 """How long a worker that has begun may not answer before it is taken for lost, whatever Ray says of it."""
 
-PATIENCE_S = 120.0
-"""How long it may not answer before it is ended: until then what it says is still heard."""
+PATIENCE_S = 60.0
+"""How long one that was taken for lost is still heard before it is ended."""
 
 NODE_LABEL = "ray.io/node-id"
 
@@ -85,7 +85,7 @@ class RayPool:
         """Start a group on an idle worker, or on a new one."""
         worker = self._free(group)
         worker.group = group
-        worker.heard_at = None  # loading torch for its first trial, it may not answer for a while
+        worker.has_begun, worker.silent_s = False, 0.0  # loading torch, it may not answer for a while
         # Pickled here: Ray's own pickler handles functions too, and takes three times as long for plain values.
         self._busy[worker.actor.run.remote(pickle.dumps(group.trials))] = worker
         worker.ask()  # at once: one that dies soon has said where it is
@@ -97,8 +97,11 @@ class RayPool:
         self._hearing.go_round(self._busy.values())
         lost = [*self._take_silent(), *self._deaths.unanswered()]
         running = [*self._busy, *self._silent, *self._deaths.questions]
-        if lost or not running:
+        if lost:
             return lost
+        if not running:  # nothing fits on a node that there is, and some may come
+            time.sleep(min(timeout_s, PERIOD_S))
+            return []
         ready, rest = ray.wait(running, num_returns=1, timeout=min(timeout_s, PERIOD_S))
         if ready and rest:  # what else has ended: with thousands of workers a look at all of them takes its time
             ready += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
@@ -148,12 +151,14 @@ class RayPool:
 
     def _take_silent(self) -> list[Event]:
         """What is lost with workers that no longer answer; those that have not for long are ended."""
-        for ref in [ref for ref, worker in self._silent.items() if worker.silent_s > PATIENCE_S]:
+        now = time.monotonic()
+        for ref in [ref for ref, worker in self._silent.items() if now - worker.lost_at > PATIENCE_S]:
             ray.kill(self._silent.pop(ref).actor)
         lost: list[Event] = []
         for ref in [ref for ref, worker in self._busy.items() if worker.silent_s > SILENCE_S]:
             worker = self._silent[ref] = self._busy.pop(ref)
             assert worker.group is not None
+            worker.lost_at = now
             lost.append(Lost(worker.group, f"its worker has been silent for {SILENCE_S:g} s"))
         return lost
 

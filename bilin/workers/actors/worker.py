@@ -20,7 +20,9 @@ class Worker:
         group: What it runs; None while it is idle.
         question: The call that asks how it is; None where none is open.
         asked_at: When it was asked last, on this process's clock.
-        heard_at: When it answered last; None for one that has not begun.
+        lost_at: When it was taken for lost, on the same.
+        has_begun: Whether it has answered since it was given its group: until then it may be loading torch.
+        silent_s: Seconds that were spent listening for the answer to ``question``; 0 for one that has not begun.
         node: The id of its node, where that is known.
         pid: Its process there.
         killed: How many processes the kernel of its node had ended when it answered last.
@@ -32,15 +34,12 @@ class Worker:
     group: Group | None = None
     question: Any = None
     asked_at: float = 0.0
-    heard_at: float | None = None
+    has_begun: bool = False
+    silent_s: float = 0.0
+    lost_at: float = 0.0
     node: str | None = None
     pid: int | None = None
     killed: Killed | None = None
-
-    @property
-    def silent_s(self) -> float:
-        """Seconds since it answered last; 0 for one that has not begun."""
-        return 0.0 if self.heard_at is None else time.monotonic() - self.heard_at
 
     def ask(self) -> None:
         """Ask how it is; `bilin.workers.actors.hearing` takes the answer."""

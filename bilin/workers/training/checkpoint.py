@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import secrets
 import shutil
 import sys
 import threading
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = "checkpoints"
 """The folder of them, in that of a sweep."""
+
+_HALF = ".new"
+"""How the name of one ends that is being written."""
 
 CHECKSUM_BYTES, STEP_BYTES = 4, 8
 
@@ -108,9 +112,18 @@ class Checkpoints:
             with suppress(OSError):  # what cannot be removed is not taken up either: its trial has a row
                 (self.folder / trial_id).unlink()
 
-    def clear(self) -> None:
-        """Remove them all: nothing is left to be taken up."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def drop_halves(self) -> None:
+        """Remove what workers were writing when they were killed; only while no other launch runs the sweep."""
+        for half in self.folder.glob(f"*{_HALF}"):
+            half.unlink(missing_ok=True)
+
+    def clear(self, *, everything: bool) -> None:
+        """Remove the folder if it is empty; with ``everything``, where nothing will be taken up, whatever is in it."""
+        if everything:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                self.folder.rmdir()
 
     def _path(self, spec: TrialSpec) -> Path:
         return self.folder / spec.trial_id
@@ -164,7 +177,8 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
     content = io.BytesIO()
     content.write(values["step"].to_bytes(STEP_BYTES))
     torch.save(values, content)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.new")  # two workers, one taken for lost, must not share it
+    # Two workers, one of them taken for lost, must not share it, nor two containers with the same process ids.
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_HALF}")
     path.parent.mkdir(exist_ok=True)
     try:
         with beside.open("wb") as file:

@@ -85,6 +85,14 @@ def test_a_folder_whose_guardian_was_killed_goes_with_the_next(tmp_path: Path) -
             watch.communicate()
 
 
+def test_what_others_put_beside_it_does_not_hold_it_up(tmp_path: Path) -> None:
+    (other := tmp_path / "bilin-other").mkdir()
+    os.mkfifo(other / guardian.GUARDED)
+    watch = guarded(tmp_path / "bilin-mine")
+    watch.communicate(timeout=20)
+    assert not (tmp_path / "bilin-mine").exists()
+
+
 def guarded(folder: Path) -> subprocess.Popen[bytes]:
     """The guardian of a new folder."""
     folder.mkdir()

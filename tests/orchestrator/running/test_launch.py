@@ -18,7 +18,9 @@ from bilin.record import TrialResult
 from bilin.results import SweepWriter, query, stored
 from bilin.spec import Resources, TrialSpec
 from bilin.workers.pool import Event, Group, Lost
+from tests.orchestrator.conftest import TINY
 from tests.orchestrator.runs import no_op
+from tests.sweeps import write_grid
 
 Tiny = Callable[..., Grid]
 INLINE = ClusterSpec(kind="inline")
@@ -37,6 +39,20 @@ def test_a_launch_runs_every_trial_and_a_second_one_none(tiny: Tiny, tmp_path: P
     assert (first.num_found, first.ran, first.exit_code) == (0, {"done": 4}, 0)
     second = run(tiny(), tmp_path)
     assert (second.num_found, second.ran, second.exit_code) == (4, {}, 0)
+
+
+def test_a_part_of_a_grid_leaves_the_checkpoints_of_the_rest(tmp_path: Path) -> None:
+    grid = write_grid(tmp_path, TINY.format(m="[2, 3]", rate="{choices: [1e-2]}", seeds="[0]", lengths="[10]"))
+    folder = tmp_path / "tiny" / "checkpoints"
+    folder.mkdir(parents=True)
+    kept, half = folder / "0123456789abcdef", folder / "0123456789abcdef.89ab.new"
+    for path in (kept, half):
+        path.write_bytes(b"state")
+    for only, stays in ((("m=2",), True), ((), False)):
+        assert launch(grid, store=tmp_path, cluster=INLINE, run=no_op, only=only).ran == {"done": 1}
+        assert kept.exists() == stays
+        assert not half.exists(), "its writer was killed"
+    assert not folder.exists()
 
 
 def test_deleted_trials_run_again_and_no_others(tiny: Tiny, tmp_path: Path) -> None:
@@ -83,10 +99,9 @@ def test_failed_trials_are_left_alone_until_retry_names_them(tiny: Tiny, tmp_pat
     assert (retried.ran, retried.exit_code) == ({"done": 4}, 0)
 
 
-@pytest.mark.parametrize("kind", ["lost", "cancelled"])
-def test_lost_and_cancelled_trials_run_again_by_themselves(tiny: Tiny, tmp_path: Path, kind: str) -> None:
+def test_lost_trials_run_again_by_themselves(tiny: Tiny, tmp_path: Path) -> None:
     def ended(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
-        return dataclasses.replace(failing(spec, report=report, checkpoints=None), status=kind)  # type: ignore[arg-type]
+        return dataclasses.replace(failing(spec, report=report, checkpoints=None), status="lost")
 
     run(tiny(), tmp_path, run=ended)
     assert run(tiny(), tmp_path).ran == {"done": 4}

@@ -20,6 +20,7 @@ CELL = Cell(task=ModularAddition(m=2), model=Full(), train=TrainSpec(), validate
 @pytest.mark.ray
 def test_with_one_question_a_period_all_workers_are_heard_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     from bilin.workers.actors import hearing
+    from bilin.workers.actors import pool as module
 
     monkeypatch.setattr(hearing, "ASKED_AT_ONCE", 1)
     said: list[str] = []
@@ -36,9 +37,12 @@ def test_with_one_question_a_period_all_workers_are_heard_by_turns(monkeypatch: 
         before, began = len(said), time.monotonic()
         hear(pool, said, 4)
         periods = (time.monotonic() - began) / hearing.PERIOD_S
-    counts = Counter(said)
+        counts, num_heard = Counter(said), len(said) - before
+        monkeypatch.setattr(module, "SILENCE_S", 5.0)
+        time.sleep(7.0)  # as if this process were stopped: it has not listened, and nobody was silent
+        assert [event for _ in range(8) for event in pool.wait(1.0)] == []
     assert max(counts.values()) <= min(counts.values()) + 2
-    assert len(said) - before <= periods + len(trials), "one question a period, and those that were open"
+    assert num_heard <= periods + len(trials), "one question a period, and those that were open"
 
 
 def hear(pool: Pool, said: list[str], times: int) -> None:

@@ -157,8 +157,18 @@ def group_memory() -> list[int]:
             if mount in (folder, *folder.parents) and (folder / names[0]).exists():
                 limit, used = ((folder / name).read_text().strip() for name in names)
                 if limit != "max" and int(limit) < 2**60:  # version 1 writes a huge number for none
-                    found.append(int(limit) - int(used))
+                    found.append(int(limit) - int(used) + cached(folder))
     return found
+
+
+def cached(group: Path) -> int:
+    """Bytes of files that a control group's use counts, and that the kernel gives back when memory is wanted."""
+    try:
+        lines = (group / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    found = dict(line.split() for line in lines)
+    return int(found.get("total_inactive_file") or found.get("inactive_file") or 0)
 
 
 def temporary(root: str | None) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from bilin.errors import ClusterError, InterruptedSweepError
-from bilin.orchestrator.clusters.slurm.job import JOBS, Job, begin_own_job, keep_job, kept_job, write_job
-from bilin.orchestrator.clusters.slurm.queue import ask, requeue, script_of, submit
+from bilin.orchestrator.clusters.slurm.job import JOBS, Job, begin_own_job, job_status, keep_job, kept_job, write_job
+from bilin.orchestrator.clusters.slurm.queue import requeue, script_of, submit
 
 WARNING = signal.SIGUSR1
 """What `#SBATCH --signal` sends before the time limit."""
@@ -51,7 +51,7 @@ def is_slurms_doing(number: int | None, directory: Path) -> bool:
         return False
     if number == WARNING:
         return True
-    status = ask(job.job_id)
+    status = job_status(job)
     return status is not None and status.is_to_make_room
 
 

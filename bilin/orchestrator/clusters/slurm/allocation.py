@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from bilin.errors import ClusterError
 from bilin.orchestrator.clusters.environment import RAY_SETTINGS
@@ -75,7 +75,7 @@ def on_allocation(
         more_nodes(settings, task),
         on_ray(task.head, starts.report) as pool,
     ):
-        yield TimedPool(pool, Deadline(_end_of_job, settings.warning_s), starts)
+        yield TimedPool(pool, Deadline(_time_left, settings.warning_s), starts)
 
 
 @contextmanager
@@ -163,9 +163,9 @@ def _check_place() -> None:
         raise ClusterError("there is no srun on this node: is Slurm's folder missing from PATH?")
 
 
-def _end_of_job() -> float | None:
+def _time_left() -> float | None:
     status = ask(os.environ["SLURM_JOB_ID"])
-    return status.ends_at if status else None
+    return status.left_s if status else None
 
 
 def _own_address() -> str:
@@ -176,9 +176,13 @@ def _own_address() -> str:
     words = _said("scontrol", "-o", "show", "node", peer).split()
     place = next((word.removeprefix("NodeAddr=") for word in words if word.startswith("NodeAddr=")), peer)
     try:
-        return node.own_address(place)
+        found = node.own_address(place)
     except OSError as error:
         raise ClusterError(f"node {peer} has no address that {own} can find: {place}: {error}") from error
+    if found.startswith("127."):  # a node that is alone may know itself by that: those that come later do not
+        with suppress(OSError):
+            found = node.own_address(os.environ.get("SLURM_SUBMIT_HOST", place))
+    return found
 
 
 def _said(*command: str) -> str:

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bilin.errors import SweepRunningError
-from bilin.orchestrator.clusters.slurm.queue import JobStatus, ask
+from bilin.errors import ClusterError, SweepRunningError
+from bilin.orchestrator.clusters.slurm.queue import GONE, JobStatus, ask
 from bilin.results.store.durable import replace_file
 
 _FILE = "job.json"
@@ -26,6 +26,7 @@ class Job:
     Attributes:
         submitted_at: When this was written down, in UTC.
         log: Where its output goes.
+        name: What Slurm calls it; empty where it has not said.
         trace: What the sweep had brought when the job last began; empty before.
         fruitless: How many jobs in a row before it brought nothing.
         ended: Why no other follows it by itself; empty where one may.
@@ -35,6 +36,7 @@ class Job:
     job_id: str
     submitted_at: str
     log: str
+    name: str = ""
     trace: str = ""
     fruitless: int = 0
     ended: str = ""
@@ -47,7 +49,8 @@ class Job:
 
 def keep_job(directory: Path, job_id: str, log: str, *, before: Job | None = None) -> None:
     """Write down a job that was submitted; it goes on where one ``before`` it ended, if there is one."""
-    job = Job(job_id=job_id, submitted_at=_now(), log=log)
+    status = ask(job_id)
+    job = Job(job_id=job_id, submitted_at=_now(), log=log, name=status.name if status else "")
     if before:
         job = replace(job, trace=before.trace, fruitless=before.fruitless, alone=before.alone)
     write_job(directory, job)
@@ -71,7 +74,8 @@ def begin_own_job(directory: Path) -> Job | None:
         status = ask(job_id)
         # A sweep that has taken the place of its script is the job; one in a longer script, or an salloc, a part of it.
         alone = os.environ.get("SLURM_TASK_PID") == str(os.getpid())
-        job = Job(job_id=job_id, submitted_at=_now(), log=status.log if status else "", alone=alone)
+        log, name = (status.log, status.name) if status else ("", "")
+        job = Job(job_id=job_id, submitted_at=_now(), log=log, name=name, alone=alone)
     fruitless = job.fruitless + 1 if job.is_fruitless(directory) else 0
     job = replace(job, trace=trace(directory), fruitless=fruitless, ended="")
     write_job(directory, job)
@@ -93,10 +97,20 @@ def kept_job(directory: Path) -> Job | None:
         return None
 
 
+def job_status(job: Job) -> JobStatus | None:
+    """How a job stands; None where Slurm is not to be asked.
+
+    It is gone where its number is now that of a job with another name, as on another cluster that sees the store.
+    """
+    status = ask(job.job_id)
+    is_another = status and job.name and status.name not in ("", job.name)
+    return JobStatus(state=GONE) if is_another else status
+
+
 def own_job(directory: Path) -> tuple[Job, JobStatus] | None:
     """The job that is a sweep, and how it stands; None where none waits or runs, or Slurm is not to be asked."""
     job = kept_job(directory)
-    status = ask(job.job_id) if job and job.alone else None
+    status = job_status(job) if job and job.alone else None
     return (job, status) if job and status and not status.is_over else None
 
 
@@ -109,7 +123,14 @@ def check_no_job(directory: Path) -> None:
 
     Raises:
         SweepRunningError: One does.
+        ClusterError: One may, and Slurm does not say.
     """
+    job = kept_job(directory)
+    if job and job.alone and not job.ended and job_status(job) is None:
+        raise ClusterError(
+            f"sweep {directory.name!r} had job {job.job_id}, and Slurm does not say whether it waits or runs: nothing "
+            f"was submitted. Try again, or see why with `scontrol show job {job.job_id}`"
+        )
     if found := own_job(directory):
         job, status = found
         cancel = shlex.join(["bilin", "sweep", "cancel", directory.name, "--store", str(directory.parent)])

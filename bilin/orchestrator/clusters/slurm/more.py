@@ -67,7 +67,7 @@ def _submit(settings: ClusterSettings, task: Task, count: int) -> str:
     name = f"{os.environ.get('SLURM_JOB_NAME', 'bilin')}-more"
     log = own.log.replace("%", "%%") if own and own.log else "/dev/null"
     try:
-        job_id = submit(more_script(settings, task), log, f"--job-name={name}", f"--array=1-{count}")
+        job_id = submit(more_script(settings, task), log, f"--job-name={name}", f"--array=1-{count}", "--export=ALL")
     except ClusterError as error:
         print(f"no more nodes are to be had: {error}", file=sys.stderr)
         return ""

@@ -208,8 +208,14 @@ def _give_back_headless(head: str, ended: threading.Event) -> None:
         if ended.wait(1.0) or _answers(head):
             return
     job = os.environ["SLURM_JOB_ID"]
-    if subprocess.run(["scontrol", "requeue", job], check=False).returncode:
+    if subprocess.run(["scontrol", "requeue", job], check=False).returncode and _runs(job):
         subprocess.run(["scancel", job], check=False)
+
+
+def _runs(job: str) -> bool:
+    """Whether a job still runs; another of its nodes may have given it back."""
+    shown = subprocess.run(["scontrol", "-o", "show", "job", job], capture_output=True, text=True, check=False)
+    return " JobState=RUNNING " in shown.stdout
 
 
 def _is_head() -> bool:
@@ -228,7 +234,7 @@ def _num_gpus() -> int:
     if given := os.environ.get("SLURM_GPUS_ON_NODE"):
         return int(given)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return len(visible.split(",")) if visible and visible != "NoDevFiles" else 0
+    return 0 if visible in ("", "-1", "NoDevFiles") else len(visible.split(","))
 
 
 def _memory_bytes() -> int:

@@ -10,10 +10,10 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from bilin.errors import ClusterError
+from bilin.orchestrator.grid.blocks.cluster import seconds
 
 ANSWER_S = 20.0
 """How long Slurm may take to say how a job stands; without an answer the store speaks alone."""
@@ -36,24 +36,26 @@ class JobStatus:
 
     Attributes:
         state: Slurm's word, such as ``PENDING``, or `GONE`.
+        name: What it is called, such as ``bilin-ranks``; empty where Slurm does not know it.
         reason: Why it waits, or ended; empty where Slurm gives none.
         nodes: Where it runs, such as ``node[1-2]``; empty where nowhere.
         started_at: When it began, or may begin; empty where that is not known.
         exit_code: What the job ended with.
         restarts: How often it was requeued.
         log: Where its output goes.
-        ends_at: When its time is up, in seconds since the epoch; None where that is not known.
+        left_s: Seconds of its time that were left when Slurm was asked, by Slurm's clock; None where nothing limits it.
         is_preempted: Whether it was told to make room for another.
     """
 
     state: str
+    name: str = ""
     reason: str = ""
     nodes: str = ""
     started_at: str = ""
     exit_code: int = 0
     restarts: int = 0
     log: str = ""
-    ends_at: float | None = None
+    left_s: float | None = None
     is_preempted: bool = False
 
     @property
@@ -154,13 +156,14 @@ def read_job(line: str) -> JobStatus | None:
         return None
     return JobStatus(
         state=found["JobState"],
+        name=found.get("JobName", ""),
         reason=found.get("Reason", ""),
         nodes=found.get("NodeList", ""),
         started_at=found.get("StartTime", ""),
         exit_code=int(found.get("ExitCode", "0").partition(":")[0] or 0),
         restarts=int(found.get("Restarts", "0") or 0),
         log=_path(line),
-        ends_at=_seconds(found.get("EndTime", "")),
+        left_s=_left(found.get("TimeLimit", ""), found.get("RunTime", "")),
         is_preempted=bool(found.get("PreemptTime")),
     )
 
@@ -169,11 +172,11 @@ def _known(value: str) -> str:
     return "" if value in ("(null)", "None", "Unknown", "N/A") else value
 
 
-def _seconds(local_time: str) -> float | None:
-    """Seconds since the epoch of a time as Slurm writes it, which is that of this machine's zone."""
+def _left(limit: str, run: str) -> float | None:
+    """What a job has left of its time: both are times of Slurm's controller, so no clock here matters."""
     try:
-        return datetime.fromisoformat(local_time).timestamp()
-    except ValueError:
+        return float(max(seconds(limit) - seconds(run), 0))
+    except ValueError:  # it has no limit, or none yet
         return None
 
 

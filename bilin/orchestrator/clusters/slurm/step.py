@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -120,4 +121,7 @@ def _options(settings: ClusterSettings) -> Iterator[str]:
     yield f"--nodes={settings.min_nodes}-{settings.max_nodes}"
     yield "--job-name=bilin-doctor"
     yield from place(replace(settings, time=str(STEP_MINUTES)) if short else settings)
-    yield from (line for line in extra(settings) if line.lstrip("-").partition("=")[0].split()[0] not in NOT_OF_SRUN)
+    for line in extra(settings):
+        words = shlex.split(line)  # sbatch takes a line apart as well: `-C gpu` are two words
+        if words[0].lstrip("-").partition("=")[0] not in NOT_OF_SRUN:
+            yield from words

@@ -24,14 +24,14 @@ LOOK_S = 60.0
 class Deadline:
     """When the job will be warned that it ends."""
 
-    def __init__(self, end: Callable[[], float | None], warning_s: float) -> None:
+    def __init__(self, time_left: Callable[[], float | None], warning_s: float) -> None:
         """Ask for the end of the job.
 
         Args:
-            end: When the job ends, in seconds since the epoch; None where there is no telling.
+            time_left: Seconds until the job ends; None where there is no telling.
             warning_s: How long before it the warning comes.
         """
-        self._end = end
+        self._time_left = time_left
         self._warning_s = warning_s
         self._look()
 
@@ -45,12 +45,12 @@ class Deadline:
 
     def left(self) -> float:
         """Seconds until the warning."""
-        return self._ends_at - self._warning_s - time.time()
+        return self._ends_at - self._warning_s - time.monotonic()
 
     def _look(self) -> None:
-        ends_at = self._end()
-        self._ends_at = math.inf if ends_at is None else ends_at
         self._looked_at = time.monotonic()
+        left_s = self._time_left()
+        self._ends_at = math.inf if left_s is None else self._looked_at + left_s
 
 
 class TimedPool:

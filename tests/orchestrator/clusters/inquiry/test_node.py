@@ -54,6 +54,14 @@ def test_a_temp_directory_may_be_too_long_for_sockets(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_files_that_the_kernel_would_drop_are_no_used_memory(tmp_path: Path) -> None:
+    assert node.cached(tmp_path) == 0
+    (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 4096\n")
+    assert node.cached(tmp_path) == 4096
+    (tmp_path / "memory.stat").write_text("inactive_file 1\ntotal_inactive_file 8192\n")
+    assert node.cached(tmp_path) == 8192
+
+
 def test_nodes_of_a_step_look_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_STEP_NUM_NODES", "3")
     monkeypatch.setenv("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1")

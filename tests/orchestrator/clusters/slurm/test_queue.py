@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import pytest
 
 from bilin.orchestrator import describe_job
@@ -24,11 +22,12 @@ PENDING = (
 def test_a_line_of_scontrol_is_read() -> None:
     assert read_job(RUNNING) == JobStatus(
         state="RUNNING",
+        name="bilin-x",
         nodes="node[1-2]",
         started_at="2026-01-01T10:00:00",
         restarts=2,
         log="/home/a b/x.log",
-        ends_at=datetime(2026, 1, 1, 10, 10).timestamp(),
+        left_s=569.0,
     )
     ending = "JobState=COMPLETING Reason=TimeLimit EndTime=Unknown PreemptTime={} "
     assert read_job(ending.format("None")) == JobStatus(state="COMPLETING", reason="TimeLimit")
@@ -36,6 +35,10 @@ def test_a_line_of_scontrol_is_read() -> None:
         state="COMPLETING", reason="TimeLimit", is_preempted=True
     )
     assert read_job(PENDING) == JobStatus(state="PENDING", reason="Resources", log="/x")
+    for limit in ("UNLIMITED", "Partition_Limit"):
+        job = read_job(f"JobState=RUNNING RunTime=1-00:00:31 TimeLimit={limit}")
+        assert job
+        assert job.left_s is None
     assert read_job("slurm_load_jobs error: Unable to contact slurm controller") is None
 
 

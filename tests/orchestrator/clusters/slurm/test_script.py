@@ -93,6 +93,8 @@ def test_the_command_line_wins_over_the_grid_and_that_over_the_profile(tmp_path:
     text = rendered(tmp_path, more, profile=profile, overrides=["cluster.time=30"])
     for option in ("partition=from-profile", "account=from-grid", "time=30", "nodes=4"):
         assert f"#SBATCH --{option}\n" in text
+    inside = restore_grid(text.split("<< 'END_OF_GRID'\n")[1].removesuffix("END_OF_GRID\n"))
+    assert inside.cluster["partition"] == "from-profile", "the job asks for further nodes by it"
 
 
 def test_a_shell_gives_every_argument_as_it_was(tmp_path: Path) -> None:

@@ -25,10 +25,10 @@ class Ends:
     """The end of a job, by the clock; it can be moved while the job runs."""
 
     def __init__(self, in_s: float | None) -> None:
-        self.at = None if in_s is None else time.time() + in_s
+        self.at = None if in_s is None else time.monotonic() + in_s
 
     def __call__(self) -> float | None:
-        return self.at
+        return None if self.at is None else self.at - time.monotonic()
 
 
 def made(ends: Ends, *, warning_s: float = 0.0, with_checkpoints: bool = False) -> TimedPool:
@@ -61,7 +61,7 @@ def test_what_would_not_finish_is_not_begun_and_a_pool_without_work_is_interrupt
     ends = Ends(1000)
     pool = made(ends, warning_s=1000 - TAKES_S * 10)
     run_one(pool)
-    ends.at = time.time()
+    ends.at = time.monotonic()
     assert not made(ends).accepts(ONE), "there is no time at all"
     pool = made(Ends(1000 + TAKES_S * 1.5), warning_s=1000)
     run_one(pool)
@@ -99,7 +99,7 @@ def test_a_trial_that_can_be_kept_needs_only_the_time_to_begin() -> None:
 def test_a_time_limit_that_was_extended_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     ends = Ends(-1)
     pool = made(ends)
-    ends.at = time.time() + 1000
+    ends.at = time.monotonic() + 1000
     assert not pool.accepts(ONE), "it has just looked"
     monkeypatch.setattr("bilin.orchestrator.clusters.slurm.timed.LOOK_S", 0.0)
     assert pool.accepts(ONE)
