@@ -7,6 +7,7 @@ query runs, so that the store can be read without them.
 
 from bilin.results.compact import compact as compact
 from bilin.results.deletion import delete as delete
+from bilin.results.deletion import remove as remove
 from bilin.results.formats import Format as Format
 from bilin.results.formats import encode as encode
 from bilin.results.formats import is_number as is_number

@@ -37,8 +37,18 @@ def delete(
         SweepRunningError: A sweep with such rows is being written; nothing was removed from any.
     """
     rows = query(store=store, view="trials", where=where, sweep=sweep, everything=everything)
-    if dry_run:
-        return rows
+    if not dry_run:
+        remove(store, rows)
+    return rows
+
+
+def remove(store: Path | str, rows: pa.Table) -> None:
+    """Remove trials that `delete` has found, and no others. Raises as it does.
+
+    Args:
+        store: Directory of the store.
+        rows: Rows of the view `trials`.
+    """
     doomed: dict[str, list[str]] = {}
     for name, trial_id in zip(rows["sweep"].to_pylist(), rows["trial_id"].to_pylist(), strict=True):
         doomed.setdefault(name, []).append(trial_id)
@@ -48,4 +58,3 @@ def delete(
         }
         for name, trial_ids in doomed.items():
             writers[name].delete(trial_ids)
-    return rows

@@ -148,13 +148,17 @@ def hierarchy(
     rows, schema = found.to_pylist(), found.schema
     lengths = _lengths(rows, length, only_greatest=by == "task")
     shown = [row for row in rows if row["length"] in lengths.get(row["task"], ())]
+    labelled = list(zip(shown, model_labels(shown, schema), task_labels(shown, schema), strict=True))
+    of_label: dict[tuple[str, str], set[str]] = {}
+    for row, model, task in labelled:
+        of_label.setdefault((model, task), set()).add(row["cell_id"])
     cells: dict[tuple[str, str, int], Mapping[str, Any]] = {}
     order: dict[str, Any] = {}
     columns: dict[Column, None] = {}
-    for row, model, task in zip(shown, model_labels(shown, schema), task_labels(shown, schema), strict=True):
+    for row, model, task in labelled:
         at = row["length"]
-        # cells that differ in their validation alone have one label
-        label = model if (model, task, at) not in cells else f"{model} {row['cell_id']}"
+        # cells that differ in their validation alone have one label: their ids tell them apart
+        label = model if len(of_label[model, task]) == 1 else f"{model} {row['cell_id']}"
         cells[label, task, at] = row
         order.setdefault(label, model_order(row, schema))
         columns.setdefault(_column(row["task"], task, at, by=by))

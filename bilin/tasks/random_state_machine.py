@@ -82,13 +82,21 @@ class RandomStateMachine(Task):
 
         shape = (len(lengths), int(lengths.max()))
         tokens = torch.randint(self.vocab_size, shape, generator=generator, device=generator.device)
-        next_state = torch.tensor(self.machine, device=tokens.device).flatten()
+        next_state = _table(self, tokens.device)
         targets = torch.empty_like(tokens)
         state = torch.zeros_like(lengths)
         for time in range(tokens.shape[1]):
             state = next_state[tokens[:, time] * self.m + state]
             targets[:, time] = state
         return Batch.cut(tokens, targets, lengths)
+
+
+@functools.cache
+def _table(task: RandomStateMachine, device: torch.device) -> Int[torch.Tensor, " entries"]:
+    """The next state of each input and, within it, each state."""
+    import torch
+
+    return torch.tensor(task.machine, device=device).flatten()
 
 
 @functools.cache

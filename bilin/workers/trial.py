@@ -10,7 +10,7 @@ from bilin.errors import one_line, printable
 from bilin.failures import class_of
 from bilin.record import TrialResult
 from bilin.registry import package_of
-from bilin.spec import TrialSpec
+from bilin.spec import TrialSpec, derive_seed
 from bilin.workers.environment import device_of, environment
 from bilin.workers.report import Report, ignore
 from bilin.workers.training.checkpoint import Checkpoints
@@ -54,8 +54,8 @@ def _run(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpoints
     from bilin.workers.training.state import start
     from bilin.workers.training.train import train
 
-    with own_torch(spec.resources.threads):
-        device = torch.device(device_of(spec.resources))
+    device = torch.device(device_of(spec.resources))
+    with own_torch(spec.resources.threads, derive_seed(spec.cell.cell_id, spec.seed, "draws"), device):
         state = start(spec, device)
         state.clock = clock
         stop_reason = train(spec, state, report=report, checkpoints=checkpoints)

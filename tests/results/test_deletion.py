@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bilin.errors import QueryError, SweepRunningError
-from bilin.results import SweepWriter, WantedRow, delete, query, stored
+from bilin.results import SweepWriter, WantedRow, delete, query, remove, stored
 from tests.results.samples import cell, pair
 
 
@@ -18,6 +18,14 @@ def test_a_dry_run_changes_nothing(spare):
     before = stored(spare, "first")
     assert delete(spare, "true", dry_run=True).num_rows == 14
     assert stored(spare, "first") == before
+
+
+def test_what_was_found_is_removed_and_nothing_that_came_later(spare):
+    found = delete(spare, "true", sweep="second", dry_run=True)
+    with SweepWriter(spare, "second") as writer:
+        writer.append([pair(cell("lstm"), seed=77)])
+    remove(spare, found)
+    assert len(stored(spare, "second")) == 1
 
 
 def test_one_sweep_alone(spare):

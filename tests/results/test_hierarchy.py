@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from bilin.errors import QueryError
 from bilin.record import LengthResult
 from bilin.results import SweepWriter, hierarchy
+from bilin.spec import ValidateSpec
 from tests.results.samples import cell, failed, pair
 
 
@@ -71,6 +74,14 @@ def test_what_varies_tells_models_apart(store):
         "full hidden=64 max_steps=500",
         "full hidden=128 max_steps=500",
     ]
+
+
+def test_cells_that_differ_in_their_validation_never_share_a_row(store):
+    of = [cell(m=m) for m in (2, 5)]
+    others = [dataclasses.replace(each, validate=ValidateSpec(every=7)) for each in of]
+    table = hierarchy(store_of(store, [pair(each) for each in [*of, *others]])).numbers()
+    assert sorted(table["model"].to_pylist()) == sorted(f"full {each.cell_id}" for each in [*of, *others])
+    assert all(sum(value is not None for value in list(row.values())[1:]) == 1 for row in table.to_pylist())
 
 
 def test_sweeps_are_shown_apart(store):

@@ -26,13 +26,13 @@ def delete(
     """Remove trials and their curves; the next launch runs again what the grid still wants."""
     from bilin import results
 
+    rows = results.delete(store, where, sweep=sweep, everything=everything, dry_run=True)
     if dry_run or (sys.stdin.isatty() and not yes):
-        rows = results.delete(store, where, sweep=sweep, everything=everything, dry_run=True)
         show(results.brief(rows), OutputFormat.table)
         typer.echo(f"{_counted(rows.num_rows)} would be removed", err=True)
         if dry_run or not rows.num_rows or not typer.confirm("Remove them?"):
             return
-    rows = results.delete(store, where, sweep=sweep, everything=everything)
+    results.remove(store, rows)  # what was shown: a launch may have stored more meanwhile
     for name, count in sorted(Counter(rows["sweep"].to_pylist()).items()):
         typer.echo(f"{name}: {_counted(count)} removed")
     if not rows.num_rows:

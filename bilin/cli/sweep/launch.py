@@ -99,7 +99,8 @@ def _piped(overrides: list[str], only: list[str]) -> Any:
 
     if overrides:
         raise InputError("--set goes with a grid.yaml, and - is a resolved grid on standard input: set it before")
-    return restore_grid(sys.stdin.read(), source="standard input", only=only)
+    text = sys.stdin.buffer.read().decode(errors="replace")  # what is no text is no grid, and is told so
+    return restore_grid(text, source="standard input", only=only)
 
 
 def _refuse_settings(given: dict[str, object]) -> None:

@@ -3,6 +3,10 @@
 Without Ray, so that it can be read before Ray is.
 """
 
+TEMP_ROOT = "/tmp"
+"""Where a Ray of our own has its folder: its socket paths must stay under 107 characters, and what TMPDIR names may be
+longer (macOS, jobs), or lie on a shared disk."""
+
 RAY_SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",

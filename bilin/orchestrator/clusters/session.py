@@ -19,7 +19,8 @@ from ray._raylet import AuthenticationTokenLoader, Config
 
 from bilin.errors import ClusterError
 from bilin.orchestrator.clusters import guardian
-from bilin.orchestrator.clusters.environment import RAY_SETTINGS
+from bilin.orchestrator.clusters.environment import RAY_SETTINGS, TEMP_ROOT
+from bilin.orchestrator.clusters.slurm.node import OBJECT_STORE_BYTES
 from bilin.orchestrator.clusters.unmet import ADVICE, unmet
 from bilin.spec import Resources
 from bilin.workers.actors.node import Node
@@ -27,13 +28,9 @@ from bilin.workers.actors.pool import RayPool
 from bilin.workers.pool import Pool
 
 CONNECT_S = 5.0
-OBJECT_STORE_BYTES = 128 * 2**20  # specs and results are small, and pass by value
 
 _NO_CLIENT_SERVER = "Starting Ray client server failed"
 """What a head says to a client where it could not start a process for it: gRPC is known to crash as it forks."""
-
-TEMP_ROOT = "/tmp"
-"""Ray's socket paths must stay under 107 characters, which the temporary folders of macOS exceed."""
 
 
 class MakePool(Protocol):

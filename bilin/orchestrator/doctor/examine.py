@@ -10,6 +10,7 @@ from typing import Any
 
 from bilin.errors import ClusterError
 from bilin.orchestrator.clusters import ClusterSpec
+from bilin.orchestrator.clusters.environment import TEMP_ROOT
 from bilin.orchestrator.clusters.inquiry.answers import Answers, Questions, ask_here
 from bilin.orchestrator.clusters.inquiry.beacon import Beacon
 from bilin.orchestrator.clusters.slurm import step
@@ -23,9 +24,6 @@ from bilin.results import DEFAULT_STORE
 
 NUM_PORTS = 16
 """About as many as the processes of a Ray listen on, before its workers."""
-
-TEMP_ROOT = "/tmp"
-"""Where a Ray of bilin's own has its folder."""
 
 
 def examine(

@@ -10,6 +10,9 @@ from typing import Any
 from bilin.fields import fields_of, option
 from bilin.orchestrator.grid.blocks import (
     Block,
+    Choice,
+    Choices,
+    LearningRate,
     accepted_entries,
     all_named,
     learning_rate_of,
@@ -98,6 +101,8 @@ def read_document(keys: Keys, faults: Faults) -> Document:
     if validate and train:
         _check_stopping(validate, train, faults)
     runs = _read_runs(keys, _sorted(only_settings(tested)) if tested else None, faults)
+    if runs and validate and train:
+        _check_until_solved(runs.learning_rate, validate, train, faults)
     if space is None or expansion is None or validate is None or runs is None:
         return Document(expansion, None)
     part = Part(keys.node, keys.path, space, expansion.kept, _sorted(only_settings(validate)), runs)
@@ -197,6 +202,21 @@ def _check_stopping(validate: Block, train: Block, faults: Faults) -> None:
     if lengths and not lengths.values[0] and (stopping is None or True in stopping.values):
         message = "found an empty list; accepted: at least one length, or stop_when_solved: false in train"
         faults.add(lengths.nodes[0], f"{validate.path}.lengths", message)
+
+
+def _check_until_solved(rate: LearningRate, validate: Block, train: Block, faults: Faults) -> None:
+    """A trial counts as solved after two perfect evaluations; one that has fewer never ends the row of rates."""
+    every, steps = validate.choices.get("every"), train.choices.get("steps")
+    period = min(_numbers(every, ValidateSpec().every))
+    fewest = min(_numbers(steps, TrainSpec().steps))
+    if isinstance(rate, Choices) and rate.until_solved and fewest <= period:
+        message = f"found {period} with {fewest} steps; accepted with until_solved: fewer, for two evaluations at least"
+        faults.add(every.nodes[0] if every else validate.node, f"{validate.path}.every", message)
+
+
+def _numbers(choice: Choice | None, default: int) -> list[int]:
+    """The values of a field that takes whole numbers."""
+    return [value for value in choice.values if isinstance(value, int)] if choice else [default]
 
 
 def _sorted(settings: Any) -> Any:

@@ -12,7 +12,7 @@ from bilin.errors import Fault, GridError
 from bilin.orchestrator.grid.blocks import read_list, read_mapping, unknown
 from bilin.orchestrator.grid.cells import MAX_COMBINATIONS, Expansion, gather, report_clashes, too_many
 from bilin.orchestrator.grid.cluster import read_cluster
-from bilin.orchestrator.grid.document import Keys, read_document
+from bilin.orchestrator.grid.document import Document, Keys, read_document
 from bilin.orchestrator.grid.faults import Faults, is_misspelt
 from bilin.orchestrator.grid.grid import Counts, Grid
 from bilin.orchestrator.grid.narrow import narrow
@@ -105,7 +105,11 @@ def _compose(text: str, source: str, faults: Faults) -> MappingNode:
 def _build(root: MappingNode, only: Sequence[str], source: str, faults: Faults, *, whole: bool) -> Grid:
     name = _read_name(root, faults)
     cluster = read_cluster(root.entries.get("cluster"), "cluster", faults)
-    documents = [read_document(keys, faults) for keys in _split(root, faults)]
+    documents: list[Document] = []
+    for keys in _split(root, faults):
+        documents.append(read_document(keys, faults))
+        if sum(each.expansion.num_combinations for each in documents if each.expansion) > MAX_COMBINATIONS:
+            break  # said below; the rest would fill the memory
     expansions = [document.expansion for document in documents if document.expansion]
     if len(expansions) == len(documents):
         _check_total(root, expansions, faults)

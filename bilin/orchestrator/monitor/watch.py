@@ -6,6 +6,7 @@ Slurm is asked too about one that it has, where it can be: before the first proc
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from bilin.orchestrator.monitor.inspect import SweepStatus, status
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.running.activity import Activity, read_activity
 from bilin.orchestrator.running.progress import Running, SweepState
-from bilin.record import RESULT_STATUSES, TrialResult
+from bilin.record import RESULT_STATUSES, Status, TrialResult
 from bilin.results import DEFAULT_STORE, LAPSE_S, Holder, StoredTrial, existing_sweep, holder, stored, sweep_directory
 
 LOOK_S = 1.0
@@ -196,7 +197,8 @@ class _Mirror:
 def _counted(plan: Plan, activity: Activity) -> SweepState:
     """The state of a sweep as far as its counts go; the plan in it is as when the launch began."""
     failed = plan.num_failed - sum(count for name, count in activity.ended.items() if name not in RESULT_STATUSES)
-    state = SweepState(replace(plan, statuses={"done": activity.num_found, "failed": max(failed, 0)}))
+    statuses: Counter[Status] = Counter({"done": activity.num_found, "failed": max(failed, 0)})
+    state = SweepState(replace(plan, statuses=statuses))
     state.statuses.update(activity.ended)
     state.num_left = activity.num_left
     state.started_at = time.monotonic() - state.num_ended / max(activity.trials_per_s, 1e-9)

@@ -22,28 +22,29 @@ class CellPlan:
     Attributes:
         wanted: The cell, its rates and seeds.
         known: The outcomes that stand, by rate and seed.
+        stored: The status of each trial that was stored, and stands, when the plan was made.
         rates: The rates that should have results by now; a later round of a search is not among them.
         missing: The trials to run, as rate and seed, in the order in which they were asked.
     """
 
     wanted: WantedCell
     known: dict[tuple[float, int], Outcome]
+    stored: Mapping[tuple[float, int], Status]
     rates: tuple[float, ...] = ()
     missing: list[tuple[float, int]] = field(default_factory=list)
 
-    def advance(self) -> list[tuple[float, int]]:
-        """Ask for the rates that should have results by now; the trials that this adds to the missing ones."""
+    def advance(self) -> tuple[list[tuple[float, int]], list[Status]]:
+        """Ask for the rates that should have results by now.
+
+        Returns:
+            The trials that this adds to the missing ones, and the statuses of those that it finds stored.
+        """
         before = set(self.rates)
         self.rates = rates_to_try(self.wanted, self.known)
-        added = [
-            (rate, seed)
-            for rate in self.rates
-            if rate not in before
-            for seed in self.wanted.seeds
-            if (rate, seed) not in self.known
-        ]
+        asked = [(rate, seed) for rate in self.rates if rate not in before for seed in self.wanted.seeds]
+        added = [trial for trial in asked if trial not in self.known]
         self.missing.extend(added)
-        return added
+        return added, [self.stored[trial] for trial in asked if trial in self.stored]
 
     def spec(self, lr: float, seed: int) -> TrialSpec:
         """The trial of the cell at a rate under a seed."""
@@ -72,13 +73,13 @@ class Plan:
 
     Attributes:
         cells: Every wanted cell, in the grid's order.
-        statuses: How many wanted trials are stored with each status.
+        statuses: How many wanted trials were stored with each status; grows when a search asks for such ones.
         num_wanted: Trials that the grid may come to want; a search that ends early wants fewer.
     """
 
     grid: Grid
     cells: tuple[CellPlan, ...]
-    statuses: Mapping[Status, int]
+    statuses: Counter[Status]
     num_wanted: int
     estimate: Estimate
 
@@ -120,10 +121,10 @@ def make_plan(grid: Grid, stored: Mapping[str, StoredTrial], *, retry: Collectio
             for trial in by_cell.get(wanted.cell_id, ())
             if trial.status not in rerun and is_complete(trial, wanted.test)
         }
-        cell = CellPlan(wanted, {key: trial.outcome() for key, trial in known.items()})
-        cell.advance()
-        wanted_now = {(rate, seed) for rate in cell.rates for seed in wanted.seeds}
-        statuses.update(trial.status for key, trial in known.items() if key in wanted_now)
+        outcomes = {key: trial.outcome() for key, trial in known.items()}
+        cell = CellPlan(wanted, outcomes, {key: trial.status for key, trial in known.items()})
+        _, found = cell.advance()
+        statuses.update(found)
         cells.append(cell)
     return Plan(
         grid=grid,

@@ -114,7 +114,8 @@ class Sweep:
         cell.known[spec.lr, spec.seed] = outcome_of(spec, result)
         cell.missing.remove((spec.lr, spec.seed))
         if not cell.missing:  # the round is complete: a search may ask for the next
-            added = cell.advance()
+            added, found = cell.advance()
+            self.state.plan.statuses.update(found)
             self._enqueue(cell, added)
             self.state.num_left += len(added)
         self._count_error(result)

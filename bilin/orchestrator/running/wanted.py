@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from bilin.orchestrator.grid import Choices, LogUniform, WantedCell, resolved, restore_grid
-from bilin.orchestrator.planning.plan import Plan
-from bilin.results import SweepWriter, WantedRow
+from bilin.orchestrator.planning.plan import Plan, make_plan
+from bilin.results import SweepWriter, WantedRow, stored
 
 
 def keep_grid(writer: SweepWriter, current: Plan, *, ended: bool) -> None:
@@ -14,9 +14,15 @@ def keep_grid(writer: SweepWriter, current: Plan, *, ended: bool) -> None:
 
     While a sweep runs its searches may name any of their rates; when it has ended, those that they named.
     """
-    text = resolved(current.grid)
-    cells = current.grid.cells if current.grid.is_whole else restore_grid(text).cells
-    named = {cell.wanted.cell_id: cell.rates for cell in current.cells} if ended else {}
+    text, cells, named = resolved(current.grid), current.grid.cells, {}
+    if not current.grid.is_whole:  # of the cells outside of the part, whose searches stand still
+        whole = make_plan(restore_grid(text), stored(writer.directory.parent, writer.directory.name))
+        cells, named = whole.grid.cells, {cell.wanted.cell_id: cell.rates for cell in whole.cells}
+    for cell in current.cells:
+        if ended:
+            named[cell.wanted.cell_id] = cell.rates
+        else:
+            named.pop(cell.wanted.cell_id, None)
     writer.write_wanted(_rows(cells, named))
     writer.write_grid(text)
 

@@ -50,6 +50,10 @@ class Question:
             raise QueryError(f"there is no view {self.view!r}; there: {', '.join(VIEWS)}")
         if self.limit is not None and self.limit < 0:
             raise QueryError(f"a limit of {self.limit} rows: it is a whole number of at least 0")
+        for name in ("sql", "where", "select", "sort"):
+            text = getattr(self, name)
+            if text is not None and printable(text) != text:
+                raise QueryError(f"the {'query' if name == 'sql' else name} is not UTF-8: {printable(text)}")
 
     @property
     def source(self) -> str:
@@ -161,8 +165,6 @@ def _asked(connection: DuckDBPyConnection, question: Question) -> list[str]:
     """
     if question.sql is None:
         return [question.source]
-    if printable(question.sql) != question.sql:
-        raise QueryError(f"the query is not UTF-8: {printable(question.sql)}")
     kinds = [statement.type.name for statement in connection.extract_statements(question.sql)]
     if kinds != ["SELECT"]:
         found = ", ".join(kinds) if kinds else "nothing"

@@ -145,7 +145,11 @@ def _maker(spec: TrialSpec, state: TrialState) -> dict[str, Any]:
 
 
 def _plain(state: TrialState) -> dict[str, Any]:
+    import torch
+
+    on_gpu = state.loss_sum.device.type == "cuda"
     return {
+        "draws": [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if on_gpu else [])],
         "model": state.model.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "data": state.data.get_state(),
@@ -160,6 +164,10 @@ def _plain(state: TrialState) -> dict[str, Any]:
 
 
 def _restore(state: TrialState, kept: Mapping[str, Any]) -> None:
+    import torch
+
+    for set_state, drawn in zip((torch.set_rng_state, torch.cuda.set_rng_state), kept.get("draws", ()), strict=False):
+        set_state(drawn)
     state.model.load_state_dict(kept["model"])
     state.optimizer.load_state_dict(kept["optimizer"])
     state.data.set_state(kept["data"])

@@ -128,6 +128,10 @@ def test_a_store_without_a_name_and_a_grid_that_is_read_once_are_refused(grid: P
     assert (code, "accepted: a directory" in err) == (2, True)
     code, _, err = finish(bilin("sweep", "launch", "-", "--store", grid.parent / "store", "--detach"))
     assert (code, "name a file" in err) == (2, True)
+    ended = subprocess.run(
+        [sys.executable, "-m", "bilin", "sweep", "launch", "-"], input=b"\x7fELF\xff", capture_output=True, check=False
+    )
+    assert (ended.returncode, ended.stderr[:22]) == (2, b"bilin: standard input:")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

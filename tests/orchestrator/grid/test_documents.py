@@ -31,6 +31,14 @@ def test_a_cell_of_two_documents_unites_its_rates_and_seeds_in_their_order() -> 
     assert (wanted.seeds, wanted.max_trials) == ((1, 0, 2), 9)
 
 
+def test_too_many_documents_are_refused_before_they_fill_the_memory() -> None:
+    rates = ", ".join(str(number) for number in range(2, 1002))
+    document = f"{{tasks: [{{name: modular_addition, m: [{rates}]}}], train: {{steps: [{rates}]}}}}"
+    assert "found 2,000,000 combinations; accepted: at most 1,000,000" in fault(
+        f"{HEAD}grids: [{', '.join([document] * 9)}]"
+    )
+
+
 def test_only_the_cells_of_both_documents_unite() -> None:
     text = HEAD + "grids:\n- {}\n- {tasks: [{name: modular_addition, m: [2, 3]}], seeds: [1]}"
     assert [wanted.seeds for wanted in parse_grid(text).cells] == [(0, 1), (1,)]

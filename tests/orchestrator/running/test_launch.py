@@ -55,6 +55,29 @@ def test_a_part_of_a_grid_leaves_the_checkpoints_of_the_rest(tmp_path: Path) -> 
     assert not folder.exists()
 
 
+def test_what_a_search_comes_to_ask_for_and_has_failed_before_counts(tiny: Tiny, tmp_path: Path) -> None:
+    def second_fails(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
+        return failing(spec, report=None, checkpoints=None) if spec.lr == 1e-3 else no_op(spec)
+
+    rate = "{choices: [1e-2, 1e-3], until_solved: true}"
+    grid = tiny(m="[2]", rate=rate)
+    assert run(grid, tmp_path, run=second_fails).exit_code == 1
+    longer = run(tiny(m="[2]", rate=rate, lengths="[10, 50, 100]"), tmp_path, run=second_fails)
+    assert (longer.ran, longer.num_failed, longer.exit_code) == ({"done": 1}, 1, 1)
+
+
+def test_a_part_of_a_grid_leaves_what_the_searches_of_the_rest_have_named(tmp_path: Path) -> None:
+    def solved(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
+        return dataclasses.replace(no_op(spec), solved=True)
+
+    text = TINY.format(m="[2, 3]", rate="{choices: [1e-2, 1e-3]}", seeds="[0]", lengths="[10]")
+    every, first = write_grid(tmp_path, text), tmp_path / "first.yaml"
+    first.write_text(text.replace("1e-3]", "1e-3], until_solved: true"))
+    for grid, only, num_shown in ((every, (), 4), (first, (), 2), (first, ("m=2",), 2)):
+        launch(grid, store=tmp_path, cluster=INLINE, run=solved, only=only)
+        assert query(store=tmp_path, view="trials").num_rows == num_shown
+
+
 def test_deleted_trials_run_again_and_no_others(tiny: Tiny, tmp_path: Path) -> None:
     run(tiny(), tmp_path)
     before = stored(tmp_path, "tiny")

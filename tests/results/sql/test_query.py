@@ -119,6 +119,8 @@ def test_times_are_utc_without_zone(filled):
         ({"sql": "SELECT lr FROM trials WHERE lr = $1"}, "parameter"),
         ({"limit": -1}, "limit of -1"),
         ({"where": "lr ="}, "syntax error"),
+        ({"where": "\udcff"}, "the where is not UTF-8"),
+        ({"sql": "SELECT '\udcff'"}, "the query is not UTF-8"),
     ],
 )
 def test_a_wrong_question_gets_one_clear_message(filled, question, message):

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,29 @@ def test_the_result_is_that_of_an_undisturbed_trial_to_the_last_bit(tmp_path, ma
 def test_it_goes_on_where_it_was_kept(tmp_path, short):
     ends_at(20, short, Checkpoints(tmp_path, ALWAYS))  # kept before each step: the last time at 19
     assert first_report(short, Checkpoints(tmp_path, NEVER)) >= 20
+
+
+def test_what_a_module_draws_goes_on_too(tmp_path, short):
+    def drawn(checkpoints: Checkpoints, *, until: int = 1000) -> dict[int, float]:
+        seen: dict[int, float] = {}
+
+        def report(progress):
+            if progress.step in (10, 20, 30) and progress.step not in seen:
+                seen[progress.step] = torch.rand(()).item()  # as dropout would
+            if progress.step >= until:
+                raise Ends
+
+        with suppress(Ends):
+            run_trial(short, report=report, checkpoints=checkpoints)
+        return seen
+
+    whole = drawn(Checkpoints(tmp_path / "whole", NEVER))
+    torch.rand(5)
+    cut = drawn(Checkpoints(tmp_path / "cut", ALWAYS), until=20)
+    rest = drawn(Checkpoints(tmp_path / "cut", NEVER))
+    assert len(whole) == 3
+    assert cut | rest == whole
+    assert 10 not in rest
 
 
 def test_the_seconds_before_count_as_its_own(tmp_path, short):

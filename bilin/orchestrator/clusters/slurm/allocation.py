@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 
 from bilin.errors import ClusterError
-from bilin.orchestrator.clusters.environment import RAY_SETTINGS
+from bilin.orchestrator.clusters.environment import RAY_SETTINGS, TEMP_ROOT
 from bilin.orchestrator.clusters.slurm import node
 from bilin.orchestrator.clusters.slurm.more import Task, more_nodes
 from bilin.orchestrator.clusters.slurm.queue import ask
@@ -36,9 +36,6 @@ STOP_S = 60.0
 
 HEAD = "0"
 """Slurm's number of the first node of a job, on which its script runs."""
-
-TEMP_ROOT = "/tmp"
-"""Ray's socket paths must stay under 107 characters; a job's TMPDIR may be long, or on a shared disk."""
 
 SETTINGS = {
     **RAY_SETTINGS,

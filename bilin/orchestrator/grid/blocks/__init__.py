@@ -1,6 +1,7 @@
 """Blocks of settings read from nodes, with the checks of their fields. May import yaml and faults."""
 
 from bilin.orchestrator.grid.blocks.block import Block as Block
+from bilin.orchestrator.grid.blocks.block import Choice as Choice
 from bilin.orchestrator.grid.blocks.block import only_settings as only_settings
 from bilin.orchestrator.grid.blocks.block import read_block as read_block
 from bilin.orchestrator.grid.blocks.block import read_choice as read_choice

@@ -18,6 +18,10 @@ from tests.orchestrator.grid.grids import faults, short, short_fault
         ("test: {lengths: []}", "test.lengths: found []; accepted: at least one length"),
         ("test: {lengths: [10, 10]}", "each length once"),
         ("validate: {lengths: []}", "at least one length, or stop_when_solved: false in train"),
+        (
+            "train: {steps: [900, 200]}\nlearning_rate: {choices: [1e-3], until_solved: true}",
+            "validate.every: found 250 with 200 steps; accepted with until_solved: fewer, for two evaluations",
+        ),
         ("resources: {device: cuda}", "resources.device: found cuda; accepted: auto or cpu, or gpus above 0"),
         ("resources: {device: cpu, gpus: 1}", "resources.device: found cpu; accepted: auto or cuda, or gpus: 0"),
         ("resources: {gpus: 1.5}", "resources.gpus: found 1.5; accepted: a fraction below 1, or a whole number"),
