@@ -110,20 +110,19 @@ class _Notes:
 
 def counts(state: SweepState) -> str:
     """One line: what is done, runs, failed and is left."""
-    done = state.plan.num_done + state.num_ended - state.num_failed
-    parts = [f"{state.plan.grid.name}: {done} done", f"{len(state.running)} running"]
-    if failed := state.plan.num_failed + state.num_failed:
-        parts.append(f"{failed} failed")
+    parts = [f"{state.plan.grid.name}: {state.num_done} done", f"{len(state.running)} running"]
+    if state.num_failed:
+        parts.append(f"{state.num_failed} failed")
     parts.append(f"{state.num_left} to go")
     if state.seconds_left is not None and state.num_left:
-        asked = state.plan.num_done + state.num_ended + state.num_left
+        asked = state.num_done + state.num_failed + state.num_left
         about = "at least" if asked < state.plan.num_wanted else "about"  # a search may ask for more
         parts.append(f"{_rate(state.trials_per_s)}, {about} {duration(state.seconds_left)} left")
     return " · ".join(parts)
 
 
 def _draw(state: SweepState, labels: Labels) -> Group:
-    total = state.plan.num_done + state.num_ended + state.num_left
+    total = state.num_done + state.num_failed + state.num_left
     bar = ProgressBar(total=max(total, 1), completed=total - state.num_left, width=40)
     head = Table.grid(padding=(0, 2))
     head.add_row(bar, Text(counts(state)))

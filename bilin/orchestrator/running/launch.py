@@ -136,7 +136,7 @@ def launch(
         sweep=grid.name,
         directory=sweep_directory(store, grid.name),
         num_found=current.num_done,
-        num_failed=current.num_failed + state.num_failed,
+        num_failed=state.num_failed,
         ran=dict(state.statuses),
         stopped=stopped,
     )
@@ -190,8 +190,7 @@ def _run(
             raise
         raise InterruptedSweepError(_unwritten(error, recorder)) from error
     if checkpoints:
-        num_without = current.num_failed + state.num_failed
-        checkpoints.clear(everything=current.grid.is_whole and not num_without and sweep.stopped is None)
+        checkpoints.clear(everything=current.grid.is_whole and not state.num_failed and sweep.stopped is None)
     return state, sweep.stopped
 
 

@@ -60,8 +60,17 @@ class SweepState:
         return self.statuses.total()
 
     @property
+    def num_done(self) -> int:
+        """Wanted trials that have a result, from before or from this launch."""
+        return self.plan.num_done + self.num_ended - self._num_ended_without
+
+    @property
     def num_failed(self) -> int:
-        """Trials that ended in this launch without a result."""
+        """Wanted trials that ended without a result and are left alone, before or in this launch."""
+        return self.plan.num_failed + self._num_ended_without
+
+    @property
+    def _num_ended_without(self) -> int:
         return sum(count for status, count in self.statuses.items() if status not in RESULT_STATUSES)
 
     @property
