@@ -184,7 +184,7 @@ def test_a_sweep_whose_time_is_up_three_times_ends_as_if_it_had_more(lab: Lab, t
     for job in lab.run("squeue", "-h", "-o", "%A").split():
         lab.run("scontrol", "update", f"JobId={job}", "TimeLimit=60")
     assert wait_until(lambda: is_complete(store), START_S * 3), logs(store)
-    print(f"\ntime limit, {TIMES_UP} times, {enough} steps: complete after {time.time() - at:.0f} s, {starts(store)} starts")
+    print(f"\n{TIMES_UP} times, {enough} steps: complete after {time.time() - at:.0f} s, {starts(store)} starts")
     assert finish(reference, 3600)[0] == 0
     assert contents(store) == contents(alone)
 
