@@ -109,7 +109,10 @@ class RayPool:
 
     def keep(self, timeout_s: float) -> None:
         """Have every running trial keep its state, if it can within ``timeout_s``."""
-        asked = [worker.actor.keep.remote(timeout_s) for worker in self._busy.values()]
+        begun = [
+            worker for worker in self._busy.values() if worker.has_begun
+        ]  # one that still loads has nothing to keep
+        asked = [worker.actor.keep.remote(timeout_s) for worker in begun]
         if asked:
             ray.wait(asked, num_returns=len(asked), timeout=timeout_s)
 
