@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Collection, Iterable, Mapping
@@ -125,8 +126,9 @@ def launch(
     in_job = cluster.kind == "allocation"
     if in_job:
         cluster = replace(cluster, job=settings)
+    keeps_job = in_job and "SLURM_JOB_ID" in os.environ
     with (
-        SweepWriter(store, grid.name, command=" ".join(sys.argv), stays=in_job) as writer,
+        SweepWriter(store, grid.name, command=" ".join(sys.argv), stays=keeps_job) as writer,
         signals_interrupt(came := Came(), outermost=True),
         going_on(writer.directory, settings.patience) if in_job else nullcontext(),
     ):

@@ -59,6 +59,7 @@ def test_what_cannot_be_is_said(tmp_path: Path, arguments: list[str], exit_code:
     assert (ended.returncode, ended.stdout) == (exit_code, "")
     assert said in ended.stderr
     assert (tmp_path / "store").exists() == (arguments == ["--cluster", "allocation"])
+    assert not list((tmp_path / "store").glob("*"))
 
 
 def test_a_sweep_whose_job_cannot_be_asked_about_is_seen_from_the_store_alone(tmp_path: Path) -> None:
