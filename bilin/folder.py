@@ -1,0 +1,156 @@
+"""The folder of one sweep: every path in it, who writes it, and when it goes.
+
+    <store>/<sweep>/
+    ├── manifest.json             the writer    stays    which part files count, with their checksums
+    ├── trials-00000001.parquet   the writer    stays    results, one row a trial; replaced when parts are merged
+    ├── curves-00000001.parquet   the writer    stays    their training curves
+    ├── wanted.parquet            the writer    stays    the trials that the grid wants, replaced at every launch
+    ├── grid.json                 the writer    stays    the resolved grid, replaced at every launch
+    ├── damaged/                  the writer    stays    damaged files, set aside for the user to look at
+    ├── lock, lease.json          the writer    goes with the process that runs the sweep
+    ├── running.json              the launch    goes with the launch: the snapshot of the running sweep
+    ├── job.json                  the launch    stays    the Slurm job that was submitted last
+    ├── jobs/                     the launch    stays    output and requests of jobs and of detached launches
+    ├── checkpoints/              the workers   go with their trials' results
+    ├── logs/                     the workers   stay     what the trials printed
+    └── .seen-*/                  the launch    goes at once: a probe that every node must see
+
+"The writer" is `bilin.results.SweepWriter`, of which there is one at a time. A file is written beside its place,
+under its name with `PARTIAL`, and moved there; a reader never sees half a file. Standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bilin.errors import StoreError
+
+SWEEP_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+SWEEP_NAME_ACCEPTED = "1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or a digit"
+
+PARTIAL = ".new"
+"""Suffix of a file that is being written."""
+
+PROBE = ".seen-"
+"""Prefix of the folder by which nodes show that they see the same store."""
+
+_PART = re.compile(r"(?:trials|curves)-(\d{8}|[1-9]\d{8,})\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class SweepFolder:
+    """The paths in the folder of one sweep. Neither the folder nor any of them need exist.
+
+    Attributes:
+        path: The folder itself.
+    """
+
+    path: Path
+
+    @classmethod
+    def of(cls, store: Path | str, sweep: str) -> SweepFolder:
+        """Return the folder of a sweep in a store.
+
+        Raises:
+            StoreError: The name is not that of a sweep, or the store or the folder is a file.
+        """
+        if not SWEEP_NAME.fullmatch(sweep):
+            raise StoreError(f"{sweep!r} is not the name of a sweep; accepted: {SWEEP_NAME_ACCEPTED}")
+        store = Path(store)
+        for path in (store, store / sweep):
+            if path.exists() and not path.is_dir():
+                raise StoreError(f"{path} is a file, not a directory; name another store with --store")
+        return cls(store / sweep)
+
+    @property
+    def name(self) -> str:
+        """The name of the sweep."""
+        return self.path.name
+
+    @property
+    def store(self) -> Path:
+        """The store that the sweep is in."""
+        return self.path.parent
+
+    @property
+    def has_results(self) -> bool:
+        """Whether a sweep was ever written here."""
+        return self.manifest.exists() or any(self.path.glob("trials-*.parquet"))
+
+    @property
+    def manifest(self) -> Path:
+        """Lists the part files that count."""
+        return self.path / "manifest.json"
+
+    @property
+    def wanted(self) -> Path:
+        """The trials that the grid wants."""
+        return self.path / "wanted.parquet"
+
+    @property
+    def grid(self) -> Path:
+        """The resolved grid of the last launch."""
+        return self.path / "grid.json"
+
+    @property
+    def damaged(self) -> Path:
+        """Folder of damaged files that were set aside."""
+        return self.path / "damaged"
+
+    @property
+    def lock(self) -> Path:
+        """File that the writer locks."""
+        return self.path / "lock"
+
+    @property
+    def lease(self) -> Path:
+        """File by which machines without a common lock know the writer."""
+        return self.path / "lease.json"
+
+    @property
+    def snapshot(self) -> Path:
+        """The state of the running sweep."""
+        return self.path / "running.json"
+
+    @property
+    def job(self) -> Path:
+        """The Slurm job that was submitted last."""
+        return self.path / "job.json"
+
+    @property
+    def jobs(self) -> Path:
+        """Folder of the output and the requests of jobs and detached launches."""
+        return self.path / "jobs"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints, one file a trial."""
+        return self.path / "checkpoints"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of what trials printed, one file a trial."""
+        return self.path / "logs"
+
+    def trials_part(self, number: int) -> Path:
+        """Part file with the results of some trials."""
+        return self.path / f"trials-{number:08d}.parquet"
+
+    def curves_part(self, number: int) -> Path:
+        """Part file with the curves of the same trials."""
+        return self.path / f"curves-{number:08d}.parquet"
+
+    def part_files(self) -> Iterator[tuple[int, Path]]:
+        """Every part file that is there, listed in the manifest or not, with its number."""
+        return ((int(match[1]), path) for path in self.path.glob("*.parquet") if (match := _PART.fullmatch(path.name)))
+
+    def checkpoint(self, trial_id: str) -> Path:
+        """The checkpoint of a trial."""
+        return self.checkpoints / trial_id
+
+    def trial_log(self, trial_id: str) -> Path:
+        """What a trial printed."""
+        return self.logs / f"{trial_id}.log"
