@@ -127,7 +127,7 @@ def test_a_store_without_a_name_and_a_grid_that_is_read_once_are_refused(grid: P
     code, _, err = finish(bilin("sweep", "plan", grid, "--store", ""))
     assert (code, "accepted: a directory" in err) == (2, True)
     code, _, err = finish(bilin("sweep", "launch", "-", "--store", grid.parent / "store", "--detach"))
-    assert (code, "name a file" in err) == (2, True)
+    assert (code, "needs a grid file" in err) == (2, True)
     ended = subprocess.run(
         [sys.executable, "-m", "bilin", "sweep", "launch", "-"], input=b"\x7fELF\xff", capture_output=True, check=False
     )
