@@ -8,7 +8,6 @@ import sys
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from bilin.errors import InputError, InterruptedSweepError, StoreError, nearest
@@ -23,7 +22,7 @@ from bilin.orchestrator.running.recorder import Recorder
 from bilin.orchestrator.running.signals import Came, signals_interrupt
 from bilin.orchestrator.running.sweep import Sweep
 from bilin.orchestrator.running.wanted import keep_grid
-from bilin.record import Progress, Status
+from bilin.record import Status
 from bilin.registry import package_of
 from bilin.results import DEFAULT_STORE, SweepWriter, stored, sweep_directory
 from bilin.spec import Resources
@@ -164,21 +163,21 @@ def _run(
         return state, None
     checkpoints = _checkpoints(writer, cluster)
     observer = _both(activity, observer)
-    report = partial(_pass_on, state, observer)
+    recorder = Recorder(writer, checkpoints)
+    sweep = Sweep(state, recorder, observer)
     try:
         with (
-            Recorder(writer, checkpoints) as recorder,
+            recorder,
             Outputs(writer.directory.resolve() / LOGS) as outputs,
             open_pool(
-                cluster, run, demand=_demand(current), report=report, checkpoints=checkpoints, outputs=outputs
+                cluster, run, demand=_demand(current), emit=sweep.take, checkpoints=checkpoints, outputs=outputs
             ) as pool,
             signals_interrupt(came, outermost=False),  # again: Ray sets handlers of its own
         ):
             check_nodes(cluster, writer.directory, packages_of(current))
             keep_grid(writer, current, ended=False)
-            sweep = Sweep(state, pool, recorder, observer)
             try:
-                sweep.run()
+                sweep.run(pool)
             except KeyboardInterrupt as interrupt:
                 pool.keep(_grace(came.by(interrupt), cluster.job))
                 raise
@@ -217,11 +216,6 @@ def _both(first: Observer, second: Observer) -> Observer:
         second(state)
 
     return observe
-
-
-def _pass_on(state: SweepState, observer: Observer, said: Progress) -> None:
-    state.report(said)
-    observer(state)
 
 
 def _demand(current: Plan) -> Iterable[Resources]:
