@@ -99,7 +99,12 @@ def test_a_group_comes_back_with_a_result_a_trial_in_its_order(make_pool: MakePo
 def test_the_events_of_a_trial_come_in_order_and_say_where_it_runs(make_pool: MakePool) -> None:
     events: list[Event] = []
     seen = Events()
-    pool = make_pool(lambda event: (events.append(event), seen(event)))
+
+    def emit(event: Event) -> None:
+        events.append(event)
+        seen(event)
+
+    pool = make_pool(emit)
     pool.submit(Group((spec(FINE),)))
     (end,) = seen.wait(pool, 1)
     started, *progress, last = events
@@ -194,11 +199,11 @@ def test_of_a_group_whose_worker_dies_what_was_seen_to_end_stands_and_the_rest_i
 ) -> None:
     from bilin.workers.actors.pool import RayPool
 
-    def run(trial: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -> TrialResult:
-        if trial.seed == DIES:
+    def run(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -> TrialResult:
+        if spec.seed == DIES:
             while not (tmp_path / "seen").exists():
                 time.sleep(0.05)
-        return by_seed(trial, report=report, checkpoints=checkpoints)
+        return by_seed(spec, report=report, checkpoints=checkpoints)
 
     pool, trials = RayPool(run, num_workers=1, emit=seen), (spec(FINE), spec(DIES), spec(FINE, lr=1e-2))
     pool.submit(Group(trials))

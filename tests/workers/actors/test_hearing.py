@@ -30,12 +30,13 @@ class Later:
 def test_with_one_question_a_period_all_workers_are_heard_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     from bilin.workers.actors import pool as module
     from bilin.workers.actors import worker
+    from bilin.workers.actors.actor import Answer
 
     monkeypatch.setattr(worker, "ASKED_AT_ONCE", 1)
     answers: list[str] = []
 
     class Counting(worker.Worker):
-        def take(self, answer: worker.Answer) -> list[Event]:
+        def take(self, answer: Answer) -> list[Event]:
             answers.append(self.name)
             return super().take(answer)
 
