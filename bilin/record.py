@@ -111,17 +111,10 @@ class TrialResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The progress of a running trial, for displays. It is not stored with the results.
-
-    Attributes:
-        host: Where the trial runs, with ``pid`` and ``worker``; filled in by the pool, if it knows.
-    """
+    """The progress of a running trial, for displays. It is not stored with the results."""
 
     trial_id: str
     step: int
     max_steps: int
     loss: float | None = None
     accuracy: float | None = None
-    host: str | None = None
-    pid: int | None = None
-    worker: str | None = None

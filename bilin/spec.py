@@ -74,7 +74,9 @@ class ValidateSpec:
     """What a trial is validated on, in addition to the training lengths. Tested lengths play no part."""
 
     every: int = option(250, at_least=1, doc="steps between evaluations")
-    lengths: tuple[int, ...] = option((50, 100, 200, 400, 800), at_least=1, doc="validation lengths, beyond the training lengths")
+    lengths: tuple[int, ...] = option(
+        (50, 100, 200, 400, 800), at_least=1, doc="validation lengths, beyond the training lengths"
+    )
     num_sequences: int = option(512, at_least=1, doc="sequences per length; the training lengths count as one length")
 
 
@@ -100,12 +102,12 @@ class Resources:
     cpus: float = option(1.0, at_least=0, doc="CPUs per trial")
     gpus: float = option(0.0, at_least=0, doc="GPUs per trial; with a fraction, trials share a GPU")
     threads: int = option(1, at_least=1, doc="threads per trial; they can change the last bits of a result")
-    device: str = option("auto", choices=("auto", "cpu", "cuda"), doc="device to compute on; auto: cuda if gpus > 0, else cpu")
+    device: str = option(
+        "auto", choices=("auto", "cpu", "cuda"), doc="device to compute on; auto: cuda if gpus > 0, else cpu"
+    )
     accelerator: str | None = option(None, form=_ACCELERATOR, doc="required type of GPU; null: any")
     memory: str | None = option(None, form=_MEMORY, doc="memory to reserve per trial; null: no reservation")
-    custom: Amounts = option(
-        Amounts(), form=_CUSTOM, at_least=1e-4, doc="custom Ray resources per trial, by name"
-    )
+    custom: Amounts = option(Amounts(), form=_CUSTOM, at_least=1e-4, doc="custom Ray resources per trial, by name")
 
     @property
     def occupied(self) -> Resources:

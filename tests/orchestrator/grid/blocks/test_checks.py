@@ -26,7 +26,7 @@ from tests.orchestrator.grid.grids import faults, short, short_fault
         ("resources: {device: cpu, gpus: 1}", "resources.device: found cpu; accepted: auto or cuda, or gpus: 0"),
         ("resources: {gpus: 1.5}", "resources.gpus: found 1.5; accepted: a fraction below 1, or a whole number"),
         ("resources: {accelerator: H100}", "resources.accelerator: found H100; accepted: null, or gpus above 0"),
-        ("resources: {memory: 4}", "resources.memory: found 4; accepted: a size, as 500MB, 4GB or 4GiB or null"),
+        ("resources: {memory: 4}", "resources.memory: found 4; accepted: a size, as in 500MB, 4GB or 4GiB or null"),
         ("resources: {memory: 0GB}", "resources.memory: found 0GB; accepted: null, or more than nothing"),
         ("resources: {custom: [a]}", "found a list of 1; accepted: a mapping of names without spaces to numbers"),
         ("resources: {custom: {a: 0}}", "resources.custom.a: found 0; accepted: a number of at least 0.0001"),
