@@ -18,8 +18,7 @@ from bilin.orchestrator.doctor import machine, software, storage, whole
 from bilin.orchestrator.doctor.finding import Finding, error, ok, warning
 from bilin.orchestrator.doctor.slurm import SLURM, is_here, slurm, time_limit
 from bilin.orchestrator.doctor.wanted import Wanted, wanted
-from bilin.orchestrator.grid import Grid, read_grid
-from bilin.orchestrator.grid.blocks.cluster import megabytes
+from bilin.orchestrator.grid import Grid, megabytes, read_grid
 from bilin.results import DEFAULT_STORE
 
 NUM_PORTS = 16

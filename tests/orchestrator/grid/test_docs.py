@@ -11,10 +11,8 @@ import pytest
 from bilin.errors import GridError
 from bilin.fields import Field, fields_of
 from bilin.models import MODELS, tier_settings
-from bilin.orchestrator.grid import ClusterSettings, grid_schema, parse_grid
-from bilin.orchestrator.grid.blocks import ChoicesKeys, LogUniformKeys
-from bilin.orchestrator.grid.blocks.checks import written
-from bilin.orchestrator.grid.document import SeedsKey
+from bilin.orchestrator.grid import Choices, ClusterSettings, LogUniform, grid_schema, parse_grid
+from bilin.orchestrator.grid.settings import Seeds, written
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
 from bilin.tasks import TASKS, task_settings
 
@@ -51,9 +49,9 @@ TABLES = {
     "train": block_table(TrainSpec),
     "validate": block_table(ValidateSpec),
     "test": block_table(TestSpec),
-    "choices": block_table(ChoicesKeys),
-    "log_uniform": block_table(LogUniformKeys),
-    "seeds": block_table(SeedsKey),
+    "choices": block_table(Choices),
+    "log_uniform": block_table(LogUniform),
+    "seeds": block_table(Seeds),
     "resources": block_table(Resources),
     "cluster": block_table(ClusterSettings),
 }

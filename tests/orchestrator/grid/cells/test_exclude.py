@@ -40,7 +40,7 @@ def test_a_cell_is_excluded_where_all_values_match(exclude: str, left: int) -> N
         ("[{tier: fll}]", 'exclude[0].tier: found "fll" (did you mean full?)'),
         ("[{rank: '8'}]", 'exclude[0].rank: found "8"; accepted: a whole number of at least 1'),
         ("[{rank: []}]", "exclude[0].rank: found an empty list"),
-        ("[{lengths: [2, 10]}]", "exclude[0].lengths: is a list of its own"),
+        ("[{lengths: [2, 10]}]", "exclude[0].lengths: is a list in itself"),
         ("[{}]", "exclude[0]: found an empty mapping"),
         ("[tier]", 'exclude[0]: found "tier"; accepted: fields with values'),
         ("{tier: cp}", "exclude: found a mapping; accepted: a list of mappings"),

@@ -36,7 +36,7 @@ def test_a_directory_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_path_that_is_none_is_refused() -> None:
-    assert "is no path" in fault("a\0b")
+    assert "is not a path" in fault("a\0b")
 
 
 def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> None:

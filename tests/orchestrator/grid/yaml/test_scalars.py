@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bilin.orchestrator.grid.yaml.scalars import resolve
+from bilin.orchestrator.grid.yaml import resolve
 
 
 @pytest.mark.parametrize(
