@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as slot
-from typing import Any
+from typing import Any, TypeVar
 
 from bilin.catalog import REGISTRIES, settings_of
 from bilin.errors import PluginError, nearest
@@ -15,6 +15,8 @@ from bilin.orchestrator.grid.place import Place
 from bilin.orchestrator.grid.settings import problems, written
 from bilin.orchestrator.grid.yaml import Node, shorten
 from bilin.registry import load
+
+T = TypeVar("T")
 
 _BOOLS_OF_YAML_1_1 = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
@@ -25,12 +27,12 @@ class Variant:
 
     Attributes:
         indices: Which value it has of each axis; the axes of a group of ``zip`` count as one.
-        excluded: For each exclusion, the bits that hold for these settings.
+        attributes: The values that exclusions can name.
     """
 
     settings: Any
     indices: Mapping[str, int]
-    excluded: tuple[int, ...]
+    attributes: Mapping[str, Value]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +121,11 @@ def read_block(
     return Block(settings=settings, place=place, choices=choices) if is_sound else None
 
 
-def read_settings(settings: type[Any], place: Place, *, remarks: Mapping[str, str] | None = None) -> Block | None:
+def read_settings(settings: type[T], place: Place, *, remarks: Mapping[str, str] | None = None) -> T | None:
     """Return a block without axes; None if a value has a fault, is missing, or does not go with the others."""
     block = read_block(settings, place, remarks=remarks)
-    return block if block and block.select() else None
+    selected: T | None = block.select() if block else None
+    return selected
 
 
 def _read_choices(field: Field, place: Place, *, axes: bool) -> tuple[Value, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,28 +27,17 @@ Known = Mapping[str, tuple[Field, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Accepted values of some fields, all of which must hold.
-
-    Each block of a cell (task, model, train) has some of the fields, and is asked once for all cells that share it.
-    What holds is a set of bits, and a cell meets the condition if its blocks have all bits together.
-    """
+    """Accepted values of some fields, all of which must hold."""
 
     accepted: Mapping[str, frozenset[Value]]
     place: Place
 
-    @property
-    def all_bits(self) -> int:
-        """The bits of a cell that meets the condition."""
-        return (1 << len(self.accepted)) - 1
-
-    def bits(self, settings: Any) -> int:
-        """Return one bit for each field that a block of settings has with an accepted value."""
-        values = attributes(settings)
-        return sum(
-            1 << index
-            for index, (name, accepted) in enumerate(self.accepted.items())
-            if name in values and values[name] in accepted
-        )
+    def holds(self, *attributes: Mapping[str, Value]) -> bool:
+        """Return whether a cell meets the condition, from the attributes of its task, model and training."""
+        for name, accepted in self.accepted.items():
+            if not any(name in values and values[name] in accepted for values in attributes):
+                return False
+        return True
 
 
 def attributes(settings: Any) -> dict[str, Value]:
@@ -144,28 +132,25 @@ def narrow(cells: tuple[WantedCell, ...], only: Sequence[str], faults: Faults) -
     if not only:
         return cells
     blocks = {id(block): block for wanted in cells for block in _blocks(wanted)}
+    values_of_blocks = {key: attributes(block) for key, block in blocks.items()}
     there: dict[str, dict[Value, None]] = {}
-    for name, value in (item for block in blocks.values() for item in attributes(block).items()):
+    for name, value in (item for values in values_of_blocks.values() for item in values.items()):
         if not isinstance(value, tuple):
             there.setdefault(name, {})[value] = None
     before, known = len(faults), known_fields(map(type, blocks.values()))
     accepted: dict[str, frozenset[Value]] = {}
     for part in ",".join(only).split(","):
         place = Place(None, f"--only {shorten(part.strip())}", faults)
-        name, values = _read_part(part, place, there, known)
-        accepted[name] = accepted.get(name, frozenset()) | values
+        name, accepted_here = _read_part(part, place, there, known)
+        accepted[name] = accepted.get(name, frozenset()) | accepted_here
     if len(faults) > before:
         return ()
-    everything = Place(None, f"--only {shorten(','.join(only))}", faults)
-    condition = Condition(accepted, everything)
-    bits = {key: condition.bits(block) for key, block in blocks.items()}
+    condition = Condition(accepted, Place(None, f"--only {shorten(','.join(only))}", faults))
     kept = tuple(
-        wanted
-        for wanted in cells
-        if functools.reduce(operator.or_, (bits[id(block)] for block in _blocks(wanted))) == condition.all_bits
+        wanted for wanted in cells if condition.holds(*(values_of_blocks[id(block)] for block in _blocks(wanted)))
     )
     if not kept:
-        everything.fault("no cell has all of these values together, though some cells have each of them")
+        condition.place.fault("no cell has all of these values together, though some cells have each of them")
     return kept
 
 

@@ -51,18 +51,15 @@ class Document:
         validate = read_settings(ValidateSpec, self._find("validate"))
         test = read_settings(TestSpec, self._find("test"))
         learning_rate = self._read_learning_rate()
-        resources = read_settings(Resources, self._find("resources"))
-        self.validate: ValidateSpec = _with_sorted_lengths(validate.select() if validate else ValidateSpec())
-        self.test: TestSpec = _with_sorted_lengths(test.select() if test else TestSpec())
-        self.learning_rate: LearningRate = learning_rate.select() if learning_rate else Choices()
-        self.resources: Resources = resources.select() if resources else Resources()
+        self.validate: ValidateSpec = _with_sorted_lengths(validate or ValidateSpec())
+        self.test: TestSpec = _with_sorted_lengths(test or TestSpec())
+        self.learning_rate: LearningRate = learning_rate or Choices()
+        self.resources = read_settings(Resources, self._find("resources")) or Resources()
         self.seeds = self._read_seeds()
         if validate and test:
-            _check_tested(validate, test)
+            self._check_tested()
         if validate and train:
-            _check_stopping(validate, train)
-        if learning_rate and validate and train:
-            _check_until_solved(self.learning_rate, validate, train)
+            self._check_validation(train)
 
     @property
     def where(self) -> str:
@@ -125,7 +122,7 @@ class Document:
         elif len(faults) == before:
             expand.check_lengths(self.zips, tasks, models, train)
         if len(faults) == before:
-            varied = {id(block): expand.vary(block, self.zips, self.exclude) or block for block in sound}
+            varied = {id(block): expand.vary(block, self.zips) or block for block in sound}
             tasks, models = ([varied[id(block)] for block in some] for some in (tasks, models))
             train = varied[id(train)] if train else None
         self.tasks, self.models = tasks, models
@@ -144,18 +141,14 @@ class Document:
             self.place.fault(expand.too_many(self.num_combinations))
             return
         self.kept = []
-        targets = [condition.all_bits for condition in self.exclude]
-        for task, model, train in expand.combine(self.tasks, self.models, self.train):
-            hits = [
-                index
-                for index, target in enumerate(targets)
-                if task.excluded[index] | model.excluded[index] | train.excluded[index] == target
-            ]
+        for combination in expand.combine(self.tasks, self.models, self.train):
+            attributes = [variant.attributes for variant in combination]
+            hits = [index for index, condition in enumerate(self.exclude) if condition.holds(*attributes)]
             self.matched.update(hits)
             if not hits:
-                self.kept.append((task, model, train))
+                self.kept.append(combination)
 
-    def _read_learning_rate(self) -> Block | None:
+    def _read_learning_rate(self) -> LearningRate | None:
         place = self._find("learning_rate")
         keys = place.entries.keys()
         if {"choices", "log_uniform"} <= keys:
@@ -164,7 +157,9 @@ class Document:
         is_search = "choices" not in keys and {"log_uniform", "trials", "round"} & keys
         with_search = " (only with log_uniform)"
         remarks = {"until_solved": " (only with choices)", "trials": with_search, "round": with_search}
-        return read_settings(LogUniform if is_search else Choices, place, remarks=remarks)
+        if is_search:
+            return read_settings(LogUniform, place, remarks=remarks)
+        return read_settings(Choices, place, remarks=remarks)
 
     def _read_seeds(self) -> tuple[int, ...]:
         owner = self._owner("seeds")
@@ -175,37 +170,36 @@ class Document:
         seeds = Block(settings=Seeds, place=owner, choices=choices).select() if len(owner.faults) == before else None
         return seeds.seeds if seeds else ()
 
+    def _check_tested(self) -> None:
+        """Add a fault for each validation length that is tested, where it is written."""
+        lengths, others = self._find("validate").key("lengths"), self.test.lengths
+        message = "which is one of test.lengths"
+        if lengths.node is None:
+            lengths, others = self._find("test").key("lengths"), self.validate.lengths
+            message = "which is one of validate.lengths by default"
+        for place in lengths.items():
+            if place.node and place.node.value in others:
+                place.fault(f"found {place.node}, {message}; accepted: validation lengths that are not tested")
+
+    def _check_validation(self, train: Block) -> None:
+        place, every = self._find("validate"), self.validate.every
+        if not self.validate.lengths and True in train.values("stop_when_solved"):
+            message = "found an empty list; accepted: at least one length, or stop_when_solved: false in train"
+            place.key("lengths").fault(message)
+        steps = min(int(value) for value in train.values("steps") if isinstance(value, int))
+        if isinstance(self.learning_rate, Choices) and self.learning_rate.until_solved and steps <= every:
+            # solved after two perfect evaluations: a trial that has fewer never ends the list of learning rates
+            message = (
+                f"found {every} with {steps} steps; accepted with until_solved: fewer, for at least two evaluations"
+            )
+            place.key("every").fault(message)
+
 
 def _axis_names(blocks: Sequence[Block], known: Known) -> set[str]:
     """Return the fields that can be an axis: those of the blocks, and those that are known beside."""
     fields = [field for block in blocks for field in fields_of(block.settings).values()]
     fields += [field for named in known.values() for field in named]
     return {field.name for field in fields if not field.is_list}
-
-
-def _check_tested(validate: Block, test: Block) -> None:
-    """Add a fault for each validation length that is tested, where it is written."""
-    if "lengths" in validate.choices:
-        block, others, message = validate, test.values("lengths")[0], "which is one of test.lengths"
-    else:
-        block, others, message = test, validate.values("lengths")[0], "which is one of validate.lengths by default"
-    for place in block.place.key("lengths").items():
-        if place.node and isinstance(others, tuple) and place.node.value in others:
-            place.fault(f"found {place.node}, {message}; accepted: validation lengths that are not tested")
-
-
-def _check_stopping(validate: Block, train: Block) -> None:
-    if validate.values("lengths") == ((),) and True in train.values("stop_when_solved"):
-        message = "found an empty list; accepted: at least one length, or stop_when_solved: false in train"
-        validate.place.key("lengths").fault(message)
-
-
-def _check_until_solved(learning_rate: LearningRate, validate: Block, train: Block) -> None:
-    """A trial is solved after two perfect evaluations; one that has fewer never ends the list of learning rates."""
-    (every,), steps = validate.values("every"), min(map(int, train.values("steps")))  # type: ignore[arg-type]
-    if isinstance(learning_rate, Choices) and learning_rate.until_solved and steps <= int(every):  # type: ignore[arg-type]
-        message = f"found {every} with {steps} steps; accepted with until_solved: fewer, for at least two evaluations"
-        validate.place.key("every").fault(message)
 
 
 def _with_sorted_lengths(settings: Any) -> Any:

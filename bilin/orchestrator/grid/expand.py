@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from bilin.fields import Value, fields_of
 from bilin.orchestrator.grid.blocks import Block, Variant
-from bilin.orchestrator.grid.conditions import Condition
+from bilin.orchestrator.grid.conditions import attributes
 from bilin.orchestrator.grid.place import Place, unknown
 from bilin.registry import blamed_on_its_package
 
@@ -25,7 +25,7 @@ Combination = tuple[Variant, Variant, Variant]
 """A task, a model and a training."""
 
 
-def vary(block: Block, zips: Sequence[Place], exclude: Sequence[Condition]) -> Block | None:
+def vary(block: Block, zips: Sequence[Place]) -> Block | None:
     """Return a block with its variants; None if some of its values are not accepted, or not together."""
     faults = block.place.faults
     before = len(faults)
@@ -46,7 +46,7 @@ def vary(block: Block, zips: Sequence[Place], exclude: Sequence[Condition]) -> B
         with blamed_on_its_package(block.settings):
             settings = block.select({name: index for axis, index in indices.items() for name in axes[axis]})
         if settings is not None:
-            variants.append(Variant(settings, indices, tuple(condition.bits(settings) for condition in exclude)))
+            variants.append(Variant(settings, indices, attributes(settings)))
     return dataclasses.replace(block, sizes=sizes, variants=tuple(variants)) if len(faults) == before else None
 
 

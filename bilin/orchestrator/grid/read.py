@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from bilin.catalog import clash
 from bilin.errors import Fault, GridError
-from bilin.fields import Value
+from bilin.fields import Value, values_of
 from bilin.folder import SWEEP_NAME, SWEEP_NAME_ACCEPTED
 from bilin.orchestrator.grid.blocks import read_settings
 from bilin.orchestrator.grid.conditions import narrow
@@ -144,8 +144,8 @@ def _read_name(top: Place) -> str:
 
 
 def _read_cluster(place: Place) -> Mapping[str, Value]:
-    block = read_settings(ClusterSettings, place)
-    return {name: values[0] for name, values in block.choices.items()} if block else {}
+    settings = read_settings(ClusterSettings, place)
+    return {name: value for name, value in values_of(settings).items() if name in place.entries} if settings else {}
 
 
 def _split(top: Place) -> list[Place]:
