@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def expand(wanted: WantedCell, num_seeds: int) -> Iterator[TrialSpec]:
-    for lr in wanted.learning_rate.rates:
+    for lr in wanted.learning_rate.choices:
         for seed in range(num_seeds):
             yield TrialSpec(cell=wanted.cell, lr=lr, seed=seed, test=wanted.test, resources=wanted.resources)
 

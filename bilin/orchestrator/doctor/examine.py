@@ -16,7 +16,7 @@ from bilin.orchestrator.doctor import machine, software, storage, whole
 from bilin.orchestrator.doctor.finding import Finding, error, ok, warning
 from bilin.orchestrator.doctor.needs import Needs, needs_of
 from bilin.orchestrator.doctor.slurm import SLURM, is_here, slurm, time_limit
-from bilin.orchestrator.grid.blocks.cluster import megabytes
+from bilin.orchestrator.grid import megabytes
 from bilin.orchestrator.request import LaunchRequest
 
 NUM_PORTS = 16

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from bilin.orchestrator.clusters.slurm.queue import ask, own_environment
 from bilin.orchestrator.clusters.slurm.script import options
 from bilin.orchestrator.doctor.finding import Finding, error, ok, warning
-from bilin.orchestrator.grid import ClusterSettings
-from bilin.orchestrator.grid.blocks.cluster import seconds
+from bilin.orchestrator.grid import ClusterSettings, seconds
 
 SLURM = "Slurm"
 COMMANDS = ("sbatch", "scancel", "scontrol", "srun")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bilin.errors import ClusterError
-from bilin.orchestrator.grid.blocks.cluster import seconds
+from bilin.orchestrator.grid import seconds
 
 ANSWER_S = 20.0
 """How long Slurm may take to say how a job stands; without an answer the store speaks alone."""

@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from bilin.errors import ClusterError
 from bilin.orchestrator.clusters.inquiry.answers import ANSWER_S, SAFE, Answers, Questions, command, read
 from bilin.orchestrator.clusters.slurm.script import extra, place
-from bilin.orchestrator.grid import ClusterSettings
-from bilin.orchestrator.grid.blocks.cluster import seconds
+from bilin.orchestrator.grid import ClusterSettings, seconds
 
 STEP_MINUTES = 10
 """Time limit of the step, where that of the job is longer: Slurm has a gap for a short one sooner."""

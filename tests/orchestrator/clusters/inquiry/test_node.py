@@ -14,7 +14,7 @@ import pytest
 from bilin.orchestrator.clusters.inquiry import node
 from bilin.orchestrator.clusters.inquiry.answers import Answers, command, other_versions, read
 from bilin.orchestrator.clusters.inquiry.beacon import beacon
-from bilin.orchestrator.grid.blocks.cluster import megabytes
+from bilin.orchestrator.grid import megabytes
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="only root mounts")
 

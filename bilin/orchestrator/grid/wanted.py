@@ -1,4 +1,4 @@
-"""What a grid comes to: the cells that it wants, and how many there were on the way."""
+"""What a grid comes to: the cells that it wants, and how they came about."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bilin.fields import Value
-from bilin.orchestrator.grid.blocks import LearningRate
+from bilin.orchestrator.grid.settings import LearningRate
 from bilin.spec import Cell, Resources, TestSpec
 
 
@@ -24,8 +24,8 @@ class WantedCell:
 
     @property
     def max_trials(self) -> int:
-        """The greatest number of trials: every rate on every seed."""
-        return self.learning_rate.max_rates * len(self.seeds)
+        """The greatest number of trials: every learning rate on every seed."""
+        return self.learning_rate.max_lrs * len(self.seeds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,9 @@ class Counts:
 
     Attributes:
         axes: What varies, for each document.
-        combinations: How many combinations there are, over all documents.
+        combinations: The number of combinations of all documents.
         after_exclusion: How many of them are not excluded.
-        after_deduplication: How many different cells those are. Fewer of them are in the grid only where
-            ``only`` narrowed it.
+        after_deduplication: How many different cells those are. Only ``only`` leaves fewer of them in the grid.
     """
 
     axes: tuple[tuple[Axis, ...], ...]
@@ -84,9 +83,9 @@ class Grid:
 
 
 def resolved(grid: Grid) -> str:
-    """The whole grid, with every default written out and without ``only``, as JSON text.
+    """Return the whole grid, with every default written out and without ``only``, as JSON text.
 
-    The text is itself a grid; `bilin.orchestrator.grid.restore_grid` reads it quickest.
+    The text is itself a grid; `bilin.orchestrator.grid.restore_grid` reads it fastest.
     """
     cluster = {"cluster": grid.cluster} if grid.cluster else {}
     return json.dumps({"name": grid.name, **cluster, "grids": list(grid.documents)}, indent=1, allow_nan=False) + "\n"

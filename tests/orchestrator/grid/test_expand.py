@@ -2,8 +2,60 @@ from __future__ import annotations
 
 import pytest
 
-from bilin.orchestrator.grid import Grid, parse_grid
-from tests.orchestrator.grid.grids import fault, faults
+from bilin.orchestrator.grid import Axis, Grid, parse_grid
+from tests.orchestrator.grid.grids import HEAD, fault, faults, short
+
+
+def test_a_grid_without_axes_is_one_cell_with_every_default() -> None:
+    grid = short()
+    (wanted,) = grid.cells
+    assert wanted.cell_id == wanted.cell.cell_id
+    assert (wanted.cell.train.steps, wanted.cell.validate.every, wanted.test.lengths) == (100_000, 250, (10, 500))
+    assert (wanted.seeds, wanted.resources.threads, grid.max_trials) == ((0,), 1, 3)
+    assert grid.counts.axes == ((),)
+
+
+def test_axes_are_what_varies() -> None:
+    text = """
+name: x
+tasks: [{name: modular_addition, m: [2, 3]}]
+models: [{tier: cp, rank: [4, 8], hidden: 64}, {tier: full}]
+train: {schedule: [cosine, constant], steps: 9}
+"""
+    (axes,) = parse_grid(text).counts.axes
+    assert axes == (
+        Axis("m", (2, 3)),
+        Axis("tier", ("cp", "full")),
+        Axis("hidden", (64, 256)),
+        Axis("rank", (4, 8)),
+        Axis("schedule", ("cosine", "constant")),
+    )
+
+
+def test_a_cell_that_comes_twice_is_one_cell() -> None:
+    grid = parse_grid(HEAD.replace("{tier: full}", "{tier: full}, {tier: full, hidden: [256, 128]}"))
+    assert (grid.counts.combinations, grid.counts.after_deduplication, len(grid.cells)) == (3, 2, 2)
+    assert grid.cells[0].seeds == (0,)
+
+
+def test_normalize_makes_one_cell_of_a_tier_without_scale_invariance() -> None:
+    grid = parse_grid(
+        HEAD.replace("{tier: full}", "{tier: lstm}, {tier: full}") + "train: {normalize: [readout, none]}"
+    )
+    assert len(grid.cells) == 3
+
+
+def test_too_many_combinations_are_refused() -> None:
+    axis = list(range(1, 201))
+    many = f"train: {{steps: {axis}, batch_size: {axis}, warmup_steps: 0, weight_decay: {axis}}}"
+    assert "train: found 8,000,000 combinations; accepted: at most 1,000,000" in fault(HEAD + many)
+    spread = HEAD.replace("m: 2", f"m: {axis[1:]}").replace("tier: full", f"tier: full, hidden: {axis}")
+    assert "7,960,000 combinations" in fault(spread + f"train: {{steps: {axis}}}")
+
+
+def test_cells_share_their_settings() -> None:
+    cells = short("train: {steps: [1, 2]}").cells
+    assert cells[0].cell.model is cells[1].cell.model
 
 
 def grid(*, task: str = "m: 2", model: str = "tier: full", train: str = "steps: 9", groups: str = "[]") -> str:
@@ -13,11 +65,7 @@ def grid(*, task: str = "m: 2", model: str = "tier: full", train: str = "steps: 
 
 def sizes(read: Grid) -> list[tuple[int, int, int]]:
     cells = [wanted.cell for wanted in read.cells]
-    return [(vars_of(cell.task), cell.model.hidden, cell.train.steps) for cell in cells]  # type: ignore[attr-defined]
-
-
-def vars_of(task: object) -> int:
-    return int(getattr(task, "m"))  # noqa: B009 (only this task has it)
+    return [(getattr(cell.task, "m", 0), getattr(cell.model, "hidden", 0), cell.train.steps) for cell in cells]
 
 
 def test_without_zip_axes_are_crossed_with_train_innermost() -> None:
@@ -78,8 +126,8 @@ def test_lengths_are_compared_though_the_tasks_have_a_fault() -> None:
         ("[[hidden, rank]]", 'zip[0][1]: unknown field "rank"'),
         ("[[hidden, lengths]]", 'zip[0][1]: unknown field "lengths"'),
         ("[[hidden]]", "zip[0]: found a list of 1; accepted: at least two names"),
-        ("[[hidden, hidden]]", 'zip[0][1]: found "hidden" again'),
-        ("[[hidden, m], [steps, m]]", 'zip[1][1]: found "m" again'),
+        ("[[hidden, hidden]]", 'zip[0][1]: found "hidden" twice'),
+        ("[[hidden, m], [steps, m]]", 'zip[1][1]: found "m" twice'),
         ("[hidden, m]", 'zip[0]: found "hidden"; accepted: a list of names'),
         ("[[hidden, 3]]", "zip[0][1]: found 3; accepted: the name of a field"),
         ("hidden", 'zip: found "hidden"; accepted: a list of groups'),
