@@ -10,11 +10,32 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 EVALUATIONS_TO_SOLVE = 2
 """How many evaluations running must be perfect. One is often luck: see docs/log.md."""
 
 LR_SIGNIFICANT_DIGITS = 3
+
+
+class EndedTrial(Protocol):
+    """What an outcome is made from: a result, or a stored row, of a trial that ended."""
+
+    @property
+    def status(self) -> str:
+        """See `bilin.record.Status`."""
+
+    @property
+    def solved(self) -> bool:
+        """See `bilin.record.TrialResult`."""
+
+    @property
+    def validation_accuracy(self) -> float | None:
+        """See `bilin.record.TrialResult`."""
+
+    @property
+    def training_loss(self) -> float | None:
+        """See `bilin.record.TrialResult`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +54,18 @@ class Outcome:
     solved: bool
     validation_accuracy: float | None
     training_loss: float | None
+
+    @classmethod
+    def of(cls, lr: float, seed: int, trial: EndedTrial) -> Outcome:
+        """Return the outcome of a trial that ended."""
+        return cls(
+            lr=lr,
+            seed=seed,
+            is_done=trial.status == "done",
+            solved=trial.solved,
+            validation_accuracy=trial.validation_accuracy,
+            training_loss=trial.training_loss,
+        )
 
     @property
     def score(self) -> float:

@@ -79,6 +79,21 @@ CURVES = pa.schema(
 )
 
 
+WANTED_SCHEMA = pa.schema(
+    {
+        "cell_id": pa.string(),
+        "lrs": pa.list_(pa.float64()),
+        "lr_low": pa.float64(),
+        "lr_high": pa.float64(),
+        "seeds": pa.list_(pa.int64()),
+        "num_trials": pa.int64(),
+        "test_lengths": pa.list_(pa.int64()),
+        "num_sequences": pa.int64(),
+    }
+)
+"""What the grid as last launched wants, one row a cell."""
+
+
 @functools.cache
 def trials_schema(others: frozenset[type] = frozenset()) -> pa.Schema:
     """The columns of a part of trials.
