@@ -1,18 +1,26 @@
-# Two commands do all the set-up: `make demo` and `make test`. Both create .venv when it is missing.
+# `make demo` and `make test` do all the setup: both create .venv if it is missing.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES := bilin tests benchmarks
+# Trials compute with one thread each, so two processes fill two cores.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test check format hierarchy survival fuzz clean
+.PHONY: demo test test-clusters check coverage format metrics hierarchy survival fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bilin sweep launch examples/quickstart.yaml
 	$(BIN)/bilin results table --sweep quickstart
 
-test: check
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# Everything but the tests that bring up a Slurm cluster. The coverage must reach `fail_under` in pyproject.toml.
+test: check coverage
+
+coverage: $(VENV)/.installed-dev
+	$(PYTEST) -m "not slurm" --cov --cov-report=term --cov-report=json
+
+test-clusters: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slurm
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check $(SOURCES)
@@ -23,6 +31,11 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
+
+# Another checkout beside this one: make metrics PATHS="../before ."
+PATHS ?= .
+metrics:
+	$(PYTHON) benchmarks/metrics.py $(PATHS)
 
 hierarchy: $(VENV)/.installed
 	$(BIN)/bilin sweep launch examples/hierarchy.yaml
@@ -36,10 +49,11 @@ fuzz: $(VENV)/.installed-dev
 	    tests/orchestrator/running/test_damaged_store.py tests/results/store/test_writer.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \
+	    .coverage* coverage.json
 
 $(VENV)/.created:
-	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "bilin needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 …")'
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "bilin needs Python 3.11 to 3.13, found " + sys.version.split()[0] + ": run make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 

@@ -93,26 +93,26 @@ def is_solved(accuracies: Sequence[float | None]) -> bool:
     return len(last) == EVALUATIONS_TO_SOLVE and all(accuracy == 1.0 for accuracy in last)
 
 
-def select_rate(outcomes: Iterable[Outcome]) -> float | None:
+def select_lr(outcomes: Iterable[Outcome]) -> float | None:
     """The learning rate that a cell selects; None without outcomes.
 
     Most seeds solved; then the highest mean validation accuracy; then the lowest mean loss on the
     training lengths; then the smaller rate.
     """
-    by_rate: dict[float, list[Outcome]] = defaultdict(list)
+    by_lr: dict[float, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
-        by_rate[outcome.lr].append(outcome)
-    if not by_rate:
+        by_lr[outcome.lr].append(outcome)
+    if not by_lr:
         return None
-    return min(by_rate, key=lambda lr: _rank(lr, by_rate[lr]))
+    return min(by_lr, key=lambda lr: _rank(lr, by_lr[lr]))
 
 
-def score_rate(outcomes: Sequence[Outcome]) -> float:
+def score_lr(outcomes: Sequence[Outcome]) -> float:
     """What a search is told of a rate: the mean score over the seeds, summed in the order of the seeds."""
     return math.fsum(outcome.score for outcome in outcomes) / len(outcomes)
 
 
-def round_rate(lr: float) -> float:
+def round_lr(lr: float) -> float:
     """The rate at three significant digits, so that a rate that comes again is found again."""
     return float(f"{lr:.{LR_SIGNIFICANT_DIGITS}g}")
 
@@ -120,4 +120,4 @@ def round_rate(lr: float) -> float:
 def _rank(lr: float, outcomes: Sequence[Outcome]) -> tuple[float, float, float, float]:
     solved = sum(outcome.solved for outcome in outcomes)
     loss = math.fsum(outcome.loss for outcome in outcomes) / len(outcomes)
-    return (-solved, -score_rate(outcomes), loss, lr)
+    return (-solved, -score_lr(outcomes), loss, lr)

@@ -6,8 +6,8 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -69,10 +69,10 @@ def test_named_files_exist(page: Path) -> None:
 @pytest.mark.parametrize(("page", "words"), list(commands()))
 def test_commands_are_what_the_command_line_takes(page: str, words: list[str]) -> None:
     if words[0] == "make":
-        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert {word for word in words[1:] if "=" not in word} <= set(targets)
         return
-    command: click.Command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     rest = words[1:]
     while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
         command = command.commands[rest.pop(0)]
@@ -85,7 +85,32 @@ def test_examples_in_the_readme_exist() -> None:
     assert all((ROOT / path).exists() for path in re.findall(r"examples/[\w.]+", readme))
 
 
-@pytest.mark.parametrize("name", [*TASKS, *MODELS])
-def test_every_task_and_tier_is_in_the_docs(name: str) -> None:
-    assert f"`{name}`" in (ROOT / "docs/grid.md").read_text()
-    assert f"`{name}`" in (ROOT / "README.md").read_text()
+@pytest.mark.parametrize(
+    ("name", "page"), [*((name, "tasks") for name in TASKS), *((name, "tiers") for name in MODELS)]
+)
+def test_every_task_and_tier_is_in_the_docs(name: str, page: str) -> None:
+    assert f"| `{name}` |" in (ROOT / f"docs/{page}.md").read_text()
+
+
+def test_every_command_and_option_is_in_the_docs() -> None:
+    text = (ROOT / "docs/cli.md").read_text()
+    for path, command in leaves(typer.main.get_command(app), "bilin"):
+        _, found, section = text.partition(f"### `{path}`\n")
+        assert found, path
+        section = section.partition("\n#")[0]
+        options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
+        assert [option for option in options if f"`{option}" not in section and option != "--help"] == [], path
+
+
+def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """The commands that are no groups of others, with their full names."""
+    inner = getattr(command, "commands", {})
+    if not inner or command.invoke_without_command:
+        yield path, command
+    for name, deeper in inner.items():
+        yield from leaves(deeper, f"{path} {name}")
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"(docs/{page.name})" not in readme] == []

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from bilin.models import MODELS
 from bilin.results.statistics import mean_interval
-from bilin.rules import Outcome, select_rate
+from bilin.rules import Outcome, select_lr
 from bilin.tasks import TASKS
 
 
@@ -114,7 +114,7 @@ def _choices(trials: pa.Table) -> Iterator[tuple[tuple[str, str], _Choice]]:
     for cell, group in itertools.groupby(map(TrialRow._make, _values(trials, TrialRow._fields)), _cell_of):
         rows = list(group)
         outcomes = [Outcome.of(row.lr, row.seed, row) for row in rows]
-        lr = select_rate(outcomes)
+        lr = select_lr(outcomes)
         assert lr is not None
         counted = next((row for row in rows if row.recurrent_params is not None), None)  # a failed trial has none
         yield (

@@ -31,7 +31,7 @@ from bilin.results.schema import (
     cell_columns,
     trials_schema,
 )
-from bilin.rules import round_rate
+from bilin.rules import round_lr
 from bilin.spec import Cell, Resources, TestSpec, TrialSpec, describe
 
 _result_values = attrgetter(*RESULT_COLUMNS)
@@ -113,14 +113,13 @@ def parse_wanted(content: bytes) -> pa.Table:
 def wanted_rows(table: pa.Table) -> list[WantedRow]:
     """Return the rows of a table of schema `WANTED_SCHEMA`."""
     rows: list[dict[str, Any]] = table.to_pylist()
-    return [
-        WantedRow(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})
-        for row in rows
-    ]
+    for row in rows:
+        row.update({name: tuple(value) for name, value in row.items() if isinstance(value, list)})
+    return [WantedRow(**row) for row in rows]
 
 
 def _rounded(lr: float | None) -> float | None:
-    return None if lr is None else round_rate(lr)
+    return None if lr is None else round_lr(lr)
 
 
 def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:

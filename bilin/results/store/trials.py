@@ -13,7 +13,6 @@ from bilin.record import Status
 from bilin.results.store.contents import Contents, read_sweeps
 from bilin.results.store.parts import read_columns
 from bilin.results.store.rows import WantedRow, wanted_rows
-from bilin.rules import Outcome
 
 
 @dataclass(slots=True)
@@ -36,10 +35,6 @@ class StoredTrial:
     steps: int
     wall_s: float
     tested: Mapping[int, int]
-
-    def outcome(self) -> Outcome:
-        """Return what the choice of a learning rate may use."""
-        return Outcome.of(self.lr, self.seed, self)
 
 
 _COLUMNS = [name for name in StoredTrial.__slots__ if name != "tested"]

@@ -1,4 +1,4 @@
-"""docs/grid.md says what the declarations say, and its errors are those that a user sees."""
+"""docs/grid.md, tiers.md and tasks.md say what the declarations say, and their errors are those that a user sees."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bilin.orchestrator.grid.document import SeedsKey
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
 from bilin.tasks import TASKS, task_settings
 
-TEXT = (Path(__file__).parents[3] / "docs" / "grid.md").read_text()
+TEXT = "".join((Path(__file__).parents[3] / "docs" / page).read_text() for page in ("grid.md", "tiers.md", "tasks.md"))
 
 
 def cells(field: Field) -> list[str]:

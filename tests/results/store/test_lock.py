@@ -49,9 +49,9 @@ def quick(monkeypatch):
         monkeypatch.setattr(lock, name, value)
 
 
-def elsewhere(**said: object) -> Holder:
+def elsewhere() -> Holder:
     """A process on another machine."""
-    process = replace(Process.own(), host="node7", boot="another start", **said)
+    process = replace(Process.own(), host="node7", boot="another start")
     return replace(Holder.own("bilin sweep launch"), process=process)
 
 

@@ -1,0 +1,98 @@
+"""What a launch would need of its nodes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bilin.errors import StoreError
+from bilin.folder import SweepFolder
+from bilin.orchestrator.clusters import ClusterSpec
+from bilin.orchestrator.clusters.inquiry.answers import own_versions
+from bilin.orchestrator.grid import ClusterSettings
+from bilin.orchestrator.planning.plan import Plan, make_plan
+from bilin.orchestrator.request import LaunchRequest
+from bilin.orchestrator.running.launch import packages_of
+from bilin.spec import Resources
+from bilin.workers.actors.node import Node
+
+TOGETHER = ("bilin", "torch", "ray", "numpy")
+"""Packages that every trial loads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a launch would need.
+
+    Attributes:
+        store: The store, which need not be there.
+        settings: What a Slurm job would ask for.
+        plan: What would run; None without a grid.
+        demand: What single trials ask for; that of a default trial without a grid.
+        versions: Python and the packages that a trial loads, as they are here.
+        unreadable: Why what is stored cannot be read; empty where it can.
+    """
+
+    cluster: ClusterSpec
+    store: Path
+    settings: ClusterSettings
+    plan: Plan | None
+    demand: tuple[Resources, ...]
+    versions: Mapping[str, str]
+    unreadable: str = ""
+
+    @property
+    def is_job(self) -> bool:
+        """Whether it would run in a Slurm job."""
+        return self.cluster.kind == "allocation"
+
+    @property
+    def has_own_ray(self) -> bool:
+        """Whether it would start a Ray."""
+        return self.cluster.kind in ("local", "allocation")
+
+    @property
+    def wants_gpus(self) -> bool:
+        """Whether a trial computes on a GPU."""
+        return any(resources.gpus > 0 or resources.device == "cuda" for resources in self.demand)
+
+    def num_trials(self, node: Node) -> int:
+        """How many trials a node has room for at once, at most."""
+        if self.cluster.kind == "inline":
+            return 1
+        room = max(self.room_for(resources, node) for resources in self.demand)
+        return int(room if math.isfinite(room) else node.cpus)
+
+    def room_for(self, resources: Resources, node: Node) -> float:
+        """How many trials of a size a node holds; one of Slurm's by its CPUs and GPUs, which is all that it says."""
+        return node.holds(Resources(cpus=resources.cpus, gpus=resources.gpus) if self.is_job else resources)
+
+
+def needs_of(request: LaunchRequest) -> Needs:
+    """Return what a launch would need; of a request without a grid, what any launch needs.
+
+    Raises:
+        StoreError: The store is a file.
+    """
+    grid, plan, unreadable = request.grid, None, ""
+    if grid.cells:
+        try:
+            plan = request.plan()
+        except StoreError as error:
+            _ = request.folder
+            plan, unreadable = make_plan(grid, {}), str(error)
+    elif request.store.exists():
+        SweepFolder.of(request.store, "any")
+    packages = [package.partition(" ")[0] for package in packages_of(plan)] if plan else []
+    demand = dict.fromkeys(cell.resources for cell in grid.cells) or (Resources(),)
+    return Needs(
+        cluster=request.cluster,
+        store=request.store.absolute(),
+        settings=request.job,
+        plan=plan,
+        demand=tuple(demand),
+        versions=own_versions([*TOGETHER, *packages]),
+        unreadable=unreadable,
+    )
