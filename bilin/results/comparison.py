@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from bilin.errors import QueryError
 from bilin.models import MODELS
-from bilin.results.columns import described, fields_in
 from bilin.results.result_table import MISSING, Column, Estimate, ResultTable, readable
+from bilin.results.schema import field_info, fields_in
 from bilin.results.sql.query import query
 
 VALUES: Mapping[str, str] = {
@@ -153,7 +153,7 @@ def _labels(cells: Sequence[_Cell], kind: str, schema: pa.Schema, shared: Collec
     It has the fields that must be given, and those that tell apart the cells of one name. A shared field, such as
     one of the training, is in the label only if it varies within one task.
     """
-    required = {name: what.required for name in fields_in(schema, kind) if (what := described(schema.field(name)))}
+    required = {name: info.required for name in fields_in(schema, kind) if (info := field_info(schema.field(name)))}
     fields = {
         name: [
             *(field for field, names in required.items() if name in names or _varies(group, field)),

@@ -13,8 +13,7 @@ import pytest
 from bilin.fields import fields_of, option
 from bilin.models import Tier
 from bilin.results import SweepWriter, brief, query, table
-from bilin.results.columns import conform, described, unite
-from bilin.results.schema import cell_columns, trials_schema
+from bilin.results.schema import cell_columns, conform, field_info, trials_schema, unite
 from bilin.results.store.parts import FAN_IN
 from bilin.spec import Cell, TrainSpec, ValidateSpec
 from bilin.tasks.modular_addition import ModularAddition
@@ -89,7 +88,7 @@ def test_merging_keeps_them(store):
             writer.append([each])
     assert len(list((store / "sweep").glob("trials-*.parquet"))) == 2
     assert query(store=store, view="trials", where="tier = 'other'").to_pylist() == before
-    assert described(query(store=store, view="trials").schema.field("knots")).optional
+    assert field_info(query(store=store, view="trials").schema.field("knots")).optional
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bilin.errors import QueryError, printable
-from bilin.results.columns import describe, described
-from bilin.results.schema import ENVIRONMENT_COLUMNS, TIME_COLUMNS, cell_columns
+from bilin.results.schema import ENVIRONMENT_COLUMNS, TIME_COLUMNS, cell_columns, field_info, with_metadata_of
 from bilin.results.sql.sandbox import connect, query_error, seal, syntax_error
 from bilin.results.sql.views import VIEWS, SweepTables, create_cells, create_views, view_columns
 from bilin.results.store.contents import read_sweeps
@@ -124,7 +123,7 @@ def brief(table: pa.Table) -> pa.Table:
 
 
 def _is_brief(table: pa.Table, name: str) -> bool:
-    column, field = table[name], described(table.schema.field(name))
+    column, field = table[name], field_info(table.schema.field(name))
     is_filled = bool(column.null_count < len(column))
     if name in _NEVER_BRIEF:
         return False
@@ -161,7 +160,7 @@ def _answer(question: Question, tables: SweepTables, *, everything: bool) -> pa.
         except duckdb.Error as error:
             tables.check()
             raise query_error(error, {view: columns[view] for view in named}, columns) from error
-    rows = describe(rows, stored)
+    rows = with_metadata_of(rows, stored)
     return brief(rows) if question.is_open else rows
 
 

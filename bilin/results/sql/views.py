@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 from pyarrow.fs import LocalFileSystem
 
-from bilin.results.columns import conform, conforms, unite
 from bilin.results.published import published
-from bilin.results.schema import CURVES, WANTED_SCHEMA, trials_schema
+from bilin.results.schema import CURVES, WANTED_SCHEMA, conform, conforms, trials_schema, unite
 from bilin.results.sql.cells import TestedRow, TrialRow, cells_columns, cells_table
 from bilin.results.statistics import scaled_sql, wilson_sql
 from bilin.results.store.contents import Contents

@@ -1,4 +1,4 @@
 """The store on disk: one writer a sweep, any number of readers.
 
-May import the standard library, pyarrow, `bilin.results.schema`, `bilin.results.columns` and the modules of `bilin`.
+May import the standard library, pyarrow, `bilin.results.schema` and the modules of `bilin`.
 """

@@ -23,8 +23,7 @@ import pyarrow.parquet as pq
 
 from bilin.errors import StoreError
 from bilin.folder import SweepFolder
-from bilin.results.columns import conform, unite
-from bilin.results.schema import CURVES, trials_schema
+from bilin.results.schema import CURVES, conform, trials_schema, unite
 from bilin.results.store.durable import UNREADABLE, Damage, checksum_of, read_fault, sync
 from bilin.results.store.manifest import Manifest, Part
 
