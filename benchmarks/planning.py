@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bilin.folder import SweepFolder
 from bilin.orchestrator.grid import Grid, parse_grid
 from bilin.orchestrator.planning.plan import make_plan
 from bilin.record import LengthResult, TrialResult
 from bilin.results import SweepWriter, stored
-from bilin.results.store.contents import look
+from bilin.results.store.contents import read_contents
 from bilin.spec import TrialSpec
 
 TARGET_S = 10.0
@@ -74,7 +75,7 @@ def main(num_cells: int) -> None:
         with timed("fill the store"):
             num_stored = fill(store, grid)
         with timed("checksums alone"):
-            look(store / grid.name)
+            read_contents(SweepFolder(store / grid.name))
         with timed("read the store"):
             there = stored(store, grid.name)
         with timed("wanted minus stored"):

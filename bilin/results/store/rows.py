@@ -1,19 +1,21 @@
-"""From trials to the rows that are stored.
+"""What is stored, as Arrow tables: the rows of trials and curves, and what the grid wants.
 
-What the trials of a cell share, its columns and its part of the JSON, is made once a cell.
+What the trials of a cell share, its columns and its part of the JSON, is computed once a cell.
 """
 
 from __future__ import annotations
 
 import functools
+import io
 import itertools
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from bilin.fields import plain_value, values_of
 from bilin.record import LengthResult, TrialResult
@@ -25,20 +27,41 @@ from bilin.results.schema import (
     SCHEMA_VERSION,
     TESTED,
     TRAIN_COLUMNS,
+    WANTED_SCHEMA,
     cell_columns,
     trials_schema,
 )
+from bilin.rules import round_lr
 from bilin.spec import Cell, Resources, TestSpec, TrialSpec, describe
-
-Pairs = Sequence[tuple[TrialSpec, TrialResult]]
 
 _result_values = attrgetter(*RESULT_COLUMNS)
 _environment_values = attrgetter(*ENVIRONMENT_COLUMNS)
+_wanted_values = attrgetter(*WANTED_SCHEMA.names)
 _NO_ENVIRONMENT = (None,) * len(ENVIRONMENT_COLUMNS)
 
 
-def trials_table(pairs: Pairs) -> pa.Table:
-    """One row a trial."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedRow:
+    """What the grid as last launched wants of one cell.
+
+    Attributes:
+        lrs: The learning rates to try; None for a search between ``lr_low`` and ``lr_high``.
+        num_trials: How many trials are planned.
+        test_lengths: The lengths to test, each on ``num_sequences`` sequences.
+    """
+
+    cell_id: str
+    lrs: tuple[float, ...] | None = None
+    lr_low: float | None = None
+    lr_high: float | None = None
+    seeds: tuple[int, ...]
+    num_trials: int
+    test_lengths: tuple[int, ...]
+    num_sequences: int
+
+
+def trials_table(pairs: Sequence[tuple[TrialSpec, TrialResult]]) -> pa.Table:
+    """Return one row a trial."""
     others = frozenset(
         block for block in {type(block) for spec, _ in pairs for block in (spec.cell.task, spec.cell.model)}
         if package_of(block) is not None
@@ -54,19 +77,59 @@ def trials_table(pairs: Pairs) -> pa.Table:
 
 
 def curves_table(results: Iterable[TrialResult]) -> pa.Table:
-    """One row an evaluation and length, in the order of the trials."""
-    rows = [
-        (result.trial_id, point.step, point.length, point.loss, point.accuracy)
-        for result in results
-        for point in result.curve
-    ]
-    columns = zip(*rows, strict=True) if rows else [[] for _ in CURVES]
-    return pa.table([pa.array(column, type=field.type) for column, field in zip(columns, CURVES, strict=True)], CURVES)
+    """Return one row an evaluation and length, in the order of the trials."""
+    return _table(
+        [
+            (result.trial_id, point.step, point.length, point.loss, point.accuracy)
+            for result in results
+            for point in result.curve
+        ],
+        CURVES,
+    )
+
+
+def encode_wanted(cells: Iterable[WantedRow]) -> bytes:
+    """Return a Parquet file of what is wanted.
+
+    The bounds of a search are rounded as its learning rates are, so that these lie between them.
+    """
+    rounded = (replace(cell, lr_low=_rounded(cell.lr_low), lr_high=_rounded(cell.lr_high)) for cell in cells)
+    buffer = io.BytesIO()
+    pq.write_table(_table([_wanted_values(cell) for cell in rounded], WANTED_SCHEMA), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def parse_wanted(content: bytes) -> pa.Table:
+    """Return a file of what is wanted as a table of schema `WANTED_SCHEMA`.
+
+    Raises:
+        Exception: One of `UNREADABLE`: it is not such a file.
+    """
+    table = pq.read_table(pa.BufferReader(content), partitioning=None).select(WANTED_SCHEMA.names)
+    table.validate(full=True)
+    return table.cast(WANTED_SCHEMA)
+
+
+def wanted_rows(table: pa.Table) -> list[WantedRow]:
+    """Return the rows of a table of schema `WANTED_SCHEMA`."""
+    rows: list[dict[str, Any]] = table.to_pylist()
+    for row in rows:
+        row.update({name: tuple(value) for name, value in row.items() if isinstance(value, list)})
+    return [WantedRow(**row) for row in rows]
+
+
+def _rounded(lr: float | None) -> float | None:
+    return None if lr is None else round_lr(lr)
+
+
+def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    columns = zip(*rows, strict=True) if rows else [[] for _ in schema]
+    return pa.table([pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)], schema)
 
 
 @dataclass(frozen=True, slots=True)
-class _CellPart:
-    """What every trial of a cell has in its row: its id, its columns, and its JSON up to the last brace."""
+class _SharedByCell:
+    """The part of a row that all trials of a cell share; `json_head` is its JSON without the last brace."""
 
     cell_id: str
     values: tuple[Any, ...]
@@ -74,7 +137,7 @@ class _CellPart:
 
 
 @functools.lru_cache(maxsize=4096)
-def _cell_part(cell: Cell, others: frozenset[type]) -> _CellPart:
+def _shared_by_cell(cell: Cell, others: frozenset[type]) -> _SharedByCell:
     values = {
         "task": cell.task.name,
         **values_of(cell.task),
@@ -83,7 +146,7 @@ def _cell_part(cell: Cell, others: frozenset[type]) -> _CellPart:
         **{TRAIN_COLUMNS[name]: value for name, value in values_of(cell.train).items()},
         "supervision": cell.supervision,
     }
-    return _CellPart(
+    return _SharedByCell(
         cell_id=cell.cell_id,
         values=tuple(values.get(name) for name in cell_columns(trials_schema(others))),
         json_head=json.dumps(describe(cell))[:-1],
@@ -96,7 +159,8 @@ def _json(block: TestSpec | Resources) -> str:
 
 
 def _row(spec: TrialSpec, result: TrialResult, others: frozenset[type]) -> tuple[Any, ...]:
-    cell = _cell_part(spec.cell, others)
+    """Return a row in the order of `trials_schema`, but for the column `tested`."""
+    cell = _shared_by_cell(spec.cell, others)
     document = (
         f'{cell.json_head}, "lr": {spec.lr!r}, "seed": {spec.seed}, '
         f'"test": {_json(spec.test)}, "resources": {_json(spec.resources)}}}'

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bilin.results import Format, encode
+from bilin.results import Format, ResultTable, encode
+from bilin.results.result_table import Column, Estimate
 
 TABLE = pa.table(
     {
@@ -26,7 +27,7 @@ TABLE = pa.table(
 
 
 def text(format_, table=TABLE):
-    return encode(table, format_).decode()
+    return encode(ResultTable.of(table), format_).decode()
 
 
 def test_json_is_an_array_of_objects_that_every_parser_reads():
@@ -72,8 +73,46 @@ def test_an_empty_table_still_has_its_header():
     assert text(Format.CSV, TABLE.slice(0, 0)) == "text,number,count,flag,at,list,sum\n"
 
 
+SECTIONS = ResultTable(
+    data=pa.table({"model": ["a", "b", "c"], "one, 10": [0.5, None, 1.0], "two, 10": [None, 0.25, None]}),
+    columns=[
+        Column(heading="model", section=None),
+        Column(
+            heading="10", section="one", missing="-", values=[Estimate(0.5, 0.25, 3), Estimate(None), Estimate(1.0)]
+        ),
+        Column(heading="10", unit="s", section="two", is_right=True),
+    ],
+    note="what the numbers are",
+)
+"""A table of two sections; where a value is missing, one row is not in a section, and one has nothing to show."""
+
+
+def test_people_see_sections_with_the_rows_that_have_a_value_there():
+    assert encode(SECTIONS, Format.TABLE).decode().splitlines() == [
+        "one", "", "model  10", "-----  ---------------", "a      0.50 ± 0.25 (3)", "b      –", "c      1.00", "",  # noqa: RUF001
+        "two", "", "model  10 [s]", "-----  ------", "b        0.25", "",
+        "what the numbers are",
+    ]  # fmt: skip
+    assert encode(SECTIONS, Format.MARKDOWN).decode().splitlines()[8:] == [
+        "two", "", "| model | 10 [s] |", "| --- | ---: |", "| b | 0.25 |", "", "what the numbers are",
+    ]  # fmt: skip
+
+
+def test_machines_get_the_exact_values_in_one_table():
+    assert json.loads(encode(SECTIONS, Format.JSON)) == SECTIONS.data.to_pylist()
+    assert encode(SECTIONS, Format.CSV).decode().splitlines()[0] == 'model,"one, 10","two, 10"'
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "written"),
+    [(1.0, "1.00"), (0.9999, "0.99"), (0.004, "0.00"), (-0.004, "0.00"), (-0.25, "-0.25"), (None, "–")],  # noqa: RUF001
+)
+def test_only_an_accuracy_of_one_is_written_as_one(accuracy, written):
+    assert str(Estimate(accuracy)) == written
+
+
 def test_parquet_comes_back_as_it_was():
-    again = pq.read_table(io.BytesIO(encode(TABLE, Format.PARQUET)))
+    again = pq.read_table(io.BytesIO(encode(ResultTable.of(TABLE), Format.PARQUET)))
     assert again.schema == TABLE.schema
     assert again["text"].to_pylist() == TABLE["text"].to_pylist()
 

@@ -13,23 +13,24 @@ from pathlib import Path
 import pytest
 
 from bilin.errors import StoreError, SweepRunningError, WaitWarning
+from bilin.folder import SweepFolder
 from bilin.results import SweepWriter, holder
-from bilin.results.store.holder import Process, lease, lock
-from bilin.results.store.holder.lease import Holder, Lease, read_lease
+from bilin.results.store import lock
+from bilin.results.store.holder import Holder, Lease, Process, read_lease
 from tests.results.samples import seeds
 from tests.sweeps import wait_until
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[3]
 START_S = 100.0
 """Room for a slow machine; all of it is waited for only where a test fails."""
 
 
 @pytest.fixture
-def sweep(store) -> Path:
+def sweep(store) -> SweepFolder:
     """The folder of a sweep that nobody writes."""
     with SweepWriter(store, "sweep"):
         pass
-    return store / "sweep"
+    return SweepFolder(store / "sweep")
 
 
 @pytest.fixture
@@ -44,13 +45,13 @@ def no_locks(monkeypatch):
 
 @pytest.fixture
 def quick(monkeypatch):
-    for module, name, value in ((lease, "LAPSE_S", 1.0), (lock, "_LOOK_S", 0.05), (lock, "_SETTLE_S", 0.05)):
-        monkeypatch.setattr(module, name, value)
+    for name, value in (("LAPSE_S", 1.0), ("_POLL_S", 0.05), ("_SETTLE_S", 0.05)):
+        monkeypatch.setattr(lock, name, value)
 
 
-def elsewhere(**said: object) -> Holder:
+def elsewhere() -> Holder:
     """A process on another machine."""
-    process = replace(Process.own(), host="node7", boot="another start", **said)
+    process = replace(Process.own(), host="node7", boot="another start")
     return replace(Holder.own("bilin sweep launch"), process=process)
 
 
@@ -98,9 +99,9 @@ def test_a_lease_of_a_dead_process_of_this_machine_is_taken_at_once(sweep, no_lo
     # or one whose number another process has now
     process = replace(Process.own(), pid=child.pid) if began is None else replace(Process.own(), began=began)
     assert Lease(sweep, replace(Holder.own("dead"), process=process)).create()
-    assert holder(sweep.parent, "sweep") is None
-    with SweepWriter(sweep.parent, "sweep"):
-        assert holder(sweep.parent, "sweep").process == Process.own()
+    assert holder(sweep.store, "sweep") is None
+    with SweepWriter(sweep.store, "sweep"):
+        assert holder(sweep.store, "sweep").process == Process.own()
 
 
 def test_a_process_that_nobody_has_waited_for_is_dead():
@@ -113,32 +114,32 @@ def test_a_process_that_nobody_has_waited_for_is_dead():
 
 
 def process_began(pid: int) -> str:
-    from bilin.results.store.holder.process import _began
+    from bilin.results.store.holder import _start_of
 
-    return _began(pid)
+    return _start_of(pid)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"null", b'{"process": {"pid": "../x"}}', b"\xff"])
 def test_a_lease_that_says_nonsense_is_watched_and_taken(sweep, quick, content):
-    (sweep / "lease.json").write_bytes(content)
-    with pytest.warns(WaitWarning, match="unknown host"), SweepWriter(sweep.parent, "sweep") as writer:
+    sweep.lease.write_bytes(content)
+    with pytest.warns(WaitWarning, match="unknown host"), SweepWriter(sweep.store, "sweep") as writer:
         writer.append([])
 
 
 def test_a_lease_that_another_machine_no_longer_renews_is_taken_after_a_while(sweep, quick):
     assert Lease(sweep, elsewhere()).create()
-    os.utime(sweep / "lease.json", (0, 0))
-    assert holder(sweep.parent, "sweep").silent_s > 1e9, "a clock that is far off is said, and not believed"
+    os.utime(sweep.lease, (0, 0))
+    assert holder(sweep.store, "sweep").silent_s > 1e9, "a clock that is far off is said, and not believed"
     started = time.monotonic()
     with pytest.warns(WaitWarning, match="node7"):
-        writer = SweepWriter(sweep.parent, "sweep").__enter__()
-    assert time.monotonic() - started >= lease.LAPSE_S
-    assert holder(sweep.parent, "sweep").process == Process.own()
+        writer = SweepWriter(sweep.store, "sweep").__enter__()
+    assert time.monotonic() - started >= lock.LAPSE_S
+    assert holder(sweep.store, "sweep").process == Process.own()
     writer.__exit__(None, None, None)
 
 
 def test_a_lease_that_another_machine_renews_is_respected_whatever_its_clock_says(sweep, quick, monkeypatch):
-    monkeypatch.setattr(lease, "LAPSE_S", START_S)
+    monkeypatch.setattr(lock, "LAPSE_S", START_S)
     other = Lease(sweep, elsewhere())
     assert other.create()
     ended = threading.Event()
@@ -146,35 +147,35 @@ def test_a_lease_that_another_machine_renews_is_respected_whatever_its_clock_say
     def renew() -> None:
         while not ended.wait(0.05):
             other.renew()
-            os.utime(sweep / "lease.json", (0, 0))
+            os.utime(sweep.lease, (0, 0))
 
     thread = threading.Thread(target=renew)
     thread.start()
     try:
         with pytest.warns(WaitWarning), pytest.raises(SweepRunningError, match="node7"):
-            SweepWriter(sweep.parent, "sweep").__enter__()
+            SweepWriter(sweep.store, "sweep").__enter__()
     finally:
         ended.set()
         thread.join()
-    assert b"another start" in (sweep / "lease.json").read_bytes()
+    assert b"another start" in sweep.lease.read_bytes()
 
 
 def test_a_lease_that_is_given_back_meanwhile_is_free(sweep, quick, monkeypatch):
-    monkeypatch.setattr(lease, "LAPSE_S", START_S)
+    monkeypatch.setattr(lock, "LAPSE_S", START_S)
     assert Lease(sweep, elsewhere()).create()
-    timer = threading.Timer(0.3, (sweep / "lease.json").unlink)
+    timer = threading.Timer(0.3, sweep.lease.unlink)
     timer.start()
-    with pytest.warns(WaitWarning), SweepWriter(sweep.parent, "sweep"):
+    with pytest.warns(WaitWarning), SweepWriter(sweep.store, "sweep"):
         pass
     timer.join()
 
 
 def test_a_writer_whose_lease_was_taken_writes_nothing_more_and_leaves_the_new_one(store, monkeypatch):
-    monkeypatch.setattr(lease, "RENEW_S", 0.02)
+    monkeypatch.setattr(lock, "RENEW_S", 0.02)
     with SweepWriter(store, "sweep") as writer:
         writer.append(seeds(1))
         before = sorted((store / "sweep").iterdir())
-        other = Lease(store / "sweep", elsewhere())
+        other = Lease(SweepFolder(store / "sweep"), elsewhere())
         other.remove()
         assert other.create()
         held = (store / "sweep/lease.json").read_bytes()
@@ -186,10 +187,10 @@ def test_a_writer_whose_lease_was_taken_writes_nothing_more_and_leaves_the_new_o
 
 
 def test_a_lease_is_renewed_while_its_writer_lives(store, monkeypatch):
-    monkeypatch.setattr(lease, "RENEW_S", 0.02)
+    monkeypatch.setattr(lock, "RENEW_S", 0.02)
     with SweepWriter(store, "sweep"):
-        first = read_lease(store / "sweep")
-        assert wait_until(lambda: read_lease(store / "sweep") != first, START_S)
+        first = read_lease(SweepFolder(store / "sweep"))
+        assert wait_until(lambda: read_lease(SweepFolder(store / "sweep")) != first, START_S)
         assert holder(store, "sweep").renewals > 0
 
 
