@@ -15,6 +15,7 @@ from bilin.version import __version__ as __version__
 if TYPE_CHECKING:
     from bilin.orchestrator import ClusterSpec as ClusterSpec
     from bilin.orchestrator import Grid as Grid
+    from bilin.orchestrator import LaunchRequest as LaunchRequest
     from bilin.orchestrator import Plan as Plan
     from bilin.orchestrator import Summary as Summary
     from bilin.orchestrator import launch as launch
@@ -26,6 +27,7 @@ __all__ = [
     "BilinError",
     "ClusterSpec",
     "Grid",
+    "LaunchRequest",
     "Plan",
     "Summary",
     "__version__",

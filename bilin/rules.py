@@ -10,11 +10,32 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 EVALUATIONS_TO_SOLVE = 2
 """How many evaluations running must be perfect. One is often luck: see docs/log.md."""
 
 LR_SIGNIFICANT_DIGITS = 3
+
+
+class EndedTrial(Protocol):
+    """What an outcome is made from: a result, or a stored row, of a trial that ended."""
+
+    @property
+    def status(self) -> str:
+        """See `bilin.record.Status`."""
+
+    @property
+    def solved(self) -> bool:
+        """See `bilin.record.TrialResult`."""
+
+    @property
+    def validation_accuracy(self) -> float | None:
+        """See `bilin.record.TrialResult`."""
+
+    @property
+    def training_loss(self) -> float | None:
+        """See `bilin.record.TrialResult`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +54,18 @@ class Outcome:
     solved: bool
     validation_accuracy: float | None
     training_loss: float | None
+
+    @classmethod
+    def of(cls, lr: float, seed: int, trial: EndedTrial) -> Outcome:
+        """Return the outcome of a trial that ended."""
+        return cls(
+            lr=lr,
+            seed=seed,
+            is_done=trial.status == "done",
+            solved=trial.solved,
+            validation_accuracy=trial.validation_accuracy,
+            training_loss=trial.training_loss,
+        )
 
     @property
     def score(self) -> float:
@@ -60,26 +93,26 @@ def is_solved(accuracies: Sequence[float | None]) -> bool:
     return len(last) == EVALUATIONS_TO_SOLVE and all(accuracy == 1.0 for accuracy in last)
 
 
-def select_rate(outcomes: Iterable[Outcome]) -> float | None:
+def select_lr(outcomes: Iterable[Outcome]) -> float | None:
     """The learning rate that a cell selects; None without outcomes.
 
     Most seeds solved; then the highest mean validation accuracy; then the lowest mean loss on the
     training lengths; then the smaller rate.
     """
-    by_rate: dict[float, list[Outcome]] = defaultdict(list)
+    by_lr: dict[float, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
-        by_rate[outcome.lr].append(outcome)
-    if not by_rate:
+        by_lr[outcome.lr].append(outcome)
+    if not by_lr:
         return None
-    return min(by_rate, key=lambda lr: _rank(lr, by_rate[lr]))
+    return min(by_lr, key=lambda lr: _rank(lr, by_lr[lr]))
 
 
-def score_rate(outcomes: Sequence[Outcome]) -> float:
+def score_lr(outcomes: Sequence[Outcome]) -> float:
     """What a search is told of a rate: the mean score over the seeds, summed in the order of the seeds."""
     return math.fsum(outcome.score for outcome in outcomes) / len(outcomes)
 
 
-def round_rate(lr: float) -> float:
+def round_lr(lr: float) -> float:
     """The rate at three significant digits, so that a rate that comes again is found again."""
     return float(f"{lr:.{LR_SIGNIFICANT_DIGITS}g}")
 
@@ -87,4 +120,4 @@ def round_rate(lr: float) -> float:
 def _rank(lr: float, outcomes: Sequence[Outcome]) -> tuple[float, float, float, float]:
     solved = sum(outcome.solved for outcome in outcomes)
     loss = math.fsum(outcome.loss for outcome in outcomes) / len(outcomes)
-    return (-solved, -score_rate(outcomes), loss, lr)
+    return (-solved, -score_lr(outcomes), loss, lr)

@@ -12,7 +12,7 @@ import torch
 from bilin.errors import one_line
 from bilin.failures import RETRYABLE, RULES, class_of, class_of_death, ends_worker
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status, TrialResult
-from bilin.rules import score_rate
+from bilin.rules import score_lr
 
 
 def raised(error: BaseException) -> BaseException:
@@ -59,7 +59,7 @@ def test_what_an_error_was_raised_from_counts() -> None:
 
 def test_an_error_in_bilins_own_code_is_its_own_but_where_another_package_takes_part() -> None:
     with pytest.raises(ZeroDivisionError) as caught:
-        score_rate([])
+        score_lr([])
     assert class_of(caught.value, own=True) == "internal"
     assert class_of(caught.value, own=False) == "failed"
 

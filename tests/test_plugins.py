@@ -157,7 +157,7 @@ def test_the_pages_show_what_they_add(documented: tuple[Environment, dict[str, s
     _, printed = documented
     assert "Leaky units: each moves" in printed["bilin models show leaky_units"]
     assert "package: leaky-units 0.1.0" in printed["bilin models show leaky_units"]
-    assert "First token: what" in printed["bilin tasks show first_token"]
+    assert "First token: the token" in printed["bilin tasks show first_token"]
     (rows,) = (out for line, out in printed.items() if "tier_package" in line)
     assert rows.splitlines()[0].split() == ["tier", "leak", "status", "steps", "tier_package"]
     assert re.findall(r"leaky_units +(\S+) +done .*leaky-units 0\.1\.0", rows) == ["0.5", "1"]

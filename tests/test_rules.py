@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from bilin.rules import Outcome, is_solved, round_rate, score_rate, select_rate
+from bilin.rules import Outcome, is_solved, round_lr, score_lr, select_lr
 
 
 def outcome(
@@ -37,41 +37,41 @@ def test_solved_is_perfect_twice_running_at_the_end(accuracies: list[float | Non
 def test_most_seeds_solved_comes_first() -> None:
     twice = [outcome(1e-2, seed, solved=True, accuracy=0.1) for seed in (0, 1)]
     once = [outcome(1e-3, 0, solved=True, accuracy=1.0), outcome(1e-3, 1, accuracy=1.0)]
-    assert select_rate(twice + once) == 1e-2
+    assert select_lr(twice + once) == 1e-2
 
 
 def test_then_the_mean_validation_accuracy() -> None:
-    assert select_rate([outcome(1e-2, accuracy=0.6), outcome(1e-3, accuracy=0.7)]) == 1e-3
+    assert select_lr([outcome(1e-2, accuracy=0.6), outcome(1e-3, accuracy=0.7)]) == 1e-3
 
 
 def test_then_the_training_loss() -> None:
-    assert select_rate([outcome(1e-2, loss=0.1), outcome(1e-3, loss=0.2)]) == 1e-2
+    assert select_lr([outcome(1e-2, loss=0.1), outcome(1e-3, loss=0.2)]) == 1e-2
 
 
 def test_then_the_smaller_rate() -> None:
-    assert select_rate([outcome(1e-2), outcome(1e-3)]) == 1e-3
+    assert select_lr([outcome(1e-2), outcome(1e-3)]) == 1e-3
 
 
 @pytest.mark.parametrize("accuracy", [0.9, None])
 def test_a_trial_without_a_result_counts_as_the_worst(accuracy: float | None) -> None:
     diverged = outcome(1e-2, accuracy=accuracy, loss=0.0, is_done=False)
-    assert select_rate([diverged, outcome(1e-3, accuracy=0.0, loss=99.0)]) == 1e-3
+    assert select_lr([diverged, outcome(1e-3, accuracy=0.0, loss=99.0)]) == 1e-3
 
 
 def test_without_outcomes_there_is_no_rate() -> None:
-    assert select_rate([]) is None
+    assert select_lr([]) is None
 
 
 def test_the_order_of_the_outcomes_does_not_matter() -> None:
     outcomes = [outcome(lr, seed, accuracy=lr * 10 + seed / 7) for lr in (1e-2, 1e-3) for seed in range(5)]
-    chosen = {select_rate(random.Random(i).sample(outcomes, len(outcomes))) for i in range(20)}
+    chosen = {select_lr(random.Random(i).sample(outcomes, len(outcomes))) for i in range(20)}
     assert len(chosen) == 1
 
 
 def test_a_search_is_told_the_mean_over_the_seeds() -> None:
-    assert score_rate([outcome(1e-3, 0, accuracy=0.5), outcome(1e-3, 1, is_done=False)]) == 0.25
+    assert score_lr([outcome(1e-3, 0, accuracy=0.5), outcome(1e-3, 1, is_done=False)]) == 0.25
 
 
 def test_rates_are_rounded_to_three_digits() -> None:
-    assert round_rate(0.00123456) == 0.00123
-    assert round_rate(round_rate(9.996e-5)) == round_rate(9.996e-5) == 1e-4
+    assert round_lr(0.00123456) == 0.00123
+    assert round_lr(round_lr(9.996e-5)) == round_lr(9.996e-5) == 1e-4

@@ -30,6 +30,7 @@ from bilin.orchestrator.monitor.watch import watch as watch
 from bilin.orchestrator.monitor.why import Why as Why
 from bilin.orchestrator.monitor.why import why as why
 from bilin.orchestrator.planning.plan import Plan as Plan
+from bilin.orchestrator.request import LaunchRequest as LaunchRequest
 from bilin.orchestrator.running.activity import Activity as Activity
 from bilin.orchestrator.running.launch import Summary as Summary
 from bilin.orchestrator.running.launch import launch as launch

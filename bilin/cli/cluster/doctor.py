@@ -48,7 +48,7 @@ def doctor(
 
     Exit codes: 0 no error, 2 the input is wrong, 4 a launch would fail.
     """
-    from bilin.orchestrator import ClusterSpec
+    from bilin.orchestrator import ClusterSpec, LaunchRequest
     from bilin.orchestrator.doctor import examine
 
     kind = cluster or ("ray" if address else "local")
@@ -59,11 +59,10 @@ def doctor(
             raise InputError(f"{name} is about a job, and goes with --cluster slurm")
     if set_ and grid is None:
         raise InputError("--set goes with a grid.yaml: give the one that is to be launched")
+    request = LaunchRequest.read(grid, store=store, cluster=where, profile=profile, nodes=nodes, overrides=set_)
     if sys.stderr.isatty():
         typer.echo("the nodes are asked; this may take a minute", err=True)
-    findings = examine(
-        grid, store=store, cluster=where, profile=profile, nodes=nodes, overrides=tuple(set_), wait_s=wait
-    )
+    findings = examine(request, wait_s=wait)
     counts = Counter[str](finding.level for finding in findings)
     if as_json:
         levels = {level: counts[level] for level in STYLES}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,8 @@ from bilin.cli.sweep.plan import split
 from bilin.errors import InputError
 
 if TYPE_CHECKING:
-    from bilin.orchestrator import Summary
+    from bilin.orchestrator import LaunchRequest
+    from bilin.orchestrator.request import RequestOptions
 
 
 def launch(
@@ -54,80 +55,74 @@ def launch(
     """
     from bilin import orchestrator
     from bilin.cli.sweep.display import display
-    from bilin.cli.sweep.words import describe_summary
+    from bilin.cli.sweep.words import describe_submission, describe_summary
 
     is_job = cluster == "slurm"
-    kind = "allocation" if is_job else cluster or ("ray" if address else "local")  # what the job's script says
     if is_job and detach:
-        raise InputError("--detach is for a sweep that needs this terminal, and a job of Slurm needs none: drop it")
+        raise InputError("--detach keeps a sweep running without its terminal, and a Slurm job needs none: drop it")
+    if not is_job:
+        _refuse_job_options({"--nodes": nodes, "--profile": profile, "--dry-run": dry_run or None})
+    kind = "allocation" if is_job else cluster or ("ray" if address else "local")
     where = orchestrator.ClusterSpec(kind=kind, address=address, workers=workers, checkpoint_s=checkpoint_every)
-    asked: dict[str, Any] = {"store": store, "only": only, "retry": split(retry)}
+    options: RequestOptions = {
+        "store": store,
+        "cluster": where,
+        "profile": profile,
+        "nodes": nodes,
+        "overrides": set_,
+        "only": only,
+        "retry": split(retry),
+    }
+    request = _piped(options, detach=detach) if str(grid) == "-" else orchestrator.LaunchRequest.read(grid, **options)
+    if is_job and dry_run:
+        typer.echo(orchestrator.script(request), nl=False)
+        return
     if is_job:
-        settings = [f"cluster.nodes={nodes}"] if nodes is not None else []
-        asked |= {"cluster": where, "profile": profile, "overrides": [*set_, *settings]}
-        if (ended := _submitted(grid, asked, dry_run=dry_run)) is None:
+        ended = orchestrator.submit(request)
+        if isinstance(ended, orchestrator.Submission):
+            typer.echo(describe_submission(ended, store=store))
             return
+    elif detach and request.plan().num_missing:
+        _detach(request)
+        return
     else:
-        _refuse_settings({"--nodes": nodes, "--profile": profile, "--dry-run": dry_run or None})
-        if detach and _is_detached(grid, where, set_, asked):
-            return
-        given = grid if str(grid) != "-" else _piped(set_, only)
         with display() as observer:
-            ended = orchestrator.launch(given, cluster=where, overrides=set_, observer=observer, **asked)
+            ended = orchestrator.launch(request, observer=observer)
     typer.echo(describe_summary(ended))
     raise typer.Exit(ended.exit_code)
 
 
-def _submitted(grid: Path, asked: dict[str, Any], *, dry_run: bool) -> Summary | None:
-    """Hand it to Slurm, or print what would be; a summary where nothing is missing."""
-    from bilin import orchestrator
-    from bilin.cli.sweep.words import describe_submission
-
-    if dry_run:
-        typer.echo(orchestrator.script(grid, **asked), nl=False)
-        return None
-    ended = orchestrator.submit(grid, **asked)
-    if isinstance(ended, orchestrator.Summary):
-        return ended
-    typer.echo(describe_submission(ended, store=asked["store"]))
-    return None
-
-
-def _piped(overrides: list[str], only: list[str]) -> Any:
-    """The grid on standard input, resolved as in a job's script or a store."""
+def _piped(options: RequestOptions, *, detach: bool) -> LaunchRequest:
+    """The request on standard input; or the resolved grid, as job scripts of bilin 0.1 have it."""
+    from bilin.orchestrator import LaunchRequest
     from bilin.orchestrator.grid import restore_grid
 
-    if overrides:
-        raise InputError("--set goes with a grid.yaml, and - is a resolved grid on standard input: set it before")
-    text = sys.stdin.buffer.read().decode(errors="replace")  # what is no text is no grid, and is told so
-    return restore_grid(text, source="standard input", only=only)
+    if detach:
+        raise InputError("--detach needs a grid file: standard input can be read only once")
+    if options["overrides"]:
+        raise InputError("--set changes a grid file, and - stands for a resolved grid on standard input: set it before")
+    text = sys.stdin.buffer.read().decode(errors="replace")
+    if text.startswith('{\n "request"'):
+        return LaunchRequest.from_json(text, source="standard input")
+    only = options.pop("only")
+    return LaunchRequest.read(restore_grid(text, source="standard input", only=tuple(only)), **options)
 
 
-def _refuse_settings(given: dict[str, object]) -> None:
+def _refuse_job_options(given: dict[str, object]) -> None:
     names = [name for name, value in given.items() if value is not None]
     if names:
         raise InputError(f"{names[0]} is about a job, and goes with --cluster slurm")
 
 
-def _is_detached(grid: Path, where: Any, overrides: list[str], asked: dict[str, Any]) -> bool:
-    """Run it in the background, where there is something to run: whether there was."""
-    from bilin import orchestrator
+def _detach(request: LaunchRequest) -> None:
     from bilin.cli.sweep.background import describe_detached
     from bilin.orchestrator import background
 
-    if str(grid) == "-":
-        raise InputError(
-            "--detach reads the grid once more in the background, and standard input is read once: name a file"
-        )
-    made = orchestrator.plan(grid, overrides=overrides, **asked)
-    if not made.num_missing:
-        return False
-    if where.address:
-        typer.echo(describe_detached(background.submit_job(made.grid, cluster=where, **asked)))
-        return True
-    started = background.detach(background.own_command(without="--detach"), sweep=made.grid.name, store=asked["store"])
+    if request.cluster.address:
+        typer.echo(describe_detached(background.submit_job(request)))
+        return
+    started = background.detach(request)
     if started.exit_code is not None:
         typer.echo(started.log.read_text(errors="replace"), err=started.exit_code != 0, nl=False)
         raise typer.Exit(started.exit_code)
     typer.echo(describe_detached(started))
-    return True

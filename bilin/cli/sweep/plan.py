@@ -18,10 +18,10 @@ def plan(
     from bilin import orchestrator
     from bilin.cli.sweep.words import describe_plan
 
-    made = orchestrator.plan(grid, store=store, overrides=set_, only=only, retry=split(retry))
-    typer.echo(describe_plan(made))
+    request = orchestrator.LaunchRequest.read(grid, store=store, overrides=set_, only=only, retry=split(retry))
+    typer.echo(describe_plan(request.plan()))
 
 
 def split(names: str) -> list[str]:
-    """The names in a list with commas."""
+    """Split a list with commas into its names."""
     return [name.strip() for name in names.split(",") if name.strip()]

@@ -6,4 +6,3 @@ from bilin.orchestrator.background.cancel import Cancelled as Cancelled
 from bilin.orchestrator.background.cancel import cancel as cancel
 from bilin.orchestrator.background.detach import Detached as Detached
 from bilin.orchestrator.background.detach import detach as detach
-from bilin.orchestrator.background.detach import own_command as own_command

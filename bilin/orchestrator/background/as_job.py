@@ -1,4 +1,4 @@
-"""A launch as a job of a Ray that is up."""
+"""A launch as a job of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import secrets
 import shlex
 import sys
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bilin.errors import ClusterError
-from bilin.orchestrator.background.words import options
-from bilin.orchestrator.clusters import ClusterSpec
-from bilin.orchestrator.clusters.slurm.job import JOBS
-from bilin.orchestrator.grid import Grid, resolved
+from bilin.folder import SweepFolder
+from bilin.orchestrator.request import LaunchRequest
 from bilin.orchestrator.running.activity import read_activity
-from bilin.results import DEFAULT_STORE, RAY_JOB, holder, sweep_directory
+from bilin.results import RAY_JOB, holder
 
 _LOOK_S = 0.5
 
@@ -35,58 +32,42 @@ class RayJob:
     log: Path
 
 
-def submit_job(
-    grid: Grid,
-    *,
-    cluster: ClusterSpec,
-    store: Path | str = DEFAULT_STORE,
-    only: Collection[str] = (),
-    retry: Collection[str] = (),
-) -> RayJob:
-    """Submit a launch as a Ray job; returns when the sweep runs.
-
-    Args:
-        grid: What to launch.
-        cluster: Where: its address, how many workers, how often trials keep their state.
-        store: Directory of the store, which all nodes see at the same absolute path.
-        only: As for `bilin.launch`.
-        retry: As for `bilin.launch`.
+def submit_job(request: LaunchRequest) -> RayJob:
+    """Submit a launch as a job of the Ray at the request's address; return when the sweep runs.
 
     Raises:
         ClusterError: The job cannot be submitted, or ended before the sweep ran; the message has its output.
     """
     from bilin.orchestrator.clusters import jobs
 
-    address, store = cluster.address or "auto", Path(store).absolute()
-    folder = sweep_directory(store, grid.name) / JOBS
-    folder.mkdir(parents=True, exist_ok=True)
-    job_id = f"bilin-{grid.name}-{secrets.token_hex(4)}"
-    kept, log = folder / f"{job_id}.json", folder / f"{job_id}.log"
-    kept.write_text(resolved(grid))
-    words = ["-", "--store", str(store), "--address", "auto", *options(cluster, only, retry)]
-    command = f"{_shell(words)} < {shlex.quote(str(kept))} > {shlex.quote(str(log))} 2>&1"
+    address, folder = request.cluster.address or "auto", request.folder
+    folder.jobs.mkdir(parents=True, exist_ok=True)
+    job_id = f"bilin-{folder.name}-{secrets.token_hex(4)}"
+    text, log = (folder.jobs.absolute() / f"{job_id}{suffix}" for suffix in (".json", ".log"))
+    text.write_text(replace(request, cluster=replace(request.cluster, address="auto")).to_json())
     try:
-        jobs.submit(address, command, job_id=job_id, environment={RAY_JOB: f"{job_id}@{address}"})
+        jobs.submit(address, _command(text, log), job_id=job_id, environment={RAY_JOB: f"{job_id}@{address}"})
     except ClusterError:
-        kept.unlink()
+        text.unlink()
         raise
-    while not _runs(store, grid.name, job_id):
+    while not _runs(folder, job_id):
         if jobs.state(address, job_id) in jobs.OVER:
             output = log.read_text(errors="replace") if log.exists() else ""
             raise ClusterError(f"Ray job {job_id} ended early: {output.strip()}\n{jobs.said(address, job_id)}".rstrip())
         time.sleep(_LOOK_S)
-    return RayJob(sweep=grid.name, directory=folder.parent, job_id=job_id, log=log)
+    return RayJob(sweep=folder.name, directory=folder.path, job_id=job_id, log=log)
 
 
-def _shell(words: Sequence[str]) -> str:
-    """A launch for a shell on the head: by this Python if it is there, which a shared environment's is."""
-    here, rest = shlex.quote(sys.executable), shlex.join(["-m", "bilin", "sweep", "launch", *words])
-    return f'PY={here}; [ -x "$PY" ] || PY=python; exec "$PY" {rest}'
+def _command(request: Path, log: Path) -> str:
+    """A launch for a shell on the head: with this Python if it is there, as in a shared environment."""
+    python = shlex.quote(sys.executable)
+    files = f"< {shlex.quote(str(request))} > {shlex.quote(str(log))} 2>&1"
+    return f'PY={python}; [ -x "$PY" ] || PY=python; exec "$PY" -m bilin sweep launch - {files}'
 
 
-def _runs(store: Path, sweep: str, job_id: str) -> bool:
-    found = holder(store, sweep)
+def _runs(folder: SweepFolder, job_id: str) -> bool:
+    found = holder(folder.store, folder.name)
     if found is None or not found.ray_job.startswith(f"{job_id}@"):
         return False
-    activity = read_activity(sweep_directory(store, sweep))
+    activity = read_activity(folder.path)
     return activity is not None and activity.pid == found.pid

@@ -39,7 +39,6 @@ class ClusterSpec:
         workers: How many trials run at once; None: as many as the CPUs allow.
         checkpoint_s: Seconds after which a running trial keeps its state, so that another worker or launch can go
             on from there; 0: never.
-        job: What the job of an ``allocation`` asked for; None: nothing in particular.
 
     Raises:
         InputError: One of them cannot be, or they do not go together.
@@ -49,7 +48,6 @@ class ClusterSpec:
     address: str | None = None
     workers: int | None = None
     checkpoint_s: float = 300.0
-    job: ClusterSettings | None = None
 
     def __post_init__(self) -> None:
         if self.kind == "slurm":
@@ -74,6 +72,7 @@ def open_pool(
     *,
     demand: Iterable[Resources],
     report: Report,
+    job: ClusterSettings = ClusterSettings(),  # noqa: B008 - frozen
     checkpoints: Checkpoints | None = None,
     outputs: Outputs | None = None,
 ) -> AbstractContextManager[Pool]:
@@ -84,6 +83,7 @@ def open_pool(
         run: How a worker runs one trial.
         demand: What the trials to come will ask for.
         report: Called with what running trials say of themselves.
+        job: What the Slurm job of an ``allocation`` asked for.
         checkpoints: Where trials keep their state.
         outputs: Where what they print is kept.
 
@@ -105,7 +105,7 @@ def open_pool(
         from bilin.orchestrator.clusters.slurm.timed import Starts
 
         starts = Starts(report, with_checkpoints=checkpoints is not None)
-        return on_allocation(on_ray, starts, cluster.job or ClusterSettings())
+        return on_allocation(on_ray, starts, job)
     return on_ray(cluster.address)
 
 

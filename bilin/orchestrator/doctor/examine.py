@@ -5,54 +5,36 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from bilin.errors import ClusterError
-from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.clusters.environment import TEMP_ROOT
 from bilin.orchestrator.clusters.inquiry.answers import Answers, Questions, ask_here
 from bilin.orchestrator.clusters.inquiry.beacon import Beacon
 from bilin.orchestrator.clusters.slurm import step
 from bilin.orchestrator.doctor import machine, software, storage, whole
 from bilin.orchestrator.doctor.finding import Finding, error, ok, warning
+from bilin.orchestrator.doctor.needs import Needs, needs_of
 from bilin.orchestrator.doctor.slurm import SLURM, is_here, slurm, time_limit
-from bilin.orchestrator.doctor.wanted import Wanted, wanted
-from bilin.orchestrator.grid import Grid, read_grid
 from bilin.orchestrator.grid.blocks.cluster import megabytes
-from bilin.results import DEFAULT_STORE
+from bilin.orchestrator.request import LaunchRequest
 
 NUM_PORTS = 16
 """About as many as the processes of a Ray listen on, before its workers."""
 
 
-def examine(
-    grid: Grid | Path | str | None = None,
-    *,
-    store: Path | str = DEFAULT_STORE,
-    cluster: ClusterSpec | None = None,
-    profile: Path | str | None = None,
-    nodes: str | None = None,
-    overrides: tuple[str, ...] = (),
-    wait_s: float = 60.0,
-) -> list[Finding]:
+def examine(request: LaunchRequest, *, wait_s: float = 60.0) -> list[Finding]:
     """Look at what a launch would need, on every node where it would run. Changes nothing.
 
     Args:
-        grid: A grid, or the path of a grid.yaml; without one what any launch needs.
-        store: Directory of the store; it need not exist.
-        cluster: Where it would run. ``allocation`` outside of a Slurm job: on the nodes that a job would get.
-        profile: A file with settings for those that the grid's ``cluster`` does not have.
-        nodes: How many nodes the job would ask for.
-        overrides: Such as ``train.steps=500``; for a path only.
-        wait_s: How long to wait for nodes of Slurm's.
+        request: The launch; one without a grid asks for what any launch needs. Of ``allocation`` outside of a Slurm
+            job, the nodes that a job would get are examined.
+        wait_s: How long to wait for Slurm to give nodes, in seconds.
 
     Raises:
-        InputError: The grid or another argument cannot be used.
+        StoreError: The store is a file.
     """
-    if grid is not None and not isinstance(grid, Grid):
-        grid = read_grid(Path(grid), overrides=overrides)
-    needs = wanted(grid, Path(store), cluster or ClusterSpec(), Path(profile) if profile else None, nodes)
+    needs = needs_of(request)
     findings: list[Finding] = list(slurm(needs.settings)) if needs.is_job else []
     with ExitStack() as stack:
         made = storage.open_beacon(needs, stack, findings)
@@ -66,7 +48,7 @@ def examine(
     return findings
 
 
-def _ask(needs: Wanted, made: Beacon | None, wait_s: float, findings: list[Finding]) -> dict[str, Answers]:
+def _ask(needs: Needs, made: Beacon | None, wait_s: float, findings: list[Finding]) -> dict[str, Answers]:
     """What every node says, by its place; what keeps them from it is a finding."""
     if needs.is_job:
         return _ask_job(needs, made, wait_s, findings) if is_here() else {}
@@ -85,7 +67,7 @@ def _ask(needs: Wanted, made: Beacon | None, wait_s: float, findings: list[Findi
     return asked
 
 
-def _ask_job(needs: Wanted, made: Beacon | None, wait_s: float, findings: list[Finding]) -> dict[str, Answers]:
+def _ask_job(needs: Needs, made: Beacon | None, wait_s: float, findings: list[Finding]) -> dict[str, Answers]:
     if any(finding.level == "error" and finding.where == SLURM for finding in findings):
         return {}  # it would refuse the step as well
     asked = step.ask(needs.settings, questions(needs, made, ""), wait_s=wait_s)
@@ -105,7 +87,7 @@ def _ask_job(needs: Wanted, made: Beacon | None, wait_s: float, findings: list[F
     return dict(sorted(asked.answers.items()))
 
 
-def questions(needs: Wanted, made: Beacon | None, place: str) -> Questions:
+def questions(needs: Needs, made: Beacon | None, place: str) -> Questions:
     """What is asked of the node at a place; of every node of a Slurm step without one."""
     own = needs.has_own_ray
     asked: dict[str, Mapping[str, Any]] = {
@@ -128,7 +110,7 @@ def questions(needs: Wanted, made: Beacon | None, place: str) -> Questions:
     return asked
 
 
-def _node(place: str, answers: Answers, made: Beacon | None, needs: Wanted) -> Iterator[Finding]:
+def _node(place: str, answers: Answers, made: Beacon | None, needs: Needs) -> Iterator[Finding]:
     """What is to be said of one node."""
     name, said = answers.name, answers.said
     given = whole.room(place, said.get("room", {"cpus": 0, "gpus": 0}))

@@ -7,7 +7,7 @@ from typing import Any
 
 from bilin.orchestrator.clusters.slurm.node import OBJECT_STORE_BYTES
 from bilin.orchestrator.doctor.finding import Finding, error, ok, size, warning
-from bilin.orchestrator.doctor.wanted import Wanted
+from bilin.orchestrator.doctor.needs import Needs
 from bilin.workers.actors.node import Node
 
 WORKER_BYTES = 300 * 2**20
@@ -25,7 +25,7 @@ SKEW_S = 10.0
 """What two clocks may be apart: bilin relies on none, but its rows and logs have their times."""
 
 
-def room(name: str, node: Node, wanted: Wanted) -> Iterator[Finding]:
+def room(name: str, node: Node, wanted: Needs) -> Iterator[Finding]:
     """How many trials a node has room for."""
     count = wanted.num_trials(node)
     given = f"{node.cpus:g} CPUs, {node.gpus:g} GPUs"
@@ -35,7 +35,7 @@ def room(name: str, node: Node, wanted: Wanted) -> Iterator[Finding]:
         yield warning(name, "room", f"{given}: no trial has room", "it would stay idle")
 
 
-def memory(name: str, said: Mapping[str, Any], num_trials: int, wanted: Wanted) -> Iterator[Finding]:
+def memory(name: str, said: Mapping[str, Any], num_trials: int, wanted: Needs) -> Iterator[Finding]:
     """Whether there is memory for Ray and for so many workers."""
     own = RAY_BYTES + OBJECT_STORE_BYTES if wanted.has_own_ray else 0
     need = own + num_trials * WORKER_BYTES
@@ -63,7 +63,7 @@ def shared_memory(name: str, said: Mapping[str, Any]) -> Iterator[Finding]:
         yield warning(name, "shared memory", found, "Ray uses a disk instead: give it more (docker: --shm-size=1g)")
 
 
-def temporary(name: str, said: Mapping[str, Any], wanted: Wanted) -> Iterator[Finding]:
+def temporary(name: str, said: Mapping[str, Any], wanted: Needs) -> Iterator[Finding]:
     """Whether Ray's sockets, and what else is temporary, have a place."""
     found = f"{said['path']}: {size(said['free'])} free"
     if wanted.has_own_ray and (fault := said.get("error")):

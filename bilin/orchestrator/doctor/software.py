@@ -7,13 +7,13 @@ from typing import Any
 
 from bilin.orchestrator.clusters.inquiry.answers import other_versions
 from bilin.orchestrator.doctor.finding import Finding, error, ok, warning
-from bilin.orchestrator.doctor.wanted import Wanted
+from bilin.orchestrator.doctor.needs import Needs
 
 DIGITS_ONLY = ("torch", "numpy")
 """Packages that may differ from one node to another: results then may in their last bits, and rows say torch's."""
 
 
-def versions(name: str, said: Mapping[str, Any], wanted: Wanted) -> Iterator[Finding]:
+def versions(name: str, said: Mapping[str, Any], wanted: Needs) -> Iterator[Finding]:
     """Whether a node has what is here."""
     others = other_versions(wanted.versions, said)
     for package, fault in others.items():
@@ -29,7 +29,7 @@ def versions(name: str, said: Mapping[str, Any], wanted: Wanted) -> Iterator[Fin
         yield ok(name, "versions", f"{', '.join(same)}: as here")
 
 
-def torch(name: str, said: Mapping[str, Any], num_given: float, wanted: Wanted) -> Iterator[Finding]:
+def torch(name: str, said: Mapping[str, Any], num_given: float, wanted: Needs) -> Iterator[Finding]:
     """Whether torch can be loaded on a node, and computes on the GPUs that are given out there.
 
     Args:
@@ -62,7 +62,7 @@ def _said(said: Mapping[str, Any]) -> str:
     return f": {said['error'][:300]}" if said["error"] else ""
 
 
-def _advice(said: Mapping[str, Any], wanted: Wanted) -> str:
+def _advice(said: Mapping[str, Any], wanted: Needs) -> str:
     if not said["smi"]:
         advice = "nvidia-smi reaches no driver there: see that the node has one, and this job its devices"
     elif not said["cuda"]:

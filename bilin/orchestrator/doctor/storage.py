@@ -11,13 +11,13 @@ from bilin.errors import StoreError
 from bilin.orchestrator.clusters.inquiry.beacon import Beacon, beacon
 from bilin.orchestrator.doctor.finding import HERE, Finding, error, ok, size, warning
 from bilin.orchestrator.doctor.machine import LEAST_BYTES, LITTLE_BYTES
-from bilin.orchestrator.doctor.wanted import Wanted
+from bilin.orchestrator.doctor.needs import Needs
 from bilin.results.store.durable import explained
 
 LEASE = "two launches are told apart by their lease alone: it takes a minute to take over one that died"
 
 
-def open_beacon(wanted: Wanted, stack: ExitStack, findings: list[Finding]) -> Beacon | None:
+def open_beacon(wanted: Needs, stack: ExitStack, findings: list[Finding]) -> Beacon | None:
     """A beacon in the store, or where it would be made, until the stack closes; None where none can be written."""
     if wanted.unreadable:
         findings.append(error(HERE, "store", *_split(wanted.unreadable)))

@@ -8,7 +8,7 @@ from typing import Any
 from bilin.orchestrator.clusters.slurm.size import too_large
 from bilin.orchestrator.clusters.unmet import ADVICE, unmet
 from bilin.orchestrator.doctor.finding import Finding, error, ok, warning
-from bilin.orchestrator.doctor.wanted import Wanted
+from bilin.orchestrator.doctor.needs import Needs
 from bilin.workers.actors.node import Node
 
 SWEEP = "sweep"
@@ -19,7 +19,7 @@ def room(place: str, said: Mapping[str, Any]) -> Node:
     return Node(place, said.get("has") or {"CPU": float(said["cpus"]), "GPU": float(said["gpus"])})
 
 
-def fits(nodes: Sequence[Node], wanted: Wanted) -> Iterator[Finding]:
+def fits(nodes: Sequence[Node], wanted: Needs) -> Iterator[Finding]:
     """Whether every trial has room on some node, and by the settings of a job on one of its nodes."""
     if wanted.cluster.kind == "inline":
         return
@@ -35,7 +35,7 @@ def fits(nodes: Sequence[Node], wanted: Wanted) -> Iterator[Finding]:
         yield ok(SWEEP, "resources", "every trial has room on some node")
 
 
-def duration(num_at_once: int, limit_s: float | None, wanted: Wanted) -> Iterator[Finding]:
+def duration(num_at_once: int, limit_s: float | None, wanted: Needs) -> Iterator[Finding]:
     """Whether the sweep's time is enough, as far as stored trials tell.
 
     Args:

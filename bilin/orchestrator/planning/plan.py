@@ -121,7 +121,7 @@ def make_plan(grid: Grid, stored: Mapping[str, StoredTrial], *, retry: Collectio
             for trial in by_cell.get(wanted.cell_id, ())
             if trial.status not in rerun and is_complete(trial, wanted.test)
         }
-        outcomes = {key: trial.outcome() for key, trial in known.items()}
+        outcomes = {key: Outcome.of(*key, trial) for key, trial in known.items()}
         cell = CellPlan(wanted, outcomes, {key: trial.status for key, trial in known.items()})
         _, found = cell.advance()
         statuses.update(found)

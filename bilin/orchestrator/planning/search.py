@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from bilin.orchestrator.grid import Choices, LogUniform, WantedCell
-from bilin.rules import Outcome, round_rate, score_rate
+from bilin.rules import Outcome, round_lr, score_lr
 from bilin.spec import derive_seed
 
 MOST_ASKS = 2**17
@@ -53,7 +53,7 @@ def _sample(wanted: WantedCell, search: LogUniform, known: Known) -> Iterator[fl
             outcomes = _outcomes(wanted, rate, known)
             if outcomes is None:
                 return
-            told.append((rate, score_rate(outcomes)))
+            told.append((rate, score_lr(outcomes)))
 
 
 @lru_cache(MOST_ASKS)
@@ -70,7 +70,7 @@ def _ask(cell_id: str, search: LogUniform, told: Sequence[tuple[float, float]], 
     }
     for rate, score in told:
         study.add_trial(optuna.trial.create_trial(params={"lr": rate}, distributions=space, value=score))
-    return _clip(round_rate(study.ask(space).params["lr"]), search)
+    return _clip(round_lr(study.ask(space).params["lr"]), search)
 
 
 def _clip(rate: float, search: LogUniform) -> float:

@@ -7,16 +7,17 @@ import signal
 import sys
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 
-from bilin.errors import InputError, InterruptedSweepError, StoreError, nearest
-from bilin.failures import RETRYABLE
+from bilin.errors import InputError, InterruptedSweepError, StoreError
 from bilin.orchestrator.clusters import ClusterSpec, check_nodes, open_pool
 from bilin.orchestrator.clusters.slurm.again import WARNING, going_on
-from bilin.orchestrator.grid import ClusterSettings, Grid, read_grid
-from bilin.orchestrator.planning.plan import Plan, make_plan
+from bilin.orchestrator.grid import ClusterSettings, Grid
+from bilin.orchestrator.planning.plan import Plan
+from bilin.orchestrator.request import LaunchRequest, RequestOptions
 from bilin.orchestrator.running.activity import ActivityFile
 from bilin.orchestrator.running.progress import Observer, SweepState
 from bilin.orchestrator.running.recorder import Recorder
@@ -25,7 +26,7 @@ from bilin.orchestrator.running.sweep import Sweep
 from bilin.orchestrator.running.wanted import keep_grid
 from bilin.record import Progress, Status
 from bilin.registry import package_of
-from bilin.results import DEFAULT_STORE, SweepWriter, stored, sweep_directory
+from bilin.results import SweepWriter
 from bilin.spec import Resources
 from bilin.workers import run_trial
 from bilin.workers.output.files import LOGS, Outputs
@@ -63,80 +64,54 @@ class Summary:
         return 1 if self.num_failed or self.stopped else 0
 
 
-def plan(
-    grid: Grid | Path | str,
-    *,
-    store: Path | str = DEFAULT_STORE,
-    overrides: Collection[str] = (),
-    only: Collection[str] = (),
-    retry: Collection[str] = (),
-) -> Plan:
-    """What a launch of a grid would run; reads the store, writes nothing.
+def plan(request: LaunchRequest | Grid | Path | str, **options: Unpack[RequestOptions]) -> Plan:
+    """Return what a launch would run. Reads the store, writes nothing.
 
     Args:
-        grid: A grid, or the path of a grid.yaml.
-        store: Directory of the store; it need not exist.
-        overrides: Such as ``train.steps=500``; for a path only.
-        only: Such as ``tier=full,m=2``; for a path only.
-        retry: Classes of failures to run again, of `bilin.failures.RETRYABLE`.
+        request: A request, or a grid or the path of a grid.yaml to make one of.
+        options: With a grid or a path: see `LaunchRequest.read`.
 
     Raises:
         InputError: The grid or another argument cannot be used; the message says why.
     """
-    checked = check_retry(retry)
-    if not isinstance(grid, Grid):
-        grid = read_grid(Path(grid), overrides=tuple(overrides), only=tuple(only))
-    return make_plan(grid, stored(store, grid.name), retry=checked)
+    return as_request(request, options).plan()
 
 
 def launch(
-    grid: Grid | Path | str,
+    request: LaunchRequest | Grid | Path | str,
     *,
-    store: Path | str = DEFAULT_STORE,
-    cluster: ClusterSpec | None = None,
-    overrides: Collection[str] = (),
-    only: Collection[str] = (),
-    retry: Collection[str] = (),
     observer: Observer | None = None,
     run: RunTrial = run_trial,
+    **options: Unpack[RequestOptions],
 ) -> Summary:
-    """Run every trial of a grid that has no result yet, and store each as it ends.
+    """Run every trial of a grid that has no result yet, and store each result when its trial ends.
 
     Args:
-        grid: A grid, or the path of a grid.yaml.
-        store: Directory of the store; created where it is missing.
-        cluster: Where to run; a Ray of its own on this machine where none is given.
-        overrides: Such as ``train.steps=500``; for a path only.
-        only: Such as ``tier=full,m=2``; for a path only.
-        retry: Classes of failures to run again, of `bilin.failures.RETRYABLE`.
-        observer: Called whenever the state may have changed.
+        request: A request, or a grid or the path of a grid.yaml to make one of.
+        observer: Called whenever the state of the sweep may have changed.
         run: How a worker runs one trial.
+        options: With a grid or a path: see `LaunchRequest.read`.
 
     Raises:
         InputError: The grid or another argument cannot be used; nothing was written.
         SweepRunningError: Another process runs this sweep.
-        InterruptedSweepError: A signal ended it, or the store could not be written any more, as on a full disk; what
-            was stored stays, and the same call goes on.
+        InterruptedSweepError: A signal ended the launch, or the store could no longer be written (full disk). Stored
+            results stay, and the same call goes on from there.
         ClusterError: The cluster cannot be used.
     """
-    checked = check_retry(retry)
-    if not isinstance(grid, Grid):
-        grid = read_grid(Path(grid), overrides=tuple(overrides), only=tuple(only))
-    cluster, settings = cluster or ClusterSpec(), ClusterSettings(**grid.cluster)  # type: ignore[arg-type]
-    in_job = cluster.kind == "allocation"
-    if in_job:
-        cluster = replace(cluster, job=settings)
+    request = as_request(request, options)
+    in_job = request.cluster.kind == "allocation"
     keeps_job = in_job and "SLURM_JOB_ID" in os.environ
     with (
-        SweepWriter(store, grid.name, command=" ".join(sys.argv), stays=keeps_job) as writer,
+        SweepWriter(request.store, request.grid.name, command=" ".join(sys.argv), stays=keeps_job) as writer,
         signals_interrupt(came := Came(), outermost=True),
-        going_on(writer.directory, settings.patience) if in_job else nullcontext(),
+        going_on(writer.directory, request.job.patience) if in_job else nullcontext(),
     ):
-        current = make_plan(grid, stored(store, grid.name), retry=checked)
-        state, stopped = _run(current, writer, cluster, observer or _ignore, run, came)
+        current = request.plan()
+        state, stopped = _run(request, current, writer, observer or _ignore, run, came)
     return Summary(
-        sweep=grid.name,
-        directory=sweep_directory(store, grid.name),
+        sweep=request.grid.name,
+        directory=request.folder.path,
         num_found=current.num_done,
         num_failed=state.num_failed,
         ran=dict(state.statuses),
@@ -144,18 +119,19 @@ def launch(
     )
 
 
-def check_retry(statuses: Collection[str]) -> frozenset[Status]:
-    """The statuses, if each is one that a launch can run again. Raises InputError otherwise."""
-    known = {str(status): status for status in sorted(RETRYABLE)}
-    if wrong := [status for status in statuses if status not in known]:
-        named = ", ".join(f"{status!r}{nearest(status, known)}" for status in wrong)
-        raise InputError(f"retry {named}: {', '.join(known)} are accepted; lost trials run again anyway")
-    return frozenset(known[status] for status in statuses)
+def as_request(request: LaunchRequest | Grid | Path | str, options: RequestOptions) -> LaunchRequest:
+    """Return the request itself, or one for a grid with these options."""
+    if not isinstance(request, LaunchRequest):
+        return LaunchRequest.read(request, **options)
+    if options:
+        raise InputError(f"a request has its own {', '.join(options)}: give a grid with options, or a request alone")
+    return request
 
 
 def _run(
-    current: Plan, writer: SweepWriter, cluster: ClusterSpec, observer: Observer, run: RunTrial, came: Came
+    request: LaunchRequest, current: Plan, writer: SweepWriter, observer: Observer, run: RunTrial, came: Came
 ) -> tuple[SweepState, str | None]:
+    cluster, job = request.cluster, request.job
     state = SweepState(current)
     activity = ActivityFile(writer.directory)
     activity.drop()  # that of a launch that was killed
@@ -170,7 +146,13 @@ def _run(
             Recorder(writer, checkpoints) as recorder,
             Outputs(writer.directory.resolve() / LOGS) as outputs,
             open_pool(
-                cluster, run, demand=_demand(current), report=report, checkpoints=checkpoints, outputs=outputs
+                cluster,
+                run,
+                demand=_demand(current),
+                report=report,
+                job=job,
+                checkpoints=checkpoints,
+                outputs=outputs,
             ) as pool,
             signals_interrupt(came, outermost=False),  # again: Ray sets handlers of its own
         ):
@@ -180,7 +162,7 @@ def _run(
             try:
                 sweep.run()
             except KeyboardInterrupt as interrupt:
-                pool.keep(_grace(came.by(interrupt), cluster.job))
+                pool.keep(_grace(came.by(interrupt), job))
                 raise
             finally:
                 activity.drop()
@@ -196,9 +178,9 @@ def _run(
     return state, sweep.stopped
 
 
-def _grace(number: int | None, job: ClusterSettings | None) -> float:
+def _grace(number: int | None, job: ClusterSettings) -> float:
     """How long running trials have to keep their state, by the signal that interrupts them."""
-    if number == WARNING and job:
+    if number == WARNING:
         return max(GRACE_S, job.warning_s / 4)
     return TERM_S if number == signal.SIGTERM else GRACE_S
 

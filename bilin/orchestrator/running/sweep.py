@@ -111,7 +111,7 @@ class Sweep:
         self.state.again.pop(trial_id, None)
         self.state.add(spec, result)
         cell = self._cells.pop(trial_id)
-        cell.known[spec.lr, spec.seed] = outcome_of(spec, result)
+        cell.known[spec.lr, spec.seed] = Outcome.of(spec.lr, spec.seed, result)
         cell.missing.remove((spec.lr, spec.seed))
         if not cell.missing:  # the round is complete: a search may ask for the next
             added, found = cell.advance()
@@ -129,18 +129,6 @@ class Sweep:
         self._last_error = error
         if self._same_errors >= MAX_SAME_ERRORS:
             self.stopped = f"the same error in {self._same_errors} trials, with none done between: {result.error}"
-
-
-def outcome_of(spec: TrialSpec, result: TrialResult) -> Outcome:
-    """What the choice of a learning rate may know of a trial that has just ended."""
-    return Outcome(
-        lr=spec.lr,
-        seed=spec.seed,
-        is_done=result.status == "done",
-        solved=result.solved,
-        validation_accuracy=result.validation_accuracy,
-        training_loss=result.training_loss,
-    )
 
 
 def _place(resources: Resources, avoid: frozenset[str] = frozenset()) -> _Place:

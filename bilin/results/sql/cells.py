@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from bilin.models import MODELS
 from bilin.results.statistics import mean_interval
-from bilin.rules import Outcome, select_rate
+from bilin.rules import Outcome, select_lr
 from bilin.tasks import TASKS
 
 TRIAL_COLUMNS = (
@@ -104,7 +104,7 @@ def _choices(trials: pa.Table) -> Iterator[tuple[_Cell, _Choice]]:
             Outcome(lr, seed, status == "done", solved, accuracy, loss)
             for _, (_, _, lr, seed, status, solved, accuracy, loss, *_) in group
         ]
-        lr = select_rate(outcomes)
+        lr = select_lr(outcomes)
         assert lr is not None
         first_row, first = group[0]
         num_solved = sum(outcome.solved for outcome in outcomes if outcome.lr == lr)

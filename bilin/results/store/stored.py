@@ -13,7 +13,6 @@ from bilin.results.store.contents import Contents, read_sweeps
 from bilin.results.store.parts.files import read_columns
 from bilin.results.store.paths import sweep_directory
 from bilin.results.store.wanted import WantedRow, wanted_rows
-from bilin.rules import Outcome
 
 
 @dataclass(slots=True)
@@ -36,17 +35,6 @@ class StoredTrial:
     steps: int
     wall_s: float
     tested: Mapping[int, int]
-
-    def outcome(self) -> Outcome:
-        """What the choice of a learning rate may know of it."""
-        return Outcome(
-            lr=self.lr,
-            seed=self.seed,
-            is_done=self.status == "done",
-            solved=self.solved,
-            validation_accuracy=self.validation_accuracy,
-            training_loss=self.training_loss,
-        )
 
 
 _COLUMNS = [name for name in StoredTrial.__slots__ if name != "tested"]

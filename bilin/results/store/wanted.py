@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bilin.rules import round_rate
+from bilin.rules import round_lr
 
 WANTED_SCHEMA = pa.schema(
     {
@@ -54,8 +54,8 @@ def encode_wanted(cells: Iterable[WantedRow]) -> bytes:
         (
             cell.cell_id,
             cell.lrs,
-            None if cell.lr_low is None else round_rate(cell.lr_low),
-            None if cell.lr_high is None else round_rate(cell.lr_high),
+            None if cell.lr_low is None else round_lr(cell.lr_low),
+            None if cell.lr_high is None else round_lr(cell.lr_high),
             cell.seeds,
             cell.num_trials,
             cell.test_lengths,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bilin.orchestrator import ClusterSpec, launch
+from bilin.orchestrator import ClusterSpec, LaunchRequest, launch
 from bilin.orchestrator.doctor import Finding, examine
 from tests.orchestrator.conftest import TINY
 from tests.sweeps import bilin, finish, write_grid
@@ -47,7 +47,7 @@ def test_a_sweep_that_is_complete_on_a_store_that_is_left_as_it_was(tmp_path: Pa
     path, store = grid(tmp_path), tmp_path / "store"
     launch(path, store=store, cluster=INLINE)
     before = sorted(store.rglob("*"))
-    findings = examine(path, store=store, cluster=INLINE)
+    findings = examine(LaunchRequest.read(path, store=store, cluster=INLINE))
     assert not checks(findings, "error")
     (time,) = (finding.found for finding in findings if finding.check == "time")
     assert time.startswith("nothing is missing")
@@ -70,7 +70,7 @@ def test_a_store_that_is_read_only_is_an_error_here(tmp_path: Path) -> None:
     [
         (["no-such.yaml"], 2, "no-such.yaml"),
         (["--nodes", "2"], 2, "--nodes is about a job"),
-        (["--cluster", "slurm", "--nodes", "none"], 2, "nodes 'none'"),
+        (["--cluster", "slurm", "--nodes", "none"], 2, 'cluster.nodes: found "none"'),
         (["--cluster", "slum"], 2, "local, inline, ray, allocation, slurm"),
         (["--cluster", "inline", "--set", "seeds=[1]"], 2, "--set goes with a grid.yaml"),
         (["--cluster", "inline", "--store", "file"], 2, "is a file"),

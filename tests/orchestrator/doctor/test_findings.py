@@ -10,14 +10,14 @@ import pytest
 
 from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.doctor import Finding, machine, software, whole
-from bilin.orchestrator.doctor.wanted import Wanted
+from bilin.orchestrator.doctor.needs import Needs
 from bilin.orchestrator.grid import ClusterSettings, parse_grid
 from bilin.orchestrator.planning.plan import Estimate, make_plan
 from bilin.spec import Resources
 from tests.orchestrator.conftest import TINY
 
 HERE = {"python": "3.12", "bilin": "1", "torch": "2.6", "ray": "2.60"}
-WANTED = Wanted(
+WANTED = Needs(
     cluster=ClusterSpec(),
     store=Path("store"),
     settings=ClusterSettings(),
@@ -49,7 +49,7 @@ def levels(findings: Any) -> list[str]:
     ],
 )
 def test_another_version_matters_where_results_or_rays_would(
-    wanted: Wanted, there: dict[str, Any], expected: list[str]
+    wanted: Needs, there: dict[str, Any], expected: list[str]
 ) -> None:
     found = list(software.versions("node1", {**HERE, **there}, wanted))
     assert levels(found) == expected
@@ -72,7 +72,7 @@ def test_another_version_matters_where_results_or_rays_would(
     ],
 )
 def test_torch_and_the_gpus_that_are_given(
-    said: dict[str, Any], given: float, wanted: Wanted, level: str, words: str
+    said: dict[str, Any], given: float, wanted: Needs, level: str, words: str
 ) -> None:
     (found,) = software.torch("node1", said, given, wanted)
     assert found.level == level

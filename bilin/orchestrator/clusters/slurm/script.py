@@ -1,57 +1,40 @@
 """The batch script of a sweep: what it asks Slurm for, the set-up, and the sweep process in place of the shell.
 
-The grid stands in the script as it was launched, every default written out, so that neither a later edit of
-the file nor a newer bilin changes a job that waits; and the script runs wherever it is submitted from.
+The script holds the whole request, with every default of the grid written out. So neither a later edit of the
+grid file nor a newer bilin changes a job that waits, and the script runs wherever it is submitted from.
 """
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 
-from bilin.orchestrator.grid import ClusterSettings, Grid, resolved
+from bilin.orchestrator.grid import ClusterSettings
 
-END = "END_OF_GRID"  # no line of JSON can be this
+END = "END_OF_REQUEST"  # no line of JSON can be this
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobSpec:
-    """What a job runs, and on what.
+def batch_script(name: str, job: ClusterSettings, request: str) -> str:
+    """Return the script for sbatch.
 
-    Attributes:
-        store: An absolute path.
-        arguments: More of the launch's own arguments, such as ``--retry oom``.
+    Args:
+        name: Name of the sweep.
+        job: What the job asks for.
+        request: The launch, as JSON text.
     """
-
-    grid: Grid
-    store: Path
-    settings: ClusterSettings
-    arguments: Sequence[str] = ()
-
-    @property
-    def name(self) -> str:
-        """The job's name in Slurm."""
-        return f"bilin-{self.grid.name}"
-
-
-def batch_script(job: JobSpec) -> str:
-    """The script, to be given to sbatch."""
-    python = job.settings.python or sys.executable
-    launch = ["-m", "bilin", "sweep", "launch", "-", "--store", str(job.store), "--cluster", "allocation"]
+    python = job.python or sys.executable
     lines = [
         "#!/bin/bash",
-        f"#SBATCH --job-name={job.name}",
-        *(f"#SBATCH {option}" for option in options(job.settings, nodes=job.settings.min_nodes, signal=True)),
+        f"#SBATCH --job-name=bilin-{name}",
+        *(f"#SBATCH {option}" for option in options(job, nodes=job.min_nodes, signal=True)),
         "",
-        f"# Runs what is missing of the sweep {job.grid.name}: safe to submit again, it goes on where it was.",
-        "trap '' USR1  # the warning before the time limit; the sweep takes it when it is up",
-        *job.settings.setup,
-        "# exec: what Slurm signals is the sweep itself, which holds all that is started by a pipe.",
-        f"exec {shlex.join([python, '-P', *launch, *job.arguments])} << '{END}'",
-        resolved(job.grid).rstrip("\n"),
+        f"# Runs the missing trials of sweep {name}. Safe to submit again: it goes on from what is stored.",
+        "trap '' USR1  # the warning before the time limit; the sweep handles it once it has started",
+        *job.setup,
+        "# exec: Slurm signals the sweep process itself, and all that it started ends with it.",
+        f"exec {shlex.join([python, '-P', '-m', 'bilin', 'sweep', 'launch', '-'])} << '{END}'",
+        request.rstrip("\n"),
         END,
     ]
     return "".join(f"{line}\n" for line in lines)

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from bilin.errors import GridError, InputError
-from bilin.orchestrator import ClusterSpec, script
-from bilin.orchestrator.grid import restore_grid
+from bilin.orchestrator import ClusterSpec, LaunchRequest, script
 from tests.orchestrator.grid.grids import HEAD
 from tests.sweeps import write_grid
 
@@ -37,9 +36,14 @@ def rendered(folder: Path, more: str = "", **asked: object) -> str:
     return script(write_grid(folder, HEAD + more), store=folder / "store", **asked)  # type: ignore[arg-type]
 
 
+def request_in(text: str) -> LaunchRequest:
+    """The request that a script holds."""
+    return LaunchRequest.from_json(text.split("<< 'END_OF_REQUEST'\n")[1].removesuffix("END_OF_REQUEST\n"))
+
+
 def test_a_grid_without_settings_asks_for_one_node(tmp_path: Path) -> None:
     text = rendered(tmp_path)
-    head, grid = text.split("<< 'END_OF_GRID'\n")
+    head, _ = text.split("<< 'END_OF_REQUEST'\n")
     assert (
         head
         == f"""#!/bin/bash
@@ -51,12 +55,13 @@ def test_a_grid_without_settings_asks_for_one_node(tmp_path: Path) -> None:
 #SBATCH --no-kill
 #SBATCH --open-mode=append
 
-# Runs what is missing of the sweep short: safe to submit again, it goes on where it was.
-trap '' USR1  # the warning before the time limit; the sweep takes it when it is up
-# exec: what Slurm signals is the sweep itself, which holds all that is started by a pipe.
-exec {sys.executable} -P -m bilin sweep launch - --store {tmp_path}/store --cluster allocation """
+# Runs the missing trials of sweep short. Safe to submit again: it goes on from what is stored.
+trap '' USR1  # the warning before the time limit; the sweep handles it once it has started
+# exec: Slurm signals the sweep process itself, and all that it started ends with it.
+exec {sys.executable} -P -m bilin sweep launch - """
     )
-    assert restore_grid(grid.removesuffix("END_OF_GRID\n")).name == "short"
+    request = request_in(text)
+    assert (request.grid.name, request.store, request.cluster.kind) == ("short", tmp_path / "store", "allocation")
     assert not (tmp_path / "store").exists()
 
 
@@ -93,20 +98,25 @@ def test_the_command_line_wins_over_the_grid_and_that_over_the_profile(tmp_path:
     text = rendered(tmp_path, more, profile=profile, overrides=["cluster.time=30"])
     for option in ("partition=from-profile", "account=from-grid", "time=30", "nodes=4"):
         assert f"#SBATCH --{option}\n" in text
-    inside = restore_grid(text.split("<< 'END_OF_GRID'\n")[1].removesuffix("END_OF_GRID\n"))
-    assert inside.cluster["partition"] == "from-profile", "the job asks for further nodes by it"
+    assert request_in(text).job.partition == "from-profile", "the job asks for further nodes by it"
 
 
-def test_a_shell_gives_every_argument_as_it_was(tmp_path: Path) -> None:
+def test_a_shell_gives_the_request_as_it_was(tmp_path: Path) -> None:
     hostile = tmp_path / 'it\'s $(touch pwned) `id` "x" $HOME; é'
-    settings = ["cluster.python=echo", 'cluster.setup=["X=1", "echo $X set up"]']
+    settings = ["cluster.python=./python", 'cluster.setup=["X=1", "echo $X set up"]']
+    (tmp_path / "python").write_text('#!/bin/bash\necho "$@"; cat')
+    (tmp_path / "python").chmod(0o700)
     cluster = ClusterSpec(workers=3, checkpoint_s=60)
     asked = {"overrides": settings, "only": ["m=2"], "retry": ["oom", "failed"], "cluster": cluster}
     text = script(write_grid(tmp_path, HEAD), store=hostile, **asked)  # type: ignore[arg-type]
     ran = subprocess.run(["bash", "-u"], input=text, cwd=tmp_path, capture_output=True, text=True, check=True)
-    more = "--only m=2 --retry oom,failed --workers 3 --checkpoint-every 60"
-    launch = f"-P -m bilin sweep launch - --store {hostile} --cluster allocation {more}"
-    assert ran.stdout.splitlines() == ["1 set up", launch]
+    first, second, request = ran.stdout.split("\n", 2)
+    assert (first, second) == ("1 set up", "-P -m bilin sweep launch -")
+    launched = LaunchRequest.from_json(request)
+    assert launched.store == hostile
+    assert launched.cluster == ClusterSpec(kind="allocation", workers=3, checkpoint_s=60)
+    assert launched.only == ("m=2",)
+    assert launched.retry == {"oom", "failed"}
     assert not (tmp_path / "pwned").exists()
 
 
@@ -153,8 +163,8 @@ def test_what_else_is_asked_is_checked_before_anything(tmp_path: Path) -> None:
 
 
 def test_settings_are_no_part_of_any_id(tmp_path: Path) -> None:
-    plain, full = (restore_grid(rendered(tmp_path, more).split("'\n")[1].split("END_")[0]) for more in ("", FULL))
-    assert [cell.cell_id for cell in plain.cells] == [cell.cell_id for cell in full.cells]
+    plain, full = (request_in(rendered(tmp_path, more)).grid.cells for more in ("", FULL))
+    assert [cell.cell_id for cell in plain] == [cell.cell_id for cell in full]
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bilin.errors import InputError, StoreError
-from bilin.fields import fields_of
+from bilin.errors import StoreError
+from bilin.folder import SweepFolder
 from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.clusters.inquiry.answers import own_versions
-from bilin.orchestrator.grid import ClusterSettings, Grid, read_profile
+from bilin.orchestrator.grid import ClusterSettings
 from bilin.orchestrator.planning.plan import Plan, make_plan
+from bilin.orchestrator.request import LaunchRequest
 from bilin.orchestrator.running.launch import packages_of
-from bilin.results import stored, sweep_directory
 from bilin.spec import Resources
 from bilin.workers.actors.node import Node
 
@@ -23,7 +23,7 @@ TOGETHER = ("bilin", "torch", "ray", "numpy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Needs:
     """What a launch would need.
 
     Attributes:
@@ -70,43 +70,29 @@ class Wanted:
         return node.holds(Resources(cpus=resources.cpus, gpus=resources.gpus) if self.is_job else resources)
 
 
-def wanted(grid: Grid | None, store: Path, cluster: ClusterSpec, profile: Path | None, nodes: str | None) -> Wanted:
-    """What a launch of a grid would need, or of any.
+def needs_of(request: LaunchRequest) -> Needs:
+    """Return what a launch would need; of a request without a grid, what any launch needs.
 
     Raises:
-        InputError: One of them cannot be used.
+        StoreError: The store is a file.
     """
-    plan, unreadable = None, ""
-    if grid:
-        sweep_directory(store, grid.name)
+    grid, plan, unreadable = request.grid, None, ""
+    if grid.cells:
         try:
-            plan = make_plan(grid, stored(store, grid.name))
+            plan = request.plan()
         except StoreError as error:
+            _ = request.folder
             plan, unreadable = make_plan(grid, {}), str(error)
-    elif store.exists():
-        sweep_directory(store, "any")
+    elif request.store.exists():
+        SweepFolder.of(request.store, "any")
     packages = [package.partition(" ")[0] for package in packages_of(plan)] if plan else []
-    demand = dict.fromkeys(cell.wanted.resources for cell in plan.cells) if plan else (Resources(),)
-    return Wanted(
-        cluster=cluster,
-        store=store.absolute(),
-        settings=_settings(grid, profile, nodes),
+    demand = dict.fromkeys(cell.resources for cell in grid.cells) or (Resources(),)
+    return Needs(
+        cluster=request.cluster,
+        store=request.store.absolute(),
+        settings=request.job,
         plan=plan,
         demand=tuple(demand),
         versions=own_versions([*TOGETHER, *packages]),
         unreadable=unreadable,
     )
-
-
-def _settings(grid: Grid | None, profile: Path | None, nodes: str | None) -> ClusterSettings:
-    said = {**(read_profile(profile) if profile else {}), **(grid.cluster if grid else {})}
-    if nodes is not None:
-        field = fields_of(ClusterSettings)["nodes"]
-        try:
-            said["nodes"] = field.convert(nodes)
-        except ValueError as error:
-            raise InputError(f"nodes {nodes!r}: {error} is accepted") from error
-    settings = ClusterSettings(**said)  # type: ignore[arg-type]
-    for name, accepted in settings.problems().items():
-        raise InputError(f"{name} {getattr(settings, name)!r}: {accepted} is accepted")
-    return settings

@@ -1,0 +1,191 @@
+"""What is asked of a launch, as one object that the plan, the launch, jobs and the doctor take.
+
+It reads and checks the grid once. To another process it goes as JSON, never as an argument list.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self, TypedDict
+
+from bilin.errors import InputError, nearest
+from bilin.failures import RETRYABLE
+from bilin.fields import Value, fields_of
+from bilin.folder import SweepFolder
+from bilin.orchestrator.clusters import ClusterSpec
+from bilin.orchestrator.grid import ClusterSettings, Counts, Grid, read_grid, read_profile, resolved, restore_grid
+from bilin.orchestrator.planning.plan import Plan, make_plan
+from bilin.record import Status
+from bilin.results import DEFAULT_STORE, stored
+
+VERSION = 1
+"""Version of the JSON form."""
+
+NO_GRID = Grid(
+    name="",
+    cells=(),
+    counts=Counts(axes=(), combinations=0, after_exclusion=0, after_deduplication=0),
+    documents=(),
+    cluster={},
+)
+"""The grid of a request that names none, as the doctor takes."""
+
+
+class RequestOptions(TypedDict, total=False):
+    """What can be said of a launch beside its grid; see `LaunchRequest.read`."""
+
+    store: Path | str
+    cluster: ClusterSpec | None
+    profile: Path | str | None
+    nodes: str | None
+    overrides: Collection[str]
+    only: Collection[str]
+    retry: Collection[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchRequest:
+    """What is asked of a launch.
+
+    Attributes:
+        grid: What to run, with every default written out; its ``cluster`` includes the profile's settings.
+        store: Directory of the store.
+        cluster: Where to run, with how many workers, and how often running trials are checkpointed.
+        only: The conditions that have narrowed the grid's cells.
+        retry: Classes of failure whose trials run again.
+    """
+
+    grid: Grid
+    store: Path
+    cluster: ClusterSpec
+    only: tuple[str, ...] = ()
+    retry: frozenset[Status] = frozenset()
+
+    @classmethod
+    def read(
+        cls,
+        grid: Grid | Path | str | None,
+        *,
+        store: Path | str = DEFAULT_STORE,
+        cluster: ClusterSpec | None = None,
+        profile: Path | str | None = None,
+        nodes: str | None = None,
+        overrides: Collection[str] = (),
+        only: Collection[str] = (),
+        retry: Collection[str] = (),
+    ) -> Self:
+        """Read and check what is asked.
+
+        Args:
+            grid: A grid, or the path of a grid.yaml; None for none.
+            store: Directory of the store; it need not exist.
+            cluster: Where to run; by default a local Ray.
+            profile: File with settings for the Slurm job that the grid's ``cluster`` does not have.
+            nodes: Number of nodes of the Slurm job, or the least and the greatest, as ``1-8``.
+            overrides: Values to set in the grid file first, such as ``train.steps=500``.
+            only: Conditions that narrow the cells of the grid file, such as ``tier=full,m=2``.
+            retry: Classes of failure whose trials run again, of `bilin.failures.RETRYABLE`.
+
+        Raises:
+            InputError: The grid or another argument cannot be used.
+        """
+        statuses = _statuses(retry)
+        if isinstance(grid, Grid):
+            if overrides or only:
+                raise InputError("overrides and only change a grid file: read the grid with them instead")
+        else:
+            grid = NO_GRID if grid is None else read_grid(Path(grid), overrides=tuple(overrides), only=tuple(only))
+        settings = {**(read_profile(profile) if profile else {}), **grid.cluster, **_nodes(nodes)}
+        _check(settings)
+        return cls(
+            grid=replace(grid, cluster=settings),
+            store=Path(store),
+            cluster=cluster or ClusterSpec(),
+            only=tuple(only),
+            retry=statuses,
+        )
+
+    @property
+    def job(self) -> ClusterSettings:
+        """What the Slurm job asks for."""
+        return ClusterSettings(**self.grid.cluster)  # type: ignore[arg-type]
+
+    @property
+    def folder(self) -> SweepFolder:
+        """The folder of the sweep. Raises StoreError if the store is a file."""
+        return SweepFolder.of(self.store, self.grid.name)
+
+    def plan(self) -> Plan:
+        """Compare the grid with the stored results: what has a result, and what is to run.
+
+        Raises:
+            StoreError: The stored results cannot be read.
+        """
+        return make_plan(self.grid, stored(self.store, self.grid.name), retry=self.retry)
+
+    def to_json(self) -> str:
+        """Return the request as JSON text; `from_json` reads it."""
+        document = {
+            "request": VERSION,
+            "store": os.path.abspath(self.store),  # noqa: PTH100 - keeps links: their targets may differ on the nodes
+            "cluster": asdict(self.cluster),
+            "only": self.only,
+            "retry": sorted(self.retry),
+            "grid": json.loads(resolved(self.grid)),
+        }
+        return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, source: str = "request") -> Self:
+        """Read a request that `to_json` wrote.
+
+        Args:
+            text: The JSON text.
+            source: Name of the text in error messages.
+
+        Raises:
+            InputError: The text is something else, of another version, or names a tier or task that is not installed.
+        """
+        try:
+            document: dict[str, Any] = json.loads(text)
+            version = document["request"]
+            if version != VERSION:
+                raise InputError(f"{source}: found version {version} of a request; this bilin reads version {VERSION}")
+            return cls(
+                grid=restore_grid(json.dumps(document["grid"]), source=source, only=tuple(document["only"])),
+                store=Path(document["store"]),
+                cluster=ClusterSpec(**document["cluster"]),
+                only=tuple(document["only"]),
+                retry=_statuses(document["retry"]),
+            )
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise InputError(f"{source}: not a request of bilin: {type(error).__name__}: {error}") from error
+
+
+def _statuses(names: Iterable[str]) -> frozenset[Status]:
+    """The statuses with these names, if a launch can run such trials again."""
+    known = {str(status): status for status in sorted(RETRYABLE)}
+    names = list(names)
+    if unknown := [name for name in names if name not in known]:
+        found = ", ".join(f"{name!r}{nearest(name, known)}" for name in unknown)
+        raise InputError(f"retry: found {found}; accepted: {', '.join(known)} (lost trials run again without it)")
+    return frozenset(known[name] for name in names)
+
+
+def _nodes(nodes: str | None) -> Mapping[str, Value]:
+    if nodes is None:
+        return {}
+    try:
+        return {"nodes": fields_of(ClusterSettings)["nodes"].convert(nodes)}
+    except ValueError as error:
+        raise InputError(f'cluster.nodes: found "{nodes}"; accepted: {error}') from error
+
+
+def _check(settings: Mapping[str, Value]) -> None:
+    job = ClusterSettings(**settings)  # type: ignore[arg-type]
+    for name, accepted in job.problems().items():  # of settings from several places
+        raise InputError(f"cluster.{name}: found {getattr(job, name)!r}; accepted: {accepted}")
