@@ -45,7 +45,7 @@ def line(tier: str, fields: dict[str, int], kept: Path) -> str:
     take_step(cell, state, lr=spec.lr)  # the optimiser makes its own tensors in the first step
     step_s = seconds(lambda: [take_step(cell, state, lr=spec.lr) for _ in range(STEPS)]) / STEPS
     checkpoints = Checkpoints(kept, period_s=0.0)
-    keep_s = seconds(lambda: checkpoints.keep_if_due(spec, state))
+    keep_s = seconds(lambda: checkpoints.write_if_due(spec, state))
     take_s = seconds(lambda: checkpoints.begin(spec, state))
     (file,) = kept.iterdir()
     params, size = sum(weight.numel() for weight in state.model.parameters()), file.stat().st_size / 1e6

@@ -14,8 +14,8 @@ from bilin.orchestrator.running.sweep import Sweep
 from bilin.record import CurvePoint, LengthResult, Progress, TrialResult
 from bilin.results import SweepWriter, stored
 from bilin.spec import TrialSpec
+from bilin.workers.events import Emit, Event, Finished, Report, ignore
 from bilin.workers.pool import Group, Pool
-from bilin.workers.report import Report
 from bilin.workers.training.checkpoint import Checkpoints
 
 GRID = """
@@ -43,6 +43,17 @@ def no_op(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -
     )
 
 
+class Listener:
+    """The emit of a pool on which sweeps run one after the other."""
+
+    def __init__(self) -> None:
+        self.emit: Emit = ignore
+
+    def __call__(self, event: Event) -> None:
+        """Pass an event on to the sweep that runs now."""
+        self.emit(event)
+
+
 def grid_of(count: int) -> Grid:
     """A grid of as many trials."""
     cells = CELLS if count % CELLS == 0 else 1
@@ -50,23 +61,26 @@ def grid_of(count: int) -> Grid:
     return parse_grid(GRID.format(moduli=moduli, seeds=seeds))
 
 
-def sweep(pool: Pool, count: int, *, observer: Observer = lambda state: None) -> float:
+def sweep(pool: Pool, listener: Listener, count: int, *, observer: Observer = lambda state: None) -> float:
     """Run as many trials on a pool; seconds from a plan to the last result on disk."""
     grid = grid_of(count)
     with tempfile.TemporaryDirectory() as store, SweepWriter(store, grid.name) as writer:
         started = time.perf_counter()
         state = SweepState(make_plan(grid, {}))
         with Recorder(writer) as recorder:
-            Sweep(state, pool, recorder, observer).run()
+            running = Sweep(state, recorder, observer)
+            listener.emit = running.take
+            running.run(pool)
         seconds = time.perf_counter() - started
         assert len(stored(Path(store), grid.name)) == count
     return seconds
 
 
-def warm_up(pool: Pool, workers: int) -> None:
+def warm_up(pool: Pool, listener: Listener, workers: int) -> None:
     """Have every worker up before the clock starts."""
+    ended = []
+    listener.emit = lambda event: ended.append(event) if isinstance(event, Finished) else None
     for spec in make_plan(grid_of(workers), {}).missing():
         pool.submit(Group((spec,)))
-    ended = 0
-    while ended < workers:
-        ended += len(pool.wait(1.0))
+    while len(ended) < workers:
+        pool.wait(1.0)

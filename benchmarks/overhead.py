@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from no_op import no_op, sweep, warm_up
+from no_op import Listener, no_op, sweep, warm_up
 
 from bilin.orchestrator.clusters import ClusterSpec, open_pool
 from bilin.spec import Resources
@@ -86,10 +86,11 @@ def measure_tune(count: int, *, reuse_actors: bool) -> float:
 def rows(trials: list[int], tune_trials: int) -> Iterator[tuple[str, int, float]]:
     """The measurements, one after the other on one Ray."""
     cluster = ClusterSpec(workers=WORKERS)
-    with open_pool(cluster, no_op, demand=[Resources()], report=lambda progress: None) as pool:
-        warm_up(pool, WORKERS)
+    listener = Listener()
+    with open_pool(cluster, no_op, demand=[Resources()], emit=listener) as pool:
+        warm_up(pool, listener, WORKERS)
         for count in trials:
-            yield "bilin", count, sweep(pool, count)
+            yield "bilin", count, sweep(pool, listener, count)
             yield "bare pool of actors", count, measure_bare(count)
         if importlib.util.find_spec("pandas") is None:
             return

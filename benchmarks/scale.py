@@ -21,17 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ray
-from no_op import no_op, sweep, warm_up
+from no_op import Listener, no_op, sweep, warm_up
 
 from bilin.orchestrator.clusters import ClusterSpec, open_pool
 from bilin.orchestrator.running.progress import SweepState
 from bilin.spec import Resources
-from bilin.workers.actors.hearing import ASKED_AT_ONCE, PERIOD_S, Hearing
 from bilin.workers.actors.node import Node, asked
-from bilin.workers.actors.placement import PERIOD_S as LOOK_S
-from bilin.workers.actors.placement import Placement
-from bilin.workers.actors.pool import RayPool
-from bilin.workers.actors.worker import Worker
+from bilin.workers.actors.pool import LOOK_PERIOD_S, Placement, RayPool
+from bilin.workers.actors.worker import ASKED_AT_ONCE, PERIOD_S, Hearing, Worker
+from bilin.workers.events import ignore
 
 TENTHS = 10
 NODES, GPUS = 1000, 8
@@ -70,10 +68,11 @@ class Tenths:
 
 def many_trials(count: int) -> float:
     """Run them on two workers and print the driver's tenths; its seconds a trial, over all."""
-    with open_pool(ClusterSpec(workers=2), no_op, demand=[Resources()], report=lambda progress: None) as pool:
-        warm_up(pool, 2)
+    listener = Listener()
+    with open_pool(ClusterSpec(workers=2), no_op, demand=[Resources()], emit=listener) as pool:
+        warm_up(pool, listener, 2)
         tenths = Tenths(count)
-        sweep(pool, count, observer=tenths)
+        sweep(pool, listener, count, observer=tenths)
     print(
         f"\n{count} no-op trials on 2 workers\n{'trials':>10}{'ms a trial':>12}{'of the driver':>15}{'driver MB':>11}"
     )
@@ -97,12 +96,13 @@ def many_nodes(nodes: int, trials: int) -> Iterator[tuple[str, float]]:
         cluster.wait_for_nodes(timeout=600)
         up = time.perf_counter() - started
         ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
-        pool = RayPool(no_op, num_workers=None)
+        listener = Listener()
+        pool = RayPool(no_op, num_workers=None, emit=listener)
         started = time.perf_counter()
-        warm_up(pool, nodes)
+        warm_up(pool, listener, nodes)
         warm = time.perf_counter() - started
         began, before = Driver.now(0), len(ray.nodes())
-        sweep(pool, trials)
+        sweep(pool, listener, trials)
         ended = Driver.now(trials)
         wall, cpu = ended.wall_s - began.wall_s, ended.cpu_s - began.cpu_s
         print(
@@ -122,9 +122,10 @@ def many_nodes(nodes: int, trials: int) -> Iterator[tuple[str, float]]:
 def parts() -> Iterator[tuple[str, float]]:
     """What the driver does for each worker, in seconds."""
     cluster = ClusterSpec(workers=2)
-    with open_pool(cluster, no_op, demand=[Resources()], report=lambda progress: None) as pool:
+    listener = Listener()
+    with open_pool(cluster, no_op, demand=[Resources()], emit=listener) as pool:
         assert isinstance(pool, RayPool)
-        warm_up(pool, 2)
+        warm_up(pool, listener, 2)
         actor = pool._idle[0].actor
         yield "a question and its answer", question(actor)
         refs = [actor.keep.remote(0.0) for _ in range(WORKERS)]
@@ -139,7 +140,7 @@ def parts() -> Iterator[tuple[str, float]]:
 
 def question(actor: ray.actor.ActorHandle) -> float:
     """Processor seconds that asking a worker, and taking its answer, cost the driver."""
-    hearing = Hearing(lambda progress: None)
+    hearing = Hearing(ignore)
     workers = [Worker(str(number), actor, asked(Resources())) for number in range(ASKED_AT_ONCE)]
     rounds, second = 10, 1.0
 
@@ -165,7 +166,7 @@ def calculate(costs: dict[str, float]) -> None:
     """Print what the driver would do for 8,000 workers, as a share of one processor, by the length of trials."""
     trial_s = costs["a trial, on many nodes"]
     fixed = ASKED_AT_ONCE / PERIOD_S * costs["a question and its answer"]
-    fixed += NODES / LOOK_S * costs["ray.nodes(), a node"]
+    fixed += NODES / LOOK_PERIOD_S * costs["ray.nodes(), a node"]
     turn = WORKERS * (2 * costs["ray.wait, an open call"] + costs["room for one more, a worker"])
     print(f"\nBy calculation, {NODES} nodes of {GPUS} GPUs, {WORKERS} workers, one driver")
     print(f"questions and nodes, whatever the trials: {100 * fixed:.0f} % of a processor")

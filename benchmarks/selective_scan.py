@@ -25,8 +25,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from bilin.models.state_space.chunks import scan_in_chunks
-from bilin.models.state_space.scan import selective_scan
+from bilin.models.state_space.modules import scan_in_chunks, selective_scan
 
 Way = Callable[..., Tensor]
 HEADS = 8

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from bilin.models import tier_settings
 from bilin.models.bilinear.bilinear import Bilinear
-from bilin.models.bilinear.recurrence.recurrence import Recurrence
+from bilin.models.bilinear.recurrence import Recurrence
 from bilin.tasks import Batch
 from bilin.tasks.modular_addition import ModularAddition
 

@@ -109,17 +109,10 @@ class TrialResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What a running trial says of itself, for those who watch; no row has anything of it.
-
-    Attributes:
-        host: Where it runs, as ``pid`` and ``worker`` say too; the pool fills them in, if it knows.
-    """
+    """How far a running trial is, for those who watch; it is not part of any row."""
 
     trial_id: str
     step: int
     max_steps: int
     loss: float | None = None
     accuracy: float | None = None
-    host: str | None = None
-    pid: int | None = None
-    worker: str | None = None

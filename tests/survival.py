@@ -60,7 +60,7 @@ class Twice:
         if activity is None or activity.pid != launch:
             return
         for trial in activity.running:
-            if trial.said and (not pids or trial.said.pid in pids):
+            if trial.host and (not pids or trial.pid in pids):
                 kept = self._checkpoints.kept(trial.trial_id)
                 fresh = kept is not None and kept.at > trial.since
                 # Without one since it began it has trained for less than the period: the rest was loading.

@@ -141,7 +141,7 @@ def test_a_ray_that_dies_ends_the_sweep_with_what_to_do(tmp_path: Path, name: st
 def _steps(sweep: Path) -> int:
     """How far the trial that runs has said to be."""
     activity = read_activity(sweep)
-    return sum(trial.said.step for trial in activity.running if trial.said) if activity else 0
+    return sum(trial.step for trial in activity.running) if activity else 0
 
 
 def _runs(pid: int, name: str) -> bool:

@@ -1,9 +1,10 @@
-"""The tiers: one a file. May import `bilin.fields`, `bilin.registry` and, where a module is built, torch."""
+"""The tiers, one per file. May import `bilin.fields`, `bilin.registry` and, where a module is built, torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bilin.models.tier import LayeredTier as LayeredTier
 from bilin.models.tier import Tier as Tier
 from bilin.registry import MODELS_GROUP, Registry, load
 

@@ -15,6 +15,14 @@ from bilin.registry import package_of
 from bilin.spec import Cell, Resources
 from bilin.version import __version__
 
+_worker = ""
+
+
+def name_worker(name: str) -> None:
+    """Say which worker of a pool this process is, for the rows of all trials that it runs."""
+    global _worker
+    _worker = name
+
 
 def device_of(resources: Resources) -> str:
     """``cpu`` or ``cuda``: the device that a trial with these resources computes on."""
@@ -24,11 +32,11 @@ def device_of(resources: Resources) -> str:
 
 
 def environment(cell: Cell, resources: Resources) -> Environment:
-    """This process, on this machine; what a pool knows its worker by is for the pool to fill in."""
+    """Return where a trial runs in this process, and with what."""
     return Environment(
         host=socket.gethostname(),
         pid=os.getpid(),
-        worker="",
+        worker=_worker,
         device=device_of(resources),
         threads=resources.threads,
         cpu=_cpu(),

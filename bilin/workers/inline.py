@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import nullcontext
 
-from bilin.record import TrialResult
-from bilin.spec import Resources, TrialSpec
+from bilin.spec import Resources
+from bilin.workers.events import Emit, ignore
 from bilin.workers.output.copy import copied
 from bilin.workers.output.files import Outputs
-from bilin.workers.pool import Event, Group, Returned, RunTrial
-from bilin.workers.report import Report, ignore, placed
+from bilin.workers.pool import Group, RunTrial, TrialRunner
 from bilin.workers.training.checkpoint import Checkpoints
 
 
@@ -21,14 +20,16 @@ class InlinePool:
         self,
         run: RunTrial,
         *,
-        report: Report = ignore,
+        emit: Emit = ignore,
         checkpoints: Checkpoints | None = None,
         outputs: Outputs | None = None,
     ) -> None:
-        self._run = run
-        self._report = placed(report)
-        self._checkpoints = checkpoints
-        self._outputs = outputs
+        self._runner = TrialRunner(
+            run,
+            emit,
+            checkpoints=checkpoints,
+            output=lambda trial_id: copied(outputs.of(trial_id)) if outputs else nullcontext(),
+        )
         self._group: Group | None = None
 
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:  # noqa: ARG002 (one at a time)
@@ -39,20 +40,19 @@ class InlinePool:
         """Keep the group for the next `wait`."""
         self._group = group
 
-    def wait(self, timeout_s: float) -> list[Event]:  # noqa: ARG002 (nothing else happens meanwhile)
+    def wait(self, timeout_s: float) -> None:  # noqa: ARG002 (nothing else happens meanwhile)
         """Run the group that was submitted, to its end."""
-        if self._group is None:
-            return []
         group, self._group = self._group, None
-        return [Returned(group, [self._run_one(spec) for spec in group.trials])]
+        for spec in group.trials if group else ():
+            self._runner.run(spec)
+
+    def cancel(self, trial_id: str) -> None:
+        """End a trial; while one runs, that is from inside its emit."""
+        self._runner.cancel(trial_id)
 
     def keep(self, timeout_s: float) -> None:
-        """Nothing: what runs here runs inside `wait`, and was kept when its time came."""
+        """Do nothing: what runs here runs inside `wait`, and wrote its checkpoints when they were due."""
 
     def close(self) -> None:
         """Forget the group that waits."""
         self._group = None
-
-    def _run_one(self, spec: TrialSpec) -> TrialResult:
-        with copied(self._outputs.of(spec.trial_id)) if self._outputs else nullcontext():
-            return self._run(spec, report=self._report, checkpoints=self._checkpoints)

@@ -1,26 +1,21 @@
-"""What runs trials: a pool takes groups of them and gives back what became of each group.
+"""What runs trials: a pool takes groups of them, and emits what happens to each trial.
 
-A group is mostly one trial; several short ones save calls, and several of one shape can be trained as
-one program.
+A group is mostly one trial; several short ones save calls, and several of one shape can be trained as one program.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import os
+import socket
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from bilin.record import Status, TrialResult
+from bilin.record import Progress, TrialResult
 from bilin.spec import Resources, TrialSpec
-from bilin.workers.report import Report
+from bilin.workers.events import Cancelled, Checkpointed, Emit, Finished, Report, Started, TrialCancelled
 from bilin.workers.training.checkpoint import Checkpoints
-
-
-class RunTrial(Protocol):
-    """How a worker runs one trial; `bilin.workers.trial.run_trial` but in benchmarks and tests of the pools."""
-
-    def __call__(self, spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -> TrialResult:
-        """Train one trial to its end; never raises but for an interrupt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +23,7 @@ class Group:
     """Trials that one worker runs in one call; all ask for the same resources.
 
     Attributes:
-        avoid: Nodes that it must not run on, by their ids, where there are others that could run it.
+        avoid: Ids of nodes that it must not run on, unless no other node could run it.
     """
 
     trials: tuple[TrialSpec, ...]
@@ -40,51 +35,94 @@ class Group:
         return self.trials[0].resources
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """A group came back, with one result a trial, in its order.
-
-    Attributes:
-        node: The id of the node that it ran on; None where it cannot run anew on another worker.
-    """
-
-    group: Group
-    results: Sequence[TrialResult]
-    node: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The worker of a group died; whether any of it was run is not known.
-
-    Attributes:
-        status: The class of it, of `bilin.failures.RULES`.
-        node: The id of the node that the worker was on; None where that is not known.
-    """
-
-    group: Group
-    reason: str
-    status: Status = "lost"
-    node: str | None = None
-
-
-Event = Returned | Lost
-
-
 class Pool(Protocol):
-    """A set of workers. Calls come from one thread."""
+    """A set of workers. It is made with an `Emit`, which it calls inside `wait`. Calls come from one thread."""
 
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
         """Whether a worker for these resources is idle or can be started now, on none of the nodes to avoid."""
 
     def submit(self, group: Group) -> None:
-        """Start a group; only after `accepts` said yes to what it asks for."""
+        """Start a group; only after `accepts` returned True for its resources."""
 
-    def wait(self, timeout_s: float) -> list[Event]:
-        """What has ended; waits up to ``timeout_s`` for the first."""
+    def wait(self, timeout_s: float) -> None:
+        """Emit what has happened; wait up to ``timeout_s`` until a group ends."""
+
+    def cancel(self, trial_id: str) -> None:
+        """Tell the worker of a trial to end it, and to go on with the next of its group. It may finish before."""
 
     def keep(self, timeout_s: float) -> None:
-        """Have every running trial keep its state, if it can within ``timeout_s``."""
+        """Have every running trial write a checkpoint, if it can within ``timeout_s``."""
 
     def close(self) -> None:
         """End every worker at once, whatever it is doing."""
+
+
+class RunTrial(Protocol):
+    """How a worker runs one trial; `bilin.workers.trial.run_trial` but in benchmarks and tests of the pools."""
+
+    def __call__(self, spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -> TrialResult:
+        """Train one trial to its end; let interrupts and what ``report`` raises pass, and raise nothing else."""
+
+
+class TrialRunner:
+    """Runs trials in this process, one at a time, and emits what happens to them: the inside of every worker."""
+
+    def __init__(
+        self,
+        run: RunTrial,
+        emit: Emit,
+        *,
+        checkpoints: Checkpoints | None,
+        output: Callable[[str], AbstractContextManager[None]],
+        worker: str | None = None,
+        node: str | None = None,
+    ) -> None:
+        """Prepare a worker.
+
+        Args:
+            run: How to run one trial.
+            emit: Takes the events.
+            checkpoints: Where trials write their checkpoints.
+            output: Sends what is printed to the file of a trial.
+            worker: The name of the worker.
+            node: The id of its node.
+        """
+        self._run = run
+        self._emit = emit
+        self._checkpoints = checkpoints
+        self._output = output
+        self._worker = worker
+        self._node = node
+        self._cancelled: set[str] = set()
+
+    def cancel(self, trial_id: str) -> None:
+        """End a trial at its next report, or before it begins; from any thread."""
+        self._cancelled.add(trial_id)
+
+    def run(self, spec: TrialSpec) -> Finished | Cancelled:
+        """Run a trial; its last event is returned, and emitted as the others are."""
+        last = self._run_one(spec)
+        self._cancelled.discard(spec.trial_id)
+        self._emit(last)
+        return last
+
+    def _run_one(self, spec: TrialSpec) -> Finished | Cancelled:
+        trial_id, step = spec.trial_id, 0
+
+        def report(event: Progress | Checkpointed) -> None:
+            nonlocal step
+            step = event.step
+            self._emit(event)
+            if trial_id in self._cancelled:
+                raise TrialCancelled
+
+        if trial_id in self._cancelled:
+            return Cancelled(trial_id=trial_id, step=0)
+        host, pid = socket.gethostname(), os.getpid()
+        self._emit(Started(trial_id=trial_id, host=host, pid=pid, worker=self._worker, node=self._node))
+        try:
+            with self._output(trial_id):
+                result = self._run(spec, report=report, checkpoints=self._checkpoints)
+        except TrialCancelled:
+            return Cancelled(trial_id=trial_id, step=step)
+        return Finished(result=result, node=self._node)

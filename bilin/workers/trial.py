@@ -12,7 +12,7 @@ from bilin.record import TrialResult
 from bilin.registry import package_of
 from bilin.spec import TrialSpec, derive_seed
 from bilin.workers.environment import device_of, environment
-from bilin.workers.report import Report, ignore
+from bilin.workers.events import Report, ignore
 from bilin.workers.training.checkpoint import Checkpoints
 from bilin.workers.training.clock import Clock
 

@@ -46,7 +46,7 @@ def trains(store: Path, name: str = "tiny") -> None:
 
     def looks() -> bool:
         activity = read_activity(store / name)
-        return activity is not None and any(trial.said and trial.said.step for trial in activity.running)
+        return activity is not None and any(trial.step for trial in activity.running)
 
     assert wait_until(looks, START_S), logs(store, name)
 

@@ -10,10 +10,35 @@ from pathlib import Path
 
 from bilin.record import Environment, Progress, TrialResult
 from bilin.spec import TrialSpec
-from bilin.workers.report import Report
+from bilin.workers.events import Cancelled, Event, Finished, Lost, Report
+from bilin.workers.pool import Pool
 from bilin.workers.training.checkpoint import Checkpoints
 
 FINE, RAISES, DIES, SLEEPS = range(4)
+
+
+EndEvent = Finished | Lost | Cancelled
+
+
+class Events(list[Event]):
+    """The events that a pool emits, in order."""
+
+    def __call__(self, event: Event) -> None:
+        self.append(event)
+
+    def ends(self) -> list[EndEvent]:
+        """Those with which a trial ends."""
+        return [event for event in self if isinstance(event, Finished | Lost | Cancelled)]
+
+    def wait(self, pool: Pool, count: int, timeout_s: float = 120) -> list[EndEvent]:
+        """Wait until so many trials have ended since the last call; return how."""
+        until = time.monotonic() + timeout_s
+        while len(self.ends()) < count:
+            assert time.monotonic() < until, f"{self} after {timeout_s} s"
+            pool.wait(0.5)
+        ends = self.ends()
+        self.clear()
+        return ends
 
 
 def by_seed(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None = None) -> TrialResult:
@@ -37,9 +62,10 @@ class StandsStill:
     def __init__(self, folder: Path) -> None:
         self._begun, self._heard, self._let_go = (folder / name for name in ("begun", "heard", "let-go"))
 
-    def was_heard(self, progress: Progress | None = None) -> None:
-        """Stand still from now on."""
-        self._heard.touch()
+    def hear(self, event: Event | None = None) -> None:
+        """Stand still from now on, if that is progress or nothing."""
+        if event is None or isinstance(event, Progress):
+            self._heard.touch()
 
     def let_go(self) -> None:
         """Go on."""

@@ -142,7 +142,7 @@ def _running(state: SweepState, labels: Labels) -> Table:
     table = _table("running", "rate", "seed", "step", "accuracy")
     shown = list(state.running.values())[:MAX_RUNNING]
     for each in shown:
-        spec, said = each.spec, each.said
+        spec, said = each.spec, each.progress
         table.add_row(labels.cell(spec.cell), f"{spec.lr:g}", str(spec.seed), _step(spec, said), _accuracy(said))
     if len(state.running) > len(shown):
         table.add_row(f"and {len(state.running) - len(shown)} more")

@@ -15,10 +15,10 @@ from pathlib import Path
 from bilin.errors import InputError
 from bilin.orchestrator.grid import ClusterSettings
 from bilin.spec import Resources
+from bilin.workers.events import Emit
 from bilin.workers.inline import InlinePool
 from bilin.workers.output.files import Outputs
 from bilin.workers.pool import Pool, RunTrial
-from bilin.workers.report import Report
 from bilin.workers.training.checkpoint import Checkpoints
 
 CLUSTER_KINDS = ("local", "inline", "ray", "allocation")
@@ -71,7 +71,7 @@ def open_pool(
     run: RunTrial,
     *,
     demand: Iterable[Resources],
-    report: Report,
+    emit: Emit,
     job: ClusterSettings = ClusterSettings(),  # noqa: B008 - frozen
     checkpoints: Checkpoints | None = None,
     outputs: Outputs | None = None,
@@ -82,7 +82,7 @@ def open_pool(
         cluster: Where to run.
         run: How a worker runs one trial.
         demand: What the trials to come will ask for.
-        report: Called with what running trials say of themselves.
+        emit: Takes what happens to the trials.
         job: What the Slurm job of an ``allocation`` asked for.
         checkpoints: Where trials keep their state.
         outputs: Where what they print is kept.
@@ -91,20 +91,20 @@ def open_pool(
         ClusterError: The cluster cannot be reached, or could never meet a demand.
     """
     if cluster.kind == "inline":
-        return nullcontext(InlinePool(run, report=report, checkpoints=checkpoints, outputs=outputs))
+        return nullcontext(InlinePool(run, emit=emit, checkpoints=checkpoints, outputs=outputs))
 
-    def on_ray(address: str | None, report: Report = report) -> AbstractContextManager[Pool]:
+    def on_ray(address: str | None, emit: Emit = emit) -> AbstractContextManager[Pool]:
         from bilin.orchestrator.clusters.session import ray_pool
         from bilin.workers.actors.pool import RayPool
 
-        make = partial(RayPool, run, report=report, checkpoints=checkpoints, outputs=outputs)
+        make = partial(RayPool, run, emit=emit, checkpoints=checkpoints, outputs=outputs)
         return ray_pool(address, make, num_workers=cluster.workers, demand=list(demand))
 
     if cluster.kind == "allocation":
         from bilin.orchestrator.clusters.slurm.allocation import on_allocation
         from bilin.orchestrator.clusters.slurm.timed import Starts
 
-        starts = Starts(report, with_checkpoints=checkpoints is not None)
+        starts = Starts(emit, with_checkpoints=checkpoints is not None)
         return on_allocation(on_ray, starts, job)
     return on_ray(cluster.address)
 

@@ -18,7 +18,7 @@ from bilin.orchestrator.monitor.inspect import SweepStatus, status
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.running.activity import Activity, read_activity
 from bilin.orchestrator.running.progress import Running, SweepState
-from bilin.record import RESULT_STATUSES, Status, TrialResult
+from bilin.record import RESULT_STATUSES, Progress, Status, TrialResult
 from bilin.results import DEFAULT_STORE, LAPSE_S, Holder, StoredTrial, existing_sweep, holder, stored, sweep_directory
 
 LOOK_S = 1.0
@@ -172,7 +172,14 @@ class _Mirror:
         for trial in activity.running:
             if cell := cells.get(trial.cell_id):
                 spec = cell.spec(trial.lr, trial.seed)
-                state.running[trial.trial_id] = Running(spec, trial.attempt, said=trial.said, since=trial.since)
+                progress = Progress(
+                    trial_id=trial.trial_id,
+                    step=trial.step,
+                    max_steps=trial.max_steps,
+                    loss=trial.loss,
+                    accuracy=trial.accuracy,
+                )
+                state.running[trial.trial_id] = Running(spec, trial.attempt, progress=progress, since=trial.since)
         for each in self._trials.values():
             if cell := cells.get(each.cell_id):
                 state.rank(cell.spec(each.lr, each.seed), _result(each))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bilin.orchestrator.running.progress import Running, SweepState
-from bilin.record import Progress, Status
+from bilin.record import Status
 
 ACTIVITY = "running.json"
 PERIOD_S = 2.0
@@ -30,7 +30,8 @@ class RunningTrial:
     Attributes:
         attempt: How often it was started by this launch.
         since: When it was given to its worker, in seconds since the epoch.
-        said: What it last said of itself; None where it has not begun.
+        worker, host, pid: Where it runs; None if no worker has begun it.
+        step: Steps taken, at the ``loss`` and ``accuracy`` of its last evaluation.
     """
 
     trial_id: str
@@ -40,7 +41,12 @@ class RunningTrial:
     attempt: int
     since: float
     max_steps: int
-    said: Progress | None
+    worker: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    step: int = 0
+    loss: float | None = None
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +111,7 @@ def read_activity(directory: Path) -> Activity | None:
     """What the file in a sweep's folder says; None where there is none that can be read."""
     try:
         values = json.loads((directory / ACTIVITY).read_bytes())
-        running = tuple(_trial(trial) for trial in values.pop("running"))
+        running = tuple(RunningTrial(**trial) for trial in values.pop("running"))
         return Activity(running=running, **values)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):  # of another version of bilin, or half on disk
         return None
@@ -128,6 +134,7 @@ def _activity(state: SweepState, started_at: float) -> Activity:
 
 
 def _running(trial_id: str, each: Running) -> RunningTrial:
+    started, progress = each.started, each.progress
     return RunningTrial(
         trial_id=trial_id,
         cell_id=each.spec.cell.cell_id,
@@ -136,13 +143,13 @@ def _running(trial_id: str, each: Running) -> RunningTrial:
         attempt=each.attempt,
         since=each.since,
         max_steps=each.spec.cell.train.steps,
-        said=each.said,
+        worker=started.worker if started else None,
+        host=started.host if started else None,
+        pid=started.pid if started else None,
+        step=progress.step if progress else 0,
+        loss=progress.loss if progress else None,
+        accuracy=progress.accuracy if progress else None,
     )
-
-
-def _trial(values: Mapping[str, Any]) -> RunningTrial:
-    said = values["said"] and Progress(**values["said"])
-    return RunningTrial(**{**values, "said": said})
 
 
 def _values(each: object) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Unpack
 
@@ -24,7 +23,7 @@ from bilin.orchestrator.running.recorder import Recorder
 from bilin.orchestrator.running.signals import Came, signals_interrupt
 from bilin.orchestrator.running.sweep import Sweep
 from bilin.orchestrator.running.wanted import keep_grid
-from bilin.record import Progress, Status
+from bilin.record import Status
 from bilin.registry import package_of
 from bilin.results import SweepWriter
 from bilin.spec import Resources
@@ -140,16 +139,17 @@ def _run(
         return state, None
     checkpoints = _checkpoints(writer, cluster)
     observer = _both(activity, observer)
-    report = partial(_pass_on, state, observer)
+    recorder = Recorder(writer, checkpoints)
+    sweep = Sweep(state, recorder, observer)
     try:
         with (
-            Recorder(writer, checkpoints) as recorder,
+            recorder,
             Outputs(writer.directory.resolve() / LOGS) as outputs,
             open_pool(
                 cluster,
                 run,
                 demand=_demand(current),
-                report=report,
+                emit=sweep.take,
                 job=job,
                 checkpoints=checkpoints,
                 outputs=outputs,
@@ -158,9 +158,8 @@ def _run(
         ):
             check_nodes(cluster, writer.directory, packages_of(current))
             keep_grid(writer, current, ended=False)
-            sweep = Sweep(state, pool, recorder, observer)
             try:
-                sweep.run()
+                sweep.run(pool)
             except KeyboardInterrupt as interrupt:
                 pool.keep(_grace(came.by(interrupt), job))
                 raise
@@ -199,11 +198,6 @@ def _both(first: Observer, second: Observer) -> Observer:
         second(state)
 
     return observe
-
-
-def _pass_on(state: SweepState, observer: Observer, said: Progress) -> None:
-    state.report(said)
-    observer(state)
 
 
 def _demand(current: Plan) -> Iterable[Resources]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from bilin.orchestrator.planning.plan import Plan
 from bilin.record import RESULT_STATUSES, Progress, Status, TrialResult
 from bilin.spec import TrialSpec
+from bilin.workers.events import Started
 
 
 @dataclass(slots=True)
@@ -18,13 +19,15 @@ class Running:
 
     Attributes:
         attempt: How often this launch has started it.
-        said: What it last said of itself; None where it has not begun.
+        started: Where it runs; None if its worker has not begun it.
+        progress: How far it is; None if it has not said.
         since: When it was given to the worker, in seconds since the epoch.
     """
 
     spec: TrialSpec
     attempt: int
-    said: Progress | None = None
+    started: Started | None = None
+    progress: Progress | None = None
     since: float = field(default_factory=time.time)
 
 
@@ -98,11 +101,6 @@ class SweepState:
         best = self.best.get(spec.cell.cell_id)
         if result.status == "done" and (best is None or _rank(spec, result) < _rank(*best)):
             self.best[spec.cell.cell_id] = (spec, result)
-
-    def report(self, progress: Progress) -> None:
-        """Keep what a running trial says of itself."""
-        if progress.trial_id in self.running:
-            self.running[progress.trial_id].said = progress
 
 
 Observer = Callable[[SweepState], None]

@@ -1,70 +1,113 @@
-"""The actor that runs trials in a worker's process, one after the other, and answers meanwhile."""
+"""The actor in a worker's process: it runs groups of trials, and answers meanwhile."""
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
+import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import NamedTuple
 
 import ray
 
-from bilin.record import Progress, TrialResult
+from bilin.failures import ends_worker
+from bilin.record import Progress
 from bilin.spec import TrialSpec
 from bilin.workers.actors.memory import Killed, killed_here
+from bilin.workers.environment import name_worker
+from bilin.workers.events import Event, Finished
 from bilin.workers.output.capture import Capture
 from bilin.workers.output.files import Outputs
-from bilin.workers.pool import RunTrial
-from bilin.workers.report import placed
+from bilin.workers.pool import RunTrial, TrialRunner
 from bilin.workers.training.checkpoint import Checkpoints
 
 
-class Said(NamedTuple):
-    """What a worker answers while it trains."""
+class Answer(NamedTuple):
+    """What a worker answers.
+
+    Attributes:
+        node: Ray's id of its node.
+        killed: How many processes the kernel of its node has ended, where that is known.
+        events: Pickled: the events that the pool does not have yet, each with its number.
+    """
 
     node: str
     killed: Killed | None
-    progress: Progress | None
+    events: bytes
 
 
 class TrialActor:
-    """What lives in a worker process."""
+    """Lives in a worker process. One of its two threads runs trials, the other answers."""
 
     def __init__(self, name: str, run: RunTrial, checkpoints: Checkpoints | None, outputs: Outputs | None) -> None:
-        self._name = name
-        self._run = run
+        name_worker(name)
         self._checkpoints = checkpoints
         self._capture = Capture(outputs, name) if outputs else None
         self._node = ray.get_runtime_context().get_node_id()
-        self._progress: Progress | None = None
-        self._report = placed(self._take, name)
+        self._outbox = Outbox()
+        self._group: frozenset[str] = frozenset()
+        self._runner = TrialRunner(
+            run,
+            self._put,
+            checkpoints=checkpoints,
+            output=lambda trial_id: self._capture.of(trial_id) if self._capture else nullcontext(),
+            worker=name,
+            node=self._node,
+        )
 
-    def run(self, trials: bytes) -> bytes:
-        """Run trials, one after the other; the node's id and results, pickled, for pickled specs."""
+    def run(self, trials: bytes) -> Answer:
+        """Run trials one after the other, given their pickled specs; answer with the events not taken meanwhile."""
         specs: Sequence[TrialSpec] = pickle.loads(trials)
-        return pickle.dumps((self._node, [self._named(self._run_one(spec)) for spec in specs]))
+        self._group = frozenset(spec.trial_id for spec in specs)
+        for spec in specs:
+            last = self._runner.run(spec)
+            if isinstance(last, Finished) and ends_worker(last.result):
+                break
+        self._group = frozenset()
+        return self._answer(received=0)
 
-    def progress(self) -> Said:
-        """Where it is, and the newest report of the running trial."""
-        return Said(self._node, killed_here(), self._progress)
+    def poll(self, received: int) -> Answer:
+        """Answer with the events that are newer than those received."""
+        return self._answer(received)
+
+    def cancel(self, trial_id: str) -> None:
+        """End a trial of the group that runs."""
+        if trial_id in self._group:
+            self._runner.cancel(trial_id)
 
     def keep(self, timeout_s: float) -> None:
-        """Have the running trial keep its state; returns when it did."""
+        """Have the running trial write a checkpoint; return when it did."""
         if self._checkpoints is not None:
             self._checkpoints.ask(timeout_s)
 
-    def _run_one(self, spec: TrialSpec) -> TrialResult:
-        self._report(Progress(trial_id=spec.trial_id, step=0, max_steps=spec.cell.train.steps))
-        with self._capture.of(spec.trial_id) if self._capture else nullcontext():
-            return self._run(spec, report=self._report, checkpoints=self._checkpoints)
-
-    def _take(self, progress: Progress) -> None:
-        self._progress = progress
-        if self._capture:
+    def _put(self, event: Event) -> None:
+        self._outbox.put(event)
+        if self._capture and isinstance(event, Progress):
             self._capture.look()
 
-    def _named(self, result: TrialResult) -> TrialResult:
-        if result.environment is None:
-            return result
-        return dataclasses.replace(result, environment=dataclasses.replace(result.environment, worker=self._name))
+    def _answer(self, received: int) -> Answer:
+        return Answer(self._node, killed_here(), pickle.dumps(self._outbox.newer_than(received)))
+
+
+class Outbox:
+    """Events that the pool has not confirmed: an answer may be lost, or overtaken by that of the group's call."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._number = 0
+        self._events: list[tuple[int, Event]] = []
+
+    def put(self, event: Event) -> None:
+        """Add an event, in place of the last one if both are progress of the same trial."""
+        with self._lock:
+            last = self._events[-1][1] if self._events else None
+            if isinstance(event, Progress) and isinstance(last, Progress) and last.trial_id == event.trial_id:
+                self._events.pop()
+            self._number += 1
+            self._events.append((self._number, event))
+
+    def newer_than(self, received: int) -> list[tuple[int, Event]]:
+        """Drop the events up to a number, and return the rest."""
+        with self._lock:
+            self._events = [(number, event) for number, event in self._events if number > received]
+            return list(self._events)

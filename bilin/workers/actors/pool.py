@@ -1,37 +1,38 @@
-"""The pool whose workers are Ray actors: long-lived, one group after the other."""
+"""The pool whose workers are Ray actors: long-lived, one group after the other, placed on the nodes that there are."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import pickle
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
 from bilin.errors import one_line
-from bilin.failures import class_of, ends_worker
+from bilin.failures import class_of
 from bilin.record import TrialResult
 from bilin.registry import package_of
 from bilin.spec import Cell, Resources, TrialSpec
 from bilin.workers.actors.actor import TrialActor
-from bilin.workers.actors.deaths import Deaths
-from bilin.workers.actors.hearing import PERIOD_S, Hearing
-from bilin.workers.actors.node import asked, options
-from bilin.workers.actors.placement import Placement
-from bilin.workers.actors.worker import Worker
+from bilin.workers.actors.node import Node, asked, hold, options
+from bilin.workers.actors.worker import PERIOD_S, Deaths, Hearing, Worker, lost
+from bilin.workers.events import Emit, Event, Finished, ignore
 from bilin.workers.output.files import Outputs
-from bilin.workers.pool import Event, Group, Lost, Returned, RunTrial
-from bilin.workers.report import Report, ignore
+from bilin.workers.pool import Group, RunTrial
 from bilin.workers.training.checkpoint import Checkpoints
 
 SILENCE_S = 60.0
 """How long a worker that has begun may not answer before it is taken for lost, whatever Ray says of it."""
 
 PATIENCE_S = 60.0
-"""How long one that was taken for lost is still heard before it is ended."""
+"""How long the result of a worker that was taken for lost is still waited for before it is ended."""
+
+LOOK_PERIOD_S = 5.0
+"""How often the pool looks which nodes there are: some come after the sweep has begun, and some go."""
 
 NODE_LABEL = "ray.io/node-id"
 
@@ -40,8 +41,8 @@ class RayPool:
     """At most ``num_workers`` actors on the Ray that this process is connected to, on the nodes that it has by then.
 
     An actor is started when a group needs it, and ended when it is idle and a group that asks for other
-    resources needs its place. A worker that dies is not restarted by Ray: its group comes back as `Lost`,
-    and the next group gets a new one.
+    resources needs its place. A worker that dies is not restarted by Ray: its trials are `Lost`, and the next group
+    gets a new one.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class RayPool:
         run: RunTrial,
         *,
         num_workers: int | None,
-        report: Report = ignore,
+        emit: Emit = ignore,
         checkpoints: Checkpoints | None = None,
         outputs: Outputs | None = None,
         check: Callable[[], None] = lambda: None,
@@ -59,15 +60,16 @@ class RayPool:
         Args:
             run: How a worker runs one trial.
             num_workers: The greatest number of actors; None: as many as there are CPUs.
-            report: Called with what running trials say of themselves.
-            checkpoints: Where trials keep their state; every worker must see it.
+            emit: Takes the events.
+            checkpoints: Where trials write their checkpoints; every worker must see it.
             outputs: Where what trials print is kept; every worker must see it.
             check: Called while waiting; raises where the Ray itself is gone.
         """
         self._making = (run, checkpoints, outputs)
+        self._emit = emit
         self._check = check
         self._placement = Placement(num_workers)
-        self._hearing = Hearing(report)
+        self._hearing = Hearing(emit)
         self._deaths = Deaths(outputs)
         self._idle: list[Worker] = []
         self._busy: dict[Any, Worker] = {}
@@ -84,37 +86,43 @@ class RayPool:
     def submit(self, group: Group) -> None:
         """Start a group on an idle worker, or on a new one."""
         worker = self._free(group)
-        worker.group = group
+        worker.trials = {spec.trial_id: spec for spec in group.trials}
         worker.has_begun, worker.silent_s = False, 0.0  # loading torch, it may not answer for a while
         # Pickled here: Ray's own pickler handles functions too, and takes three times as long for plain values.
         self._busy[worker.actor.run.remote(pickle.dumps(group.trials))] = worker
         worker.ask()  # at once: one that dies soon has said where it is
 
-    def wait(self, timeout_s: float) -> list[Event]:
-        """What has ended; waits up to ``timeout_s`` for the first, and passes reports on meanwhile."""
+    def wait(self, timeout_s: float) -> None:
+        """Emit what has happened; wait up to ``timeout_s`` until a group ends."""
         self._check()
         self._look_at_nodes()
         self._hearing.go_round(self._busy.values())
-        lost = [*self._take_silent(), *self._deaths.unanswered()]
+        if gone := [*self._lose_silent(), *self._deaths.unanswered()]:
+            self._emit_all(gone)
+            return
         running = [*self._busy, *self._silent, *self._deaths.questions]
-        if lost:
-            return lost
         if not running:  # nothing fits on a node that there is, and some may come
             time.sleep(min(timeout_s, PERIOD_S))
-            return []
+            return
         ready, rest = ray.wait(running, num_returns=1, timeout=min(timeout_s, PERIOD_S))
         if ready and rest:  # what else has ended: with thousands of workers a look at all of them takes its time
             ready += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
-        return [event for ref in ready if (event := self._collect(ref)) is not None]
+        for ref in ready:
+            is_call = ref in self._busy or ref in self._silent
+            self._emit_all(self._collect(ref) if is_call else self._deaths.answered(ref))
+
+    def cancel(self, trial_id: str) -> None:
+        """Tell the worker of a trial to end it, and to go on with the next of its group."""
+        for worker in self._busy.values():
+            if trial_id in worker.trials:
+                worker.actor.cancel.remote(trial_id)
 
     def keep(self, timeout_s: float) -> None:
-        """Have every running trial keep its state, if it can within ``timeout_s``."""
-        begun = [
-            worker for worker in self._busy.values() if worker.has_begun
-        ]  # one that still loads has nothing to keep
-        asked = [worker.actor.keep.remote(timeout_s) for worker in begun]
-        if asked:
-            ray.wait(asked, num_returns=len(asked), timeout=timeout_s)
+        """Have every running trial write a checkpoint, if it can within ``timeout_s``."""
+        begun = [worker for worker in self._busy.values() if worker.has_begun]  # one that still loads has none to write
+        if begun:
+            calls = [worker.actor.keep.remote(timeout_s) for worker in begun]
+            ray.wait(calls, num_returns=len(calls), timeout=timeout_s)
 
     def close(self) -> None:
         """Kill every worker, whatever it is doing."""
@@ -124,6 +132,10 @@ class RayPool:
         self._busy.clear()
         self._silent.clear()
         self._deaths.forget()
+
+    def _emit_all(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._emit(event)
 
     def _look_at_nodes(self) -> None:
         if self._placement.look():
@@ -143,7 +155,7 @@ class RayPool:
         return self._start(group.resources, avoid=[] if nodes is self._placement.nodes else sorted(group.avoid))
 
     def _start(self, resources: Resources, avoid: Sequence[str]) -> Worker:
-        # Two threads: one trains, the other answers `progress`.
+        # Two threads: one trains, the other answers.
         actor = ray.remote(TrialActor).options(
             **options(resources),
             max_concurrency=2,
@@ -152,41 +164,94 @@ class RayPool:
         name = f"ray-{next(self._names)}"
         return Worker(name=name, actor=actor.remote(name, *self._making), amounts=asked(resources))
 
-    def _take_silent(self) -> list[Event]:
-        """What is lost with workers that no longer answer; those that have not for long are ended."""
+    def _lose_silent(self) -> list[Event]:
+        """Return what is lost with workers that no longer answer, and end those that have not for long."""
         now = time.monotonic()
         for ref in [ref for ref, worker in self._silent.items() if now - worker.lost_at > PATIENCE_S]:
             ray.kill(self._silent.pop(ref).actor)
-        lost: list[Event] = []
+        events: list[Event] = []
         for ref in [ref for ref, worker in self._busy.items() if worker.silent_s > SILENCE_S]:
             worker = self._silent[ref] = self._busy.pop(ref)
-            assert worker.group is not None
             worker.lost_at = now
-            lost.append(Lost(worker.group, f"its worker has been silent for {SILENCE_S:g} s"))
-        return lost
+            events += lost(worker, f"its worker has been silent for {SILENCE_S:g} s")
+        return events
 
-    def _collect(self, ref: Any) -> Event | None:
-        """What became of a call; None where it was lost already, or where its worker's death is looked into."""
-        if ref not in self._busy and ref not in self._silent:
-            return self._deaths.answered(ref)
-        was_lost = ref in self._silent
-        worker = self._silent.pop(ref) if was_lost else self._busy.pop(ref)
-        group, worker.group = worker.group, None
-        assert group is not None
+    def _collect(self, ref: Any) -> Sequence[Event]:
+        """Take the end of a group's call; its worker is then idle, or dead."""
+        is_late = ref in self._silent
+        worker = self._silent.pop(ref) if is_late else self._busy.pop(ref)
         try:
-            worker.node, results = pickle.loads(ray.get(ref))
+            events = worker.take(ray.get(ref))
         except RayTaskError as error:  # the call itself failed: the worker lives on
-            results = [_failed(spec, error) for spec in group.trials]
+            events = [worker.finish(_failed(spec, error)) for spec in list(worker.trials.values())]
         except RayError as error:  # dead, out of memory, or out of reach: then it must not train on beside the next
             self._hearing.hear_out(worker)
             ray.kill(worker.actor)
-            return None if was_lost else self._deaths.examine(worker, group, error)
-        worker.question = None
-        if any(ends_worker(result) for result in results):
+            return [] if is_late else self._deaths.examine(worker, error)
+        if is_late:  # its results count; what else it says is of trials that others may run by now
+            events = [event for event in events if isinstance(event, Finished)]
+        else:
+            events += lost(worker, "its worker was ended because of another trial's failure")
+        worker.trials, worker.question = {}, None
+        if worker.is_spoiled:
             ray.kill(worker.actor)
         else:
             self._idle.append(worker)
-        return Returned(group, results, worker.node)
+        return events
+
+
+class Placement:
+    """Where workers may be: on the nodes of this Ray, at most ``num_workers`` of them; None: as many as CPUs."""
+
+    def __init__(self, num_workers: int | None) -> None:
+        self._num_workers = num_workers
+        self._looked_at = -math.inf
+        self.nodes: list[Node] = []
+
+    def look(self) -> bool:
+        """Look which nodes there are, if it is time; return whether it was."""
+        if time.monotonic() - self._looked_at < LOOK_PERIOD_S:
+            return False
+        self._looked_at = time.monotonic()
+        self.nodes = _alive()
+        return True
+
+    def allowed(self, resources: Resources, avoid: Collection[str]) -> list[Node]:
+        """The nodes for a worker of a size: all, where none that is up and not to be avoided could hold it."""
+        if not avoid:
+            return self.nodes
+        up = {node.id for node in _alive()}
+        others = [node for node in self.nodes if node.id in up and node.id not in avoid]
+        return others if any(node.holds(resources) >= 1 for node in others) else self.nodes
+
+    def find(self, idle: Iterable[Worker], resources: Resources, nodes: Sequence[Node]) -> Worker | None:
+        """One of some idle workers that has the size asked for and is on one of some nodes."""
+        wanted = asked(resources)
+        return next((worker for worker in self._on(nodes, idle, unknown=False) if worker.amounts == wanted), None)
+
+    def has_room(self, resources: Resources, workers: Collection[Worker], nodes: Sequence[Node]) -> bool:
+        """Whether some nodes have room for one more worker of a size beside those that there are."""
+        wanted, there = asked(resources), [worker.amounts for worker in self._on(nodes, workers, unknown=True)]
+        limit = self._num_workers or max(1, int(sum(node.cpus for node in self.nodes)))
+        return (
+            len(workers) < limit
+            # An actor is placed on one node, and a fraction of a GPU on one GPU: sums alone promise too much.
+            and there.count(wanted) < sum(node.holds(resources) for node in nodes)
+            and hold(nodes, [*there, wanted])
+        )
+
+    def hold(self, workers: Iterable[Worker]) -> bool:
+        """Whether the nodes still have what all of some workers occupy, in sum."""
+        return hold(self.nodes, [worker.amounts for worker in workers])
+
+    def _on(self, nodes: Sequence[Node], workers: Iterable[Worker], *, unknown: bool) -> list[Worker]:
+        """Those of some workers that are on some nodes, with or without those of which it is not known."""
+        ids = {*(node.id for node in nodes), *([None] if unknown else [])}
+        return [worker for worker in workers if nodes is self.nodes or worker.node in ids]
+
+
+def _alive() -> list[Node]:
+    return [Node.of(node) for node in ray.nodes() if node["Alive"]]
 
 
 def _failed(spec: TrialSpec, error: RayTaskError) -> TrialResult:

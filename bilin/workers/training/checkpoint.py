@@ -81,20 +81,23 @@ class Checkpoints:
             _restore(state, kept)
         self._kept_step = state.step
 
-    def keep_if_due(self, spec: TrialSpec, state: TrialState) -> None:
-        """Between two steps: write the state where the time has come, or where it was asked for."""
+    def write_if_due(self, spec: TrialSpec, state: TrialState) -> bool:
+        """Between two steps: write the state if it is time, or if it was asked for; return whether it was written."""
         if not self._asked.is_set() and time.monotonic() - self._kept_at < self.period_s:
-            return
+            return False
         self._asked.clear()
+        is_newer = state.step > self._kept_step
         try:
-            if state.step > self._kept_step:  # a file that is new says that the trial has come further
+            if is_newer:  # a new file means that the trial has come further
                 _write(self._path(spec), {"made_by": _maker(spec, state), **_plain(state)})
         except OSError as error:  # a full disk: the trial goes on, and what was kept before stays
             print(f"not kept at step {state.step}: {one_line(error)}", file=sys.stderr)
+            is_newer = False
         else:
             self._kept_step = state.step
             self._kept.set()
         self._kept_at = time.monotonic()  # after the write: a slow disk must not fill all of the time
+        return is_newer
 
     def kept(self, trial_id: str) -> Kept | None:
         """What is kept of a trial, by the first bytes of its file; None where nothing is."""

@@ -13,7 +13,7 @@ from bilin.record import Progress, StopReason
 from bilin.rules import is_solved
 from bilin.spec import Cell, TrialSpec
 from bilin.tasks import Batch
-from bilin.workers.report import Report
+from bilin.workers.events import Checkpointed, Report
 from bilin.workers.training.checkpoint import Checkpoints
 from bilin.workers.training.evaluate import validate
 from bilin.workers.training.schedule import rate_at
@@ -34,8 +34,8 @@ def train(spec: TrialSpec, state: TrialState, *, report: Report, checkpoints: Ch
     if checkpoints:
         checkpoints.begin(spec, state)
     while state.step < cell.train.steps:
-        if checkpoints:
-            checkpoints.keep_if_due(spec, state)
+        if checkpoints and checkpoints.write_if_due(spec, state):
+            report(Checkpointed(trial_id=progress.trial_id, step=state.step))
         take_step(cell, state, lr=spec.lr)
         last = state.step == cell.train.steps
         if state.step % cell.validate.every and not last:

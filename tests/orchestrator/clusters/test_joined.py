@@ -23,12 +23,13 @@ from bilin.fields import Amounts
 from bilin.orchestrator import ClusterSpec, launch
 from bilin.orchestrator.clusters import open_pool
 from bilin.spec import Resources
-from bilin.workers.pool import Group, Returned
+from bilin.workers.events import Finished
+from bilin.workers.pool import Group
 from tests.installed import Environment, write_package
 from tests.sweeps import bilin as run_bilin
 from tests.sweeps import contents, finish, wait_until, write_grid
-from tests.workers.pool_runs import FINE, by_seed
-from tests.workers.test_pools import events, spec
+from tests.workers.pool_runs import FINE, Events, by_seed
+from tests.workers.test_pools import spec
 
 GRID = """
 name: joined
@@ -115,17 +116,18 @@ def test_workers_take_what_they_ask_for(address: str) -> None:
     licenses = Amounts((("license", 1.5),))
     resources = Resources(cpus=0.5, gpus=0.5, accelerator="H100", memory="400MB", custom=licenses)
     trials = [dataclasses.replace(trial, resources=resources) for trial in (spec(FINE), spec(FINE, lr=1e-2))]
-    with open_pool(ClusterSpec(kind="ray", address=address), by_seed, demand=[resources], report=print) as pool:
+    seen = Events()
+    with open_pool(ClusterSpec(kind="ray", address=address), by_seed, demand=[resources], emit=seen) as pool:
         pool.submit(Group((trials[0],)))
         assert not pool.accepts(resources), "there are two licenses, and each worker takes one and a half"
-        (event,) = events(pool, 1)
-        assert isinstance(event, Returned)
+        (event,) = seen.wait(pool, 1)
+        assert isinstance(event, Finished)
         pool.submit(Group((trials[1],)))
-        assert events(pool, 1)
+        assert seen.wait(pool, 1)
     for more in (Resources(memory="2GB"), Resources(gpus=1, accelerator="A100")):
         with (
             pytest.raises(ClusterError, match="of one node, but the largest of the 1 nodes"),
-            open_pool(ClusterSpec(kind="ray", address=address), by_seed, demand=[more], report=print),
+            open_pool(ClusterSpec(kind="ray", address=address), by_seed, demand=[more], emit=print),
         ):
             pass
 

@@ -23,7 +23,7 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "0000000000000000000
 def test_it_listens_on_loopback_behind_a_token_of_its_own_and_leaves_nothing() -> None:
     seen = []
     for _ in range(2):  # the second must not be the first one's in disguise
-        with open_pool(ClusterSpec(workers=1), by_seed, demand=[], report=print):
+        with open_pool(ClusterSpec(workers=1), by_seed, demand=[], emit=print):
             folder, token = os.environ[guardian.MARK], os.environ["RAY_AUTH_TOKEN"]
             pids = guardian.belonging(folder)
             assert len(pids) >= 2

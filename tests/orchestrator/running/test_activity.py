@@ -13,7 +13,7 @@ import pytest
 from bilin.orchestrator import ClusterSpec, launch
 from bilin.orchestrator.grid import Grid
 from bilin.orchestrator.planning.plan import make_plan
-from bilin.orchestrator.running.activity import ACTIVITY, Activity, ActivityFile, read_activity
+from bilin.orchestrator.running.activity import ACTIVITY, Activity, ActivityFile, RunningTrial, read_activity
 from bilin.orchestrator.running.progress import Running, SweepState
 from bilin.record import Progress, TrialResult
 from bilin.spec import TrialSpec
@@ -52,11 +52,11 @@ def test_a_trial_on_a_worker_says_where_it_is_and_keeps_what_it_prints_and_no_se
 ) -> None:
     monkeypatch.setenv("SOME_TOKEN", "hush-hush")
     grid = tiny(m=2, rate="{choices: [1e-3]}")
-    said: list[Progress] = []
+    said: list[RunningTrial] = []
 
     def observer(state: SweepState) -> None:
         activity = read_activity(tmp_path / "store" / "tiny")
-        said.extend(trial.said for trial in activity.running if trial.said) if activity else None
+        said.extend(trial for trial in activity.running if trial.host) if activity else None
 
     def run(spec: TrialSpec, *, report: object, checkpoints: object) -> TrialResult:
         print("on the way")
@@ -79,14 +79,15 @@ def test_a_trial_on_a_worker_says_where_it_is_and_keeps_what_it_prints_and_no_se
 
 def test_what_is_read_is_what_was_written(state: SweepState, tmp_path: Path) -> None:
     first, second = (spec for spec, _ in zip(state.plan.missing(), range(2), strict=False))
-    state.running = {first.trial_id: Running(first, 2, Progress(trial_id=first.trial_id, step=7, max_steps=20))}
+    progress = Progress(trial_id=first.trial_id, step=7, max_steps=20, loss=0.5, accuracy=0.75)
+    state.running = {first.trial_id: Running(first, 2, progress=progress)}
     state.again = {second.trial_id: "worker lost"}
     ActivityFile(tmp_path)(state)
     activity = read_activity(tmp_path)
     assert activity is not None
     trial = activity.trial(first.trial_id)
     assert trial is not None
-    assert (trial.attempt, trial.said) == (2, state.running[first.trial_id].said)
+    assert (trial.attempt, trial.step, trial.loss, trial.accuracy) == (2, 7, 0.5, 0.75)
     assert (activity.again, activity.ended, activity.narrowed) == (state.again, {}, False)
     assert activity.trial(second.trial_id) is None
 

@@ -17,7 +17,8 @@ from bilin.orchestrator.running.sweep import Sweep
 from bilin.record import TrialResult
 from bilin.results import SweepWriter, query, stored
 from bilin.spec import Resources, TrialSpec
-from bilin.workers.pool import Event, Group, Lost
+from bilin.workers.events import Emit, Lost
+from bilin.workers.pool import Group
 from tests.orchestrator.conftest import TINY
 from tests.orchestrator.runs import no_op
 from tests.sweeps import write_grid
@@ -223,9 +224,11 @@ def test_a_cluster_that_does_not_come_up_leaves_the_grid_as_it_was(tiny: Tiny, t
 
 
 def test_a_trial_whose_worker_always_dies_is_lost_after_three_attempts(tiny: Tiny, tmp_path: Path) -> None:
-    made, pool = plan(tiny(m=2), store=tmp_path), DyingPool()
+    made = plan(tiny(m=2), store=tmp_path)
     with SweepWriter(tmp_path, "tiny") as writer, Recorder(writer) as recorder:
-        Sweep(SweepState(made), pool, recorder, lambda state: None).run()
+        sweep = Sweep(SweepState(made), recorder, lambda state: None)
+        pool = DyingPool(sweep.take)
+        sweep.run(pool)
     rows = query(store=tmp_path, view="trials", everything=True).to_pylist()
     assert [(row["status"], row["attempts"]) for row in rows] == [("lost", 3)] * 2
     assert pool.started == 6
@@ -243,8 +246,9 @@ def test_a_sweep_that_cannot_be_read_does_not_hide_the_others(tiny: Tiny, tmp_pa
 class DyingPool:
     """A pool whose workers die with whatever they are given."""
 
-    def __init__(self) -> None:
+    def __init__(self, emit: Emit) -> None:
         self.started = 0
+        self._emit = emit
         self._groups: list[Group] = []
 
     def accepts(self, resources: Resources, avoid: Collection[str]) -> bool:
@@ -254,9 +258,16 @@ class DyingPool:
         self.started += 1
         self._groups.append(group)
 
-    def wait(self, timeout_s: float) -> list[Event]:
+    def wait(self, timeout_s: float) -> None:
         groups, self._groups = self._groups, []
-        return [Lost(group, "") for group in groups]
+        for spec in (spec for group in groups for spec in group.trials):
+            self._emit(Lost(trial_id=spec.trial_id, reason=""))
+
+    def cancel(self, trial_id: str) -> None:
+        raise AssertionError
+
+    def keep(self, timeout_s: float) -> None:
+        raise AssertionError
 
     def close(self) -> None:
         return

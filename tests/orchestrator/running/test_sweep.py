@@ -28,8 +28,8 @@ def test_the_first_result_counts_also_from_a_worker_that_was_taken_for_lost(
     def watch(state: SweepState) -> None:
         notes.extend(state.notes[len(notes) :])
         for trial in state.running.values():
-            if trial.said:
-                run.was_heard()
+            if trial.progress:
+                run.hear()
             if trial.attempt == 2:
                 run.let_go()
 

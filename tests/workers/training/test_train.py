@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bilin.tasks.copying import Copying
-from bilin.workers.report import ignore
+from bilin.workers.events import ignore
 from bilin.workers.training.evaluate import validate
 from bilin.workers.training.schedule import rate_at
 from bilin.workers.training.state import start

@@ -53,14 +53,13 @@ def _rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
 
 
 def _runs(trial: RunningTrial, activity: Activity) -> Iterator[tuple[str, str]]:
-    said = trial.said
     yield "since", f"{datetime.fromtimestamp(trial.since, UTC):{_TIME}} UTC, attempt {trial.attempt} of this launch"
-    if said is None:
+    if trial.host is None:
         yield "on", "a worker that has not said anything yet: it starts, or its node has no room for it"
     else:
-        yield "on", " ".join([f"{said.host}, process {said.pid}", *([f"({said.worker})"] if said.worker else [])])
-        accuracy = "" if said.accuracy is None else f", accuracy {said.accuracy:.3f}"
-        yield "step", f"{said.step} of {trial.max_steps}{accuracy}"
+        yield "on", " ".join([f"{trial.host}, process {trial.pid}", *([f"({trial.worker})"] if trial.worker else [])])
+        accuracy = "" if trial.accuracy is None else f", accuracy {trial.accuracy:.3f}"
+        yield "step", f"{trial.step} of {trial.max_steps}{accuracy}"
     yield "as of", _ago(activity.at)
 
 

@@ -26,8 +26,8 @@ from bilin.orchestrator.clusters.slurm.more import Task, more_nodes
 from bilin.orchestrator.clusters.slurm.queue import ask
 from bilin.orchestrator.clusters.slurm.timed import Deadline, Starts, TimedPool
 from bilin.orchestrator.grid import ClusterSettings
+from bilin.workers.events import Emit
 from bilin.workers.pool import Pool
-from bilin.workers.report import Report
 
 START_S = 600.0
 """How long the nodes may take to come up; the sweep then begins with those that are there."""
@@ -52,7 +52,7 @@ SETTINGS = {
 
 @contextmanager
 def on_allocation(
-    on_ray: Callable[[str, Report], AbstractContextManager[Pool]], starts: Starts, settings: ClusterSettings
+    on_ray: Callable[[str, Emit], AbstractContextManager[Pool]], starts: Starts, settings: ClusterSettings
 ) -> Iterator[Pool]:
     """A pool on a Ray of our own, on all nodes of this job and those that come to it; gone when this process is.
 
@@ -70,7 +70,7 @@ def on_allocation(
         _environment({**SETTINGS, **own}),
         _nodes() as task,
         more_nodes(settings, task),
-        on_ray(task.head, starts.report) as pool,
+        on_ray(task.head, starts.take) as pool,
     ):
         yield TimedPool(pool, Deadline(_time_left, settings.warning_s), starts)
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection
 
 from bilin.record import Progress
 from bilin.spec import Resources
-from bilin.workers.pool import Event, Group, Pool
-from bilin.workers.report import Report
+from bilin.workers.events import Cancelled, Emit, Event, Finished, Lost
+from bilin.workers.pool import Group, Pool
 
 LOOK_S = 60.0
 """How old what is known of the end may be: a time limit can be changed while a job runs."""
@@ -53,17 +53,59 @@ class Deadline:
         self._ends_at = math.inf if left_s is None else self._looked_at + left_s
 
 
+class Starts:
+    """Measures, from the events of trials, how long one takes until its worker has something to keep of it.
+
+    Attributes:
+        longest_s: The longest so far; 0 before the first.
+    """
+
+    def __init__(self, emit: Emit, *, with_checkpoints: bool) -> None:
+        """Listen to the events.
+
+        Args:
+            emit: Takes them afterwards.
+            with_checkpoints: Whether a trial that has begun can be kept; otherwise it must end.
+        """
+        self.longest_s = 0.0
+        self._emit = emit
+        self._with_checkpoints = with_checkpoints
+        self._submitted: dict[str, float] = {}
+        self._running: set[str] = set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no submitted trial is left without an end."""
+        return not self._running
+
+    def submitted(self, group: Group) -> None:
+        """Note that a worker gets a group."""
+        for spec in group.trials:
+            self._submitted[spec.trial_id] = time.monotonic()
+            self._running.add(spec.trial_id)
+
+    def take(self, event: Event) -> None:
+        """Note an event, and emit it."""
+        has_ended = isinstance(event, Finished | Lost | Cancelled)
+        if has_ended:
+            self._running.discard(event.trial_id)
+        if has_ended or (self._with_checkpoints and isinstance(event, Progress) and event.step):
+            submitted_at = self._submitted.pop(event.trial_id, math.inf)
+            self.longest_s = max(self.longest_s, time.monotonic() - submitted_at)
+        self._emit(event)
+
+
 class TimedPool:
     """Another pool, which takes no group for which the time is too short.
 
-    Where nothing runs any more and there is no time for what waits, `wait` interrupts the sweep as the warning does.
+    If nothing runs any more and there is no time for what waits, `wait` interrupts the sweep as the warning does.
     """
 
     def __init__(self, pool: Pool, deadline: Deadline, starts: Starts) -> None:
+        self.cancel, self.keep, self.close = pool.cancel, pool.keep, pool.close
         self._pool = pool
         self._deadline = deadline
         self._starts = starts
-        self._running: dict[int, Group] = {}  # by identity: one that was lost may come back after all
         self._is_late = False
 
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
@@ -73,63 +115,11 @@ class TimedPool:
 
     def submit(self, group: Group) -> None:
         """Start a group."""
-        self._starts.began(group)
-        self._running[id(group)] = group
+        self._starts.submitted(group)
         self._pool.submit(group)
 
-    def wait(self, timeout_s: float) -> list[Event]:
-        """What has ended."""
-        if self._is_late and not self._running:
+    def wait(self, timeout_s: float) -> None:
+        """Emit what has happened."""
+        if self._is_late and self._starts.is_idle:
             raise KeyboardInterrupt(signal.SIGUSR1)
-        events = self._pool.wait(timeout_s)
-        for event in events:
-            if self._running.pop(id(event.group), None):
-                self._starts.ended(event.group)
-        return events
-
-    def keep(self, timeout_s: float) -> None:
-        """Have every running trial keep its state."""
-        self._pool.keep(timeout_s)
-
-    def close(self) -> None:
-        """End every worker."""
-        self._pool.close()
-
-
-class Starts:
-    """How long a group takes until there is something of it to keep.
-
-    Attributes:
-        longest_s: The longest so far; 0 before the first.
-    """
-
-    def __init__(self, report: Report, *, with_checkpoints: bool) -> None:
-        """Listen to the trials.
-
-        Args:
-            report: Who else listens to them.
-            with_checkpoints: Whether a trial that has begun can be kept.
-        """
-        self.longest_s = 0.0
-        self._report = report
-        self._with_checkpoints = with_checkpoints
-        self._began: dict[str, float] = {}
-
-    def began(self, group: Group) -> None:
-        """A group was given to a worker."""
-        self._began.update((spec.trial_id, time.monotonic()) for spec in group.trials)
-
-    def ended(self, group: Group) -> None:
-        """A group came back, or was lost."""
-        for spec in group.trials:
-            self._count(spec.trial_id)
-
-    def report(self, progress: Progress) -> None:
-        """A trial says how far it is."""
-        if self._with_checkpoints and progress.step:
-            self._count(progress.trial_id)
-        self._report(progress)
-
-    def _count(self, trial_id: str) -> None:
-        if (began := self._began.pop(trial_id, None)) is not None:
-            self.longest_s = max(self.longest_s, time.monotonic() - began)
+        self._pool.wait(timeout_s)

@@ -1,4 +1,4 @@
-"""The module of the cells that torch brings: embedding, recurrent layers, readout."""
+"""The torch module of tiers whose recurrence is part of `torch.nn`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from bilin.models.recurrent.lstm import LSTM
 
 
-class CellModule(SequenceModel):
-    """A recurrent network of `torch.nn` from a zero state, between an embedding and a linear readout without bias.
+class TorchRecurrence(SequenceModel):
+    """An embedding, a recurrent network of `torch.nn` from a zero state, and a linear readout without bias.
 
-    Shapes: embedding (V, D), readout (classes, H); the recurrent weights are those of the network, with its
-    initial values times ``init_scale``.
+    Shapes: embedding (V, D), readout (classes, H). The recurrent weights are those of the network; its initial
+    values are multiplied by ``init_scale``.
     """
 
     def __init__(
@@ -36,6 +36,6 @@ class CellModule(SequenceModel):
     def advance(
         self, tokens: Int[Tensor, "batch time"], state: State = None
     ) -> tuple[Float[Tensor, "batch time width"], State]:
-        """See `SequenceModel.advance`; the state is h of every layer, or (h, c) for the LSTM."""
+        """See `SequenceModel.advance`. The state is h of every layer, or (h, c) for the LSTM."""
         states, state = self.recurrence(self.embedding[tokens], state)
         return states, state

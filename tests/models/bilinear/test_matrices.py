@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bilin.models.bilinear.recurrence.groups import group
-from bilin.models.bilinear.recurrence.matrices import Matrices
-from bilin.models.bilinear.recurrence.rows import Packed
+from bilin.models.bilinear.matrices import Matrices, group
+from bilin.models.bilinear.recurrence import Packed
 
 TOKENS = [[0], [2, 0, 2, 1, 2], [39, 7, 7], list(range(40))]
 

@@ -1,0 +1,95 @@
+"""What happens to trials while a pool runs them: one stream of events, each about one trial.
+
+    Started ──> Progress, Checkpointed, … ──> Finished, Lost or Cancelled
+
+A trial of a group that was cancelled or lost before its turn has no `Started`. After `Lost` a `Finished` may still
+follow, from a worker that was only out of reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bilin.record import Progress, Status, TrialResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A worker began a trial.
+
+    Attributes:
+        worker: The name of the worker; None for this process.
+        node: Ray's id of its node; None without Ray.
+    """
+
+    trial_id: str
+    host: str
+    pid: int
+    worker: str | None = None
+    node: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpointed:
+    """A running trial wrote a checkpoint after a number of steps."""
+
+    trial_id: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A trial has a result, which may be a failure.
+
+    Attributes:
+        node: Ray's id of the node that it ran on; None where it cannot run on another worker.
+    """
+
+    result: TrialResult
+    node: str | None = None
+
+    @property
+    def trial_id(self) -> str:
+        """The trial of the result."""
+        return self.result.trial_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """The worker that had a trial died or fell silent; whether the trial was run is not known.
+
+    Attributes:
+        status: The class of the failure, a key of `bilin.failures.RULES`.
+        node: Ray's id of the node that the worker was on; None where that is not known.
+    """
+
+    trial_id: str
+    reason: str
+    status: Status = "lost"
+    node: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """A trial was ended without a result, since the pool was told to, after a number of steps."""
+
+    trial_id: str
+    step: int
+
+
+Event = Started | Progress | Checkpointed | Finished | Lost | Cancelled
+
+Emit = Callable[[Event], None]
+"""Takes events, in the order in which they happened to each trial."""
+
+Report = Callable[[Progress | Checkpointed], None]
+"""Takes what a running trial says of itself."""
+
+
+class TrialCancelled(BaseException):
+    """Raised by a report to end the trial that calls it. Like an interrupt, it is no failure of the trial."""
+
+
+def ignore(event: Event) -> None:
+    """Take an event and do nothing."""
