@@ -159,7 +159,7 @@ def test_the_pages_show_what_they_add(documented: tuple[Environment, dict[str, s
     assert "package: leaky-units 0.1.0" in printed["bilin models show leaky_units"]
     assert re.search(r"\d+ passed", printed["python -m pytest leaky-units"])
     assert re.search(r"\d+ passed", printed["python -m pytest first-token"])
-    assert "First token: what" in printed["bilin tasks show first_token"]
+    assert "First token: the token" in printed["bilin tasks show first_token"]
     (rows,) = (out for line, out in printed.items() if "tier_package" in line)
     assert rows.splitlines()[0].split() == ["tier", "leak", "status", "steps", "tier_package"]
     assert re.findall(r"leaky_units +(\S+) +done .*leaky-units 0\.1\.0", rows) == ["0.5", "1"]
