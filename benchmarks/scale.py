@@ -25,7 +25,7 @@ from no_op import Listener, no_op, sweep, warm_up
 from bilin.orchestrator.clusters import ClusterSpec, open_pool
 from bilin.orchestrator.running.progress import SweepState
 from bilin.spec import Resources
-from bilin.workers.actors.node import Node, asked
+from bilin.workers.actors.node import Node, amounts_of
 from bilin.workers.actors.pool import LOOK_PERIOD_S, Placement, RayPool
 from bilin.workers.actors.worker import ASKED_AT_ONCE, PERIOD_S, Hearing, Worker
 from bilin.workers.events import ignore
@@ -133,14 +133,14 @@ def parts() -> Iterator[tuple[str, float]]:
     placement = Placement(None)
     placement.nodes = [Node(str(number), {"CPU": 4 * GPUS, "GPU": GPUS}) for number in range(NODES)]
     size = Resources(gpus=1.0)
-    workers = [Worker(str(number), None, asked(size), node=str(number // GPUS)) for number in range(WORKERS)]
+    workers = [Worker(str(number), None, amounts_of(size), node=str(number // GPUS)) for number in range(WORKERS)]
     yield "room for one more, a worker", cost(lambda: placement.has_room(size, workers, placement.nodes)) / WORKERS
 
 
 def question(actor: ray.actor.ActorHandle) -> float:
     """Return the processor seconds that the driver needs to ask a worker and take its answer."""
     hearing = Hearing(ignore)
-    workers = [Worker(str(number), actor, asked(Resources())) for number in range(ASKED_AT_ONCE)]
+    workers = [Worker(str(number), actor, amounts_of(Resources())) for number in range(ASKED_AT_ONCE)]
     rounds, second = 10, 1.0
 
     def seconds(asked: list[Worker]) -> float:

@@ -14,8 +14,6 @@ from bilin.orchestrator.grid.settings import Choices as Choices
 from bilin.orchestrator.grid.settings import ClusterSettings as ClusterSettings
 from bilin.orchestrator.grid.settings import LearningRate as LearningRate
 from bilin.orchestrator.grid.settings import LogUniform as LogUniform
-from bilin.orchestrator.grid.settings import megabytes as megabytes
-from bilin.orchestrator.grid.settings import seconds as seconds
 from bilin.orchestrator.grid.wanted import Axis as Axis
 from bilin.orchestrator.grid.wanted import Counts as Counts
 from bilin.orchestrator.grid.wanted import Grid as Grid

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bilin.fields import Amounts, Form, Value, option
+from bilin.machine.slurm import seconds
 from bilin.models import Tier
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
 from bilin.tasks import Task
@@ -140,6 +141,42 @@ class ClusterSettings:
             if len(set(lines)) < len(lines):
                 found[name] = "each item once"
         return found
+
+
+BLOCKS: Mapping[str, tuple[type, ...]] = {
+    "train": (TrainSpec,),
+    "validate": (ValidateSpec,),
+    "test": (TestSpec,),
+    "learning_rate": (Choices, LogUniform),
+    "resources": (Resources,),
+    "cluster": (ClusterSettings,),
+}
+"""The settings of each block; of two, the grid has one."""
+
+DOCUMENT_KEYS = (
+    "tasks",
+    "models",
+    "train",
+    "validate",
+    "test",
+    "learning_rate",
+    "resources",
+    "seeds",
+    "zip",
+    "exclude",
+)
+TOP_KEYS = ("name", *DOCUMENT_KEYS, "cluster", "grids")
+
+
+def problems(self) -> dict[str, str]:
+    """The fields whose values cannot be used, and what is accepted."""
+    found = {}
+    if self.min_nodes > self.max_nodes:
+        found["nodes"] = "the least number of nodes, then the greatest"
+    for name, lines in (("extra", self.extra), ("setup", self.setup)):
+        if len(set(lines)) < len(lines):
+            found[name] = "each item once"
+    return found
 
 
 BLOCKS: Mapping[str, tuple[type, ...]] = {

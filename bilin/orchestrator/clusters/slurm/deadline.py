@@ -1,8 +1,8 @@
-"""A pool whose time ends: that of a job with a time limit.
+"""A pool with a deadline: the time limit of its Slurm job.
 
-What is started late would be lost with the job, so nothing is started that would neither finish nor reach a
-checkpoint. A trial keeps its state when the job is warned, from its first step on; so it needs the time that
-starts have taken here, or, where nothing is kept, the time that whole trials have taken.
+No trial is started that would neither finish nor reach a checkpoint before the job ends: it would be lost. When the
+job is warned, a trial is checkpointed from its first step on. So a trial needs the time that others have taken to
+begin in this job or, without checkpoints, the time that whole trials have taken.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from bilin.workers.events import Cancelled, Emit, Event, Finished, Lost
 from bilin.workers.pool import Group, Pool
 
 LOOK_S = 60.0
-"""How old what is known of the end may be: a time limit can be changed while a job runs."""
+"""How often Slurm is asked for the end of the job: its time limit can be changed while it runs."""
 
 
 class Deadline:
-    """When the job will be warned that it ends."""
+    """When the job will be warned before its end."""
 
     def __init__(self, time_left: Callable[[], float | None], warning_s: float) -> None:
         """Ask for the end of the job.
 
         Args:
-            time_left: Seconds until the job ends; None where there is no telling.
-            warning_s: How long before it the warning comes.
+            time_left: Seconds until the job ends; None if nothing limits it.
+            warning_s: How many seconds before the end the warning comes.
         """
         self._time_left = time_left
         self._warning_s = warning_s
         self._look()
 
     def has(self, seconds: float) -> bool:
-        """Whether so much time is left before the warning."""
+        """Return whether so much time is left before the warning."""
         if self.left() >= seconds:
             return True
         if time.monotonic() - self._looked_at > LOOK_S:
@@ -44,7 +44,7 @@ class Deadline:
         return self.left() >= seconds
 
     def left(self) -> float:
-        """Seconds until the warning."""
+        """Return the seconds until the warning."""
         return self._ends_at - self._warning_s - time.monotonic()
 
     def _look(self) -> None:
@@ -54,7 +54,7 @@ class Deadline:
 
 
 class Starts:
-    """Measures, from the events of trials, how long one takes until its worker has something to keep of it.
+    """Measures, from the events of trials, how long one takes until it can be checkpointed, or else until it ends.
 
     Attributes:
         longest_s: The longest so far; 0 before the first.
@@ -65,7 +65,7 @@ class Starts:
 
         Args:
             emit: Takes them afterwards.
-            with_checkpoints: Whether a trial that has begun can be kept; otherwise it must end.
+            with_checkpoints: Whether a trial that has begun can be checkpointed.
         """
         self.longest_s = 0.0
         self._emit = emit
@@ -96,7 +96,7 @@ class Starts:
 
 
 class TimedPool:
-    """Another pool, which takes no group for which the time is too short.
+    """A pool around another one, which accepts no group for which the time is too short.
 
     If nothing runs any more and there is no time for what waits, `wait` interrupts the sweep as the warning does.
     """
@@ -109,7 +109,7 @@ class TimedPool:
         self._is_late = False
 
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
-        """Whether the pool accepts it, and there is time."""
+        """Return whether the other pool accepts it, and there is time."""
         self._is_late = not self._deadline.has(self._starts.longest_s)
         return not self._is_late and self._pool.accepts(resources, avoid)
 

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from bilin.orchestrator.clusters import guardian
+from bilin.machine import guardian
 from tests.sweeps import wait_until
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]

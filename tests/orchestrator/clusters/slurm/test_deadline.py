@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from bilin.orchestrator.clusters.slurm.timed import Deadline, Starts, TimedPool
+from bilin.orchestrator.clusters.slurm.deadline import Deadline, Starts, TimedPool
 from bilin.record import Progress, TrialResult
 from bilin.spec import Resources, TrialSpec
 from bilin.workers.events import Emit, Finished, Lost, Report, ignore
@@ -114,5 +114,5 @@ def test_a_time_limit_that_was_extended_is_seen(monkeypatch: pytest.MonkeyPatch)
     pool = made(ends)
     ends.at = time.monotonic() + 1000
     assert not pool.accepts(ONE), "it has just looked"
-    monkeypatch.setattr("bilin.orchestrator.clusters.slurm.timed.LOOK_S", 0.0)
+    monkeypatch.setattr("bilin.orchestrator.clusters.slurm.deadline.LOOK_S", 0.0)
     assert pool.accepts(ONE)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bilin.orchestrator import describe_job
-from bilin.orchestrator.clusters.slurm.queue import GONE, JobStatus, read_job
+from bilin.machine.slurm import GONE, JobStatus, parse_job
 
 RUNNING = (
     "JobId=7 JobName=bilin-x UserId=root(0) Priority=4294901757 Account=(null) QOS=(null) JobState=RUNNING "
@@ -20,7 +19,7 @@ PENDING = (
 
 
 def test_a_line_of_scontrol_is_read() -> None:
-    assert read_job(RUNNING) == JobStatus(
+    assert parse_job(RUNNING) == JobStatus(
         state="RUNNING",
         name="bilin-x",
         nodes="node[1-2]",
@@ -30,16 +29,16 @@ def test_a_line_of_scontrol_is_read() -> None:
         left_s=569.0,
     )
     ending = "JobState=COMPLETING Reason=TimeLimit EndTime=Unknown PreemptTime={} "
-    assert read_job(ending.format("None")) == JobStatus(state="COMPLETING", reason="TimeLimit")
-    assert read_job(ending.format("2026-01-01T10:10:00")) == JobStatus(
+    assert parse_job(ending.format("None")) == JobStatus(state="COMPLETING", reason="TimeLimit")
+    assert parse_job(ending.format("2026-01-01T10:10:00")) == JobStatus(
         state="COMPLETING", reason="TimeLimit", is_preempted=True
     )
-    assert read_job(PENDING) == JobStatus(state="PENDING", reason="Resources", log="/x")
+    assert parse_job(PENDING) == JobStatus(state="PENDING", reason="Resources", log="/x")
     for limit in ("UNLIMITED", "Partition_Limit"):
-        job = read_job(f"JobState=RUNNING RunTime=1-00:00:31 TimeLimit={limit}")
+        job = parse_job(f"JobState=RUNNING RunTime=1-00:00:31 TimeLimit={limit}")
         assert job
         assert job.left_s is None
-    assert read_job("slurm_load_jobs error: Unable to contact slurm controller") is None
+    assert parse_job("slurm_load_jobs error: Unable to contact slurm controller") is None
 
 
 @pytest.mark.parametrize(
@@ -57,5 +56,5 @@ def test_a_line_of_scontrol_is_read() -> None:
     ],
 )
 def test_a_job_in_words(status: JobStatus, words: str, is_over: bool) -> None:
-    assert describe_job(status) == words
+    assert status.describe() == words
     assert status.is_over == is_over
