@@ -168,56 +168,6 @@ DOCUMENT_KEYS = (
 TOP_KEYS = ("name", *DOCUMENT_KEYS, "cluster", "grids")
 
 
-def problems(self) -> dict[str, str]:
-    """The fields whose values cannot be used, and what is accepted."""
-    found = {}
-    if self.min_nodes > self.max_nodes:
-        found["nodes"] = "the least number of nodes, then the greatest"
-    for name, lines in (("extra", self.extra), ("setup", self.setup)):
-        if len(set(lines)) < len(lines):
-            found[name] = "each item once"
-    return found
-
-
-BLOCKS: Mapping[str, tuple[type, ...]] = {
-    "train": (TrainSpec,),
-    "validate": (ValidateSpec,),
-    "test": (TestSpec,),
-    "learning_rate": (Choices, LogUniform),
-    "resources": (Resources,),
-    "cluster": (ClusterSettings,),
-}
-"""The settings of each block; of two, the grid has one."""
-
-DOCUMENT_KEYS = (
-    "tasks",
-    "models",
-    "train",
-    "validate",
-    "test",
-    "learning_rate",
-    "resources",
-    "seeds",
-    "zip",
-    "exclude",
-)
-TOP_KEYS = ("name", *DOCUMENT_KEYS, "cluster", "grids")
-
-
-def seconds(time: str) -> int:
-    """Return the seconds of a time limit as Slurm reads it: 90 are minutes, 1-12 days and hours."""
-    days, dash, rest = time.rpartition("-")
-    parts = [int(part) for part in rest.split(":")]
-    units = (3600, 60, 1) if dash or len(parts) == 3 else (60, 1)
-    return int(days or 0) * 86400 + sum(part * unit for part, unit in zip(parts, units, strict=False))
-
-
-def megabytes(memory: str) -> int:
-    """Return the memory on a node as Slurm reads it, in units of 2²⁰ bytes."""
-    scale = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
-    return int(int(memory.rstrip("KMGTkmgt")) * scale.get(memory[-1].upper(), 1))
-
-
 def problems(settings: Any) -> Mapping[str, str]:
     """Return the fields of a settings object whose values do not go together, and what is accepted."""
     match settings:
