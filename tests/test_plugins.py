@@ -113,10 +113,10 @@ FAULTS = {
     "raising": "faulty 1.0, faulty_raising:Raising, cannot be loaded (RuntimeError: no luck)",
     "leaving": "cannot be loaded (SystemExit: 3)",
     "missing": "cannot be loaded (AttributeError: module 'faulty' has no attribute 'Missing')",
-    "no_tier": "is no class that extends bilin.models.Tier",
+    "no_tier": "is not a class that extends bilin.models.Tier",
     "abstract": "lacks build",
-    "thawed": "is no frozen dataclass",
-    "misnamed": 'says tier = "other_name"; accepted: the name of its entry point, "misnamed"',
+    "thawed": "is not a frozen dataclass",
+    "misnamed": 'has tier = "other_name"; accepted: the name of its entry point, "misnamed"',
     "plain": "has a field 'width' that is not declared",
     "default": "has 0 as the default of 'knots'; accepted: a whole number of at least 1",
     "column": "'status', a field of the tier \"column\" of faulty 1.0, has the name of a column of the results of",
@@ -157,7 +157,9 @@ def test_the_pages_show_what_they_add(documented: tuple[Environment, dict[str, s
     _, printed = documented
     assert "Leaky units: each moves" in printed["bilin models show leaky_units"]
     assert "package: leaky-units 0.1.0" in printed["bilin models show leaky_units"]
-    assert "First token: what" in printed["bilin tasks show first_token"]
+    assert re.search(r"\d+ passed", printed["python -m pytest leaky-units"])
+    assert re.search(r"\d+ passed", printed["python -m pytest first-token"])
+    assert "First token: the token" in printed["bilin tasks show first_token"]
     (rows,) = (out for line, out in printed.items() if "tier_package" in line)
     assert rows.splitlines()[0].split() == ["tier", "leak", "status", "steps", "tier_package"]
     assert re.findall(r"leaky_units +(\S+) +done .*leaky-units 0\.1\.0", rows) == ["0.5", "1"]

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from bilin.folder import SweepFolder
-from bilin.orchestrator.background.cancel import guarded
-from bilin.orchestrator.clusters import guardian
+from bilin.machine import guardian
+from bilin.orchestrator.background.cancellation import guarded_folders
 from bilin.results import holder
 from bilin.results.store.holder import Holder, Lease
 from tests.sweeps import bilin, finish, wait_until, write_grid
@@ -145,7 +145,7 @@ def test_a_sweep_that_does_not_end_by_itself_is_killed_with_all_of_its_ray(tmp_p
     grid = write_grid(tmp_path, ENDLESS)
     process = bilin("sweep", "launch", grid, "--store", store, "--workers", "1")
     assert wait_until((store / "endless/wanted.parquet").exists, WAIT_S)
-    folders = guarded(process.pid)
+    folders = guarded_folders(process.pid)
     assert len(folders) == 1
     os.kill(process.pid, signal.SIGSTOP)
     code, out, _ = finish(bilin("sweep", "cancel", "endless", "--store", store, "--grace", "0.5"))
