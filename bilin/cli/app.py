@@ -17,8 +17,8 @@ from bilin.cli.tasks import app as tasks_app
 from bilin.errors import BilinError, DamageWarning, InputError, InterruptedSweepError, WaitWarning
 from bilin.version import __version__
 
-INTERRUPTED = 130
-"""What Typer ends with on Ctrl-C, where the command itself does not take it."""
+TYPER_INTERRUPTED = 130
+"""Exit code of Typer after a Ctrl-C that the command itself does not handle."""
 
 app = typer.Typer(
     name="bilin",
@@ -58,7 +58,7 @@ def main() -> None:
     except OSError as error:  # a folder that cannot be written, a disk that is full
         _end(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", InputError.exit_code)
     except SystemExit as ended:
-        if ended.code != INTERRUPTED:
+        if ended.code != TYPER_INTERRUPTED:
             raise
         _end("interrupted before anything was begun; the same command does it", InterruptedSweepError.exit_code)
 
