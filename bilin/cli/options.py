@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from bilin.errors import InputError
 
-Grid = Annotated[Path, typer.Argument(help="The grid.yaml.", show_default=False, metavar="GRID")]
+Grid = Annotated[Path, typer.Argument(help="Path of a grid.yaml.", show_default=False, metavar="GRID")]
 
 
 def _directory(text: str | Path) -> Path:
@@ -26,16 +26,18 @@ Store = Annotated[
 ]
 Overrides = Annotated[
     list[str],
-    typer.Option("--set", help="Override a field, such as train.steps=500; repeatable.", metavar="PATH=VALUE"),
+    typer.Option("--set", help="Override a value of the grid: train.steps=500. Repeatable.", metavar="PATH=VALUE"),
 ]
 Only = Annotated[
     list[str],
-    typer.Option("--only", help="A part of the grid, such as tier=full,m=2; repeatable.", metavar="FIELD=VALUE,…"),
+    typer.Option("--only", help="Select a part of the grid: tier=full,m=2. Repeatable.", metavar="FIELD=VALUE,…"),
 ]
 Retry = Annotated[
     str,
     typer.Option(
-        "--retry", help="Run failed trials again: failed, oom, hardware, internal, with commas.", metavar="CLASSES"
+        "--retry",
+        help="Classes of failed trials to run again: failed, oom, hardware, internal; separated by commas.",
+        metavar="CLASSES",
     ),
 ]
 

@@ -1,8 +1,9 @@
-"""Every tier at a small size; and the shapes of tensor functions are checked as they run."""
+"""Small tiers, their modules, and tokens. The shapes of tensor functions are checked as they run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import torch
@@ -10,7 +11,10 @@ from jaxtyping import install_import_hook
 
 from bilin.models import Tier
 from bilin.models.bilinear.bilinear import Bilinear
-from tests.models.variants import label, variants
+from tests.models.variants import variants
+
+if TYPE_CHECKING:
+    from bilin.models.module import SequenceModel
 
 install_import_hook(
     [
@@ -29,44 +33,28 @@ install_import_hook(
     "beartype.beartype",
 )
 
-VOCAB, CLASSES = 5, 4
-
-
-@pytest.fixture(params=variants(), ids=label)
-def tier(request: pytest.FixtureRequest) -> Tier:
-    """Every tier in turn."""
-    return request.param
+from bilin.testing.tiers import build, draw, label  # noqa: E402 (its imports are checked too)
 
 
 @pytest.fixture(params=[tier for tier in variants() if isinstance(tier, Bilinear)], ids=label)
 def bilinear_tier(request: pytest.FixtureRequest) -> Bilinear:
     """Every bilinear tier in turn."""
-    return request.param
+    return cast(Bilinear, request.param)
 
 
 @pytest.fixture(params=[tier for tier in variants() if tier.scale_invariant], ids=label)
 def scale_invariant_tier(request: pytest.FixtureRequest) -> Tier:
     """Every scale-invariant tier in turn."""
-    return request.param
+    return cast(Tier, request.param)
 
 
-@pytest.fixture
-def build() -> Callable[..., torch.nn.Module]:
-    """Build a tier's module under a seed, in float64."""
-
-    def build(tier: Tier, seed: int = 0) -> torch.nn.Module:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            return tier.build(vocab_size=VOCAB, num_classes=CLASSES).double()
-
+@pytest.fixture(name="build")
+def _build() -> Callable[..., SequenceModel]:
+    """Build the module of a tier under a seed, in float64."""
     return build
 
 
-@pytest.fixture
-def draw() -> Callable[..., torch.Tensor]:
+@pytest.fixture(name="draw")
+def _draw() -> Callable[..., torch.Tensor]:
     """Draw tokens of a shape under a seed."""
-
-    def draw(*shape: int, seed: int = 0) -> torch.Tensor:
-        return torch.randint(VOCAB, shape, generator=torch.Generator().manual_seed(seed))
-
     return draw

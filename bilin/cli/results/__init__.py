@@ -1,4 +1,4 @@
-"""`bilin results`: questions to the store."""
+"""`bilin results`: queries over the store, and its maintenance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bilin.cli.results.query import query
 from bilin.cli.results.table import table
 from bilin.cli.results.verify import verify
 
-app = typer.Typer(help="Ask for results, remove some, and look after the store.", no_args_is_help=True)
+app = typer.Typer(help="Query results, remove some, and maintain the store.", no_args_is_help=True)
 app.command()(query)
 app.command()(table)
 app.command()(delete)

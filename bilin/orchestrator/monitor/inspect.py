@@ -18,8 +18,7 @@ from bilin.orchestrator.grid import restore_grid
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.running.activity import Activity, read_activity
 from bilin.record import Status
-from bilin.results import DEFAULT_STORE, Holder, existing_sweep, holder, stored, sweep_names
-from bilin.results import grid as stored_grid
+from bilin.results import DEFAULT_STORE, Holder, existing_sweep, holder, stored, stored_grid, sweep_names
 
 TRIAL_ID_DIGITS = frozenset("0123456789abcdef")
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from bilin.folder import SweepFolder
 from bilin.machine import guardian
 from bilin.orchestrator.background.cancellation import guarded_folders
 from bilin.results import holder
-from bilin.results.store.holder.lease import Holder, Lease
+from bilin.results.store.holder import Holder, Lease
 from tests.sweeps import bilin, finish, wait_until, write_grid
 
 ENDLESS = """
@@ -163,7 +164,7 @@ def test_no_process_but_the_holder_is_ended(tmp_path: Path, store: Path) -> None
     recycled = replace(own, process=replace(own.process, pid=bystander.pid, began="1"))
     far = replace(own, process=replace(own.process, pid=bystander.pid, host="node7", boot="another"), slurm_job="12")
     for found, code, said in ((recycled, 0, "nothing runs it"), (far, 4, "scancel 12")):
-        lease = Lease(store / "quick", found)
+        lease = Lease(SweepFolder(store / "quick"), found)
         assert lease.create()
         ended = finish(bilin("sweep", "cancel", "quick", "--store", store))
         assert ended[0] == code
