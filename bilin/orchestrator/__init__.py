@@ -22,7 +22,6 @@ from bilin.orchestrator.monitor.inspect import statuses as statuses
 from bilin.orchestrator.monitor.inspect import sweeps as sweeps
 from bilin.orchestrator.monitor.labels import Labels as Labels
 from bilin.orchestrator.monitor.output import output as output
-from bilin.orchestrator.monitor.watch import INTERRUPTED as INTERRUPTED
 from bilin.orchestrator.monitor.watch import Ended as Ended
 from bilin.orchestrator.monitor.watch import Queued as Queued
 from bilin.orchestrator.monitor.watch import watch as watch

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bilin.errors import InterruptedSweepError
 from bilin.folder import SweepFolder
 from bilin.machine.slurm import JobStatus
 from bilin.orchestrator.clusters.slurm.job import Job, active_job, job_status
@@ -30,9 +31,6 @@ READ_S = 5.0
 
 ASK_S = 5.0
 """How often Slurm is asked about a job, at most."""
-
-INTERRUPTED = 3
-"""The exit code of a launch that ended before its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +93,7 @@ def watch(sweep: str, *, store: Path | str = DEFAULT_STORE) -> Iterator[SweepSta
 
 def _exit_code(plan: Plan, not_asked_for: int) -> int:
     if plan.num_missing > not_asked_for:
-        return INTERRUPTED
+        return InterruptedSweepError.exit_code
     return 1 if plan.num_failed else 0
 
 
