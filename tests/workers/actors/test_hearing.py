@@ -11,6 +11,7 @@ from bilin.models.bilinear.full import Full
 from bilin.orchestrator.clusters import ClusterSpec, open_pool
 from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, ValidateSpec
 from bilin.tasks.modular_addition import ModularAddition
+from bilin.workers.actors.actor import Answer
 from bilin.workers.events import Event
 from bilin.workers.pool import Group, Pool
 from tests.workers.pool_runs import SLEEPS, Events, by_seed
@@ -35,7 +36,7 @@ def test_with_one_question_a_period_all_workers_are_heard_by_turns(monkeypatch: 
     answers: list[str] = []
 
     class Counting(worker.Worker):
-        def take(self, answer: worker.Answer) -> list[Event]:
+        def take(self, answer: Answer) -> list[Event]:
             answers.append(self.name)
             return super().take(answer)
 
