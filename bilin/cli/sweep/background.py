@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from bilin.cli.sweep.words import describe_status
-from bilin.orchestrator import INTERRUPTED, Ended
+from bilin.cli.sweep.monitor.describe import describe_status
+from bilin.errors import InterruptedSweepError
+from bilin.orchestrator import Ended
 from bilin.orchestrator.background import Cancelled, Detached, RayJob
 
 
@@ -34,7 +35,7 @@ def describe_ended(ended: Ended) -> str:
     """How a sweep stands that nothing runs, and how to go on, in lines."""
     status = ended.status
     lines = [describe_status(status.sweep, status, everything=False)]
-    if ended.exit_code == INTERRUPTED:
+    if ended.exit_code == InterruptedSweepError.exit_code:
         how = "has ended before its end" if ended.ran else "does not run"
         lines.append(f"it {how}: `bilin sweep launch` with its grid.yaml and this store runs the rest")
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from pathlib import Path
 from bilin.errors import ClusterError
 from bilin.folder import SweepFolder
 from bilin.orchestrator.request import LaunchRequest
-from bilin.orchestrator.running.activity import read_activity
+from bilin.orchestrator.sweep.snapshot import read_snapshot
 from bilin.results import RAY_JOB, holder
 
 _LOOK_S = 0.5
@@ -69,5 +69,5 @@ def _runs(folder: SweepFolder, job_id: str) -> bool:
     found = holder(folder.store, folder.name)
     if found is None or not found.ray_job.startswith(f"{job_id}@"):
         return False
-    activity = read_activity(folder.path)
-    return activity is not None and activity.pid == found.pid
+    snapshot = read_snapshot(folder)
+    return snapshot is not None and snapshot.pid == found.pid

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from bilin.folder import SweepFolder
 from bilin.orchestrator.request import LaunchRequest
-from bilin.orchestrator.running.activity import read_activity
-from bilin.orchestrator.running.signals import INTERRUPTS
+from bilin.orchestrator.sweep.signals import INTERRUPTS
+from bilin.orchestrator.sweep.snapshot import read_snapshot
 
 _LOOK_S = 0.1
 
@@ -72,5 +72,5 @@ def _log(folder: SweepFolder) -> Path:
 
 def _runs(folder: SweepFolder, pid: int) -> bool:
     """Whether a process has brought up what its trials run on."""
-    activity = read_activity(folder.path)
-    return activity is not None and activity.pid == pid
+    snapshot = read_snapshot(folder)
+    return snapshot is not None and snapshot.pid == pid
