@@ -18,10 +18,10 @@ from bilin.orchestrator.grid.blocks import (
     read_settings,
     read_value,
 )
-from bilin.orchestrator.grid.conditions import Condition, Known, known_fields, read_exclude
+from bilin.orchestrator.grid.conditions import Condition, KnownFields, known_fields, read_exclude
+from bilin.orchestrator.grid.grid import Axis
 from bilin.orchestrator.grid.place import Place
 from bilin.orchestrator.grid.settings import TOP_KEYS, Choices, LearningRate, LogUniform, Seeds
-from bilin.orchestrator.grid.wanted import Axis
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
 
 
@@ -79,19 +79,19 @@ class Document:
                 found.setdefault(name, {}).update(dict.fromkeys(block.values(name)))
         return tuple(Axis(name, tuple(values)) for name, values in found.items() if len(values) > 1)
 
-    def plain(self) -> dict[str, object]:
+    def to_plain(self) -> dict[str, object]:
         """Return the document as plain values, with every default."""
         return {
-            "tasks": [{"name": block.settings.name, **block.plain()} for block in self.tasks],
-            "models": [{"tier": block.settings.tier, **block.plain()} for block in self.models],
-            "train": self.train.plain(),
+            "tasks": [{"name": block.settings.name, **block.to_plain()} for block in self.tasks],
+            "models": [{"tier": block.settings.tier, **block.to_plain()} for block in self.models],
+            "train": self.train.to_plain(),
             "validate": _plain(self.validate),
             "test": _plain(self.test),
             "learning_rate": _plain(self.learning_rate),
             "seeds": list(self.seeds),
             "resources": _plain(self.resources),
-            "zip": [expand.names_of(group) for group in self.zips],
-            "exclude": [condition.place.node.plain() for condition in self.exclude if condition.place.node],
+            "zip": [expand.names_in_group(group) for group in self.zips],
+            "exclude": [condition.place.node.to_plain() for condition in self.exclude if condition.place.node],
         }
 
     def _owner(self, key: str) -> Place:
@@ -118,7 +118,7 @@ class Document:
         self.zips = expand.read_zip(self._find("zip"), _axis_names(sound, {} if len(sound) == len(blocks) else known))
         tasks, models = ([block for block in entries[kind] if block] for kind in ("tasks", "models"))
         if len(entries["tasks"]) * len(entries["models"]) > expand.MAX_COMBINATIONS:
-            self.place.fault(expand.too_many(len(entries["tasks"]) * len(entries["models"])))
+            self.place.fault(expand.too_many_combinations(len(entries["tasks"]) * len(entries["models"])))
         elif len(faults) == before:
             expand.check_lengths(self.zips, tasks, models, train)
         if len(faults) == before:
@@ -136,9 +136,9 @@ class Document:
 
     def _combine(self) -> None:
         """Combine the variants of the blocks, and leave out what is excluded."""
-        self.num_combinations = expand.count(self.tasks, self.models, self.train)
+        self.num_combinations = expand.count_combinations(self.tasks, self.models, self.train)
         if self.num_combinations > expand.MAX_COMBINATIONS:
-            self.place.fault(expand.too_many(self.num_combinations))
+            self.place.fault(expand.too_many_combinations(self.num_combinations))
             return
         self.kept = []
         for combination in expand.combine(self.tasks, self.models, self.train):
@@ -195,7 +195,7 @@ class Document:
             place.key("every").fault(message)
 
 
-def _axis_names(blocks: Sequence[Block], known: Known) -> set[str]:
+def _axis_names(blocks: Sequence[Block], known: KnownFields) -> set[str]:
     """Return the fields that can be an axis: those of the blocks, and those that are known beside."""
     fields = [field for block in blocks for field in fields_of(block.settings).values()]
     fields += [field for named in known.values() for field in named]

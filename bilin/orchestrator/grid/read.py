@@ -15,12 +15,12 @@ from bilin.folder import SWEEP_NAME, SWEEP_NAME_ACCEPTED
 from bilin.orchestrator.grid.blocks import read_settings
 from bilin.orchestrator.grid.conditions import narrow
 from bilin.orchestrator.grid.document import Document
-from bilin.orchestrator.grid.expand import MAX_COMBINATIONS, too_many
+from bilin.orchestrator.grid.expand import MAX_COMBINATIONS, too_many_combinations
+from bilin.orchestrator.grid.grid import Counts, Grid, WantedCell
 from bilin.orchestrator.grid.overrides import apply_overrides
 from bilin.orchestrator.grid.place import Faults, Place
 from bilin.orchestrator.grid.settings import DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings, LearningRate
-from bilin.orchestrator.grid.wanted import Counts, Grid, WantedCell
-from bilin.orchestrator.grid.yaml import Node, from_plain, parse_yaml, read_text
+from bilin.orchestrator.grid.yaml import YamlNode, from_plain, parse_yaml, read_text
 from bilin.spec import Cell
 
 _T = TypeVar("_T", int, float)
@@ -57,7 +57,7 @@ def parse_grid(text: str, *, source: str = "grid", overrides: Sequence[str] = ()
         found = f"found {root}" if root else "is empty"
         Place(root, "", faults).fault(f"{found}; accepted: a mapping with name, tasks and models")
         faults.raise_if_any(source)
-    root = apply_overrides(root or Node(None, {}), overrides, faults)
+    root = apply_overrides(root or YamlNode(None, {}), overrides, faults)
     return _build(root, only, source, faults, check_exclusions=not overrides)
 
 
@@ -96,7 +96,7 @@ def read_profile(path: str | os.PathLike[str]) -> Mapping[str, Value]:
     return values
 
 
-def _parse(text: str, source: str) -> tuple[Node | None, Faults]:
+def _parse(text: str, source: str) -> tuple[YamlNode | None, Faults]:
     root, text_faults = parse_yaml(text)
     faults = Faults()
     for fault in text_faults:
@@ -106,7 +106,7 @@ def _parse(text: str, source: str) -> tuple[Node | None, Faults]:
     return root, faults
 
 
-def _build(root: Node, only: Sequence[str], source: str, faults: Faults, *, check_exclusions: bool) -> Grid:
+def _build(root: YamlNode, only: Sequence[str], source: str, faults: Faults, *, check_exclusions: bool) -> Grid:
     top = Place(root, "", faults)
     name = _read_name(top)
     cluster = _read_cluster(top.key("cluster"))
@@ -128,7 +128,7 @@ def _build(root: Node, only: Sequence[str], source: str, faults: Faults, *, chec
         after_exclusion=sum(len(document.kept or ()) for document in documents),
         after_deduplication=len(cells),
     )
-    plain = tuple(document.plain() for document in documents)
+    plain = tuple(document.to_plain() for document in documents)
     return Grid(name=name, cells=narrowed, counts=counts, documents=plain, cluster=cluster)
 
 
@@ -174,7 +174,7 @@ def _check_total(top: Place, documents: Sequence[Document], *, check_exclusions:
     exclusions = [condition.place for document in documents for condition in document.exclude]
     matched = {document.exclude[index].place.node for document in documents for index in document.matched}
     if _num_combinations(documents) > MAX_COMBINATIONS:
-        top.key("grids").fault(too_many(_num_combinations(documents)))
+        top.key("grids").fault(too_many_combinations(_num_combinations(documents)))
     elif not any(document.kept for document in documents):
         first = next(place for place in exclusions if place.node in matched)
         first.fault("no cell is left; accepted: exclusions that leave some")
