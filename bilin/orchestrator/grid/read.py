@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
 
 from bilin.catalog import clash
 from bilin.errors import Fault, GridError
@@ -19,11 +18,9 @@ from bilin.orchestrator.grid.expand import MAX_COMBINATIONS, too_many_combinatio
 from bilin.orchestrator.grid.grid import Counts, Grid, WantedCell
 from bilin.orchestrator.grid.overrides import apply_overrides
 from bilin.orchestrator.grid.place import Faults, Place
-from bilin.orchestrator.grid.settings import DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings, LearningRate
+from bilin.orchestrator.grid.settings import DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings
 from bilin.orchestrator.grid.yaml import YamlNode, from_plain, parse_yaml, read_text
 from bilin.spec import Cell
-
-_T = TypeVar("_T", int, float)
 
 
 def read_grid(path: str | os.PathLike[str], *, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Grid:
@@ -219,9 +216,11 @@ def _gather(documents: Sequence[Document]) -> tuple[WantedCell, ...]:
 
 
 def _unite(wanted: WantedCell, first: Document, second: Document) -> WantedCell:
-    learning_rate = _unite_learning_rates(wanted.learning_rate, second.learning_rate)
+    known, other = wanted.learning_rate, second.learning_rate
+    if isinstance(known, Choices) and isinstance(other, Choices) and known.until_solved == other.until_solved:
+        known = other = dataclasses.replace(known, choices=tuple(dict.fromkeys(known.choices + other.choices)))
     same = {
-        "learning_rate": learning_rate is not None,
+        "learning_rate": known == other,
         "test": first.test == second.test,
         "resources": first.resources == second.resources,
     }
@@ -229,15 +228,5 @@ def _unite(wanted: WantedCell, first: Document, second: Document) -> WantedCell:
         remark = ", or other choices with the same until_solved" if key == "learning_rate" else ""
         message = f"some of its cells are in {first.where} too, with another {key}; accepted: the same {key}{remark}"
         second.place.key(key).fault(message)
-    learning_rate = learning_rate or wanted.learning_rate
-    return dataclasses.replace(wanted, learning_rate=learning_rate, seeds=_union(wanted.seeds, second.seeds))
-
-
-def _unite_learning_rates(first: LearningRate, second: LearningRate) -> LearningRate | None:
-    if isinstance(first, Choices) and isinstance(second, Choices) and first.until_solved == second.until_solved:
-        return dataclasses.replace(first, choices=_union(first.choices, second.choices))
-    return first if first == second else None
-
-
-def _union(first: tuple[_T, ...], second: tuple[_T, ...]) -> tuple[_T, ...]:
-    return tuple(dict.fromkeys(first + second))
+    seeds = tuple(dict.fromkeys(wanted.seeds + second.seeds))
+    return dataclasses.replace(wanted, learning_rate=known, seeds=seeds)

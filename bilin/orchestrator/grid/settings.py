@@ -153,18 +153,7 @@ BLOCKS: Mapping[str, tuple[type, ...]] = {
 }
 """The settings of each block; of two, the grid has one."""
 
-DOCUMENT_KEYS = (
-    "tasks",
-    "models",
-    "train",
-    "validate",
-    "test",
-    "learning_rate",
-    "resources",
-    "seeds",
-    "zip",
-    "exclude",
-)
+DOCUMENT_KEYS = ("tasks", "models", *(key for key in BLOCKS if key != "cluster"), "seeds", "zip", "exclude")
 TOP_KEYS = ("name", *DOCUMENT_KEYS, "cluster", "grids")
 
 
