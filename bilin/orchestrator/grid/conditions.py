@@ -35,7 +35,12 @@ class Condition:
     def holds(self, *attributes: Mapping[str, Value]) -> bool:
         """Return whether a cell meets the condition, from the attributes of its task, model and training."""
         for name, accepted in self.accepted.items():
-            if not any(name in values and values[name] in accepted for values in attributes):
+            for values in attributes:
+                if name in values:
+                    if values[name] not in accepted:
+                        return False
+                    break
+            else:
                 return False
         return True
 
