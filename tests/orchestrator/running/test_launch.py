@@ -251,7 +251,7 @@ class DyingPool:
         self._emit = emit
         self._groups: list[Group] = []
 
-    def accepts(self, resources: Resources, avoid: Collection[str]) -> bool:
+    def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
         return not self._groups
 
     def submit(self, group: Group) -> None:
