@@ -8,7 +8,6 @@ import tempfile
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,7 +30,7 @@ def whole(tmp_path_factory):
     from tests.orchestrator.conftest import TINY
 
     store = tmp_path_factory.mktemp("whole") / "store"
-    known: dict[str, list[Any]] = {"trials": [], "curves": []}
+    known: dict[str, list[object]] = {"trials": [], "curves": []}
     for lengths in ("[10]", "[10, 50]"):
         grid = parse_grid(TINY.format(m="[2, 3]", rate="{choices: [1e-2, 1e-3]}", seeds="[0]", lengths=lengths))
         launch(grid, store=store, cluster=INLINE, run=no_op)
