@@ -11,7 +11,7 @@ import pytest
 from bilin.orchestrator.clusters.slurm.deadline import Deadline, Starts, TimedPool
 from bilin.record import Progress, TrialResult
 from bilin.spec import Resources, TrialSpec
-from bilin.workers.events import Cancelled, Emit, Finished, Lost, Report, ignore
+from bilin.workers.events import Cancelled, Emit, Event, Finished, Lost, Report, ignore
 from bilin.workers.inline import InlinePool
 from bilin.workers.pool import Group
 from tests.orchestrator.runs import no_op
@@ -92,7 +92,7 @@ class LosesOne(InlinePool):
 
     def __init__(self, trial: TrialSpec, emit: Emit) -> None:
         super().__init__(no_op)
-        self._events = [
+        self._events: list[Event] = [
             Lost(trial_id=trial.trial_id, reason="silent"),
             Finished(result=no_op(trial), is_late=True),
             Cancelled(trial_id=trial.trial_id, step=7),
