@@ -58,7 +58,7 @@ class Walk:
             yield
         finally:
             sys.setprofile(None)
-            threading.setprofile(None)  # type: ignore[arg-type]
+            threading.setprofile(None)
 
     def _record(self, frame: FrameType, event: str, _: object) -> None:
         if event != "call" or getattr(self._busy, "now", False):

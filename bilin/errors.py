@@ -1,14 +1,14 @@
-"""The one tree of errors; each carries the exit code that the command line ends with.
+"""All errors of bilin, each with the exit code of the command line.
 
-    BilinError                  1   something went wrong in bilin itself
-    ├── InputError              2   the user's input: nothing was run, nothing was written
-    │   ├── GridError               every fault of a grid file, at once
-    │   ├── QueryError              a query that cannot be answered as asked
-    │   ├── StoreError              a store or sweep that is not there or cannot be read
+    BilinError                  1   an error in bilin itself
+    ├── InputError              2   wrong input: nothing was run, nothing was written
+    │   ├── GridError               all faults of a grid file
+    │   ├── QueryError              a query that cannot be answered
+    │   ├── StoreError              a store, sweep or trial that does not exist or cannot be read
     │   ├── PluginError             a task or tier of another package that cannot be used
-    │   └── SweepRunningError       another process writes this sweep
-    ├── InterruptedSweepError   3   stopped before the end; the same launch goes on
-    └── ClusterError            4   the machines that should run the trials do not
+    │   └── SweepRunningError       another process is running this sweep
+    ├── InterruptedSweepError   3   stopped before the end; the same launch continues the sweep
+    └── ClusterError            4   the machines that should run the trials cannot be used
 
 Every message says what was found, what is accepted, and what to do.
 """
@@ -23,23 +23,23 @@ _LONGEST_NAME = 60
 
 
 class BilinError(Exception):
-    """Base of all errors that bilin raises on purpose."""
+    """Base class of all errors that bilin raises on purpose."""
 
     exit_code = 1
 
 
 class InputError(BilinError):
-    """The user's input is wrong; nothing was run and nothing was written."""
+    """The input is wrong; nothing was run and nothing was written."""
 
     exit_code = 2
 
 
 class DamageWarning(UserWarning):
-    """A file of a store is damaged: it was left out, or set aside, and everything else is as it was."""
+    """A file of a store is damaged. It was skipped or moved aside; everything else is unchanged."""
 
 
 class WaitWarning(UserWarning):
-    """Something takes a while, and goes on by itself."""
+    """Something takes a while, and will continue by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +47,8 @@ class Fault:
     """One fault of a grid.
 
     Attributes:
-        line: Line in the file, from 1; None where there is no line (a file that is missing, a value
-            from the command line).
-        path: Where in the document, such as ``models[1].rank``; empty for the document itself.
+        line: Line in the file, from 1; None if there is no line (a missing file, a value from the command line).
+        path: Place in the document, as in ``models[1].rank``; empty for the document itself.
         message: What was found, what is accepted, and the nearest valid name if there is one.
     """
 
@@ -63,7 +62,7 @@ class Fault:
 
 
 class GridError(InputError):
-    """A grid that cannot be planned; carries every fault that was found."""
+    """A grid that cannot be planned, with all its faults."""
 
     def __init__(self, source: str, faults: Sequence[Fault]) -> None:
         self.source = source
@@ -73,15 +72,15 @@ class GridError(InputError):
 
 
 class QueryError(InputError):
-    """A query that cannot be answered as asked."""
+    """A query that cannot be answered."""
 
 
 class StoreError(InputError):
-    """A store, sweep or trial that is not there or cannot be read."""
+    """A store, sweep or trial that does not exist or cannot be read."""
 
 
 class PluginError(InputError):
-    """A task or tier that another package declares, and that cannot be used."""
+    """A task or tier of another package that cannot be used."""
 
 
 class SweepRunningError(InputError):
@@ -89,10 +88,10 @@ class SweepRunningError(InputError):
 
 
 class InterruptedSweepError(BilinError):
-    """The sweep was stopped before its end; the same launch goes on.
+    """The sweep was stopped before its end; the same launch continues it.
 
     Attributes:
-        signal: The number of the signal that stopped it; None where it was something else.
+        signal: Number of the signal that stopped it; None if something else did.
     """
 
     exit_code = 3
@@ -109,27 +108,27 @@ class ClusterError(BilinError):
 
 
 def one_line(error: BaseException) -> str:
-    """An error as a row names it: its type, and its text without line breaks."""
+    """Return the type and text of an error without line breaks, as stored in a row."""
     try:
         text = str(error)
-    except Exception as fault:  # of a class of somebody else's
-        text = f"its text cannot be made ({type(fault).__name__})"
+    except Exception as fault:  # the class may come from any package
+        text = f"its message raises {type(fault).__name__}"
     return printable(" ".join(f"{type(error).__name__}: {text}".split()))
 
 
 def printable(text: str) -> str:
-    """The text, with what cannot be encoded (such as parts of odd file names) escaped."""
+    """Escape what cannot be encoded, for example in file names."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def closest(name: str, names: Iterable[str]) -> str | None:
-    """The valid name nearest to ``name``; None where none is near."""
+    """Return the valid name nearest to ``name``; None if none is near."""
     if len(name) > _LONGEST_NAME:
         return None
     return next(iter(difflib.get_close_matches(name, sorted(names), n=1)), None)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A hint at the nearest valid name, for a message; empty where none is near."""
+    """Return a hint at the nearest valid name, for a message; empty if none is near."""
     near = closest(name, names)
     return f" (did you mean {near}?)" if near else ""

@@ -1,6 +1,6 @@
-"""The classes of failures, which are statuses of trials: what puts a trial in one, and what follows.
+"""The classes of failure, which are statuses of trials: what puts a trial in a class, and what follows.
 
-Standard library only: what a worker raises is told by its name and text, since importing torch may be what failed.
+Standard library only: errors of torch are recognized by name and text, since importing torch may be what failed.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from types import TracebackType
 from bilin.record import RERUN_STATUSES, Status, TrialResult
 
 MAX_ATTEMPTS = 3
-"""How often a launch starts a trial whose worker is lost, or whose hardware fails."""
+"""Number of times that a launch starts a trial whose worker is lost or whose hardware fails."""
 
 MAX_SAME_ERRORS = 10
-"""Failures with the same error, none done between, after which a sweep stops: it is the code, not the cell."""
+"""Failures with the same error, and no success between, that stop a sweep: the code is at fault, not the cell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What follows for a trial of a class.
+    """What follows for the trials of one class.
 
     Attributes:
-        what: What happened to it.
-        then: What is done about it, and by whom.
-        attempts: How often a launch starts it before the class stands in its row.
-        elsewhere: Whether it is started again on another node, where there is one.
-        goes_on: Whether its checkpoint stays, for when it runs again.
+        what: What happened to the trial.
+        then: What bilin does about it, and what the user can do.
+        attempts: Number of times a launch starts the trial before it stores this class as its status.
+        elsewhere: Whether the trial starts again on another node, if there is one.
+        goes_on: Whether the checkpoint is kept for the next run.
     """
 
     what: str
@@ -41,41 +41,42 @@ class Rule:
 
 RULES: Mapping[Status, Rule] = {
     "lost": Rule(
-        what="its worker or node died, or fell silent",
-        then="it runs again on another worker, three times at most; the next launch runs it without being asked",
+        what="its worker or node died or stopped answering",
+        then="it runs again on another worker, at most three times; the next launch runs it again without --retry",
         attempts=MAX_ATTEMPTS,
         goes_on=True,
     ),
     "hardware": Rule(
-        what="a device or its node failed, such as CUDA's ECC errors and launch failures, NCCL, a bus error",
-        then="it runs again with a new worker, on another node where there is one, three times at most; "
-        "afterwards only --retry hardware runs it",
+        what="a device or its node failed: a CUDA hardware error, an NCCL error, or a bus error",
+        then="it runs again in a new worker, on another node if there is one, at most three times; "
+        "after that, use --retry hardware",
         attempts=MAX_ATTEMPTS,
         elsewhere=True,
         goes_on=True,
     ),
     "oom": Rule(
-        what="it needs more memory than there is, or its worker was ended since its node had none left",
-        then="it does not run again at the same size; give it more, or put fewer on a node, and --retry oom",
+        what="it needed more memory than there was, or its worker was killed because its node ran out of memory",
+        then="it does not run again at the same size; give it more memory or run fewer trials per node, "
+        "then use --retry oom",
     ),
     "failed": Rule(
         what="its task, its tier or its settings raised an error",
-        then="it does not run again; mend what raised it, and --retry failed. "
+        then="it does not run again; fix the cause, then use --retry failed. "
         f"The same error in {MAX_SAME_ERRORS} trials stops the sweep",
     ),
     "internal": Rule(
-        what="bilin's own code raised an error, which is a fault of bilin's",
-        then="it does not run again; please report it with the traceback, and after an update --retry internal",
+        what="bilin's own code raised an error: a bug in bilin",
+        then="it does not run again; please report it with the traceback, and use --retry internal after an update",
     ),
     "diverged": Rule(
-        what="its loss was not finite: a numerical failure",
-        then="that is its result, and counts as the worst one; nothing runs it again",
+        what="its loss was not finite",
+        then="this is its result, and counts as the worst one; it does not run again",
     ),
 }
-"""The statuses of trials that came to no end of their own."""
+"""The rules, by status. Only ``done`` has none."""
 
 RETRYABLE: frozenset[Status] = frozenset({"failed", "oom", "hardware", "internal"})
-"""Statuses that are left alone unless a launch asks for them."""
+"""Statuses whose trials run again only with ``--retry``."""
 
 assert RETRYABLE.isdisjoint(RERUN_STATUSES)
 
@@ -87,7 +88,7 @@ _MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
-"""What torch's allocators say in a plain RuntimeError."""
+"""Texts of torch's allocators in a plain RuntimeError."""
 
 _HARDWARE = (
     "uncorrectable ECC error",
@@ -106,53 +107,54 @@ _HARDWARE = (
     "ncclSystemError",
     "ncclUnhandledCudaError",
 )
-"""What torch says in a RuntimeError where a device fails. Neither `device-side assert triggered` nor `an illegal memory
-access` is here: those come from the code of a tier or task."""
+"""Texts in a RuntimeError of torch when a device fails. Neither `device-side assert triggered` nor `an illegal memory
+access` is one of them: those come from the code of a tier or task."""
 
 _BUS_ERROR = ("Fatal Python error: Bus error", "*** SIGBUS received")
-"""What Python and Ray write as they die of SIGBUS."""
+"""What Python and Ray print when they die of SIGBUS."""
 
 _CONTEXT_GONE = ("CUDA error", "HIP error")
 
 
 def class_of(error: BaseException, *, own: bool) -> Status:
-    """The class of what a trial raised.
+    """Return the class of an error that a trial raised.
 
     Args:
-        error: What was raised.
-        own: Whether the trial's task and tier are bilin's, so that an error of its code is nobody else's.
+        error: The error.
+        own: Whether both the task and the tier of the trial are bilin's own.
     """
     causes = list(_causes(error))
-    if any(_is_memory(each) for each in causes):
+    if any(map(_is_memory, causes)):
         return "oom"
-    if any(isinstance(each, RuntimeError) and _says(str(each), _HARDWARE) for each in causes):
+    if any(isinstance(cause, RuntimeError) and _contains(str(cause), _HARDWARE) for cause in causes):
         return "hardware"
-    of_code = not isinstance(error, OSError | ImportError)  # those are of the disk, or of the worker's Python
+    of_code = not isinstance(error, OSError | ImportError)  # the disk, or the worker's Python, is at fault
     return "internal" if own and of_code and _raised_in_bilin(error.__traceback__) else "failed"
 
 
 def class_of_death(last_words: str, *, out_of_memory: bool) -> Status:
-    """The class of a trial whose worker died.
+    """Return the class of a trial whose worker died.
 
     Args:
-        last_words: What its process wrote last.
-        out_of_memory: Whether it is known that it was ended for want of memory.
+        last_words: The last output of its process.
+        out_of_memory: Whether it is known that the process was killed for lack of memory.
     """
     if out_of_memory:
         return "oom"
-    return "hardware" if _says(last_words, _BUS_ERROR) else "lost"
+    return "hardware" if _contains(last_words, _BUS_ERROR) else "lost"
 
 
 def ends_worker(result: TrialResult) -> bool:
-    """Whether the process that a result comes from must not run another trial.
+    """Return whether the process that a result comes from must not run another trial.
 
-    After most of CUDA's errors every call fails in that process, and what did not fit may still hold its memory.
+    After most CUDA errors every call in that process fails, and after running out of memory some of it may still be
+    held.
     """
-    return result.status in ("hardware", "oom") or _says(result.error or "", _CONTEXT_GONE)
+    return result.status in ("hardware", "oom") or _contains(result.error or "", _CONTEXT_GONE)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what it was raised from, and so on."""
+    """Yield an error, its cause, the cause of that, and so on."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -165,15 +167,15 @@ def _is_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and _says(str(error), _MEMORY)
+    return isinstance(error, RuntimeError) and _contains(str(error), _MEMORY)
 
 
-def _says(text: str, words: tuple[str, ...]) -> bool:
-    return any(each in text for each in words)
+def _contains(text: str, words: tuple[str, ...]) -> bool:
+    return any(word in text for word in words)
 
 
 def _raised_in_bilin(trace: TracebackType | None) -> bool:
-    """Whether the innermost code that is not the standard library's is bilin's."""
+    """Return whether the innermost frame outside the standard library is in bilin."""
     packages = []
     while trace is not None:
         packages.append(str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0])

@@ -1,4 +1,4 @@
-"""What came back from a trial, and what one says while it runs. Plain values only; standard library only."""
+"""The result of a trial, and its progress while it runs. Plain values only; standard library only."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ Status = Literal["done", "diverged", "failed", "oom", "hardware", "internal", "l
 StopReason = Literal["solved", "budget", "diverged"]
 
 RESULT_STATUSES: frozenset[Status] = frozenset({"done", "diverged"})
-"""Statuses of a trial that has its result."""
+"""Statuses of a trial that has a result."""
 
 RERUN_STATUSES: frozenset[Status] = frozenset({"lost"})
-"""Statuses that the next launch runs again without being asked; `bilin.failures` has the rules of the others."""
+"""Statuses whose trials the next launch always runs again; `bilin.failures` has the rules of the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Where and with what a trial ran.
+    """Where a trial ran, and with which software.
 
     Attributes:
-        task_package: Name and version of the package that the task comes from; None for bilin's own.
-        tier_package: That of the tier.
+        task_package: Name and version of the package that declares the task; None for bilin's own.
+        tier_package: The same for the tier.
     """
 
     host: str
@@ -39,7 +39,7 @@ class Environment:
 
 
 class CurvePoint(NamedTuple):
-    """Accuracy and mean loss at one evaluation and length; length None stands for the training lengths."""
+    """Accuracy and mean loss of one evaluation at one length; None stands for the training lengths."""
 
     step: int
     length: int | None
@@ -48,11 +48,12 @@ class CurvePoint(NamedTuple):
 
 
 class LengthResult(NamedTuple):
-    """How many of the tested sequences of one length were right, and how many classes there were.
+    """Test result at one length.
 
     Attributes:
-        num_correct: Those whose answer, the label after the last token, was right.
-        num_sequences_right: Those whose every label was right; None where this was not looked at.
+        num_correct: Sequences whose answer, the label after the last token, was predicted correctly.
+        num_classes: Number of classes of the task.
+        num_sequences_right: Sequences with every label predicted correctly; None if this was not measured.
     """
 
     length: int
@@ -63,28 +64,29 @@ class LengthResult(NamedTuple):
 
     @property
     def accuracy(self) -> float:
-        """The share of right answers, from 0 to 1."""
+        """Share of correct answers, from 0 to 1."""
         return self.num_correct / self.num_sequences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
-    """The outcome of one trial, as it is stored.
+    """The result of one trial, as it is stored.
 
     Attributes:
-        stop_reason: None where the trial did not reach an end of its own (failed, lost).
+        stop_reason: Why training ended; None if the trial failed or was lost.
         solved: Whether the last two evaluations were perfect at the training and all validation lengths.
-        steps: Training steps taken.
-        params: Trainable numbers; ``recurrent_params``: those of the transition alone.
-        validation_accuracy: The least accuracy over the training and validation lengths at the last
-            evaluation; None where there was none.
+        steps: Number of training steps.
+        params: Number of trainable weights.
+        recurrent_params: Number of trainable weights in the recurrence.
+        validation_accuracy: Lowest accuracy over the training and validation lengths at the last evaluation; None
+            without an evaluation.
         training_loss: Mean loss on fresh sequences of the training lengths at the last evaluation.
-        lengths: One entry a tested length; empty for a trial without a result.
-        curve: One entry an evaluation and length.
+        lengths: One entry per tested length; empty for a trial without a result.
+        curve: One entry per evaluation and length.
         wall_s: Seconds from the start of the trial to its end, on its worker.
         started_at: Seconds since the epoch, UTC.
-        error: One line for a trial that failed; ``traceback`` the whole.
-        attempts: How often the trial was started.
+        error: One line for a trial that failed; ``traceback`` has all of it.
+        attempts: Number of times the trial was started.
     """
 
     trial_id: str
@@ -109,7 +111,7 @@ class TrialResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a running trial is, for those who watch; it is not part of any row."""
+    """The progress of a running trial, for displays. It is not stored with the results."""
 
     trial_id: str
     step: int

@@ -1,7 +1,6 @@
 """When a trial is solved, and which learning rate a cell selects.
 
-Each rule stands here once, as a plain function, and training, search and views all use it.
-Standard library only.
+Each rule is one plain function, which training, search and views all use. Standard library only.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 EVALUATIONS_TO_SOLVE = 2
-"""How many evaluations running must be perfect. One is often luck: see docs/log.md."""
+"""Perfect evaluations in a row that solve a trial. One is often luck: see docs/log.md."""
 
 LR_SIGNIFICANT_DIGITS = 3
 
 
 class EndedTrial(Protocol):
-    """What an outcome is made from: a result, or a stored row, of a trial that ended."""
+    """The result or the stored row of a trial that ended."""
 
     @property
     def status(self) -> str:
@@ -40,10 +39,10 @@ class EndedTrial(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the choice of a learning rate may know of one trial; never a tested length.
+    """What the choice of a learning rate may know about one trial; tested lengths are not part of it.
 
     Attributes:
-        is_done: Whether the trial is done (a trial that diverged or failed counts as the worst).
+        is_done: Whether the trial is done. A trial that diverged or failed counts as the worst.
         validation_accuracy: See `bilin.record.TrialResult`.
         training_loss: See `bilin.record.TrialResult`.
     """
@@ -69,35 +68,35 @@ class Outcome:
 
     @property
     def score(self) -> float:
-        """What a search maximises: `validation_accuracy`, 0 for a trial without a result."""
+        """What a search maximizes: `validation_accuracy`, or 0 for a trial that is not done."""
         if not self.is_done or self.validation_accuracy is None:
             return 0.0
         return self.validation_accuracy
 
     @property
     def loss(self) -> float:
-        """The training loss, infinite for a trial without a result."""
+        """The training loss, or infinity for a trial that is not done."""
         if not self.is_done or self.training_loss is None:
             return math.inf
         return self.training_loss
 
 
 def is_solved(accuracies: Sequence[float | None]) -> bool:
-    """Whether a trial is solved.
+    """Return whether a trial is solved.
 
     Args:
-        accuracies: The least accuracy of each evaluation so far, over the training lengths and every
-            validation length; None for an evaluation that stopped at a length below 1.0.
+        accuracies: Lowest accuracy of each evaluation so far, over the training lengths and all validation lengths;
+            None for an evaluation that stopped at a length below 1.0.
     """
     last = accuracies[-EVALUATIONS_TO_SOLVE:]
     return len(last) == EVALUATIONS_TO_SOLVE and all(accuracy == 1.0 for accuracy in last)
 
 
 def select_lr(outcomes: Iterable[Outcome]) -> float | None:
-    """The learning rate that a cell selects; None without outcomes.
+    """Return the learning rate that a cell selects; None without outcomes.
 
-    Most seeds solved; then the highest mean validation accuracy; then the lowest mean loss on the
-    training lengths; then the smaller rate.
+    The one with the most seeds solved; among these, the one with the highest mean validation accuracy; then the
+    lowest mean loss on the training lengths; then the smallest.
     """
     by_lr: dict[float, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
@@ -108,12 +107,12 @@ def select_lr(outcomes: Iterable[Outcome]) -> float | None:
 
 
 def score_lr(outcomes: Sequence[Outcome]) -> float:
-    """What a search is told of a rate: the mean score over the seeds, summed in the order of the seeds."""
+    """Return the score of a learning rate in a search: the mean over the seeds, summed in their order."""
     return math.fsum(outcome.score for outcome in outcomes) / len(outcomes)
 
 
 def round_lr(lr: float) -> float:
-    """The rate at three significant digits, so that a rate that comes again is found again."""
+    """Round a learning rate to three significant digits, so that equal ones are recognized."""
     return float(f"{lr:.{LR_SIGNIFICANT_DIGITS}g}")
 
 

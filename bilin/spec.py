@@ -1,11 +1,11 @@
 """What to run, and its identity.
 
-A `Cell` is one point of the outer grid, a `TrialSpec` one training of it: a cell, a learning rate and
-a seed. Their ids are hashes of what is measured, with every default written out: never of a difference
-from today's defaults, and never of what cannot change a result (workers, threads, the tested lengths,
-the sweep's name). What another package declares has that package's name in its digest, since two packages
-may use one name for two things. Ids are composed from the digests of their blocks, each computed once, so
-that a million of them are cheap. Standard library only.
+A `Cell` is one point of the outer grid: a task, a model, how it is trained and validated. A `TrialSpec` is a cell, a
+learning rate and a seed. Their ids are hashes of what is measured, with every default written out, so they do not
+depend on today's defaults. What cannot change a result is left out: workers, threads, tested lengths, the name of the
+sweep. The digest of another package's task or tier includes the name of that package, since two packages may use one
+name for two things. An id is composed from the digests of its blocks, each computed once, so that a million ids are
+cheap. Standard library only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bilin.fields import Amounts, Form, Value, fields_of, option, values_of
 from bilin.registry import OWN, origin
 
 RESULTS_VERSION = 1
-"""Raised when the same spec would give other numbers, so that older results are not taken for new ones."""
+"""Increase it when the same spec gives other numbers, so that older results are not taken for new ones."""
 
 
 class TaskSettings(Hashable, Protocol):
@@ -38,89 +38,91 @@ class ModelSettings(Hashable, Protocol):
 
     @property
     def scale_invariant(self) -> bool:
-        """Whether a positive factor on the state leaves the predictions as they are."""
+        """See `bilin.models.Tier.scale_invariant`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSpec:
     """How a trial is trained."""
 
-    steps: int = option(100_000, at_least=1, doc="greatest number of training steps")
-    batch_size: int = option(64, at_least=1, doc="sequences in a batch")
+    steps: int = option(100_000, at_least=1, doc="maximum number of training steps")
+    batch_size: int = option(64, at_least=1, doc="sequences per batch")
     lengths: tuple[int, ...] = option(
-        (2, 10), at_least=1, length=2, doc="shortest and longest training length, mixed within a batch"
+        (2, 10), at_least=1, length=2, doc="shortest and longest training length; a batch mixes all lengths between"
     )
     examples: int | None = option(
-        None, at_least=1, before=None, doc="training sequences, drawn once; null: fresh ones at every step"
+        None, at_least=1, before=None, doc="size of a fixed training set; null: fresh sequences at every step"
     )
     supervision: str = option(
-        "final", choices=("final", "every_token"), doc="where the loss is taken, but for tasks that say it themselves"
+        "final", choices=("final", "every_token"), doc="labels in the loss; a task may decide this itself"
     )
-    optimizer: str = option("adam", choices=("adam", "adamw"), doc="how the weights are updated")
+    optimizer: str = option("adam", choices=("adam", "adamw"), doc="optimizer")
     weight_decay: float = option(0.0, at_least=0, doc="weight decay: L2 for adam, decoupled for adamw")
-    clip_norm: float | None = option(None, above=0, doc="greatest norm of the gradient; null: no clipping")
-    schedule: str = option("cosine", choices=("constant", "cosine", "linear"), doc="the rate over the steps")
-    warmup_steps: int = option(0, at_least=0, doc="steps over which the rate rises from 0")
+    clip_norm: float | None = option(None, above=0, doc="maximum norm of the gradient; null: no clipping")
+    schedule: str = option("cosine", choices=("constant", "cosine", "linear"), doc="learning rate over the steps")
+    warmup_steps: int = option(0, at_least=0, doc="steps over which the learning rate rises from 0")
     normalize: str = option(
         "readout",
         choices=("readout", "state", "none"),
-        doc="what is divided by its norm in training, for scale-invariant tiers",
+        doc="what a scale-invariant tier divides by its norm in training",
     )
-    stop_when_solved: bool = option(True, doc="end when two evaluations running are perfect")
+    stop_when_solved: bool = option(True, doc="stop after two perfect evaluations in a row")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidateSpec:
-    """What a trial is validated on, beside the training lengths; never a length that is tested."""
+    """What a trial is validated on, in addition to the training lengths. Tested lengths play no part."""
 
     every: int = option(250, at_least=1, doc="steps between evaluations")
-    lengths: tuple[int, ...] = option((50, 100, 200, 400, 800), at_least=1, doc="lengths beyond the training lengths")
-    num_sequences: int = option(512, at_least=1, doc="sequences a length; the training lengths count as one")
+    lengths: tuple[int, ...] = option(
+        (50, 100, 200, 400, 800), at_least=1, doc="validation lengths, beyond the training lengths"
+    )
+    num_sequences: int = option(512, at_least=1, doc="sequences per length; the training lengths count as one length")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestSpec:
-    """What a trial is tested on at its end. No part of its identity."""
+    """What a trial is tested on at its end. Not part of its identity."""
 
-    __test__ = False  # not a test case, whatever pytest makes of its name
+    __test__ = False  # not a test case, despite its name
 
     lengths: tuple[int, ...] = option((10, 500), at_least=1, doc="tested lengths")
-    num_sequences: int = option(2048, at_least=1, doc="sequences a length")
+    num_sequences: int = option(2048, at_least=1, doc="sequences per length")
 
 
-_MEMORY = Form(r"[0-9]{1,9}(\.[0-9]{1,3})? ?[KMGTkmgt]([iI]?[bB])?", "a size, as 500MB, 4GB or 4GiB")
-_ACCELERATOR = Form(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "Ray's word for one, as H100 or A100-40G")
+_MEMORY = Form(r"[0-9]{1,9}(\.[0-9]{1,3})? ?[KMGTkmgt]([iI]?[bB])?", "a size, as in 500MB, 4GB or 4GiB")
+_ACCELERATOR = Form(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "a Ray accelerator type, as in H100 or A100-40G")
 _CUSTOM = Form(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}", "a name without spaces", "names without spaces")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What one trial occupies while it runs. No part of its identity; recorded in its row."""
+    """What one trial occupies while it runs. Not part of its identity, but recorded in its row."""
 
-    cpus: float = option(1.0, at_least=0, doc="CPUs that a trial occupies")
-    gpus: float = option(0.0, at_least=0, doc="GPUs that a trial occupies; fractions share one")
-    threads: int = option(1, at_least=1, doc="threads that a trial computes with; they change the last bits")
-    device: str = option("auto", choices=("auto", "cpu", "cuda"), doc="auto: cuda where gpus > 0, else cpu")
-    accelerator: str | None = option(None, form=_ACCELERATOR, doc="kind of GPU that it must have; null: any")
-    memory: str | None = option(None, form=_MEMORY, doc="memory that is set aside for a trial; null: none")
-    custom: Amounts = option(
-        Amounts(), form=_CUSTOM, at_least=1e-4, doc="how much of which resources that a Ray was started with"
+    cpus: float = option(1.0, at_least=0, doc="CPUs per trial")
+    gpus: float = option(0.0, at_least=0, doc="GPUs per trial; with a fraction, trials share a GPU")
+    threads: int = option(1, at_least=1, doc="threads per trial; they can change the last bits of a result")
+    device: str = option(
+        "auto", choices=("auto", "cpu", "cuda"), doc="device to compute on; auto: cuda if gpus > 0, else cpu"
     )
+    accelerator: str | None = option(None, form=_ACCELERATOR, doc="required type of GPU; null: any")
+    memory: str | None = option(None, form=_MEMORY, doc="memory to reserve per trial; null: no reservation")
+    custom: Amounts = option(Amounts(), form=_CUSTOM, at_least=1e-4, doc="custom Ray resources per trial, by name")
 
     @property
     def occupied(self) -> Resources:
-        """The same without what a worker is told of each trial: two that occupy the same can share a worker."""
+        """The resources without what can differ between trials of one worker."""
         return replace(self, threads=1, device="auto")
 
     @property
     def memory_bytes(self) -> int:
-        """The memory in bytes; 0 where none is asked for."""
+        """The memory in bytes; 0 without a reservation."""
         return bytes_of(self.memory) if self.memory else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One point of the outer grid: what is trained, on what, and how."""
+    """One point of the outer grid: a model, a task, and how the model is trained and validated."""
 
     task: TaskSettings
     model: ModelSettings
@@ -137,12 +139,12 @@ class Cell:
 
     @property
     def supervision(self) -> str:
-        """Where the loss is taken: the task's own supervision, or else that of the training."""
+        """Labels in the loss: the task's own supervision, or else that of the training."""
         return self.task.own_supervision or self.train.supervision
 
     @property
     def _without_effect(self) -> Iterator[str]:
-        """Fields of the training that change nothing here, so that they are no part of what is measured."""
+        """Fields of the training that have no effect on this cell, and so are not part of its identity."""
         if not self.model.scale_invariant:
             yield "normalize"
         if self.task.own_supervision:
@@ -151,7 +153,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialSpec:
-    """One training: a cell, a learning rate and a seed, with what else a worker must know."""
+    """One training: a cell, a learning rate and a seed, and what else a worker needs to know."""
 
     cell: Cell
     lr: float
@@ -161,17 +163,17 @@ class TrialSpec:
 
     @property
     def trial_id(self) -> str:
-        """16 hexadecimal digits: a hash of the cell, the rate and the seed."""
+        """16 hexadecimal digits: a hash of the cell, the learning rate and the seed."""
         return trial_id(self.cell.cell_id, self.lr, self.seed)
 
 
 def trial_id(cell_id: str, lr: float, seed: int) -> str:
-    """The id of the trial of a cell at a learning rate under a seed."""
+    """Return the id of a trial: of a cell, at a learning rate, under a seed."""
     return _hash(f"{cell_id}|{float(lr)!r}|{seed}")
 
 
 def bytes_of(memory: str) -> int:
-    """The bytes of a size such as ``4GB`` (powers of 1000), ``4GiB`` or ``4G`` (of 1024, as Slurm has it)."""
+    """Return the bytes in a size: ``4GB`` (powers of 1000), ``4GiB`` or ``4G`` (powers of 1024, as in Slurm)."""
     number = memory.rstrip("KMGTkmgtiIbB ")
     unit = memory[len(number) :].strip().upper()
     base = 1000.0 if unit.endswith("B") and "I" not in unit else 1024.0
@@ -179,13 +181,13 @@ def bytes_of(memory: str) -> int:
 
 
 def derive_seed(*parts: object) -> int:
-    """A seed of 63 bits for one purpose, such as ``derive_seed(cell_id, seed, "train")``."""
+    """Return a seed of 63 bits for one purpose: ``derive_seed(cell_id, seed, "train")``."""
     text = "|".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
 
 
 def describe(cell: Cell) -> dict[str, dict[str, Value]]:
-    """The cell's blocks as plain values, every default written out: the same keys as in grid.yaml."""
+    """Return the blocks of a cell as plain values, every default written out, with the keys of grid.yaml."""
     return {
         "task": {"name": cell.task.name, **values_of(cell.task)},
         "model": {"tier": cell.model.tier, **values_of(cell.model)},
@@ -195,7 +197,7 @@ def describe(cell: Cell) -> dict[str, dict[str, Value]]:
 
 
 def measured(block: Any) -> dict[str, Value]:
-    """The part of a block that enters its digest: every field, but for later ones at their `before` value."""
+    """Return what enters the digest of a block: every field, except later ones at their `before` value."""
     fields = fields_of(type(block))
     values = {name: fields[name].convert(value) for name, value in values_of(block).items()}  # 1 and 1.0 are one float
     return {
@@ -207,7 +209,7 @@ def measured(block: Any) -> dict[str, Value]:
 def _digest(block: Any) -> str:
     name = getattr(block, "name", None) or getattr(block, "tier", None) or ""
     home = origin(type(block))
-    identity = [name, measured(block)] if home == OWN else [name, measured(block), home]  # two packages, two things
+    identity = [name, measured(block), *([] if home == OWN else [home])]
     return _hash(json.dumps(identity, sort_keys=True, separators=(",", ":")))
 
 

@@ -15,7 +15,7 @@ from bilin.models import MODELS, tier_settings
 from bilin.registry import origin, package_of
 from bilin.results import query
 from bilin.results.schema import TRAIN_COLUMNS
-from bilin.results.sql import VIEWS
+from bilin.results.sql.views import VIEWS
 from bilin.spec import TrainSpec
 from bilin.tasks import TASKS
 from tests.results.samples import ENVIRONMENT
@@ -46,9 +46,9 @@ def test_one_is_shown_whole() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
-    with pytest.raises(InputError, match=r'no tier "ful" \(did you mean full\?\); there: full, cp'):
+    with pytest.raises(InputError, match=r'no tier "ful" \(did you mean full\?\); accepted: full, cp'):
         tier("ful")
-    with pytest.raises(InputError, match='no task "zzz"; there: modular_addition'):
+    with pytest.raises(InputError, match='no task "zzz"; accepted: modular_addition'):
         task("zzz")
 
 

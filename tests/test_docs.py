@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -69,7 +70,7 @@ def test_named_files_exist(page: Path) -> None:
 @pytest.mark.parametrize(("page", "words"), list(commands()))
 def test_commands_are_what_the_command_line_takes(page: str, words: list[str]) -> None:
     if words[0] == "make":
-        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert {word for word in words[1:] if "=" not in word} <= set(targets)
         return
     command: Any = typer.main.get_command(app)
@@ -85,7 +86,75 @@ def test_examples_in_the_readme_exist() -> None:
     assert all((ROOT / path).exists() for path in re.findall(r"examples/[\w.]+", readme))
 
 
-@pytest.mark.parametrize("name", [*TASKS, *MODELS])
-def test_every_task_and_tier_is_in_the_docs(name: str) -> None:
-    assert f"`{name}`" in (ROOT / "docs/grid.md").read_text()
-    assert f"`{name}`" in (ROOT / "README.md").read_text()
+@pytest.mark.parametrize(
+    ("name", "page"), [*((name, "tasks") for name in TASKS), *((name, "tiers") for name in MODELS)]
+)
+def test_every_task_and_tier_is_in_the_docs(name: str, page: str) -> None:
+    assert f"| `{name}` |" in (ROOT / f"docs/{page}.md").read_text()
+
+
+def test_every_command_and_option_is_in_the_docs() -> None:
+    text = (ROOT / "docs/cli.md").read_text()
+    for path, command in leaves(typer.main.get_command(app), "bilin"):
+        _, found, section = text.partition(f"### `{path}`\n")
+        assert found, path
+        section = section.partition("\n#")[0]
+        options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
+        assert [option for option in options if f"`{option}" not in section and option != "--help"] == [], path
+
+
+def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """The commands that are no groups of others, with their full names."""
+    inner = getattr(command, "commands", {})
+    if not inner or command.invoke_without_command:
+        yield path, command
+    for name, deeper in inner.items():
+        yield from leaves(deeper, f"{path} {name}")
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"(docs/{page.name})" not in readme] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_links_into_pages_lead_to_headings(page: Path) -> None:
+    missing = []
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", page.read_text()):
+        other = page.parent / target if target else page
+        if "//" not in target and anchor not in anchors(other):
+            missing.append(f"{target}#{anchor}")
+    assert missing == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of the headings of a page, as on GitHub."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_messages_in_the_docs_are_those_of_the_code() -> None:
+    texts = set(texts_of_the_code())
+    messages = [
+        (ids(page), message)
+        for page in PAGES
+        for table in re.findall(r"\| message \|.*\n\|---.*\n((?:\|.*\n)+)", page.read_text())
+        for message in re.findall(r"^\| `(.+?)`", table, re.MULTILINE)
+        if not message.startswith("Starting Ray client server")  # one of Ray's own
+    ]
+    assert messages
+    assert [found for found in messages if not any(has_parts(text, found[1].split("…")) for text in texts)] == []
+
+
+def texts_of_the_code() -> Iterator[str]:
+    """All string literals; what f-strings fill in is shown as "…"."""
+    for path in (ROOT / "bilin").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def has_parts(text: str, parts: list[str]) -> bool:
+    return re.search(".*".join(re.escape(part.strip()) for part in parts), text, re.DOTALL) is not None

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from bilin.folder import SweepFolder
+from bilin.machine import guardian
 from bilin.orchestrator import ClusterSpec, launch, status
-from bilin.orchestrator.clusters import guardian
 from bilin.orchestrator.sweep.snapshot import read_snapshot
 from bilin.results import query
 from tests.sweeps import (

@@ -1,4 +1,4 @@
-"""The command `bilin`: its groups, and the one place where errors become messages and exit codes."""
+"""The command `bilin`: its groups of commands, and how errors become messages and exit codes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from bilin.cli.catalog import models_app, tasks_app
 from bilin.cli.cluster import app as cluster_app
-from bilin.cli.models import app as models_app
 from bilin.cli.results import app as results_app
 from bilin.cli.sweep import app as sweep_app
-from bilin.cli.tasks import app as tasks_app
 from bilin.errors import BilinError, DamageWarning, InputError, InterruptedSweepError, WaitWarning
 from bilin.version import __version__
 
 INTERRUPTED = 130
-"""What Typer ends with on Ctrl-C, where the command itself does not take it."""
+"""Exit code of Typer on Ctrl-C, if the command does not handle it."""
 
 app = typer.Typer(
     name="bilin",
@@ -33,8 +32,8 @@ app.add_typer(models_app, name="models")
 app.add_typer(tasks_app, name="tasks")
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"bilin {__version__}")
         raise typer.Exit
 
@@ -49,22 +48,22 @@ def root(
 
 
 def main() -> None:
-    """Run the command line; an error of bilin's is one message on stderr and its own exit code."""
-    _say_warnings_once()
+    """Run the command line. An error of bilin becomes one message on stderr and its exit code."""
+    _show_warnings_once()
     try:
         app()
     except BilinError as error:
-        _end(str(error), error.exit_code)
+        _exit(str(error), error.exit_code)
     except OSError as error:  # a folder that cannot be written, a disk that is full
-        _end(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", InputError.exit_code)
-    except SystemExit as ended:
-        if ended.code != INTERRUPTED:
+        _exit(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", InputError.exit_code)
+    except SystemExit as exit_:
+        if exit_.code != INTERRUPTED:
             raise
-        _end("interrupted before anything was begun; the same command does it", InterruptedSweepError.exit_code)
+        _exit("interrupted before anything started; run the same command again", InterruptedSweepError.exit_code)
 
 
-def _say_warnings_once() -> None:
-    """Have what is damaged, or waited for, said in one line each, without a place in the code."""
+def _show_warnings_once() -> None:
+    """Show each warning of bilin once, in one line, without its place in the code."""
     plain = warnings.formatwarning
 
     def line(message: Warning | str, category: type[Warning], *place: Any, **source: Any) -> str:
@@ -77,11 +76,11 @@ def _say_warnings_once() -> None:
     warnings.formatwarning = line
 
 
-def _end(message: str, exit_code: int) -> NoReturn:
+def _exit(message: str, exit_code: int) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # all is done: one that comes now would only change the exit code
+        signal.signal(number, signal.SIG_IGN)  # a signal that arrives now would only change the exit code
     typer.echo(f"bilin: {message}", err=True)
-    # CPython remembers a KeyboardInterrupt that passed through a string of code (as imports run many), and
-    # `python -m` then ends by SIGINT whatever the exit code, unless another string is run after it.
+    # CPython remembers a KeyboardInterrupt that passed through executed code (imports execute much of it), and then
+    # `python -m` ends by SIGINT whatever the exit code, unless other code is executed afterwards.
     exec("")
     sys.exit(exit_code)

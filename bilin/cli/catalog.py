@@ -1,4 +1,4 @@
-"""Listings of tasks and tiers: text for people, wrapped to a terminal and nowhere else, or JSON."""
+"""`bilin models` and `bilin tasks`: text for people, wrapped only in a terminal, or JSON."""
 
 from __future__ import annotations
 
@@ -18,28 +18,71 @@ if TYPE_CHECKING:
 
 GAP = "  "
 
+models_app = typer.Typer(invoke_without_command=True)
+tasks_app = typer.Typer(invoke_without_command=True)
 
-class OutputFormat(StrEnum):
+
+class Format(StrEnum):
     """How a listing is written."""
 
     text = "text"
     json = "json"
 
 
-Format = Annotated[OutputFormat, typer.Option("--format", help="How to write it.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="Output format.")]
 
 
-def print_all(listed: Sequence[Listed], format_: OutputFormat) -> None:
-    """Each with its line, its fields, and where it comes from."""
-    if format_ is OutputFormat.json:
-        _print_json([_plain(each) for each in listed])
+@models_app.callback()
+def list_models(context: typer.Context, format_: FormatOption = Format.text) -> None:
+    """List the tiers (models): bilin's own and those of installed packages. `show` describes one."""
+    from bilin import catalog
+
+    if context.invoked_subcommand is None:
+        _print_all(catalog.tiers(), format_)
+
+
+@models_app.command("show")
+def show_model(
+    name: Annotated[str, typer.Argument(help="Name of a tier.", show_default=False)],
+    format_: FormatOption = Format.text,
+) -> None:
+    """Describe a tier: its formula, symbols, sources and fields."""
+    from bilin import catalog
+
+    _print_one(catalog.tier(name), format_)
+
+
+@tasks_app.callback()
+def list_tasks(context: typer.Context, format_: FormatOption = Format.text) -> None:
+    """List the tasks: bilin's own and those of installed packages. `show` describes one."""
+    from bilin import catalog
+
+    if context.invoked_subcommand is None:
+        _print_all(catalog.tasks(), format_)
+
+
+@tasks_app.command("show")
+def show_task(
+    name: Annotated[str, typer.Argument(help="Name of a task.", show_default=False)],
+    format_: FormatOption = Format.text,
+) -> None:
+    """Describe a task: what must be predicted, with examples, and its fields."""
+    from bilin import catalog
+
+    _print_one(catalog.task(name), format_)
+
+
+def _print_all(listed: Sequence[Listed], format_: Format) -> None:
+    """Print each entry with its summary, fields and origin."""
+    if format_ is Format.json:
+        _print_json([_plain(entry) for entry in listed])
         return
-    typer.echo("\n\n".join("\n".join(_entry(each)) for each in listed))
+    typer.echo("\n\n".join("\n".join(_entry(entry)) for entry in listed))
 
 
-def print_one(listed: Listed, format_: OutputFormat) -> None:
-    """All of one: what its file says, and a table of its fields."""
-    if format_ is OutputFormat.json:
+def _print_one(listed: Listed, format_: Format) -> None:
+    """Print one entry: the docstring of its file, a table of its fields, and its origin."""
+    if format_ is Format.json:
         _print_json({**_plain(listed), "text": listed.text})
         return
     parts = [listed.text or listed.name, *([_field_table(listed.fields)] if listed.fields else [])]
@@ -55,7 +98,7 @@ def _entry(listed: Listed) -> list[str]:
 
 
 def _origin(listed: Listed) -> list[str]:
-    """Where it comes from, and what is wrong with it."""
+    """Return lines that say where an entry comes from, and what is wrong with it."""
     parts = (("source", listed.source), ("package", listed.package), ("fault", listed.fault))
     return [f"{name}: {text}" for name, text in parts if text]
 
@@ -68,7 +111,7 @@ def _wrap(line: str) -> list[str]:
 
 
 def _field_table(fields: Iterable[Field]) -> str:
-    """A line a field; where the terminal is too narrow for that, a line for each thing that is said of it."""
+    """Return a table with one line per field, or a list if the terminal is too narrow for the table."""
     rows = [[field.name, _default(field), field.accepted, field.doc] for field in fields]
     table = [["field", "default", "accepted", "meaning"], *rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
@@ -81,9 +124,10 @@ def _field_table(fields: Iterable[Field]) -> str:
 
 
 def _default(field: Field) -> str:
-    """A field's default as a grid writes it."""
-    value = field.default
-    return "required" if field.required else f"{value:g}" if isinstance(value, float) else json.dumps(value).strip('"')
+    """Return the default of a field as a grid writes it."""
+    if field.required:
+        return "required"
+    return f"{field.default:g}" if isinstance(field.default, float) else json.dumps(field.default).strip('"')
 
 
 def _plain(listed: Listed) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-Grid = Annotated[Path, typer.Argument(help="The grid.yaml.", show_default=False, metavar="GRID")]
+from bilin.errors import InputError
+
+Grid = Annotated[Path, typer.Argument(help="Path of a grid.yaml.", show_default=False, metavar="GRID")]
 
 
 def _directory(text: str | Path) -> Path:
@@ -24,17 +26,35 @@ Store = Annotated[
 ]
 Overrides = Annotated[
     list[str],
-    typer.Option("--set", help="Override a field, such as train.steps=500; repeatable.", metavar="PATH=VALUE"),
+    typer.Option("--set", help="Override a value of the grid: train.steps=500. Repeatable.", metavar="PATH=VALUE"),
 ]
 Only = Annotated[
     list[str],
-    typer.Option("--only", help="A part of the grid, such as tier=full,m=2; repeatable.", metavar="FIELD=VALUE,…"),
+    typer.Option("--only", help="Select a part of the grid: tier=full,m=2. Repeatable.", metavar="FIELD=VALUE,…"),
 ]
 Retry = Annotated[
     str,
     typer.Option(
-        "--retry", help="Run failed trials again: failed, oom, hardware, internal, with commas.", metavar="CLASSES"
+        "--retry",
+        help="Classes of failed trials to run again: failed, oom, hardware, internal; separated by commas.",
+        metavar="CLASSES",
     ),
 ]
 
 DEFAULT_STORE = Path("bilin-store")
+
+Address = Annotated[str | None, typer.Option("--address", help="A running Ray: HOST:PORT, ray://HOST:PORT or auto.")]
+Nodes = Annotated[
+    str | None, typer.Option("--nodes", help="Nodes of the Slurm job: a number, or 1-8. Same as cluster.nodes.")
+]
+Profile = Annotated[
+    Path | None,
+    typer.Option("--profile", help="Settings of the Slurm job that the grid's cluster lacks.", metavar="FILE"),
+]
+
+
+def refuse_job_options(given: dict[str, object]) -> None:
+    """Raise if an option about a Slurm job is given without one."""
+    names = [name for name, value in given.items() if value is not None]
+    if names:
+        raise InputError(f"{names[0]} is about a job, and goes with --cluster slurm")

@@ -1,11 +1,12 @@
-"""The tiers: one a file. May import `bilin.fields`, `bilin.registry` and, where a module is built, torch."""
+"""The tiers, one per file. May import `bilin.fields`, `bilin.registry` and, where a module is built, torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from bilin.models.tier import LayeredTier as LayeredTier
 from bilin.models.tier import Tier as Tier
-from bilin.registry import MODELS_GROUP, Registry, load
+from bilin.registry import MODELS_GROUP, Registry
 
 MODELS: Mapping[str, str] = {
     "full": "bilin.models.bilinear.full:Full",
@@ -30,7 +31,6 @@ MODELS: Mapping[str, str] = {
     "fp_mamba": "bilin.models.fixed_point.fp_mamba:FPMamba",
 }
 
-
 MODEL_REGISTRY: Registry[Tier] = Registry(
     what="tier",
     key="tier",
@@ -38,12 +38,9 @@ MODEL_REGISTRY: Registry[Tier] = Registry(
     own=MODELS,
     base=Tier,  # type: ignore[type-abstract]
 )
-"""`MODELS`, and the tiers that installed packages declare."""
+"""The tiers of `MODELS`, and those that installed packages declare."""
 
 
 def tier_settings(name: str) -> type[Tier]:
-    """The settings of a tier, bilin's own first. Raises as `bilin.registry.Registry.settings` does."""
-    if name not in MODELS:
-        return MODEL_REGISTRY.settings(name)
-    settings: type[Tier] = load(MODELS[name])
-    return settings
+    """Return the settings of a tier, bilin's own first. Raises as `bilin.registry.Registry.settings` does."""
+    return MODEL_REGISTRY.own_settings(name) if name in MODELS else MODEL_REGISTRY.settings(name)

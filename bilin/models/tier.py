@@ -1,51 +1,76 @@
-"""What a tier is: settings that build a module.
+"""What a tier is: a frozen dataclass of settings that builds a torch module.
 
-A tier's file holds its settings, its formula and its source, and can be read without importing torch.
+A tier's file holds its settings, its formula and its sources. It can be read without importing torch; the torch
+modules of a family stand beside it in `modules.py`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bilin.fields import option
 
 if TYPE_CHECKING:
+    from bilin.models.layers import Layer
     from bilin.models.module import SequenceModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier(ABC):
-    """Settings that every tier has; subclasses add fields with `bilin.fields.option`.
+    """Settings that every tier has. Subclasses add fields with `bilin.fields.option`.
 
     Attributes:
-        tier: Its name: that of its file, in the registry, in grids and in results.
-        source: Where it comes from, in short: authors, year, where to find it.
+        tier: Name of the tier: that of its file, in the registry, in grids and in results.
+        source: Short reference: authors, year, where to find it.
     """
 
     tier: ClassVar[str]
     source: ClassVar[str] = ""
 
-    hidden: int = option(256, at_least=1, doc="width of the state, H; of the model, where there are blocks")
+    hidden: int = option(256, at_least=1, doc="width H of the state, or of the residual stream in layered tiers")
 
     freeze: str = option(
         "none",
         choices=("none", "recurrent"),
         before="none",
-        doc="which weights keep their initial values: recurrent, all but those of the readout",
+        doc="weights that keep their initial values; recurrent: all except the readout",
     )
 
     @property
     def scale_invariant(self) -> bool:
-        """Whether a positive factor on the state leaves the predictions as they are."""
+        """Whether multiplying the state by a positive factor leaves every prediction unchanged."""
         return False
 
     def problems(self) -> Mapping[str, str]:
-        """Faults that only several fields together show: the field's name and what is accepted."""
+        """Return faults in combinations of fields: the name of a field, and what it accepts."""
         return {}
 
     @abstractmethod
     def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:
-        """A module with fresh weights, drawn from torch's global generator."""
+        """Return a module with fresh weights, drawn from torch's global generator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayeredTier(Tier):
+    """Settings of a tier that is a stack of residual layers (`bilin.models.layers.Stack`).
+
+    Attributes:
+        norm: Normalization in front of each layer and of the readout.
+    """
+
+    norm: ClassVar[Literal["rms", "layer"]] = "rms"
+
+    layers: int = option(1, at_least=1, doc="number of layers")
+
+    @abstractmethod
+    def make_layers(self) -> Sequence[Layer]:
+        """Return the layers in order, with fresh weights."""
+
+    def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:
+        """See `Tier.build`."""
+        from bilin.models.layers import Stack
+
+        return Stack(self, vocab_size=vocab_size, num_classes=num_classes)

@@ -1,4 +1,4 @@
-"""The tasks: one a file.
+"""The tasks, one per file.
 
 May import `bilin.fields`, `bilin.spec`, `bilin.registry` and, where batches are drawn, torch.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bilin.registry import TASKS_GROUP, Registry, load
+from bilin.registry import TASKS_GROUP, Registry
 from bilin.tasks.task import IGNORED as IGNORED
 from bilin.tasks.task import Batch as Batch
 from bilin.tasks.task import Task as Task
@@ -22,7 +22,6 @@ TASKS: Mapping[str, str] = {
     "copying": "bilin.tasks.copying:Copying",
 }
 
-
 TASK_REGISTRY: Registry[Task] = Registry(
     what="task",
     key="name",
@@ -30,12 +29,9 @@ TASK_REGISTRY: Registry[Task] = Registry(
     own=TASKS,
     base=Task,  # type: ignore[type-abstract]
 )
-"""`TASKS`, and the tasks that installed packages declare."""
+"""The tasks of `TASKS`, and those that installed packages declare."""
 
 
 def task_settings(name: str) -> type[Task]:
-    """The settings of a task, bilin's own first. Raises as `bilin.registry.Registry.settings` does."""
-    if name not in TASKS:
-        return TASK_REGISTRY.settings(name)
-    settings: type[Task] = load(TASKS[name])
-    return settings
+    """Return the settings of a task, bilin's own first. Raises as `bilin.registry.Registry.settings` does."""
+    return TASK_REGISTRY.own_settings(name) if name in TASKS else TASK_REGISTRY.settings(name)

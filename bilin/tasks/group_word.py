@@ -3,19 +3,19 @@
     Z3:   1 2 2 -> 2        after each token: 1 0 2
     S3:   1 2 5 -> 2        after each token: 1 4 2
 
-Tokens and answers are the numbers of the group's elements; the label after token t is x_1·x_2·…·x_t, each new
-element on the right. How elements are numbered, the identity always 0:
+Tokens and labels are numbers of elements of the group. The label after token t is x_1·x_2·…·x_t, each new element on
+the right. The elements are numbered as follows; the identity is always 0:
 
     Z_n     the residues 0 to n - 1 under addition
     S_n     the permutations (p(0), …, p(n-1)) in lexicographic order, (p·q)(i) = p(q(i)): the right factor first
-    A_n     the even ones of them, in the same order
+    A_n     the even permutations, in the same order
     GxH     the pairs (g, h) as g·|H| + h
 
 So S3 is 0 = (0 1 2), 1 = (0 2 1), 2 = (1 0 2), 3 = (1 2 0), 4 = (2 0 1), 5 = (2 1 0). Numbers and products are
-those of the data that the source's authors published (github.com/jopetty/word-problem).
+those of the data that the authors of the source published (github.com/jopetty/word-problem).
 
-Every element is equally likely and so is every answer: chance is one in the number of elements. To follow words
-of a group that is not solvable (A5 is the smallest, S5 contains it) is complete for NC1.
+All elements are equally likely, and so are all answers: chance is one in the number of elements. The word problem of
+a group that is not solvable (A5 is the smallest; S5 contains it) is complete for NC1.
 
 Source: Merrill, Petty, Sabharwal, "The illusion of state in state-space models" (2024), arXiv 2404.08819, section 5.
 """
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from jaxtyping import Int
 
 MAX_ELEMENTS = 1000
-"""A group is held as its Cayley table, the square of so many numbers at most."""
+"""Largest group: a group is stored as its Cayley table, which has the square of this many entries."""
 
 _SMALLEST = {"Z": 2, "S": 2, "A": 3}
-"""The first n of each family whose group has more than one element."""
+"""Smallest n of each family whose group has more than one element."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,24 +51,24 @@ class GroupWord(Task):
     name: ClassVar[str] = "group_word"
     source: ClassVar[str] = "Merrill, Petty, Sabharwal 2024, arXiv 2404.08819"
 
-    group: str = option(doc="Z, S or A with its n, or a direct product of such: A5, S5, Z60, A4xZ5")
+    group: str = option(doc="a group Zn, Sn or An, or a direct product: A5, S5, Z60, A4xZ5")
 
     @property
     def vocab_size(self) -> int:
-        """One token an element."""
+        """One token per element."""
         return _order(self.group)
 
     @property
     def num_classes(self) -> int:
-        """One answer an element."""
+        """One label per element."""
         return _order(self.group)
 
     def problems(self) -> Mapping[str, str]:
-        """A text that names no group, or one that is too large."""
+        """See `Task.problems`. The text must name a group, and not too large a one."""
         if _is_group(self.group):
             return {}
         accepted = (
-            "Zn and Sn with n of at least 2, An with n of at least 3, and products of them with x such as A4xZ5, "
+            "Zn and Sn with n of at least 2, An with n of at least 3, and products of them with x, as in A4xZ5, "
             f"of at most {MAX_ELEMENTS} elements"
         )
         respelt = re.sub(r"[\s_*X\u00d7]+", "x", self.group.strip().upper())
@@ -108,7 +108,7 @@ def _order(group: str) -> int:
 
 @functools.cache
 def _cayley_table(group: str, device: torch.device) -> Int[torch.Tensor, "left right"]:
-    """The number of each product; of pairs, the first factor counts the higher digits."""
+    """Return the number of each product; in pairs, the first factor is the higher digit."""
     table, *others = (_factor_table(family, n) for family, n in _factors(group))
     for other in others:
         order = len(table) * len(other)
@@ -124,7 +124,7 @@ def _factor_table(family: str, n: int) -> Int[torch.Tensor, "left right"]:
         return (residues[:, None] + residues) % n
     permutations = itertools.permutations(range(n))
     elements = torch.tensor([p for p in permutations if family == "S" or _is_even(p)])
-    digits = n ** torch.arange(n).flip(0)  # read as numbers to the base n, permutations in this order ascend
+    digits = n ** torch.arange(n).flip(0)  # read as numbers in base n, permutations ascend in this order
     products = elements[:, elements]  # at [p, q, i]: p(q(i))
     return torch.searchsorted((elements * digits).sum(-1), (products * digits).sum(-1))
 

@@ -3,7 +3,7 @@
     m = 5:   3 4 1 -> 3        after each token: 3 2 3
     m = 2:   1 0 1 1 -> 1      after each token: 1 1 0 1
 
-Chance is 1/m: the last token alone makes every answer equally frequent.
+Chance is 1/m: the last token alone makes all answers equally frequent.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class ModularAddition(Task):
 
     @property
     def vocab_size(self) -> int:
-        """One token a residue."""
+        """One token per residue."""
         return self.m
 
     @property
     def num_classes(self) -> int:
-        """One answer a residue."""
+        """One label per residue."""
         return self.m
 
     def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:

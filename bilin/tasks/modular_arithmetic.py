@@ -1,14 +1,14 @@
-"""Modular arithmetic: operands and the operators + - * alternating, without brackets, modulo m.
+"""Modular arithmetic: operands alternating with the operators + - *, without brackets, modulo m.
 
-They are applied from left to right, * binding no closer than + and -, or (``precedence``) every * first. The
-length counts operands: length L has 2L - 1 tokens. Tokens 0 to m - 1 are the operands, m is +, m + 1 is -,
+The operators apply from left to right, with * binding no more tightly than + and -; with ``precedence``, every * comes
+first. The length counts operands: length L has 2L - 1 tokens. Tokens 0 to m - 1 are the operands, m is +, m + 1 is -,
 m + 2 is *.
 
     m = 5:   3 + 4 * 2 -> 4     tokens 3 5 4 7 2, after each operand: 3 2 4; with precedence: 3 2 1
     m = 3:   1 - 2 -> 2         tokens 1 4 2, after each operand: 1 2
 
-After an operator there is no value. The answer 0 is the most frequent, since one factor of 0 is enough for
-it (with precedence: for its term): chance, one in m, is what guessing without looking at the frequencies gives.
+After an operator there is no label. The answer 0 is the most frequent, since one factor of 0 makes the value 0 (with
+precedence: that of its term). Chance, one in m, is what a guess that ignores the frequencies achieves.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _PLUS, _MINUS, _TIMES = range(3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModularArithmetic(Task):
-    """Operands and operators are independent and uniform; the answer is the value of the whole modulo m."""
+    """Operands and operators are independent and uniform; the answer is the value of the expression modulo m."""
 
     name: ClassVar[str] = "modular_arithmetic"
     source: ClassVar[str] = "Ebrahimi, Memisevic 2025, arXiv 2505.21749"
 
     m: int = option(at_least=2, doc="modulus: number of operands and of answers")
-    precedence: bool = option(False, doc="whether * binds closer than + and -", before=False)
+    precedence: bool = option(False, doc="let * bind more tightly than + and -", before=False)
 
     @property
     def vocab_size(self) -> int:
@@ -43,7 +43,7 @@ class ModularArithmetic(Task):
 
     @property
     def num_classes(self) -> int:
-        """One answer a residue."""
+        """One label per residue."""
         return self.m
 
     def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:
@@ -63,7 +63,7 @@ class ModularArithmetic(Task):
     def _from_left(
         self, operands: Int[torch.Tensor, "batch operands"], operators: Int[torch.Tensor, "batch operators"]
     ) -> Int[torch.Tensor, "batch operands"]:
-        """The value after each operand; each operator with its operand is a map v -> factor·v + summand."""
+        """Return the value after each operand; an operator with its operand is a map v -> factor·v + summand."""
         values = operands.clone()
         right = operands[:, 1:]
         factors = right.where(operators == _TIMES, 1)
@@ -75,15 +75,15 @@ class ModularArithmetic(Task):
     def _by_precedence(
         self, operands: Int[torch.Tensor, "batch operands"], operators: Int[torch.Tensor, "batch operators"]
     ) -> Int[torch.Tensor, "batch operands"]:
-        """The value after each operand: the sum of the terms before the last one, and that one so far."""
+        """Return the value after each operand: the sum of the complete terms, and the last term so far."""
         import torch
 
         values = operands.clone()
-        right, goes_on = operands[:, 1:], operators == _TIMES
+        right, continues = operands[:, 1:], operators == _TIMES
         signed = right.where(operators != _MINUS, -right)
         term, before = operands[:, 0], torch.zeros_like(operands[:, 0])
         for time in range(right.shape[1]):
-            before = before.where(goes_on[:, time], before + term)
-            term = signed[:, time] * term.where(goes_on[:, time], 1) % self.m
+            before = before.where(continues[:, time], before + term)
+            term = signed[:, time] * term.where(continues[:, time], 1) % self.m
             values[:, time + 1] = (before + term) % self.m
         return values

@@ -1,20 +1,20 @@
 """Modular arithmetic with brackets: the value of a fully bracketed expression modulo m.
 
-The length L counts the tokens of the expression; = follows as token L + 1, and the value is asked for there alone.
-An expression of length L is drawn so:
+The length L counts the tokens of the expression. Token L + 1 is =, and the only label, the value, follows it. An
+expression of length L is drawn as follows:
 
     L = 1 to 4    n, -n, (n) or (-n), the operand n uniform
-    L of 5 on     (left op right), op uniform among + - *, the length of left uniform from 1 to L - 4; the rest
-                  is right's
+    L >= 5        (left op right), op uniform among + - *, the length of left uniform from 1 to L - 4, and right of
+                  the remaining length
 
     m = 5:   ((2*3)-(-4)) -> 0       m = 5:   -3 -> 2
 
-Tokens 0 to m - 1 are the operands, then come + - * ( ) = in this order. The answer 0 is the most frequent, since
-one factor of 0 is enough for it: chance, one in m, is what guessing without looking at the frequencies gives.
+Tokens 0 to m - 1 are the operands, followed by + - * ( ) = in this order. The answer 0 is the most frequent, since one
+factor of 0 makes a product 0. Chance, one in m, is what a guess that ignores the frequencies achieves.
 
 Source: Delétang et al., "Neural networks and the Chomsky hierarchy" (2023), arXiv 2207.02098, with multiplication as
-in Beck et al., "xLSTM" (2024), arXiv 2405.04517. The lengths of the latter, and of the papers that follow it, also
-count =, the answer and a token of padding: 3 to 40 there are 2 to 37 here, since its shortest is 5.
+in Beck et al., "xLSTM" (2024), arXiv 2405.04517. Lengths in the latter, and in the papers that follow it, also count
+=, the answer and a padding token: their 3 to 40 are 2 to 37 here, since the shortest of them is 5.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Int
 
 _MINUS, _OPEN, _CLOSE, _EQUALS = 1, 3, 4, 5
-"""Tokens beyond the operands; the operators + - * are 0, 1 and 2."""
+"""Tokens after the operands; the operators + - * are 0, 1 and 2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModularArithmeticBrackets(Task):
-    """Operands and operators are independent and uniform; the answer after = is the expression's value modulo m."""
+    """Operands and operators are independent and uniform; the answer after = is the value modulo m."""
 
     name: ClassVar[str] = "modular_arithmetic_brackets"
     source: ClassVar[str] = "Delétang et al. 2023, arXiv 2207.02098"
@@ -49,7 +49,7 @@ class ModularArithmeticBrackets(Task):
 
     @property
     def num_classes(self) -> int:
-        """One answer a residue."""
+        """One label per residue."""
         return self.m
 
     def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:
@@ -72,9 +72,9 @@ class ModularArithmeticBrackets(Task):
         lengths: Int[torch.Tensor, " expressions"],
         generator: torch.Generator,
     ) -> Int[torch.Tensor, " expressions"]:
-        """Draw expressions of some lengths, write them where they start, and return their values.
+        """Draw expressions of given lengths, write them from their starts on, and return their values.
 
-        All expressions of one depth are drawn at once; a call goes one deeper.
+        All expressions of one depth are drawn at once; each recursive call goes one level deeper.
         """
         import torch
 
@@ -95,7 +95,7 @@ class ModularArithmeticBrackets(Task):
         negative: Bool[torch.Tensor, " operands"],
         generator: torch.Generator,
     ) -> Int[torch.Tensor, " operands"]:
-        """Draw n, or -n where `negative`, and return the values."""
+        """Draw n, or -n if `negative`, and return the values."""
         import torch
 
         operands = torch.randint(self.m, starts.shape, generator=generator, device=starts.device)
@@ -110,7 +110,7 @@ class ModularArithmeticBrackets(Task):
         lengths: Int[torch.Tensor, " operations"],
         generator: torch.Generator,
     ) -> Int[torch.Tensor, " operations"]:
-        """Draw left op right, of at least three tokens, and return the values."""
+        """Draw left op right, at least three tokens, and return the values."""
         import torch
 
         operators = torch.randint(3, starts.shape, generator=generator, device=starts.device)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity(Task):
-    """Tokens 0 and 1, independent and uniform; the answer is 1 where the number of ones is odd."""
+    """Tokens 0 and 1, independent and uniform; the answer is 1 if the number of ones is odd."""
 
     name: ClassVar[str] = "parity"
     source: ClassVar[str] = "Delétang et al. 2023, arXiv 2207.02098"

@@ -1,19 +1,19 @@
-"""Random state machine: the state that a machine drawn at random is in after its inputs.
+"""Random state machine: the state of a randomly drawn machine after its inputs.
 
-Inputs, as many as there are states where `num_symbols` does not say otherwise, act on m states, from state 0:
-each as a permutation of the states, or (``maps``) each sends every state to one drawn independently. A machine
-whose states cannot all be reached is drawn again, and so is one whose inputs all do the same: of the four pairs
-of permutations of two states one is ruled out by the first, one by the second, and the other two are parity.
+The machine has m states and starts in state 0. It has `num_symbols` inputs, by default as many as states. Each input
+is a permutation of the states or, with ``maps``, sends every state to one drawn independently. A machine is drawn
+again if some state cannot be reached, or if all its inputs do the same. With two states, the first rule excludes one
+of the four pairs of permutations, the second one another; the remaining two are parity.
 
     m = 3, input 0: 0→1 1→2 2→0, input 1: 0→0 1→2 2→1, input 2: 0→2 1→0 2→1
     0 1 2 -> 1                  after each token: 1 2 1
 
-Random maps forget: two states that an input sends to one stay one, so that the last few inputs alone say much of
-the answer. Permutations keep every input's share to the end.
+Random maps forget: once an input sends two states to the same state they never separate, so the last few inputs say
+much about the answer. With permutations, every input matters to the end.
 
-Of permutations the states mostly become equally frequent with the length. Maps prefer some:
-with m = 5 and the default machine the most frequent answer comes 0.38 of the time at length 500, which is 0.23 on
-the scale where one in m is 0. Chance, one in m, is what guessing without looking at the frequencies gives.
+With permutations, the states mostly become equally frequent as the length grows. Maps prefer some states: with m = 5
+and the default machine, the most frequent answer has a share of 0.38 at length 500, which is 0.23 on the scale where
+one in m is 0. Chance, one in m, is what a guess that ignores the frequencies achieves.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from jaxtyping import Int
 
 MAX_ENTRIES = 1_000_000
-"""Next states that a machine may have: the product of its inputs and its states."""
+"""Largest size of a machine: number of inputs times number of states."""
 
 Machine: TypeAlias = tuple[tuple[int, ...], ...]
 """The next state, by input and by state."""
@@ -49,26 +49,26 @@ class RandomStateMachine(Task):
 
     m: int = option(at_least=2, doc="number of states")
     transitions: str = option("permutations", choices=("permutations", "maps"), doc="what an input does to the states")
-    machine_seed: int = option(0, at_least=0, doc="which machine is drawn; a seed beside the trial's own")
+    machine_seed: int = option(0, at_least=0, doc="seed of the machine, independent of the trial's seed")
     num_symbols: int | None = option(None, at_least=2, doc="number of inputs; null: as many as states", before=None)
 
     @property
     def vocab_size(self) -> int:
-        """One token an input."""
+        """One token per input."""
         return self.m if self.num_symbols is None else self.num_symbols
 
     @property
     def num_classes(self) -> int:
-        """One answer a state."""
+        """One label per state."""
         return self.m
 
     @property
     def machine(self) -> Machine:
-        """The machine that these settings stand for."""
+        """The machine that these settings define."""
         return _draw(self.vocab_size, self.m, self.transitions, self.machine_seed)
 
     def problems(self) -> Mapping[str, str]:
-        """A machine too large to draw, and maps too few to reach every state within some draws."""
+        """See `Task.problems`. The machine must not be too large, nor have too few maps to reach every state."""
         if self.m * self.vocab_size > MAX_ENTRIES:
             return {"num_symbols": f"at most {MAX_ENTRIES:,} next states, those of {self.m} states times the inputs"}
         fewest = math.ceil(math.log(self.m))
@@ -93,7 +93,7 @@ class RandomStateMachine(Task):
 
 @functools.cache
 def _table(task: RandomStateMachine, device: torch.device) -> Int[torch.Tensor, " entries"]:
-    """The next state of each input and, within it, each state."""
+    """Return the next state, by input and then by state."""
     import torch
 
     return torch.tensor(task.machine, device=device).flatten()
@@ -101,7 +101,7 @@ def _table(task: RandomStateMachine, device: torch.device) -> Int[torch.Tensor, 
 
 @functools.cache
 def _draw(num_symbols: int, m: int, transitions: str, machine_seed: int) -> Machine:
-    # Of Python's generator `random()` alone is the same in every version.
+    # Of all methods of Python's generator, only `random()` is the same in every version.
     generator = random.Random(derive_seed("random_state_machine", m, transitions, machine_seed))
     while True:
         machine = tuple(_draw_input(m, transitions, generator) for _ in range(num_symbols))

@@ -1,6 +1,6 @@
 """What a task is: settings, sizes, and batches drawn from a generator.
 
-torch is imported where batches are drawn, so that a task's fields can be read without it.
+torch is imported only where batches are drawn, so that the fields of a task can be read without it.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from jaxtyping import Int
 
 IGNORED = -100
-"""The target of a position without a label: padding, and tokens after which there is no value."""
+"""Target of a position without a label: padding, and tokens after which there is no value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Sequences of mixed lengths, padded at their end.
+    """Sequences of mixed lengths, padded at the end.
 
     Attributes:
         tokens: Token of each sequence and time, below ``vocab_size``; padding is token 0.
-        targets: Label after each token, below ``num_classes``, or `IGNORED`; the one at a sequence's
-            last token is its answer.
+        targets: Label after each token, below ``num_classes``, or `IGNORED`. The label after the last token of a
+            sequence is its answer.
         num_tokens: Number of tokens of each sequence, at least 1.
     """
 
@@ -40,31 +40,31 @@ class Batch:
         targets: Int[torch.Tensor, "batch time"],
         num_tokens: Int[torch.Tensor, " batch"],
     ) -> Batch:
-        """Sequences that were drawn at one length, each cut to its own."""
+        """Cut sequences that were drawn at one length, each to its own length."""
         import torch
 
         beyond = torch.arange(tokens.shape[1], device=tokens.device) >= num_tokens[:, None]
         return cls(tokens.masked_fill(beyond, 0), targets.masked_fill(beyond, IGNORED), num_tokens)
 
     def take(self, rows: Int[torch.Tensor, " rows"]) -> Batch:
-        """Some of the sequences."""
+        """Return some of the sequences."""
         return Batch(self.tokens[rows], self.targets[rows], self.num_tokens[rows])
 
     @property
     def answers(self) -> Int[torch.Tensor, " batch"]:
-        """The label after each sequence's last token."""
+        """The label after the last token of each sequence."""
         return self.targets.gather(1, self.num_tokens[:, None] - 1).squeeze(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task(ABC):
-    """Settings of one task; subclasses add fields with `bilin.fields.option`.
+    """Settings of one task. Subclasses add fields with `bilin.fields.option`.
 
     Attributes:
-        name: That of its file, in the registry, in grids and in results.
-        source: Where it comes from, in short: authors, year, where to find it.
-        own_supervision: ``every_token`` for a task whose answer is more than one token: it is trained so whatever
-            `train.supervision` says, and in validation a sequence is right when all its labels are told.
+        name: Name of the task: that of its file, in the registry, in grids and in results.
+        source: Short reference: authors, year, where to find it.
+        own_supervision: ``every_token`` for a task whose answer has more than one token. It is trained on every label
+            whatever `train.supervision` says, and in validation a sequence is correct if all its labels are.
     """
 
     name: ClassVar[str]
@@ -83,10 +83,10 @@ class Task(ABC):
     @property
     @abstractmethod
     def num_classes(self) -> int:
-        """Number of different answers; chance is one in so many."""
+        """Number of different labels; chance is one in this number."""
 
     def problems(self) -> Mapping[str, str]:
-        """Faults that only several fields together show: the field's name and what is accepted."""
+        """Return faults in combinations of fields: the name of a field, and what it accepts."""
         return {}
 
     @abstractmethod
@@ -94,6 +94,7 @@ class Task(ABC):
         """Draw one sequence of each length.
 
         Args:
-            lengths: In the task's own unit, at least 1; on the generator's device, where the batch comes to be.
+            lengths: Lengths in the task's own unit, at least 1, on the device of the generator. The batch is made
+                on that device.
             generator: The only source of randomness.
         """

@@ -1,8 +1,9 @@
-"""Every tier at a small size; and the shapes of tensor functions are checked as they run."""
+"""Small tiers, their modules, and tokens. The shapes of tensor functions are checked as they run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import torch
@@ -10,77 +11,50 @@ from jaxtyping import install_import_hook
 
 from bilin.models import Tier
 from bilin.models.bilinear.bilinear import Bilinear
-from tests.models.variants import label, variants
+from tests.models.variants import variants
+
+if TYPE_CHECKING:
+    from bilin.models.module import SequenceModel
 
 install_import_hook(
     [
         "bilin.models.layers",
         "bilin.models.module",
-        "bilin.models.bilinear.recurrence.groups",
-        "bilin.models.bilinear.recurrence.matrices",
-        "bilin.models.bilinear.recurrence.rows",
-        "bilin.models.bilinear.recurrence.unroll",
-        "bilin.models.bilinear.recurrence.recurrence",
-        "bilin.models.bilinear.recurrence.naive",
-        "bilin.models.attention",
-        "bilin.models.recurrent.cell_module",
-        "bilin.models.state_space.chunks",
-        "bilin.models.state_space.mamba2_module",
-        "bilin.models.state_space.mamba_module",
-        "bilin.models.state_space.scan",
-        "bilin.models.state_space.steps",
-        "bilin.models.xlstm",
-        "bilin.models.linear_attention.heads",
-        "bilin.models.linear_attention.gla_module",
-        "bilin.models.linear_attention.delta_module",
-        "bilin.models.fixed_point.fixed_point_module",
-        "bilin.models.fixed_point.fp_mamba_module",
-        "bilin.models.fixed_point.mixers",
-        "bilin.models.fixed_point.projection",
-        "bilin.models.fixed_point.scan",
+        "bilin.models.attention.modules",
+        "bilin.models.bilinear.matrices",
+        "bilin.models.bilinear.recurrence",
+        "bilin.models.fixed_point.modules",
         "bilin.models.fixed_point.solve",
+        "bilin.models.linear_attention.modules",
+        "bilin.models.recurrent.modules",
+        "bilin.models.state_space.modules",
+        "bilin.models.xlstm.modules",
     ],
     "beartype.beartype",
 )
 
-VOCAB, CLASSES = 5, 4
-
-
-@pytest.fixture(params=variants(), ids=label)
-def tier(request: pytest.FixtureRequest) -> Tier:
-    """Every tier in turn."""
-    return request.param
+from bilin.testing.tiers import build, draw, label  # noqa: E402 (its imports are checked too)
 
 
 @pytest.fixture(params=[tier for tier in variants() if isinstance(tier, Bilinear)], ids=label)
 def bilinear_tier(request: pytest.FixtureRequest) -> Bilinear:
     """Every bilinear tier in turn."""
-    return request.param
+    return cast(Bilinear, request.param)
 
 
 @pytest.fixture(params=[tier for tier in variants() if tier.scale_invariant], ids=label)
 def scale_invariant_tier(request: pytest.FixtureRequest) -> Tier:
     """Every scale-invariant tier in turn."""
-    return request.param
+    return cast(Tier, request.param)
 
 
-@pytest.fixture
-def build() -> Callable[..., torch.nn.Module]:
-    """Build a tier's module under a seed, in float64."""
-
-    def build(tier: Tier, seed: int = 0) -> torch.nn.Module:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            return tier.build(vocab_size=VOCAB, num_classes=CLASSES).double()
-
+@pytest.fixture(name="build")
+def _build() -> Callable[..., SequenceModel]:
+    """Build the module of a tier under a seed, in float64."""
     return build
 
 
-@pytest.fixture
-def draw() -> Callable[..., torch.Tensor]:
+@pytest.fixture(name="draw")
+def _draw() -> Callable[..., torch.Tensor]:
     """Draw tokens of a shape under a seed."""
-
-    def draw(*shape: int, seed: int = 0) -> torch.Tensor:
-        return torch.randint(VOCAB, shape, generator=torch.Generator().manual_seed(seed))
-
     return draw

@@ -121,12 +121,3 @@ def converged(tier: Tier) -> Tier:
 
 def _known(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if key in fields_of(tier_settings(name))}
-
-
-def label(tier: Tier) -> str:
-    """A variant's name in the test's id."""
-    for index, fields in enumerate(VARIANTS[tier.tier]):
-        if settings(tier.tier, **fields) == tier:
-            told = [f"{key}={value}" for key, value in fields.items()]
-            return "-".join([tier.tier, *told] if index else [tier.tier])
-    return tier.tier

@@ -1,11 +1,10 @@
-"""Every task at small sizes."""
+"""Small settings of every task."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from bilin.fields import values_of
 from bilin.tasks import Task
 from bilin.tasks.copying import Copying
 from bilin.tasks.group_word import GroupWord
@@ -15,7 +14,7 @@ from bilin.tasks.modular_arithmetic_brackets import ModularArithmeticBrackets
 from bilin.tasks.parity import Parity
 from bilin.tasks.random_state_machine import RandomStateMachine
 
-VARIANTS = [
+VARIANTS: list[Task] = [
     *(task(m=m) for task in (ModularAddition, ModularArithmetic, RandomStateMachine) for m in (2, 5)),
     Parity(),
     *(ModularArithmetic(m=m, precedence=True) for m in (2, 5)),
@@ -26,17 +25,6 @@ VARIANTS = [
     *(GroupWord(group=group) for group in ("Z6", "S3", "A5", "A4xZ5", "Z2xS3xZ2")),
     *(Copying(num_letters=number) for number in (2, 26)),
 ]
-
-
-def label(task: Task) -> str:
-    """A variant's name in the test's id."""
-    return "-".join([task.name, *map(str, values_of(task).values())])
-
-
-@pytest.fixture(params=VARIANTS, ids=label)
-def task(request: pytest.FixtureRequest) -> Task:
-    """Every task in turn."""
-    return request.param
 
 
 @pytest.fixture

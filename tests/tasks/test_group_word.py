@@ -96,5 +96,5 @@ def test_a_grid_says_where_and_what_is_accepted():
         parse_grid("name: n\ntasks: [{name: group_word, group: [A5, S9]}]\nmodels: [{tier: lstm}]\n")
     assert str(caught.value).splitlines()[-1].strip() == (
         "line 2: tasks[0].group[1]: found S9; accepted: Zn and Sn with n of at least 2, An with n of at least 3, and "
-        "products of them with x such as A4xZ5, of at most 1000 elements"
+        "products of them with x, as in A4xZ5, of at most 1000 elements"
     )

@@ -11,7 +11,7 @@ from bilin.failures import RULES
 from bilin.orchestrator import Plan, Submission, Summary
 from bilin.orchestrator.grid import Axis, Choices
 from bilin.record import RESULT_STATUSES
-from bilin.workers.actors.node import asked, in_words
+from bilin.workers.actors.node import amounts_of, describe_amounts
 
 MAX_VALUES = 12
 
@@ -123,4 +123,4 @@ def _resources(plan: Plan) -> Iterable[tuple[str, str]]:
     """What a trial occupies, a line for each size."""
     sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
-        yield "" if index else "a trial takes", in_words(asked(size))
+        yield "" if index else "a trial takes", describe_amounts(amounts_of(size))

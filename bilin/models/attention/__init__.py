@@ -1,1 +1,1 @@
-"""Attention: every token looks at all that came before it."""
+"""Attention: every token attends to all tokens before it."""

@@ -5,14 +5,14 @@
     b  block size
     W  (b, b, H/b, D)    b²·(H/b)·D weights
 
-Block j consists of the coordinates j, H/b + j, 2H/b + j, …: the same map as with neighbouring coordinates,
-and one row of all blocks lies in one piece.
+Block j consists of the coordinates j, H/b + j, 2H/b + j, … This is the same map as with neighbouring coordinates,
+but the same row of all blocks is contiguous in memory.
 
-It can simulate a finite state machine of at most b states; block size 1 is `real_diagonal` [1].
+It can simulate a finite state machine with at most b states. Block size 1 is `real_diagonal` [1].
 
 Sources:
     [1] Ebrahimi, Memisevic: Revisiting Bi-Linear State Transitions in Recurrent Neural Networks. NeurIPS 2025,
-        arXiv 2505.21749. The initial values, with which E|A_x h|² = |h|², are ours.
+        arXiv 2505.21749. The initial values, which give E|A_x h|² = |h|², are ours.
 """
 
 from __future__ import annotations
@@ -25,14 +25,13 @@ from bilin.fields import option
 from bilin.models.bilinear.bilinear import Bilinear, Weight
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
     from torch import Tensor
 
-    from bilin.models.bilinear.bilinear import Transition, Weights
-    from bilin.models.bilinear.recurrence.rows import Rows
+    from bilin.models.bilinear.bilinear import Embedding, Embeddings, Matrix, Transition, Weights
+    from bilin.models.bilinear.matrices import Rows
 
 _LARGE = 32
-"""From this block size on, multiplying the rows of one token together is faster than copying its blocks."""
+"""Block size from which multiplying all rows of a token together is faster than copying its blocks to each row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +40,10 @@ class BlockDiagonal(Bilinear):
 
     tier: ClassVar[str] = "block_diagonal"
 
-    block_size: int = option(at_least=1, doc="width of a block, b; divides hidden")
+    block_size: int = option(at_least=1, doc="width b of a block; divides hidden")
 
     def problems(self) -> Mapping[str, str]:
-        """The block size must divide the hidden size."""
+        """See `Tier.problems`. The block size must divide the hidden size."""
         problems = dict(Bilinear.problems(self))
         if self.hidden % self.block_size:
             problems["block_size"] = f"a divisor of hidden ({self.hidden})"
@@ -57,35 +56,30 @@ class BlockDiagonal(Bilinear):
         shape = (b, b, self.hidden // b, self.embedding)
         return {"W": Weight(shape, std=self.init_scale / (b * self.embedding) ** 0.5)}
 
-    def matrix(self, weights: Weights, x: Float[Tensor, " embedding"]) -> Float[Tensor, "hidden hidden"]:
-        """The blocks in their places."""
+    def matrix(self, weights: Weights, x: Embedding) -> Matrix:
+        """Return the blocks on the diagonal of A_x."""
         b, num_blocks = self.block_size, self.hidden // self.block_size
         matrix = x.new_zeros(b, num_blocks, b, num_blocks)
         matrix.diagonal(dim1=1, dim2=3).copy_(weights["W"] @ x)
         return matrix.view(self.hidden, self.hidden)
 
-    def transition(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Transition:
-        """Each block times its part of the state."""
+    def transition(self, weights: Weights, embeddings: Embeddings) -> Transition:
+        """Return the product of each block with its coordinates of the state."""
+        from bilin.models.bilinear.matrices import Matrices
+
         W, b = weights["W"], self.block_size
-        blocks = (embeddings @ W.view(-1, self.embedding).T).view(-1, *W.shape[:-1])
-        return _in_groups(blocks, b) if b >= _LARGE else _row_by_row(blocks, b)
+        blocks = (embeddings @ W.view(-1, self.embedding).T).view(-1, *W.shape[:-1])  # vocab, out, into, blocks
+        if b < _LARGE:
 
+            def copy_to_rows(rows: Rows, states: Tensor) -> Tensor:
+                coordinates = states.view(len(states), 1, b, -1)
+                return (blocks.index_select(0, rows.tokens) * coordinates).sum(2).view(states.shape)
 
-def _row_by_row(blocks: Float[Tensor, "vocab out into blocks"], b: int) -> Transition:
-    def step(rows: Rows, states: Tensor) -> Tensor:
-        parts = states.view(len(states), 1, b, -1)
-        return (blocks.index_select(0, rows.tokens) * parts).sum(2).view(states.shape)
+            return copy_to_rows
+        matrices = Matrices(blocks.movedim(3, 1).contiguous())
 
-    return step
+        def multiply_groups(rows: Rows, states: Tensor) -> Tensor:
+            coordinates = states.view(len(states), b, -1).mT
+            return matrices.multiply(rows, coordinates).mT.reshape(states.shape)
 
-
-def _in_groups(blocks: Float[Tensor, "vocab out into blocks"], b: int) -> Transition:
-    from bilin.models.bilinear.recurrence.matrices import Matrices
-
-    matrices = Matrices(blocks.movedim(3, 1).contiguous())
-
-    def step(rows: Rows, states: Tensor) -> Tensor:
-        parts = states.view(len(states), b, -1).mT
-        return matrices.multiply(rows, parts).mT.reshape(states.shape)
-
-    return step
+        return multiply_groups

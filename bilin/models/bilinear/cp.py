@@ -6,7 +6,8 @@
 
 Sources:
     [1] Ebrahimi, Memisevic: Revisiting Bi-Linear State Transitions in Recurrent Neural Networks. NeurIPS 2025,
-        arXiv 2505.21749 (there the factored model). The initial values, with which E|A_x h|² = |h|², are ours.
+        arXiv 2505.21749, where it is called the factored model. The initial values, which give E|A_x h|² = |h|²,
+        are ours.
 """
 
 from __future__ import annotations
@@ -19,10 +20,7 @@ from bilin.fields import option
 from bilin.models.bilinear.bilinear import Bilinear, Weight
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
-    from torch import Tensor
-
-    from bilin.models.bilinear.bilinear import Transition, Weights
+    from bilin.models.bilinear.bilinear import Embedding, Embeddings, Matrix, Transition, Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,22 +29,22 @@ class CP(Bilinear):
 
     tier: ClassVar[str] = "cp"
 
-    rank: int = option(at_least=1, doc="number of rank-one terms, R")
+    rank: int = option(at_least=1, doc="number R of rank-one terms")
 
     @property
     def weights(self) -> Mapping[str, Weight]:
-        """P, Q and S; the initial scale stands in S alone, so that it is a factor on A_x."""
+        """P, Q and S. The initial scale is in S only, so that it is a factor on A_x."""
         return {
             "P": Weight((self.hidden, self.rank), std=self.rank**-0.5),
             "Q": Weight((self.hidden, self.rank), std=self.hidden**-0.5),
             "S": Weight((self.embedding, self.rank), std=self.init_scale * self.embedding**-0.5),
         }
 
-    def matrix(self, weights: Weights, x: Float[Tensor, " embedding"]) -> Float[Tensor, "hidden hidden"]:
-        """A_x = P diag(Sᵀx) Qᵀ."""
+    def matrix(self, weights: Weights, x: Embedding) -> Matrix:
+        """Return A_x = P diag(Sᵀx) Qᵀ."""
         return weights["P"] @ (weights["S"].T @ x).diag() @ weights["Q"].T
 
-    def transition(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Transition:
-        """P (Sᵀx ∘ Qᵀh); every token has a diagonal Sᵀx."""
+    def transition(self, weights: Weights, embeddings: Embeddings) -> Transition:
+        """Return P (Sᵀx ∘ Qᵀh), with the diagonal Sᵀx of every token computed once."""
         P, Q, diagonals = weights["P"], weights["Q"], embeddings @ weights["S"]
         return lambda rows, states: (states @ Q * diagonals.index_select(0, rows.tokens)) @ P.T

@@ -1,15 +1,15 @@
-"""Full bilinear: every pair of a state coordinate and an embedding coordinate has weights of its own.
+"""Full bilinear: a separate weight for every pair of a state coordinate and an embedding coordinate.
 
     h_t = A_x h_{t-1},    (A_x)_ij = Σ_k W_ijk x_k
 
     W  (H, H, D)    H²D weights
 
-It can simulate any finite state machine of at most H states: with one-hot states, A_x is the matrix of the
+It can simulate any finite state machine with at most H states: with one-hot states, A_x is the matrix of the
 transition [1].
 
 Sources:
     [1] Ebrahimi, Memisevic: Revisiting Bi-Linear State Transitions in Recurrent Neural Networks. NeurIPS 2025,
-        arXiv 2505.21749. The initial values, with which E|A_x h|² = |h|², are ours.
+        arXiv 2505.21749. The initial values, which give E|A_x h|² = |h|², are ours.
 """
 
 from __future__ import annotations
@@ -21,10 +21,7 @@ from typing import TYPE_CHECKING, ClassVar
 from bilin.models.bilinear.bilinear import Bilinear, Weight
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
-    from torch import Tensor
-
-    from bilin.models.bilinear.bilinear import Transition, Weights
+    from bilin.models.bilinear.bilinear import Embedding, Embeddings, Matrix, Transition, Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +36,13 @@ class Full(Bilinear):
         shape = (self.hidden, self.hidden, self.embedding)
         return {"W": Weight(shape, std=self.init_scale / (self.hidden * self.embedding) ** 0.5)}
 
-    def matrix(self, weights: Weights, x: Float[Tensor, " embedding"]) -> Float[Tensor, "hidden hidden"]:
-        """A_x = W·x."""
+    def matrix(self, weights: Weights, x: Embedding) -> Matrix:
+        """Return A_x = W·x."""
         return weights["W"] @ x
 
-    def transition(self, weights: Weights, embeddings: Float[Tensor, "vocab embedding"]) -> Transition:
-        """The matrices of all tokens, as one block each."""
-        from bilin.models.bilinear.recurrence.matrices import Matrices
+    def transition(self, weights: Weights, embeddings: Embeddings) -> Transition:
+        """Return A_x h, with the matrices of all tokens as one block each."""
+        from bilin.models.bilinear.matrices import Matrices
 
         H, D = self.hidden, self.embedding
         matrices = Matrices((embeddings @ weights["W"].view(H * H, D).T).view(-1, 1, H, H))

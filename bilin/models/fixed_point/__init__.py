@@ -1,1 +1,1 @@
-"""Layers whose output is the fixed point of an iteration of diagonal recurrences."""
+"""Fixed-point recurrences: a cheap diagonal recurrence, iterated to a fixed point that is a dense one."""

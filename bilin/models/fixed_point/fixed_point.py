@@ -1,15 +1,15 @@
-"""Fixed-point RNN: a diagonal recurrence whose iteration with a channel mixer ends at a dense one.
+"""Fixed-point RNN: a diagonal recurrence with a channel mixer, iterated to a dense recurrence.
 
     h^l_t = λ_t ∘ h^l_{t-1} + (1 - λ_t) ∘ ( Q_t (b_t ∘ x_t) + (I - Q_t) h^{l-1}_t )        h^0 = 0
     y_t = c_t ∘ h_t        out_t = W norm( SiLU(z_t) ∘ y_t )
 
-    h, x, z  E numbers each, E = expand · hidden; (x_t, z_t) is linear in the layer's input
-    λ = σ(…), b = SiLU(…), c = SiLU(…)    linear in x_t, and where they see the output, λ and b in h^{l-1}_{t-1},
-                                          c in the h_{t-1} that the iteration ends with
-    Q_t (E, E)    mixer; its form, the iteration and the gradient: see implicit.py, whose y is h here
+    h, x, z  E numbers each, E = expand · hidden; (x_t, z_t) is linear in the input of the layer
+    λ = σ(…), b = SiLU(…), c = SiLU(…)    linear in x_t and, where they see the output, λ and b in h^{l-1}_{t-1},
+                                          c in the final h_{t-1}
+    Q_t (E, E)    mixer; for its form, the iteration and the gradient see implicit.py, whose y is h here
 
-With `readout: plain`, out_t = W norm( h_t ): without c and z, which multiply by a function of the token, and so let
-the readout do a step of the task that the state then has not done.
+With `readout: plain`, out_t = W norm( h_t ), without c and z. These multiply by a function of the token, which lets
+the readout do a step of the task that the state has not done.
 
 The first iteration is a diagonal recurrence on mixed inputs. The fixed point is, with Λ = diag(λ),
 
@@ -17,8 +17,8 @@ The first iteration is a diagonal recurrence on mixed inputs. The fixed point is
 
 Sources:
     [1] Movahedi, Sarnthein, Muca Cirone, Orvieto: Fixed-Point RNNs: Interpolating from Diagonal to Dense.
-        NeurIPS 2025, arXiv 2503.10799. Equation 8 and appendix B.2; readout, widths and which of λ, Q, b, c see the
-        output are those of its published code, but for b, which sees none there.
+        NeurIPS 2025, arXiv 2503.10799. Equation 8 and appendix B.2. Readout, widths, and which of λ, Q, b, c see the
+        output follow the published code, except that b sees no output there.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class FixedPoint(Implicit):
     tier: ClassVar[str] = "fixed_point"
 
     readout: str = option(
-        "gated", choices=("gated", "plain"), before="gated", doc="what is read: SiLU(z) ∘ c ∘ h, or h alone"
+        "gated", choices=("gated", "plain"), before="gated", doc="input of the readout: SiLU(z) ∘ c ∘ h, or only h"
     )
 
     def make_layers(self) -> Sequence[Layer]:
-        """The layers with fresh weights, from the first on."""
-        from bilin.models.fixed_point.fixed_point_module import FixedPointLayer
+        """See `LayeredTier.make_layers`."""
+        from bilin.models.fixed_point.modules import FixedPointLayer
 
         return [FixedPointLayer(self) for _ in range(self.layers)]

@@ -1,20 +1,20 @@
-"""FP-Mamba: a selective state space model iterated to a fixed point, its state a matrix.
+"""FP-Mamba: a selective state space model with a matrix as state, iterated to a fixed point.
 
     H^l_t = λ_t ∘ H^l_{t-1} + (Δ_t ∘ x̃^l_t) b_tᵀ        x̃^l_t = Q_t (x_t - y^{l-1}_t) + y^{l-1}_t        y^0 = 0
     y^l_t = norm( H^l_t c_t )        out_t = W ( SiLU(z_t) ∘ y_t )
 
     H (E, N)   state, E = expand · hidden, N = state_size        x, y, z, Δ  E numbers each        b, c  N numbers each
     λ_t = exp(Δ_t a), a (E, N) negative        Δ = softplus(W_Δ W' x_t + β), through rank ⌈hidden / 16⌉
-    b = W x_t + V y^{l-1}_{t-1}, over its length; c alike; Q and Δ see the output where they are set to
-    norm: layer normalisation, after every iteration
-    Q_t (E, E)    mixer; its form, the iteration and the gradient: see implicit.py
+    b = W x_t + V y^{l-1}_{t-1}, divided by its length; c likewise; settings decide whether Q and Δ see the output
+    norm: layer normalization, after every iteration
+    Q_t (E, E)    mixer; for its form, the iteration and the gradient see implicit.py
 
-Without the skip D ∘ x of Mamba, and without its short convolution.
+There is neither the skip D ∘ x of Mamba nor its short convolution.
 
 Sources:
     [1] Movahedi, Sarnthein, Muca Cirone, Orvieto: Fixed-Point RNNs: Interpolating from Diagonal to Dense.
         NeurIPS 2025, arXiv 2503.10799. Equations 12 and 13.
-    [2] Gu, Dao: Mamba: Linear-Time Sequence Modeling with Selective State Spaces. 2023, arXiv 2312.00752; initial
+    [2] Gu, Dao: Mamba: Linear-Time Sequence Modeling with Selective State Spaces. 2023, arXiv 2312.00752: initial
         values of a, -1 … -N, and of β, steps of 0.001 to 0.1.
 """
 
@@ -37,10 +37,10 @@ class FPMamba(Implicit):
 
     tier: ClassVar[str] = "fp_mamba"
 
-    state_size: int = option(16, at_least=1, doc="states of a channel, N")
+    state_size: int = option(16, at_least=1, doc="number N of states per channel")
 
     def make_layers(self) -> Sequence[Layer]:
-        """The layers with fresh weights, from the first on."""
-        from bilin.models.fixed_point.fp_mamba_module import FPMambaLayer
+        """See `LayeredTier.make_layers`."""
+        from bilin.models.fixed_point.modules import FPMambaLayer
 
         return [FPMambaLayer(self) for _ in range(self.layers)]

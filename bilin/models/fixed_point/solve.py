@@ -1,30 +1,29 @@
-"""The iteration to a fixed point: when it ends, how it is damped, and how many steps a training batch gets."""
+"""The iteration to a fixed point: when it ends, how it is damped, and how many steps a training batch gets.
+
+Sources: see `bilin.models.fixed_point.implicit`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from bilin.models.fixed_point.implicit import Implicit
-from bilin.models.layers import Stack
 
-Iterate = Float[Tensor, "batch time width"]
+Iterate: TypeAlias = Float[Tensor, "batch time width"]
 
-
-class SolvedStack(Stack):
-    """A stack of layers that iterate: many passes over each token, so fewer of them at a time."""
-
-    tokens_at_once: ClassVar[int] = 2**13
+TOKENS_AT_ONCE = 2**13
+"""Tokens per call in an evaluation: less than for other layers, since an iteration passes over each token often."""
 
 
 class Solver(nn.Module):
-    """All applications of f but the last one, without gradient.
+    """All applications of f except the last one, without gradient.
 
-    Shapes: two whole numbers where the number of iterations is drawn, the seed of the draws and how many there were.
+    Buffers, if the number of iterations is drawn: the seed of the draws, and how many there were.
     """
 
     draw_seed: Tensor
@@ -39,14 +38,14 @@ class Solver(nn.Module):
 
     @torch.no_grad()
     def forward(self, f: Callable[[Tensor], Tensor], start: Iterate) -> Iterate:
-        """Where f is to be applied once more, with gradient."""
+        """Return the point at which to apply f once more, with gradient."""
         y, damping = start, Damping(self.tier, start)
         share = self.tier.training_share if self.training else self.tier.evaluation_share
         for _ in range(self._limit() - 1):
             proposed = f(y)
             residual = relative_residual(y, proposed)
             y = torch.lerp(y, proposed, damping.weight)
-            # Not below the tolerance for a residual that is not finite either: more steps would not mend it.
+            # A residual that is not finite also counts as converged: more steps would not repair it.
             if (~(residual >= self.tier.tolerance)).double().mean() >= share:
                 break
             damping.update(residual)
@@ -62,21 +61,21 @@ class Solver(nn.Module):
 
 
 def gamma_draw(seed: int) -> int:
-    """A number from Gamma(4, 1), rounded up: the sum of four exponential ones."""
+    """Draw a number from Gamma(4, 1), the sum of four exponential ones, rounded up."""
     uniform = torch.rand(4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return max(1, int((-(1 - uniform).log().sum()).ceil()))
 
 
 def relative_residual(before: Iterate, after: Iterate) -> Float[Tensor, " batch"]:
-    """By sequence, the greatest over time of ||after - before||_inf / ||after||_inf."""
+    """Return the maximum over time of ||after - before||_inf / ||after||_inf, for each sequence."""
     change, size = (after - before).abs().amax(-1), after.abs().amax(-1)
     return (change / (size + 1e-8)).amax(1)
 
 
 class Damping:
-    """The weight of a new iterate, for each sequence by itself.
+    """The weight of a new iterate, for each sequence separately.
 
-    It decays where no residual below the least one so far has come for ``patience`` steps.
+    The weight decays when the residual has not reached a new minimum for ``patience`` steps.
     """
 
     def __init__(self, tier: Implicit, like: Iterate) -> None:
@@ -86,7 +85,7 @@ class Damping:
         self._left = torch.full_like(self._least, tier.patience)
 
     def update(self, residual: Float[Tensor, " batch"]) -> None:
-        """Take note of the residuals of a step."""
+        """Record the residuals of a step."""
         lower = residual < self._least
         self._least = torch.where(lower, residual, self._least)
         self._left = torch.where(lower, self.tier.patience, self._left - 1)

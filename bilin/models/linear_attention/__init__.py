@@ -1,1 +1,1 @@
-"""Linear attention: a state that is a matrix for each head, to which keys write values and which queries read."""
+"""Linear attention: in each head the state is a matrix; keys write values to it, and queries read it."""

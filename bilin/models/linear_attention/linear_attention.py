@@ -1,6 +1,6 @@
-"""What every tier of linear attention has: heads, a short convolution, an output gate, perceptrons.
+"""Settings shared by the tiers of linear attention: heads, short convolution, output gate, perceptrons, delta rule.
 
-Symbols, in this folder:
+Symbols in this folder:
 
     H  width of the model               q, k, v, o  query, key, value and output of one head, d numbers each
     d  H / heads, width of a head       S  state of one head
@@ -9,41 +9,66 @@ Symbols, in this folder:
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bilin.fields import option
-from bilin.models.tier import Tier
+from bilin.models.tier import LayeredTier
 
 if TYPE_CHECKING:
     from bilin.models.layers import Layer
-    from bilin.models.module import SequenceModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LinearAttention(Tier):
+class LinearAttention(LayeredTier):
     """Settings of every tier of linear attention."""
 
-    layers: int = option(1, at_least=1, doc="layers, one on top of the other")
-    heads: int = option(4, at_least=1, doc="heads; divides hidden")
-    conv_size: int = option(0, at_least=0, doc="tokens that a short convolution of q, k and v sees; 0: none")
-    output_gate: bool = option(True, doc="multiply what a layer reads by a gate, SiLU of its input")
-    mlp: bool = option(False, doc="a SwiGLU perceptron, 8/3 as wide, after each layer")
+    heads: int = option(4, at_least=1, doc="number of heads; divides hidden")
+    conv_size: int = option(0, at_least=0, doc="tokens in a short convolution of q, k and v; 0: no convolution")
+    output_gate: bool = option(True, doc="multiply the output of a layer by a gate, SiLU of its input")
+    mlp: bool = option(False, doc="add a SwiGLU perceptron, 8/3 as wide, after each layer")
 
     def problems(self) -> Mapping[str, str]:
-        """Heads share the width evenly."""
+        """See `Tier.problems`. Heads are equally wide."""
         return {"heads": f"a divisor of hidden ({self.hidden})"} if self.hidden % self.heads else {}
 
-    def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:
-        """A module with fresh weights, drawn from torch's global generator."""
-        from bilin.models.layers import Stack, SwiGLU
+    def make_layers(self) -> Sequence[Layer]:
+        """See `LayeredTier.make_layers`. A perceptron may follow each layer."""
+        from bilin.models.layers import SwiGLU
 
-        layers = []
+        layers: list[Layer] = []
         for _ in range(self.layers):
             layers += [self.layer(), SwiGLU(self.hidden)] if self.mlp else [self.layer()]
-        return Stack(layers, hidden=self.hidden, vocab_size=vocab_size, num_classes=num_classes)
+        return layers
 
     @abstractmethod
     def layer(self) -> Layer:
-        """One layer with fresh weights."""
+        """Return one layer of attention with fresh weights."""
+
+
+BETA_RANGE = "range of β: (0, 1) if positive, (0, 2) if signed"
+"""Meaning of `eigenvalues` in these tiers: along k, I - β k kᵀ has the eigenvalue 1 - β."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeltaRule(LinearAttention):
+    """Settings of every tier whose state is multiplied by I - β k kᵀ."""
+
+    eigenvalues: str = option("positive", choices=("positive", "signed"), doc=BETA_RANGE)
+
+    @property
+    def num_products(self) -> int:
+        """Number of matrices I - β k kᵀ per token."""
+        return 1
+
+    @property
+    def decays(self) -> bool:
+        """Whether each token also multiplies the state by a factor α."""
+        return False
+
+    def layer(self) -> Layer:
+        """See `LinearAttention.layer`."""
+        from bilin.models.linear_attention.modules import DeltaLayer
+
+        return DeltaLayer(self)

@@ -1,1 +1,1 @@
-"""Nonlinear recurrences: a state that a gate or a squashing function updates."""
+"""Nonlinear recurrences of torch: the Elman network and the LSTM."""

@@ -1,4 +1,4 @@
-"""Elman network: a state that a squashed linear map of itself and the token replaces at each time.
+"""Elman network: a state that is replaced at each time by a squashed linear map of itself and the token.
 
     h_t = tanh(W x_t + U h_{t-1} + b)
 
@@ -28,14 +28,14 @@ class Elman(Tier):
     tier: ClassVar[str] = "elman"
     source: ClassVar[str] = "Elman 1990"
 
-    embedding: int = option(256, at_least=1, doc="width of a token's embedding, D")
+    embedding: int = option(256, at_least=1, doc="width D of the token embedding")
     init_scale: float = option(1.0, above=0, doc="factor on the initial recurrent weights")
-    layers: int = option(1, at_least=1, doc="layers, one on top of the other")
+    layers: int = option(1, at_least=1, doc="number of layers")
 
     def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:
-        """A module with fresh weights, drawn from torch's global generator."""
+        """See `Tier.build`."""
         from torch import nn
 
-        from bilin.models.recurrent.cell_module import CellModule
+        from bilin.models.recurrent.modules import TorchRecurrence
 
-        return CellModule(self, nn.RNN, vocab_size=vocab_size, num_classes=num_classes)
+        return TorchRecurrence(self, nn.RNN, vocab_size=vocab_size, num_classes=num_classes)

@@ -1,1 +1,1 @@
-"""Selective state spaces: linear recurrences with diagonal transitions that depend on the input."""
+"""Selective state spaces: linear recurrences whose diagonal transitions depend on the input."""

@@ -1,1 +1,1 @@
-"""xLSTM: cells with exponential gates, whose memory is a vector (sLSTM) or a matrix (mLSTM) a head."""
+"""xLSTM: cells with exponential gates and, in each head, a vector (sLSTM) or a matrix (mLSTM) as memory."""

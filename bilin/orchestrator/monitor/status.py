@@ -9,14 +9,13 @@ from pathlib import Path
 
 from bilin.errors import GridError, InputError, StoreError
 from bilin.folder import SweepFolder
-from bilin.orchestrator.clusters.slurm.job import Job, job_status, kept_job
-from bilin.orchestrator.clusters.slurm.queue import JobStatus
+from bilin.machine.slurm import JobStatus
+from bilin.orchestrator.clusters.slurm.job import Job, job_status, recorded_job
 from bilin.orchestrator.grid import restore_grid
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.sweep.snapshot import Snapshot, read_snapshot
 from bilin.record import Status
-from bilin.results import DEFAULT_STORE, Holder, existing_sweep, holder, stored, sweep_names
-from bilin.results import grid as stored_grid
+from bilin.results import DEFAULT_STORE, Holder, existing_sweep, holder, stored, stored_grid, sweep_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +67,7 @@ def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
         what_to_do = "install what it names, or launch the sweep again"
         raise StoreError(f"{folder.grid} cannot be read here: {what_to_do} ({error})") from error
     trials = stored(store, sweep)
-    job = kept_job(folder.path)
+    job = recorded_job(folder)
     running = holder(store, sweep)
     return SweepStatus(
         sweep=sweep,

@@ -193,7 +193,7 @@ def _may_print(trial: Why, store: Path | str) -> bool:
 def _specs(cell: CellPlan) -> Iterator[TrialSpec]:
     """The trials of a cell that can be named now: later rounds of a search that samples learning rates cannot."""
     search = cell.wanted.learning_rate
-    lrs = dict.fromkeys([*cell.lrs, *(search.rates if isinstance(search, Choices) else ())])
+    lrs = dict.fromkeys([*cell.lrs, *(search.choices if isinstance(search, Choices) else ())])
     return (cell.spec(lr, seed) for lr in lrs for seed in cell.wanted.seeds)
 
 

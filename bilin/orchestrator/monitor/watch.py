@@ -12,8 +12,8 @@ from pathlib import Path
 
 from bilin.errors import InterruptedSweepError
 from bilin.folder import SweepFolder
-from bilin.orchestrator.clusters.slurm.job import Job, job_status, own_job
-from bilin.orchestrator.clusters.slurm.queue import JobStatus
+from bilin.machine.slurm import JobStatus
+from bilin.orchestrator.clusters.slurm.job import Job, active_job, job_status
 from bilin.orchestrator.monitor.status import SweepStatus, status
 from bilin.orchestrator.sweep.snapshot import Snapshot, read_snapshot
 from bilin.results import DEFAULT_STORE, LAPSE_S, Holder, existing_sweep, holder
@@ -129,7 +129,7 @@ class _Queue:
         self._queued, self._asked_at = None, -ASK_S
 
     def _ask(self) -> None:
-        if found := own_job(self._directory):
+        if found := active_job(SweepFolder(self._directory)):
             self._queued = Queued(job=found[0], status=found[1])
         elif self._queued and job_status(self._queued.job):  # if it does not answer now, the job still waits
             self._queued = None

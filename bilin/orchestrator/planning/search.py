@@ -51,11 +51,11 @@ def _lrs(cell: WantedCell, known: Known) -> Iterable[float]:
     search = cell.learning_rate
     if isinstance(search, LogUniform):
         return _sample(cell, search, known)
-    return _until_solved(cell, search, known) if search.until_solved else search.rates
+    return _until_solved(cell, search, known) if search.until_solved else search.choices
 
 
 def _until_solved(cell: WantedCell, search: Choices, known: Known) -> Iterator[float]:
-    for lr in search.rates:
+    for lr in search.choices:
         yield lr
         outcomes = _outcomes(cell, lr, known)
         if outcomes is None or all(outcome.solved for outcome in outcomes):

@@ -119,7 +119,7 @@ def write_grid(writer: SweepWriter, plan: Plan, *, has_ended: bool) -> int:
 def _rows(cells: Iterable[WantedCell], asked: Mapping[str, tuple[float, ...]]) -> Iterator[WantedRow]:
     for cell in cells:
         search = cell.learning_rate
-        lrs = asked.get(cell.cell_id, search.rates if isinstance(search, Choices) else None)
+        lrs = asked.get(cell.cell_id, search.choices if isinstance(search, Choices) else None)
         bounds = search if lrs is None and isinstance(search, LogUniform) else None
         yield WantedRow(
             cell_id=cell.cell_id,

@@ -7,7 +7,7 @@ import torch
 
 from bilin.models import MODELS, tier_settings
 from bilin.models.bilinear.bilinear import Commuting
-from bilin.models.bilinear.recurrence.naive import naive_forward
+from bilin.models.bilinear.recurrence import naive_forward
 from tests.models.variants import settings
 
 COMMUTING = [name for name in MODELS if issubclass(tier_settings(name), Commuting)]

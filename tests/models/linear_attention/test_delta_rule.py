@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bilin.models import tier_settings
-from bilin.models.linear_attention.delta_module import delta_rule
+from bilin.models.linear_attention.modules import delta_rule
 from tests.models.by_hand import convolved, sigmoid, silu, softplus
 from tests.models.linear_attention.twins import added, assert_alike
 

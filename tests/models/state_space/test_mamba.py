@@ -8,7 +8,7 @@ from mambapy.mamba import Mamba as Theirs
 from mambapy.mamba import MambaConfig
 
 from bilin.models import tier_settings
-from bilin.models.state_space.scan import selective_scan
+from bilin.models.state_space.modules import selective_scan
 from tests.models.by_hand import convolved, gradients, rms_norm, shaken, silu, softplus
 
 NAMES = {

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bilin.models import tier_settings
-from bilin.models.state_space.chunks import CHUNK, scan_in_chunks
+from bilin.models.state_space.modules import CHUNK, scan_in_chunks
 from tests.models.by_hand import convolved, gradients, rms_norm, shaken, silu, softplus
 
 

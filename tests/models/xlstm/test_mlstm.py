@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bilin.models import tier_settings
-from bilin.models.xlstm.matrix_memory import write_and_read
+from bilin.models.xlstm.modules import write_and_read
 from tests.models.by_hand import convolved, norm, shaken, sigmoid, silu, values_and_gradients
 from tests.models.variants import settings
 

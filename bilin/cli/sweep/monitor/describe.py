@@ -13,7 +13,7 @@ from typing import Any
 from bilin.cli.sweep.describe import columns, counted, describe_time, duration
 from bilin.errors import InputError
 from bilin.failures import RETRYABLE, RULES
-from bilin.orchestrator import Job, JobStatus, Snapshot, SweepStatus, Why, describe_job
+from bilin.orchestrator import Job, JobStatus, Snapshot, SweepStatus, Why
 from bilin.orchestrator.planning.plan import CellPlan
 from bilin.orchestrator.sweep.snapshot import RunningTrial
 from bilin.record import RERUN_STATUSES
@@ -104,7 +104,7 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
 
 def describe_own_job(job: Job, status: JobStatus | None) -> str:
     """Say how the job of a sweep stands; if Slurm does not say, when it was submitted."""
-    return f"job {job.job_id} " + (describe_job(status) if status else f"submitted {job.submitted_at}")
+    return f"job {job.job_id} " + (status.describe() if status else f"submitted {job.submitted_at}")
 
 
 def describe_why(why: Why, *, store: Path) -> str:

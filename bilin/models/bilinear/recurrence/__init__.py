@@ -1,1 +1,0 @@
-"""The one module of all bilinear tiers, fast, and its naive twin."""

@@ -1,0 +1,288 @@
+"""The torch layers of the fixed-point tiers, and their channel mixers, which are applied without being formed.
+
+    E  width within a layer    x  input    y  output    h, H  state    Q  mixer    λ  decay
+
+Sources: see `bilin.models.fixed_point.implicit`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import normalize, silu, softplus
+
+from bilin.models.fixed_point.fixed_point import FixedPoint
+from bilin.models.fixed_point.fp_mamba import FPMamba
+from bilin.models.fixed_point.implicit import Implicit
+from bilin.models.fixed_point.solve import TOKENS_AT_ONCE, Solver
+from bilin.models.layers import Hidden, Layer
+from bilin.models.module import State
+from bilin.models.state_space.modules import initial_step_bias, selective_scan
+
+Vectors: TypeAlias = Float[Tensor, "batch time width"]
+
+
+class FixedPointLayer(Layer):
+    """See `bilin.models.fixed_point.fixed_point` for the formula. The state is h.
+
+    Shapes: ``inward`` (2E, H), or (E, H) with a plain readout; ``outward`` (H, E). For λ, b, c and the mixer see
+    `Projection`.
+    """
+
+    tokens_at_once = TOKENS_AT_ONCE
+
+    def __init__(self, tier: FixedPoint) -> None:
+        super().__init__()
+        self.width = width = tier.inner
+        gated = tier.readout == "gated"
+        self.inward = nn.Linear(tier.hidden, 2 * width if gated else width, bias=False)
+        self.decay = Projection(width, width, sees_output=tier.lambda_sees_output, bias=True)
+        self.b = Projection(width, width, sees_output=tier.b_sees_output)
+        self.c = Projection(width, width, sees_output=tier.c_sees_output) if gated else None
+        self.mixer = MIXERS[tier.mixer](tier)
+        self.solver = Solver(tier)
+        self.norm = nn.RMSNorm(width, eps=1e-5)
+        self.outward = nn.Linear(width, tier.hidden, bias=False)
+
+    class Inputs(NamedTuple):
+        """What stays the same over the iterations: x_t, the parts of the parameters that depend on it, and h_0."""
+
+        x: Tensor
+        decay: Tensor
+        b: Tensor
+        mixer: tuple[Tensor, Tensor]
+        initial: Tensor
+
+    def forward(self, x: Hidden, state: State = None) -> tuple[Hidden, State]:
+        """See `Layer.forward`."""
+        x, *gates = self.inward(x).split(self.width, dim=-1)
+        initial = torch.zeros_like(x[:, 0]) if state is None else state
+        inputs = self.Inputs(x, self.decay.of_input(x), self.b.of_input(x), self.mixer.of_input(x), initial)
+        iterate = partial(self.iterate, inputs)
+        h = iterate(self.solver(iterate, torch.zeros_like(x)))
+        if self.c is not None:
+            gates.append(self.c(self.c.of_input(x), delayed(h, initial)))
+        y = h
+        for gate in gates:
+            y = silu(gate) * y
+        return self.outward(self.norm(y)), h[:, -1]
+
+    def iterate(self, inputs: Inputs, h: Vectors) -> Vectors:
+        """Return the next iterate (equation 8)."""
+        before = delayed(h, inputs.initial)
+        decay = self.decay(inputs.decay, before).sigmoid()
+        written = silu(self.b(inputs.b, before)) * inputs.x
+        mixed = self.mixer(inputs.mixer, before, written - h) + h
+        return scan(decay, (1 - decay) * mixed, inputs.initial)
+
+
+class FPMambaLayer(Layer):
+    """See `bilin.models.fixed_point.fp_mamba` for the formula. The state is (H, y).
+
+    Shapes: ``inward`` (2E, H), ``delta`` (E, R), R = ⌈H / 16⌉, ``log_a`` (N, E), ``outward`` (H, E). For the input of
+    Δ, for b, c and the mixer see `Projection`.
+    """
+
+    tokens_at_once = TOKENS_AT_ONCE
+
+    def __init__(self, tier: FPMamba) -> None:
+        super().__init__()
+        width, low = tier.inner, math.ceil(tier.hidden / 16)
+        self.inward = nn.Linear(tier.hidden, 2 * width, bias=False)
+        self.low = Projection(width, low, sees_output=tier.lambda_sees_output)
+        self.delta = nn.Linear(low, width)
+        nn.init.uniform_(self.delta.weight, -(low**-0.5), low**-0.5)
+        self.delta.bias = nn.Parameter(initial_step_bias(width))
+        self.log_a = nn.Parameter(torch.arange(1.0, tier.state_size + 1).log()[:, None].repeat(1, width))
+        self.b = Projection(width, tier.state_size, sees_output=tier.b_sees_output)
+        self.c = Projection(width, tier.state_size, sees_output=tier.c_sees_output)
+        self.mixer = MIXERS[tier.mixer](tier)
+        self.solver = Solver(tier)
+        self.norm = nn.LayerNorm(width, eps=1e-5)
+        self.outward = nn.Linear(width, tier.hidden, bias=False)
+
+    class Inputs(NamedTuple):
+        """What stays the same over the iterations: x_t, the parts that depend on it, and H_0 and y_0."""
+
+        x: Tensor
+        low: Tensor
+        b: Tensor
+        c: Tensor
+        mixer: tuple[Tensor, Tensor]
+        initial: tuple[Tensor, Tensor]
+
+    def forward(self, x: Hidden, state: State = None) -> tuple[Hidden, State]:
+        """See `Layer.forward`."""
+        x, gate = self.inward(x).chunk(2, dim=-1)
+        if state is None:
+            state = (x.new_zeros(len(x), *self.log_a.shape), torch.zeros_like(x[:, 0]))
+        low, b, c = self.low.of_input(x), self.b.of_input(x), self.c.of_input(x)
+        inputs = self.Inputs(x, low, b, c, self.mixer.of_input(x), state)
+        y = self.solver(lambda y: self.iterate(inputs, y)[0], torch.zeros_like(x))
+        y, matrix = self.iterate(inputs, y)
+        return self.outward(silu(gate) * y), (matrix, y[:, -1])
+
+    def iterate(self, inputs: Inputs, y: Vectors) -> tuple[Tensor, Tensor]:
+        """Return the next iterate (equations 12 and 13), and the matrix state after the last token."""
+        matrix, first = inputs.initial
+        before = delayed(y, first)
+        delta = softplus(self.delta(self.low(inputs.low, before)))
+        b, c = normalize(self.b(inputs.b, before), dim=-1), normalize(self.c(inputs.c, before), dim=-1)
+        written = delta * (self.mixer(inputs.mixer, before, inputs.x - y) + y)
+        y, matrix = selective_scan(written, delta, -self.log_a.exp(), b, c, matrix, signed=False)
+        return self.norm(y), matrix
+
+
+class Projection(nn.Module):
+    """W x_t + β + V y_{t-1}, the last term only if it sees the output.
+
+    The part of the input is the same in all iterations, so it is computed separately.
+
+    Shapes: ``of_input.weight`` W (M, E), ``of_input.bias`` β (M), ``of_output.weight`` V (M, E).
+    """
+
+    def __init__(self, width: int, numbers: int, *, sees_output: bool, bias: bool = False) -> None:
+        super().__init__()
+        self.of_input = nn.Linear(width, numbers, bias=bias)
+        self.of_output = nn.Linear(width, numbers, bias=False) if sees_output else None
+
+    def forward(self, of_input: Float[Tensor, "batch time numbers"], before: Vectors) -> Tensor:
+        """Return the sum, from W x_t + β and y_{t-1}."""
+        return of_input if self.of_output is None else of_input + self.of_output(before)
+
+
+def delayed(y: Vectors, first: Float[Tensor, "batch width"]) -> Vectors:
+    """Return y_{t-1} at every time, with ``first`` at the first one."""
+    return torch.cat([first[:, None], y[:, :-1]], 1)
+
+
+def scan(
+    decay: Float[Tensor, "batch time *width"],
+    inputs: Float[Tensor, "batch time *width"],
+    initial: Float[Tensor, " batch *width"],
+) -> Float[Tensor, "batch time *width"]:
+    """Return the states of h_t = λ_t ∘ h_{t-1} + u_t for decays λ and inputs u.
+
+    A loop over time: on CPUs, a parallel scan moves so much more memory that it is slower for any batch of more than
+    one sequence.
+    """
+    state, states = initial, []
+    for factor, added in zip(decay.unbind(1), inputs.unbind(1), strict=True):
+        state = torch.addcmul(added, factor, state)
+        states.append(state)
+    return torch.stack(states, 1)
+
+
+class Mixer(nn.Module, ABC):
+    """Q_t v, with Q_t from x_t and perhaps y_{t-1}: `directions` through a SiLU, `strengths` between 0 and 1."""
+
+    def __init__(self, tier: Implicit, directions: int, strengths: int) -> None:
+        super().__init__()
+        self.factor = {"positive": 1.0, "signed": 2.0}[tier.eigenvalues]
+        self.directions = Projection(tier.inner, directions, sees_output=tier.mixer_sees_output)
+        self.strengths = Projection(tier.inner, strengths, sees_output=tier.mixer_sees_output, bias=True)
+
+    def of_input(self, x: Vectors) -> tuple[Tensor, Tensor]:
+        """Return what does not change over the iterations."""
+        return self.directions.of_input(x), self.strengths.of_input(x)
+
+    def forward(self, of_input: tuple[Tensor, Tensor], before: Vectors, v: Vectors) -> Vectors:
+        """Return Q_t v_t, from `of_input` and the outputs of the previous time."""
+        directions, strengths = of_input
+        directions, strengths = silu(self.directions(directions, before)), self.strengths(strengths, before).sigmoid()
+        return self.mix(directions, strengths, v)
+
+    @abstractmethod
+    def mix(
+        self, directions: Float[Tensor, "batch time ?m"], strengths: Float[Tensor, "batch time ?n"], v: Vectors
+    ) -> Vectors:
+        """Return Q_t v_t, from the numbers of Q_t."""
+
+
+class Householder(Mixer):
+    """Q = (I - c α_n u_n u_nᵀ) … (I - c α_1 u_1 u_1ᵀ)."""
+
+    def __init__(self, tier: Implicit) -> None:
+        super().__init__(tier, tier.mixer_rank * tier.inner, tier.mixer_rank)
+
+    def mix(self, directions: Tensor, strengths: Tensor, v: Vectors) -> Vectors:
+        """See `Mixer.mix`."""
+        units = normalize(directions.unflatten(-1, (-1, v.shape[-1])), dim=-1)
+        for unit, strength in zip(units.unbind(-2), strengths.split(1, dim=-1), strict=True):
+            v = v - self.factor * strength * (unit * v).sum(-1, keepdim=True) * unit
+        return v
+
+
+class DPLR(Mixer):
+    """Q = I - c Σ_i α_i u_i u_iᵀ, diagonal plus low rank."""
+
+    def __init__(self, tier: Implicit) -> None:
+        super().__init__(tier, tier.mixer_rank * tier.inner, tier.mixer_rank)
+
+    def mix(self, directions: Tensor, strengths: Tensor, v: Vectors) -> Vectors:
+        """See `Mixer.mix`."""
+        units = normalize(directions.unflatten(-1, (-1, v.shape[-1])), dim=-1)
+        along = (units @ v[..., None]).squeeze(-1)
+        return v - self.factor * ((strengths * along)[..., None, :] @ units).squeeze(-2)
+
+
+class Kronecker(Mixer):
+    """Q = I - c (D_1 K_1) ⊗ (D_2 K_2), of the two most equal sizes whose product is E."""
+
+    def __init__(self, tier: Implicit) -> None:
+        first = next(size for size in range(math.isqrt(tier.inner), 0, -1) if tier.inner % size == 0)
+        self.sizes = (first, tier.inner // first)
+        super().__init__(tier, sum(size * (size + 1) // 2 for size in self.sizes), sum(self.sizes))
+
+    def mix(self, directions: Tensor, strengths: Tensor, v: Vectors) -> Vectors:
+        """See `Mixer.mix`."""
+        triangles = directions.split([size * (size + 1) // 2 for size in self.sizes], dim=-1)
+        left, right = (
+            strength[..., None] * semidefinite(triangle, size)
+            for strength, triangle, size in zip(strengths.split(self.sizes, dim=-1), triangles, self.sizes, strict=True)
+        )
+        mixed: Tensor = (left @ v.unflatten(-1, self.sizes) @ right.mT).flatten(-2)
+        return v - self.factor * mixed
+
+
+MIXERS: dict[str, type[Householder] | type[DPLR] | type[Kronecker]] = {
+    "householder": Householder,
+    "dplr": DPLR,
+    "kronecker": Kronecker,
+}
+"""The mixers by their name in the settings."""
+
+
+def semidefinite(triangle: Float[Tensor, "batch time numbers"], size: int) -> Float[Tensor, "batch time size size"]:
+    """Return U Uᵀ divided by its largest eigenvalue, for an upper triangle U given by rows."""
+    rows, columns = torch.triu_indices(size, size, device=triangle.device)
+    U = triangle.new_zeros(*triangle.shape[:-1], size, size)
+    U[..., rows, columns] = triangle
+    product = U @ U.mT
+    return product / (largest_eigenvalue(product) + 1e-6)
+
+
+def largest_eigenvalue(matrices: Float[Tensor, "batch time size size"]) -> Float[Tensor, "batch time 1 1"]:
+    """Return tr(M P) / tr(P) with P = M^16, by four squarings, for positive semi-definite M; never too large.
+
+    The gradient treats P as constant. Once P is a multiple of the projection on the eigenvector, this is the gradient
+    of the eigenvalue.
+    """
+    with torch.no_grad():
+        power = matrices / (trace(matrices) + 1e-30)
+        for _ in range(4):
+            power = power @ power
+            power = power / (trace(power) + 1e-30)
+    largest: Tensor = (power * matrices).sum((-2, -1), keepdim=True)
+    return largest
+
+
+def trace(matrices: Float[Tensor, "batch time size size"]) -> Float[Tensor, "batch time 1 1"]:
+    """Return the sum of the diagonal of each matrix."""
+    return matrices.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]

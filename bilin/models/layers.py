@@ -1,0 +1,147 @@
+"""Building blocks of layered tiers: the residual stack, a short convolution, and a gated perceptron.
+
+B  sequences in a batch    T  tokens    H  width of the residual stream    K  tokens in a convolution
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from bilin.models.module import SequenceModel, State
+
+if TYPE_CHECKING:
+    from bilin.models.tier import LayeredTier
+
+Hidden: TypeAlias = Float[Tensor, "batch time hidden"]
+"""Vectors of the residual stream."""
+
+
+class Layer(nn.Module, ABC):
+    """One causal layer: maps a vector at each time to a vector of the same width.
+
+    Attributes:
+        tokens_at_once: See `SequenceModel.tokens_at_once`; a stack takes the minimum over its layers.
+    """
+
+    tokens_at_once: ClassVar[int] = 2**17
+
+    @abstractmethod
+    def forward(self, x: Hidden, state: State = None) -> tuple[Hidden, State]:
+        """Return what is added to the residual stream, and the state after the last token.
+
+        Args:
+            x: The residual stream, normalized.
+            state: State that the previous call returned; None at the beginning.
+        """
+
+
+def rms_norm(hidden: int) -> nn.Module:
+    """Return the normalization x / √(mean x² + 1e-5), times a weight for each coordinate."""
+    return nn.RMSNorm(hidden, eps=1e-5)
+
+
+class Stack(SequenceModel):
+    """Embedding, residual layers, a final norm, and a readout without bias.
+
+        x <- x + layer(norm(x))
+
+    Shapes: embedding (V, H), readout (classes, H).
+    """
+
+    def __init__(self, tier: LayeredTier, *, vocab_size: int, num_classes: int) -> None:
+        super().__init__()
+        layers, hidden = tier.make_layers(), tier.hidden
+        norm: Callable[[int], nn.Module] = rms_norm if tier.norm == "rms" else nn.LayerNorm
+        self.embedding = nn.Parameter(torch.randn(vocab_size, hidden))
+        self.layers = nn.ModuleList(layers)
+        self.norms = nn.ModuleList(norm(hidden) for _ in layers)
+        self.last_norm = norm(hidden)
+        self.readout = nn.Linear(hidden, num_classes, bias=False)
+        self.tokens_at_once = min(layer.tokens_at_once for layer in layers)
+
+    def advance(
+        self, tokens: Int[Tensor, "batch time"], state: State = None
+    ) -> tuple[Float[Tensor, "batch time width"], State]:
+        """See `SequenceModel.advance`. The state holds the state of every layer."""
+        return self.through(self.embedding[tokens], state)
+
+    def through(self, x: Hidden, state: State) -> tuple[Hidden, State]:
+        """Apply all layers and the final norm to embedded tokens."""
+        states = []
+        for layer, norm, layer_state in zip(self.layers, self.norms, state or (None,) * len(self.layers), strict=True):
+            added, layer_state = layer(norm(x), layer_state)
+            x = x + added
+            states.append(layer_state)
+        return self.last_norm(x), tuple(states)
+
+
+class SwiGLU(Layer):
+    """W_o (SiLU(W_g x) ∘ W_v x), of inner width F = ⌊8H/3⌋, without biases (Shazeer 2020, arXiv 2002.05202).
+
+    Shapes: ``inputs.weight`` (2F, H), with W_g above W_v; ``output.weight`` (H, F).
+    """
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        width = 8 * hidden // 3
+        self.inputs = nn.Linear(hidden, 2 * width, bias=False)
+        self.output = nn.Linear(width, hidden, bias=False)
+
+    def forward(self, x: Hidden, state: State = None) -> tuple[Hidden, State]:
+        """See `Layer.forward`. There is no state."""
+        gate, value = self.inputs(x).chunk(2, dim=-1)
+        return self.output(nn.functional.silu(gate) * value), state
+
+
+class ShortConvolution(nn.Module):
+    """Causal convolution over the last K tokens, each channel by itself.
+
+        y_t = Σ_k w_k ∘ x_{t-K+1+k} + bias        x_t = 0 before the first token
+
+    Shapes: ``convolution.weight`` (channels, 1, K), ``convolution.bias`` (channels). Initial values are torch's.
+    """
+
+    def __init__(self, channels: int, size: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(channels, channels, size, groups=channels, bias=bias)
+
+    def forward(
+        self, x: Float[Tensor, "batch time channels"], state: Float[Tensor, "batch past channels"] | None = None
+    ) -> tuple[Float[Tensor, "batch time channels"], Float[Tensor, "batch past channels"]]:
+        """Return the convolution, and the last K - 1 inputs as the state of the next call."""
+        weight, bias = self.convolution.weight[:, 0].T.contiguous(), self.convolution.bias
+        past = len(weight) - 1
+        if state is None:
+            state = x.new_zeros(len(x), past, x.shape[2])
+        x = torch.cat([state, x], dim=1)
+        y: Tensor = _ShiftedSum.apply(x, weight)  # type: ignore[no-untyped-call]
+        return y if bias is None else y + bias, x[:, x.shape[1] - past :]
+
+
+class _ShiftedSum(torch.autograd.Function):
+    """Σ_k w_k ∘ x_{t+k} as products of large slices; torch's convolution is slow with one group a channel."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        time = x.shape[1] - len(weight) + 1
+        y = x[:, :time] * weight[0]
+        for k, w in enumerate(weight[1:], 1):
+            y.addcmul_(x[:, k : k + time], w)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        x_grad, sums = torch.zeros_like(x), []
+        for k, w in enumerate(weight):
+            x_grad[:, k : k + grad.shape[1]].addcmul_(grad, w)
+            sums.append((grad * x[:, k : k + grad.shape[1]]).sum((0, 1)))
+        return x_grad, torch.stack(sums)

@@ -1,0 +1,38 @@
+"""The building blocks of layered tiers: the short convolution against torch's, the perceptron against its formula."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bilin.models.layers import ShortConvolution, SwiGLU
+from tests.models.by_hand import gradients, normal, silu
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("size", "length"), [(1, 3), (4, 1), (4, 9)])
+def test_it_is_a_causal_convolution_of_every_channel(size, length, bias):
+    torch.manual_seed(0)
+    ours = ShortConvolution(5, size, bias=bias).double()
+    x = torch.randn(3, length, 5, dtype=torch.float64, requires_grad=True)
+    y, _ = ours(x)
+    expected = ours.convolution(torch.nn.functional.pad(x.mT, (size - 1, 0))).mT
+    torch.testing.assert_close(y, expected)
+    leaves = [x, *ours.parameters()]
+    torch.testing.assert_close(*(torch.autograd.grad(values.square().sum(), leaves) for values in (y, expected)))
+
+
+@pytest.mark.parametrize(("hidden", "width"), [(6, 16), (7, 18), (64, 170)])
+def test_it_is_its_formula_and_8_3_as_wide(hidden, width):
+    torch.manual_seed(0)
+    layer, x = SwiGLU(hidden).double(), normal(2, 3, hidden).requires_grad_()
+    assert layer.inputs.weight.shape == (2 * width, hidden)
+    assert layer.output.weight.shape == (hidden, width)
+    gate, value = layer.inputs.weight[:width], layer.inputs.weight[width:]
+    rows = [[layer.output.weight @ (silu(gate @ v) * (value @ v)) for v in row] for row in x]
+    expected = torch.stack([torch.stack(row) for row in rows])
+    found, state = layer(x)
+    assert state is None
+    leaves = [x, *layer.parameters()]
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(gradients(found, leaves), gradients(expected, leaves))
