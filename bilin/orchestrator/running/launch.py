@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
 from bilin.errors import InputError, InterruptedSweepError, StoreError
-from bilin.orchestrator.clusters import ClusterSpec, check_nodes, open_pool
+from bilin.orchestrator.clusters import ClusterSpec, Work, check_nodes, open_pool
 from bilin.orchestrator.clusters.slurm.continuation import WARNING, continued
 from bilin.orchestrator.grid import ClusterSettings, Grid
 from bilin.orchestrator.planning.plan import Plan
@@ -147,12 +147,9 @@ def _run(
             Outputs(writer.directory.resolve() / LOGS) as outputs,
             open_pool(
                 cluster,
-                run,
-                demand=_demand(current),
-                emit=sweep.take,
-                job=job,
-                checkpoints=checkpoints,
-                outputs=outputs,
+                Work(
+                    run=run, demand=_demand(current), emit=sweep.take, job=job, checkpoints=checkpoints, outputs=outputs
+                ),
             ) as pool,
             signals_interrupt(came, outermost=False),  # again: Ray sets handlers of its own
         ):
@@ -200,8 +197,8 @@ def _both(first: Observer, second: Observer) -> Observer:
     return observe
 
 
-def _demand(current: Plan) -> Iterable[Resources]:
-    return dict.fromkeys(cell.wanted.resources for cell in current.cells if cell.missing)
+def _demand(current: Plan) -> Collection[Resources]:
+    return {cell.wanted.resources for cell in current.cells if cell.missing}
 
 
 def packages_of(current: Plan) -> Collection[str]:
