@@ -31,7 +31,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """An accuracy, with half its 95 % interval and the number of seeds where these are to be shown."""
+    """An accuracy, with half its 95 % interval and the number of seeds if these are to be shown."""
 
     value: float | None
     half_interval: float | None = None
@@ -50,18 +50,18 @@ class Column:
     """How people see a column.
 
     Attributes:
-        heading: What stands above it.
+        heading: The text above it.
         unit: The unit of its numbers; empty if they have none.
         section: The title of the section that it is in; None for a column that every section begins with.
-        is_right: Whether its values are aligned at the right.
-        missing: What stands for a missing value.
-        values: What is shown in place of the exact values, such as an `Estimate`; None shows these.
+        right_aligned: Whether its values are aligned at the right.
+        missing: The text for a missing value.
+        values: Values to show instead of the exact ones, for example each an `Estimate`.
     """
 
     heading: str
     unit: str = ""
     section: str | None = ""
-    is_right: bool = False
+    right_aligned: bool = False
     missing: str = ""
     values: Sequence[Any] | None = None
 
@@ -77,7 +77,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A part of a table that people see as a table of its own. Its rows have one value a column."""
+    """Columns of a table that people see as a table of their own, with the rows of their values."""
 
     title: str
     columns: Sequence[Column]
@@ -102,7 +102,8 @@ class ResultTable:
     def of(cls, data: pa.Table) -> ResultTable:
         """Return a table of one section without a title."""
         return cls(
-            data=data, columns=[Column(heading=field.name, is_right=_is_number(field.type)) for field in data.schema]
+            data=data,
+            columns=[Column(heading=field.name, right_aligned=_is_number(field.type)) for field in data.schema],
         )
 
     def sections(self) -> list[Section]:
@@ -111,17 +112,14 @@ class ResultTable:
             data.to_pylist() if column.values is None else column.values
             for column, data in zip(self.columns, self.data.columns, strict=True)
         ]
-        titles = dict.fromkeys(column.section for column in self.columns if column.section is not None)
+        shared = [index for index, column in enumerate(self.columns) if column.section is None]
         sections = []
-        for title in titles:
+        for title in dict.fromkeys(column.section for column in self.columns if column.section is not None):
             own = [index for index, column in enumerate(self.columns) if column.section == title]
-            shown = [index for index, column in enumerate(self.columns) if column.section is None] + own
-            rows = [
-                [values[index][row] for index in shown]
-                for row in range(self.data.num_rows)
-                if not title or any(values[index][row] is not None for index in own)
-            ]
-            sections.append(Section(title=title, columns=[self.columns[index] for index in shown], rows=rows))
+            columns = [self.columns[index] for index in [*shared, *own]]
+            rows = zip(*(values[index] for index in [*shared, *own]), strict=True)
+            shown = [row for row in rows if not title or any(value is not None for value in row[len(shared) :])]
+            sections.append(Section(title=title, columns=columns, rows=shown))
         return sections
 
 
@@ -170,7 +168,9 @@ def _plain(section: Section) -> str:
 
     def line(texts: Sequence[str]) -> str:
         cells = zip(texts, widths, section.columns, strict=True)
-        return "  ".join(text.rjust(width) if column.is_right else text.ljust(width) for text, width, column in cells)
+        return "  ".join(
+            text.rjust(width) if column.right_aligned else text.ljust(width) for text, width, column in cells
+        )
 
     lines = [labels, ["-" * width for width in widths], *rows]
     return "".join(f"{line(texts).rstrip()}\n" for texts in lines)
@@ -184,7 +184,7 @@ def _markdown(section: Section) -> str:
         return _escaped(value if isinstance(value, str) else column.text(value))
 
     header = line([_escaped(column.label) for column in section.columns])
-    rule = line(["---:" if column.is_right else "---" for column in section.columns])
+    rule = line(["---:" if column.right_aligned else "---" for column in section.columns])
     rows = ([cell(column, value) for column, value in zip(section.columns, row, strict=True)] for row in section.rows)
     return header + rule + "".join(map(line, rows))
 

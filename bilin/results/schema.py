@@ -94,7 +94,7 @@ WANTED_SCHEMA = pa.schema(
         "num_sequences": pa.int64(),
     }
 )
-"""What the grid as last launched wants, one row a cell."""
+"""What the grid as last launched wants, one row per cell."""
 
 _METADATA_KEY = b"bilin"
 

@@ -80,7 +80,7 @@ SECTIONS = ResultTable(
         Column(
             heading="10", section="one", missing="-", values=[Estimate(0.5, 0.25, 3), Estimate(None), Estimate(1.0)]
         ),
-        Column(heading="10", unit="s", section="two", is_right=True),
+        Column(heading="10", unit="s", section="two", right_aligned=True),
     ],
     note="what the numbers are",
 )

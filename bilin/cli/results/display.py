@@ -84,7 +84,7 @@ def _grid(section: Section, texts: Sequence[Sequence[str]]) -> RenderableType:
 
     grid = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     for column in section.columns:
-        grid.add_column(Text(column.label), no_wrap=True, justify="right" if column.is_right else "left")
+        grid.add_column(Text(column.label), no_wrap=True, justify="right" if column.right_aligned else "left")
     for row, values in zip(texts, section.rows, strict=True):
         grid.add_row(*(Text(text, style=_style(text, value)) for text, value in zip(row, values, strict=True)))
     return grid

@@ -17,7 +17,7 @@ def table(
         int | None,
         typer.Option(help="A tested length; by default the greatest of each task, or all with --by length."),
     ] = None,
-    by: Annotated[str, typer.Option(help="The columns: task, or length with a table a task.")] = "task",
+    by: Annotated[str, typer.Option(help="The columns: task, or length with a table per task.")] = "task",
     value: Annotated[str, typer.Option(help="mean, low, high, best, lr, num_seeds or num_solved.")] = "mean",
     everything: Everything = False,
     format_: FormatOption = Format.TABLE,

@@ -18,7 +18,7 @@ from bilin.tasks import TASKS
 
 
 class TrialRow(NamedTuple):
-    """What is needed of each trial, beside the columns of its cell. Sorted by the first four columns."""
+    """What is needed of each trial, besides the columns of its cell. Sorted by the first four columns."""
 
     sweep: str
     cell_id: str
@@ -57,7 +57,7 @@ _SUMMARY = pa.schema(
         "best": pa.float64(),
     }
 )
-"""The columns beside those that describe a cell: see docs/results.md."""
+"""The columns besides those that describe a cell: see docs/results.md."""
 
 _cell_of = attrgetter("sweep", "cell_id")
 
@@ -86,11 +86,11 @@ def cells_columns(columns: Sequence[str]) -> list[str]:
 
 
 def cells_table(trials: pa.Table, tested: pa.Table, columns: Sequence[str]) -> pa.Table:
-    """Return one row a cell and length.
+    """Return one row per cell and length.
 
     Args:
-        trials: One row a trial: the columns of `TrialRow` and those of its cell.
-        tested: One row a trial and tested length: the columns of `TestedRow`.
+        trials: One row per trial: the columns of `TrialRow` and those of its cell.
+        tested: One row per trial and tested length: the columns of `TestedRow`.
         columns: Those that describe a cell.
     """
     tested_rows = {

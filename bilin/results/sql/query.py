@@ -71,8 +71,7 @@ class Question:
 
     def names(self, view: str) -> bool:
         """Return whether it may need a view: it names the view, or names none, as SHOW TABLES does."""
-        parts = (self.sql or self.source, self.where, self.select, self.sort)
-        text = " ".join(part for part in parts if part).lower()
+        text = " ".join(filter(None, (self.sql or self.source, self.where, self.select, self.sort))).lower()
         return view in text or not any(view in text for view in VIEWS)
 
 

@@ -120,13 +120,12 @@ class SweepTables:
             read_schema(file.path)
 
     def _files(self, *, curves: bool = False) -> list[_File]:
-        return [
-            _File(sweep.folder.name, position, path(part.number))
-            for sweep in self.sweeps
-            for path in (sweep.folder.curves_part if curves else sweep.folder.trials_part,)
-            for position, part in enumerate(sweep.manifest.parts)
-            if part.curves or not curves
-        ]
+        files = []
+        for sweep in self.sweeps:
+            path = sweep.folder.curves_part if curves else sweep.folder.trials_part
+            parts = [(at, part) for at, part in enumerate(sweep.manifest.parts) if part.curves or not curves]
+            files += [_File(sweep.folder.name, position, path(part.number)) for position, part in parts]
+        return files
 
 
 def create_views(connection: DuckDBPyConnection, tables: SweepTables, *, everything: bool) -> pa.Schema:
@@ -189,7 +188,7 @@ def _convert(file: _File, schema: pa.Schema) -> pa.Table:
     return pa.concat_tables([schema.empty_table(), rows], promote_options="default")
 
 
-def _joined(parts: Iterable[Dataset | pa.Table]) -> Dataset:
+def _joined(sources: Iterable[Dataset | pa.Table]) -> Dataset:
     import pyarrow.dataset as ds
 
-    return ds.dataset([ds.dataset(part) if isinstance(part, pa.Table) else part for part in parts])
+    return ds.dataset([ds.dataset(source) if isinstance(source, pa.Table) else source for source in sources])

@@ -57,7 +57,7 @@ def read_sweeps(
     curves: bool = False,
     warn: bool = True,
 ) -> T:
-    """Read some sweeps, though writers may replace their files meanwhile.
+    """Read some sweeps, even while writers replace their files.
 
     Args:
         folders: The sweeps' folders.
@@ -88,7 +88,7 @@ def read_sweeps(
                 raise StoreError(f"{error.filename} cannot be read: it does not exist") from error
             continue
         for each in damage if warn else ():
-            each.warn_reader()
+            each.warn()
         return result
 
 
@@ -156,10 +156,8 @@ def _read_file(
         return None
     except UNREADABLE as error:
         fault = read_fault(error)
-    rewritten = "the next launch rewrites it"
-    damage.append(
-        Damage(path=path, fault=fault, reading=f"{consequence}; {rewritten}", repaired=rewritten, files=(path,))
-    )
+    until = "until the next launch writes it again"
+    damage.append(Damage(path=path, fault=fault, consequence=f"{consequence} {until}", files=(path,)))
     return None
 
 
@@ -215,7 +213,7 @@ def _health(sweeps: Sequence[Contents]) -> Health:
         num_curves=sum(part.curves for part in parts),
         num_aside=sum(1 for _ in aside.iterdir()) if aside.is_dir() else 0,
         damage=[
-            *(f"{damage}: {damage.reading}" for damage in sweep.damage),
+            *map(str, sweep.damage),
             *(line for part in parts for line in _contradictions(sweep.folder, part)),
         ],
     )
@@ -229,19 +227,15 @@ def _contradictions(folder: SweepFolder, part: Part) -> Iterator[str]:
     """Yield what is wrong with a part whose checksums match."""
     trials, curves = folder.trials_part(part.number), folder.curves_part(part.number)
     try:
-        ids = _ids(trials, trials_schema(), part.trials)
-        curve_ids = _ids(curves, CURVES, part.curves) if part.curves else ids.slice(0, 0)
+        ids = validate_file(trials, trials_schema())["trial_id"]
+        curve_ids = validate_file(curves, CURVES)["trial_id"] if part.curves else ids.slice(0, 0)
     except UNREADABLE as error:
         yield f"the part of {trials} {read_fault(error)}"
         return
+    for path, found, listed in ((trials, len(ids), part.trials), (curves, len(curve_ids), part.curves)):
+        if found != listed:
+            yield f"{path} has {found} rows, and the manifest lists {listed}"
     if len(pc.unique(ids)) < len(ids):
         yield f"{trials} has a trial twice"
     if not pc.all(pc.is_in(curve_ids, value_set=ids.combine_chunks()), min_count=0).as_py():
         yield f"{curves} has curves of trials that are not in {trials.name}"
-
-
-def _ids(path: Path, schema: pa.Schema, num_rows: int) -> pa.ChunkedArray:
-    ids = validate_file(path, schema)["trial_id"]
-    if len(ids) != num_rows:
-        raise ValueError(f"{path} has {len(ids)} rows, and the manifest lists {num_rows}")
-    return ids

@@ -57,28 +57,22 @@ class Damage:
     Attributes:
         path: The file.
         fault: What is wrong with it.
-        reading: What readers do about it, and what the next launch will do.
-        repaired: What follows after a writer has set the file aside.
+        consequence: What is missing without the file, and whether it comes back.
         files: The files that the writer sets aside, as far as they exist.
     """
 
     path: Path
     fault: str
-    reading: str
-    repaired: str
+    consequence: str
     files: tuple[Path, ...]
 
-    def warn_reader(self) -> None:
-        """Warn that the file is skipped."""
-        warnings.warn(f"{self}: {self.reading}", DamageWarning, stacklevel=2)
-
-    def warn_writer(self) -> None:
-        """Warn that the file was set aside."""
-        aside = SweepFolder(self.path.parent).damaged
-        warnings.warn(f"{self}: {self.repaired}; what remains of it is in {aside}", DamageWarning, stacklevel=2)
+    def warn(self, *, set_aside: bool = False) -> None:
+        """Warn that the file is skipped, or that a writer has set it aside."""
+        aside = f"; what remains of it is in {SweepFolder(self.path.parent).damaged}" if set_aside else ""
+        warnings.warn(f"{self}{aside}", DamageWarning, stacklevel=2)
 
     def __str__(self) -> str:
-        return f"{self.path} {self.fault}"
+        return f"{self.path} {self.fault}: {self.consequence}"
 
 
 class DamageError(StoreError):
@@ -86,7 +80,7 @@ class DamageError(StoreError):
 
     def __init__(self, damage: Damage) -> None:
         self.damage = damage
-        super().__init__(f"{damage}: {damage.reading}")
+        super().__init__(str(damage))
 
 
 def replace_file(path: Path, content: bytes) -> None:

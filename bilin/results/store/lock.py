@@ -1,4 +1,4 @@
-"""The right to write a sweep: a lock that the system drops when its process dies, and a lease beside it."""
+"""The right to write a sweep: a lock that the system drops when its process dies, and a lease for other machines."""
 
 from __future__ import annotations
 

@@ -128,7 +128,6 @@ def _damage(path: Path, fault: str) -> Damage:
     return Damage(
         path=path,
         fault=fault,
-        reading="reading every part file instead; the next launch rewrites it",
-        repaired="rewritten from the part files",
+        consequence="its content is taken from the part files, from which the next launch rewrites it",
         files=(path,),
     )

@@ -2,8 +2,8 @@
 
 Merging keeps the number of files small, as a log-structured merge tree does. An append writes a part of level 0.
 When the newest `FAN_IN` parts have one level, they are merged into a part of the next level, so a row is rewritten
-once a level. The cost of an append, and the number of files, grow with the logarithm of the number of appends, until
-parts reach a size beyond which they are left alone.
+once per level. The cost of an append, and the number of files, grow with the logarithm of the number of appends, until
+parts reach a size beyond which they are not merged.
 
 Source: O'Neil, Cheng, Gawlick, O'Neil, "The log-structured merge-tree", Acta Informatica 33 (1996).
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def num_mergeable(parts: Sequence[Part]) -> int:
 def merge(folder: SweepFolder, parts: Sequence[Part], number: int, *, without: Collection[str] = ()) -> Part:
     """Write one part with the rows of several, in their order, without the superseded ones.
 
-    Columns that this version does not know are kept.
+    Columns that this version does not know are preserved.
 
     Args:
         folder: The sweep's folder.
@@ -106,7 +106,7 @@ def _write(
 ) -> Part:
     """Write a part from streams of tables; a file without rows is not written.
 
-    The curves are written first: a file of trials then always has its curves beside it, even after a crash.
+    The curves are written first: even after a crash, a file of trials never lacks its curves.
     """
     files = folder.trials_part(number), folder.curves_part(number)
     try:
@@ -162,31 +162,25 @@ def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
         FileNotFoundError: There is no such file.
         StoreError: It cannot be read.
     """
-    with _open(path) as file:
+    with _opened(path) as file:
         existing = set(file.schema_arrow.names)
-        try:
-            return file.read([name for name in columns if name in existing])
-        except (OSError, pa.ArrowException) as error:
-            raise _unreadable(path, error) from error
+        return file.read([name for name in columns if name in existing])
 
 
 def read_schema(path: Path) -> pa.Schema:
     """Return the columns of a part file. Raises as `read_columns` does."""
-    with _open(path) as file:
+    with _opened(path) as file:
         return file.schema_arrow
 
 
 def stream_rows(path: Path, *, without: Sequence[str] = ()) -> Iterator[pa.Table]:
     """Yield the rows of a part file, without those of some trials, in batches. Raises as `read_columns` does."""
-    with _open(path) as file:
-        try:
-            for batch in file.iter_batches(_ROW_GROUP):
-                table = pa.Table.from_batches([batch])
-                if without:
-                    table = table.filter(pc.invert(pc.is_in(table["trial_id"], pa.array(without, pa.string()))))
-                yield table
-        except (OSError, pa.ArrowException) as error:
-            raise _unreadable(path, error) from error
+    with _opened(path) as file:
+        for batch in file.iter_batches(_ROW_GROUP):
+            table = pa.Table.from_batches([batch])
+            if without:
+                table = table.filter(pc.invert(pc.is_in(table["trial_id"], pa.array(without, pa.string()))))
+            yield table
 
 
 def validate_file(path: Path, schema: pa.Schema) -> pa.Table:
@@ -213,17 +207,15 @@ def validate_file(path: Path, schema: pa.Schema) -> pa.Table:
     return ids
 
 
-def _open(path: Path) -> pq.ParquetFile:
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        return pq.ParquetFile(path)
-    except FileNotFoundError as error:
+        with pq.ParquetFile(path) as file:
+            yield file
+    except FileNotFoundError as error:  # Arrow's names no file
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path)) from error
     except (OSError, pa.ArrowException) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> StoreError:
-    return StoreError(f"{path} cannot be read ({error}): run the same command again, which skips the file")
+        raise StoreError(f"{path} cannot be read ({error}): run the same command again, which skips it") from error
 
 
 def with_unlisted_parts(folder: SweepFolder, manifest: Manifest) -> tuple[Manifest, list[Damage]]:
@@ -247,7 +239,7 @@ def with_unlisted_parts(folder: SweepFolder, manifest: Manifest) -> tuple[Manife
 
 
 def _unlisted_part(folder: SweepFolder, number: int) -> tuple[Part | None, list[Damage]]:
-    """Return a part and what is damaged of it. A part whose curves alone are damaged counts without them."""
+    """Return a part and what is damaged of it. If only its curves are damaged, it counts without them."""
     part = Part(number=number, level=0, trials=0, curves=0, num_bytes=0)
     damage: list[Damage] = []
     try:
@@ -266,26 +258,15 @@ def _unlisted_part(folder: SweepFolder, number: int) -> tuple[Part | None, list[
 def damaged_trials(folder: SweepFolder, part: Part, fault: str) -> Damage:
     """Describe a part whose file of trials is damaged; the whole part is skipped."""
     path = folder.trials_part(part.number)
-    follows = "wanted trials run again at the next launch"
-    return Damage(
-        path=path,
-        fault=fault,
-        reading=f"skipping {_num_trials(part)}; {follows}",
-        repaired=f"removed {_num_trials(part)}; {follows}",
-        files=(path, folder.curves_part(part.number)),
-    )
+    consequence = f"{_num_trials(part)} left out; the next launch runs what the grid wants of them"
+    return Damage(path=path, fault=fault, consequence=consequence, files=(path, folder.curves_part(part.number)))
 
 
 def damaged_curves(folder: SweepFolder, part: Part, fault: str) -> Damage:
     """Describe a part whose file of curves is damaged; its results count without them."""
     path = folder.curves_part(part.number)
-    return Damage(
-        path=path,
-        fault=fault,
-        reading=f"skipping the curves of {_num_trials(part)}, whose results are not affected",
-        repaired=f"removed the curves of {_num_trials(part)}, whose results are not affected",
-        files=(path,),
-    )
+    consequence = f"curves of {_num_trials(part)} left out; their results are not affected"
+    return Damage(path=path, fault=fault, consequence=consequence, files=(path,))
 
 
 def _num_trials(part: Part) -> str:

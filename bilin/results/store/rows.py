@@ -1,6 +1,6 @@
 """What is stored, as Arrow tables: the rows of trials and curves, and what the grid wants.
 
-What the trials of a cell share, its columns and its part of the JSON, is computed once a cell.
+The columns of a cell and its part of the JSON are the same for all its trials, and are computed once.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class WantedRow:
 
 
 def trials_table(pairs: Sequence[tuple[TrialSpec, TrialResult]]) -> pa.Table:
-    """Return one row a trial."""
+    """Return one row per trial."""
     others = frozenset(
         block for block in {type(block) for spec, _ in pairs for block in (spec.cell.task, spec.cell.model)}
         if package_of(block) is not None

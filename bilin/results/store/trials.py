@@ -1,4 +1,4 @@
-"""What is stored of one sweep: one small object a trial, what the grid wants, and the grid itself."""
+"""What is stored of one sweep: one small object per trial, what the grid wants, and the grid itself."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
 
 
 def stored_wanted(store: Path | str, sweep: str) -> list[WantedRow] | None:
-    """Return what the grid as last launched wants, a row a cell; None if none was launched, or the file is damaged."""
+    """Return what the grid as last launched wants; None if none was launched, or the file is damaged."""
     table = read_sweeps([SweepFolder.of(store, sweep)], lambda sweeps: sweeps[0].wanted)
     return None if table is None else wanted_rows(table)
 

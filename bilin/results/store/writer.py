@@ -209,7 +209,7 @@ def _repair(folder: SweepFolder) -> Manifest:
     for damage in contents.damage:
         for path in damage.files:
             _set_aside(path, folder)
-        damage.warn_writer()
+        damage.warn(set_aside=True)
     extended, _ = with_unlisted_parts(folder, contents.manifest)
     manifest = extended.with_checksums(folder)
     if contents.damage or manifest != contents.manifest or not folder.manifest.exists():

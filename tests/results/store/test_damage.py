@@ -80,9 +80,9 @@ def test_a_damaged_part_is_left_out_said_once_and_set_aside_by_a_writer(store, s
     for read in (lambda: attempts(store), lambda: seeds_in(store, "trials"), lambda: seeds_in(store, "curves")):
         result, messages = said(read)
         assert sorted(result) == [0, 1, 3]
-        assert [message.startswith(f"{path} ") and "skipping 2 trials" in message for message in messages] == [True]
+        assert [message.startswith(f"{path} ") and "2 trials left out" in message for message in messages] == [True]
     _, messages = said(lambda: SweepWriter(store, "sweep").__enter__().__exit__(None, None, None))
-    assert [f"{path} " in message and "run again" in message for message in messages] == [True]
+    assert [f"{path} " in message and "the next launch runs" in message for message in messages] == [True]
     kept = sweep / "damaged" / path.name
     assert content is None or kept.read_bytes() == content
     assert (sweep / "damaged/curves-00000002.parquet").exists()
@@ -103,7 +103,7 @@ def test_results_stand_whose_curves_are_damaged(store, sweep, damage):
     assert (curves.num_rows, len(messages)) == (4, 1)
     assert messages[0].startswith(f"{path} ")
     assert len(said(lambda: attempts(store))[0]) == 4
-    with pytest.warns(DamageWarning, match="removed the curves of 2 trials"), SweepWriter(store, "sweep") as writer:
+    with pytest.warns(DamageWarning, match="curves of 2 trials left out"), SweepWriter(store, "sweep") as writer:
         writer.compact()
     assert said(lambda: attempts(store)) == ({0: 1, 1: 1, 2: 1, 3: 2}, [])
 
@@ -115,7 +115,7 @@ def test_a_damaged_manifest_is_made_anew_from_the_parts(store, sweep, content):
     found, messages = said(lambda: attempts(store))
     assert (found, len(messages)) == ({0: 1, 1: 1, 2: 1, 3: 2}, 1)
     assert seeds_in_curves(store) == {0: 2, 1: 2, 2: 2, 3: 2}
-    with pytest.warns(DamageWarning, match="rewritten"), SweepWriter(store, "sweep") as writer:
+    with pytest.warns(DamageWarning, match="rewrites it"), SweepWriter(store, "sweep") as writer:
         writer.append(seeds(1, start=4))
     assert said(lambda: attempts(store)) == ({0: 1, 1: 1, 2: 1, 3: 2, 4: 1}, [])
     assert (sweep / "trials-00000004.parquet").exists()
