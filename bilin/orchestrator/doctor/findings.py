@@ -65,7 +65,9 @@ Verdict = tuple[Level, str, str]
 """The level of a finding, what was found, and what to do."""
 
 
-def of_node(place: str, answers: Answers, questions: Questions, made: Beacon | None, needs: Needs) -> Iterator[Finding]:
+def of_node(
+    place: str, answers: Answers, questions: Questions, beacon: Beacon | None, needs: Needs
+) -> Iterator[Finding]:
     """Yield what is concluded from the answers of one node to questions."""
     records, node = answers.records, node_of(place, answers)
     if silent := [question.replace("_", " ") for question in questions if question not in records]:
@@ -76,7 +78,7 @@ def of_node(place: str, answers: Answers, questions: Questions, made: Beacon | N
         record, check = records[question], CHECKS.get(question, question.replace("_", " "))
         verdicts: Iterator[Verdict]
         if question == "store":
-            verdicts = store(place, record, made) if made else iter(())
+            verdicts = store(place, record, beacon) if beacon else iter(())
         elif set(record) == {"error"}:
             verdicts = iter([("error", record["error"], "correct this on that node")])
         elif question == "clock":
@@ -202,9 +204,9 @@ def torch(record: Mapping[str, Any], node: Node, needs: Needs) -> Iterator[Verdi
         yield "ok", f"{unused}; {build}: trials compute on the CPU", ""
 
 
-def store(place: str, record: Mapping[str, Any], made: Beacon) -> Iterator[Verdict]:
+def store(place: str, record: Mapping[str, Any], beacon: Beacon) -> Iterator[Verdict]:
     """Whether a node sees the store, and can work with it."""
-    if fault := made.fault(place, record):
+    if fault := beacon.fault(place, record):
         found, _, advice = fault.partition(". ")
         yield "error", found, advice or "mount the same file system there"
         return
