@@ -12,7 +12,7 @@ import pytest
 from bilin.folder import SweepFolder
 from bilin.orchestrator import plan
 from bilin.orchestrator.clusters.slurm.job import record_submission
-from bilin.orchestrator.running.launch import keep_grid
+from bilin.orchestrator.running.wanted import keep_grid
 from bilin.results import SweepWriter
 from tests.orchestrator.grid.grids import HEAD
 from tests.sweeps import write_grid
