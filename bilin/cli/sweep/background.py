@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from bilin.cli.sweep.words import describe_status
+from bilin.cli.sweep.monitor.describe import describe_status
 from bilin.errors import InterruptedSweepError
 from bilin.orchestrator import Ended
 from bilin.orchestrator.background import Cancelled, Detached, RayJob

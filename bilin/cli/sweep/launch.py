@@ -64,8 +64,8 @@ def launch(
     input is wrong, 3 interrupted, 4 the cluster cannot be used.
     """
     from bilin import orchestrator
+    from bilin.cli.sweep.describe import describe_submission, describe_summary
     from bilin.cli.sweep.display import display
-    from bilin.cli.sweep.words import describe_submission, describe_summary
 
     is_job = cluster == "slurm"
     if is_job and detach:
