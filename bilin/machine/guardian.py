@@ -24,14 +24,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-MARK = "BILIN_RAY_FOLDER"
-"""Environment variable that names the folder that a process belongs to."""
-
-GUARDED = "guarded"
-"""File in the folder. The guardian holds a lock on it as long as it lives."""
-
-ABANDONED_S = 60.0
-"""Minimum age of an abandoned folder: a younger one may be about to be locked."""
+MARK = "BILIN_RAY_FOLDER"  # environment variable that names the folder that a process belongs to
+GUARDED = "guarded"  # file in the folder. The guardian holds a lock on it as long as it lives
+ABANDONED_S = 60.0  # minimum age of an abandoned folder: a younger one may be about to be locked
 
 TERM_S = 1.0
 KILL_S = 30.0

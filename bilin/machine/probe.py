@@ -33,22 +33,14 @@ from bilin.machine.host import (
 )
 from bilin.version import __version__
 
-MARK = "bilin-node"
-"""First word of a line of an answer: set-up commands may print lines of their own."""
-
-PIECE = 400
-"""Characters of an answer in one line: Slurm may mix longer lines of two nodes."""
-
-SOCKET_PATH = 63
-"""Characters that Ray's sockets add to its temporary folder."""
-
-TORCH_S = 180
-"""How long torch may take to load from a slow disk and to initialise the GPUs."""
+MARK = "bilin-node"  # first word of a line of an answer: set-up commands may print lines of their own
+PIECE = 400  # characters of an answer in one line: Slurm may mix longer lines of two nodes
+SOCKET_PATH = 63  # characters that Ray's sockets add to its temporary folder
+TORCH_S = 180  # how long torch may take to load from a slow disk and to initialise the GPUs
 
 REPLACEMENTS = 20
 
-GATHER_S = 45.0
-"""How long the nodes of a step wait for each other: a network file system may show a new file late."""
+GATHER_S = 45.0  # how long the nodes of a step wait for each other: a network file system may show a new file late
 
 CONNECT_S = 5.0
 

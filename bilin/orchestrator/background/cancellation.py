@@ -19,14 +19,9 @@ from bilin.machine.slurm import SLURM, JobStatus, Slurm
 from bilin.orchestrator.clusters.slurm.job import active_job, record_job, recorded_job, uncertain_job
 from bilin.results import DEFAULT_STORE, Holder, Process, existing_sweep, holder
 
-GRACE_S = 60.0
-"""How long a sweep may take to checkpoint its trials and to end, before it is killed."""
-
-SLURM_S = 180.0
-"""How long Slurm may take to end a job: it gives processes `KillWait` seconds first, usually 30."""
-
-_LEFT_S = 30.0
-"""How long processes that a sweep leaves behind may take to end: its guardian ends them within seconds."""
+GRACE_S = 60.0  # how long a sweep may take to checkpoint its trials and to end, before it is killed
+SLURM_S = 180.0  # how long Slurm may take to end a job: it gives processes `KillWait` seconds first, usually 30
+_LEFT_S = 30.0  # how long processes that a sweep leaves behind may take to end: its guardian ends them within seconds
 
 _LOOK_S = 0.1
 _ASK_SLURM_S = 1.0

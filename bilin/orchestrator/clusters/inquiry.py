@@ -30,14 +30,12 @@ from bilin.version import __version__
 Questions = Mapping[str, Mapping[str, Any]]
 """Arguments by the name of a question, of `probe.QUESTIONS`."""
 
-ANSWER_S = 300.0
-"""How long a node may take to start, load what it needs, and answer."""
+ANSWER_S = 300.0  # how long a node may take to start, load what it needs, and answer
 
 APPEAR_S = 5.0
 """How long a file that a node wrote may take to be seen here: network file systems look again after seconds."""
 
-ABANDONED_S = 3600.0
-"""Age after which a beacon is removed whose process was killed."""
+ABANDONED_S = 3600.0  # age after which a beacon is removed whose process was killed
 
 
 @dataclass(slots=True)

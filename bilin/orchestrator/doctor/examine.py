@@ -20,8 +20,7 @@ from bilin.orchestrator.doctor.slurm import PLACE
 from bilin.orchestrator.request import LaunchRequest
 from bilin.results.store.durable import explained
 
-NUM_PORTS = 16
-"""About as many as the processes of a Ray listen on, without its workers."""
+NUM_PORTS = 16  # about as many as the processes of a Ray listen on, without its workers
 
 
 def examine(request: LaunchRequest, *, wait_s: float = 60.0, slurm: Slurm = SLURM) -> list[Finding]:

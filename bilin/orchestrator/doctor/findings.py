@@ -16,28 +16,16 @@ from bilin.workers.actors.node import Node
 
 Level = Literal["ok", "warning", "error"]
 
-HERE = "here"
-"""Place of a finding about this machine."""
-
-SWEEP = "sweep"
-"""Place of a finding about all nodes together."""
-
-WORKER_BYTES = 300 * 2**20
-"""A worker with torch loaded, without its model."""
-
-RAY_BYTES = 400 * 2**20
-"""The processes of a Ray."""
-
-LOW_DISK_BYTES = 2**30
-"""Free disk space below which the doctor warns."""
+HERE = "here"  # place of a finding about this machine
+SWEEP = "sweep"  # place of a finding about all nodes together
+WORKER_BYTES = 300 * 2**20  # a worker with torch loaded, without its model
+RAY_BYTES = 400 * 2**20  # the processes of a Ray
+LOW_DISK_BYTES = 2**30  # free disk space below which the doctor warns
 
 LEAST_DISK_BYTES = 100 * 2**20
 
-SKEW_S = 10.0
-"""How far two clocks may differ: bilin relies on none, but rows and logs contain times."""
-
-DIGITS_ONLY = ("torch", "numpy")
-"""Packages that may differ between nodes: only the last bits of results depend on them."""
+SKEW_S = 10.0  # how far two clocks may differ: bilin relies on none, but rows and logs contain times
+DIGITS_ONLY = ("torch", "numpy")  # packages that may differ between nodes: only the last bits of results depend on them
 
 LEASE = "two launches then know each other by their lease alone: taking over from one that died takes a minute"
 
@@ -244,8 +232,7 @@ JUDGES: Mapping[str, Callable[[Mapping[str, Any], Node, Needs], Iterator[Verdict
     "torch": torch,
 }
 
-CHECKS = {"temporary": "temp directory", "reach": "other nodes"}
-"""What a check is called, if not like its question."""
+CHECKS = {"temporary": "temp directory", "reach": "other nodes"}  # what a check is called, if not like its question
 
 
 def fits(nodes: Sequence[Node], needs: Needs) -> Iterator[Finding]:

@@ -28,13 +28,11 @@ from bilin.machine.slurm import SLURM, Slurm
 from bilin.orchestrator.clusters.slurm.script import further_node_script
 from bilin.orchestrator.grid import ClusterSettings
 
-START_S = 600.0
-"""How long the nodes may take to come up; the sweep then begins with those that are up."""
+START_S = 600.0  # how long the nodes may take to come up; the sweep then begins with those that are up
 
 STOP_S = 60.0
 
-HEAD = "0"
-"""Slurm's number of the first node of a job, on which its script runs."""
+HEAD = "0"  # Slurm's number of the first node of a job, on which its script runs
 
 
 @contextmanager

@@ -17,8 +17,7 @@ from bilin.spec import Resources
 from bilin.workers.events import Cancelled, Emit, Event, Finished, Lost
 from bilin.workers.pool import Group, Pool
 
-LOOK_S = 60.0
-"""How often Slurm is asked for the end of the job: its time limit can be changed while it runs."""
+LOOK_S = 60.0  # how often Slurm is asked for the end of the job: its time limit can be changed while it runs
 
 
 class Deadline:
