@@ -53,7 +53,8 @@ def main(folder: str) -> None:
     """Wait for the end of standard input, then end the processes of the folder and remove it."""
     started_by = os.getppid()
     with suppress(OSError):  # a full disk: then no later guardian finds the folder if this one is killed
-        _lock(Path(folder))
+        file = os.open(Path(folder) / GUARDED, os.O_CREAT | os.O_WRONLY, 0o600)
+        fcntl.flock(file, fcntl.LOCK_EX)  # until this process ends
         _remove_abandoned(Path(folder).parent)
     sys.stdin.buffer.read()
     started = time.monotonic()
@@ -66,11 +67,6 @@ def main(folder: str) -> None:
         if not pids:  # a dying process may have written once more: then the next turn removes it
             shutil.rmtree(folder, ignore_errors=True)
         time.sleep(0.1)
-
-
-def _lock(folder: Path) -> None:
-    file = os.open(folder / GUARDED, os.O_CREAT | os.O_WRONLY, 0o600)
-    fcntl.flock(file, fcntl.LOCK_EX)  # until this process ends
 
 
 def _remove_abandoned(parent: Path) -> None:

@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -149,18 +150,14 @@ def shared_memory(path: str) -> dict[str, Any]:
 
 def ports(host: str, count: int) -> dict[str, Any]:
     """Return whether so many ports can be bound at once."""
-    bound: list[socket.socket] = []
-    error = ""
-    try:
-        for _ in range(count):
-            bound.append(socket.socket())
-            bound[-1].bind((host, 0))
-    except OSError as fault:
-        error = f"{len(bound) - 1} of {count} ports could be bound: {reason(fault)}"
-    finally:
-        for probe in bound:
-            probe.close()
-    return {"host": host, "count": count, "error": error}
+    answer = {"host": host, "count": count, "error": ""}
+    with ExitStack() as sockets:
+        for number in range(count):
+            try:
+                sockets.enter_context(socket.socket()).bind((host, 0))
+            except OSError as error:
+                return answer | {"error": f"{number} of {count} ports could be bound: {reason(error)}"}
+    return answer
 
 
 def reach(folder: str) -> dict[str, Any]:

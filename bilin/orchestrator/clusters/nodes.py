@@ -85,7 +85,9 @@ def ask(
         for call in done or waiting:
             node_id = calls[call]
             answers = _answers(call, node_id, nodes[node_id]["NodeManagerHostname"], timeout_s)
-            if not answers.error or answers.records or _is_alive(node_id):
+            # No trial will run on a node that Ray has lost.
+            is_alive = any(node["Alive"] for node in ray.nodes() if node["NodeID"] == node_id)
+            if not answers.error or answers.records or is_alive:
                 node = Node.of(nodes[node_id])
                 answers.records["room"] = {
                     "name": answers.name,
@@ -130,8 +132,3 @@ def _answers(call: Any, node_id: str, name: str, timeout_s: float) -> Answers:
     read(out.splitlines(), {node_id: answers})
     answers.name, answers.error = name, last_error(err)
     return answers
-
-
-def _is_alive(node_id: str) -> bool:
-    """Return whether Ray still has a node; no trial will run on one that it has lost."""
-    return any(node["Alive"] for node in ray.nodes() if node["NodeID"] == node_id)
