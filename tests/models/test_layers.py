@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bilin.models.layers import ShortConvolution, SwiGLU
-from tests.models.by_hand import gradients, normal, silu
+from tests.models.formulas import gradients, normal, silu
 
 
 @pytest.mark.parametrize("bias", [True, False])

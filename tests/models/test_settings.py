@@ -87,7 +87,7 @@ def test_something_must_depend_on_the_token(name):
     fields = {"block_size": 2} if name == "block_diagonal" else {}
     problems = tier_settings(name)(input_independent=True, **fields).problems()
     assert problems == {
-        "input_independent": "false, or additive: true beside it (nothing else would depend on the token)"
+        "input_independent": "false, or true with additive: true (otherwise nothing would depend on the token)"
     }
     assert tier_settings(name)(input_independent=True, additive=True, **fields).problems() == {}
 

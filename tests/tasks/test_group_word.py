@@ -67,7 +67,7 @@ def test_the_products_are_those_that_others_published(group, tokens, products):
 @pytest.mark.parametrize(
     ("group", "size"), [("Z2", 2), ("Z1000", 1000), ("S2", 2), ("S6", 720), ("A3", 3), ("A6", 360), ("A5xZ2xS3", 720)]
 )
-def test_there_is_a_token_and_an_answer_for_each_element(group, size):
+def test_each_element_has_a_token_and_a_label(group, size):
     task = GroupWord(group=group)
     assert (task.vocab_size, task.num_classes, task.problems()) == (size, size, {})
 
@@ -79,7 +79,7 @@ def test_there_is_a_token_and_an_answer_for_each_element(group, size):
         *("A5x", "xA5", "A5xS4", "A5xZ1", "A5 ", "A5\n", "A5xx Z2", "A5.5"),
     ],
 )
-def test_a_group_that_is_not_there_is_a_fault(group):
+def test_an_unknown_group_is_a_fault(group):
     assert list(GroupWord(group=group).problems()) == ["group"]
 
 
@@ -87,7 +87,7 @@ def test_a_group_that_is_not_there_is_a_fault(group):
     ("group", "meant"),
     [("a5", "A5"), ("A4_x_Z5", "A4xZ5"), ("A4 x Z5", "A4xZ5"), ("A4*z5", "A4xZ5"), ("A5XZ2", "A5xZ2")],
 )
-def test_a_group_that_is_written_otherwise_is_corrected(group, meant):
+def test_another_spelling_of_a_group_is_corrected(group, meant):
     assert GroupWord(group=group).problems()["group"].endswith(f" (write {meant})")
 
 

@@ -87,4 +87,4 @@ class Recorder:
 
 def _goes_on(result: TrialResult) -> bool:
     """Whether the trial is taken up from its checkpoint, should it run again."""
-    return result.status in RULES and RULES[result.status].goes_on
+    return result.status in RULES and RULES[result.status].keeps_checkpoint

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bilin.models import tier_settings
-from tests.models.by_hand import norm, shaken, values_and_gradients
+from tests.models.formulas import norm, perturbed, values_and_gradients
 from tests.models.variants import settings
 
 POSITIONS = ("alibi", "rope", "sinusoidal", "learned", "none")
@@ -78,7 +78,7 @@ def by_the_formulas(module, tier, tokens):
 @pytest.mark.parametrize("positions", POSITIONS)
 def test_it_is_its_formulas(build, draw, positions):
     tier = settings("transformer", positions=positions, hidden=12, heads=3)
-    module, tokens = shaken(build(tier)), draw(2, 7)
+    module, tokens = perturbed(build(tier)), draw(2, 7)
     ways = module(tokens, torch.full((2,), 7)), by_the_formulas(module, tier, tokens)
     ours, theirs = values_and_gradients(module, *ways)
     torch.testing.assert_close(ours, theirs)
@@ -86,7 +86,7 @@ def test_it_is_its_formulas(build, draw, positions):
 
 def test_it_is_the_layer_that_torch_has(build, draw):
     tier = settings("transformer", positions="none", layers=1)
-    module, x = shaken(build(tier)), torch.randn(3, 9, 8, dtype=torch.float64)
+    module, x = perturbed(build(tier)), torch.randn(3, 9, 8, dtype=torch.float64)
     attention, perceptron = module.layers
     theirs = nn.TransformerEncoderLayer(8, 4, 32, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
     theirs.double().load_state_dict({
@@ -111,7 +111,7 @@ def test_it_goes_far_beyond_what_it_was_trained_on(build, draw, positions):
 def test_one_layer_without_positions_sees_a_set_and_with_them_an_order(build, draw):
     tokens = torch.tensor([[0, 1, 2, 3], [2, 0, 1, 3]])
     for positions in POSITIONS:
-        module = shaken(build(settings("transformer", positions=positions, layers=1)))
+        module = perturbed(build(settings("transformer", positions=positions, layers=1)))
         one, other = module(tokens, torch.full((2,), 4))
         assert torch.allclose(one, other) == (positions == "none")
 

@@ -36,7 +36,7 @@ def test_they_are_equal_at_mixed_lengths(bilinear_tier, build, draw, normalize, 
     assert_alike(module, draw(5, 7), torch.tensor([3, 7, 1, 7, 2]), every_token=every_token)
 
 
-def test_a_product_that_leaves_float32_is_taken_step_by_step_or_in_logarithms(scale_invariant_tier, build, draw):
+def test_products_out_of_the_range_of_float32_stay_accurate(scale_invariant_tier, build, draw):
     module, tokens, num_tokens = build(scale_invariant_tier).eval(), draw(2, 400), torch.tensor([400, 300])
     exact = naive_forward(module, tokens, num_tokens)
     torch.testing.assert_close(module.float()(tokens, num_tokens).double(), exact, rtol=1e-2, atol=1e-2)
@@ -47,18 +47,18 @@ def states(packed):
     return [rows.tokens[:, None].float() for rows in packed.steps]
 
 
-def test_the_longest_come_first_and_those_that_ended_are_not_there():
+def test_the_longest_sequences_come_first_and_ended_ones_are_left_out():
     packed = Packed(TOKENS, NUM_TOKENS)
     assert packed.sizes == [3, 2, 1]
     assert [rows.tokens.tolist() for rows in packed.steps] == [[1, 5, 4], [2, 6], [3]]
 
 
-def test_last_is_the_state_of_each_sequences_last_token_in_their_order():
+def test_last_returns_the_final_states_in_the_order_of_the_sequences():
     packed = Packed(TOKENS, NUM_TOKENS)
     assert packed.last(states(packed)).squeeze(1).tolist() == [3, 4, 6]
 
 
-def test_pad_brings_the_states_back_to_their_sequences():
+def test_pad_returns_the_states_to_their_sequences():
     packed = Packed(TOKENS, NUM_TOKENS)
     padded = packed.pad(states(packed)).squeeze(2)
     there = torch.arange(4) < NUM_TOKENS[:, None]

@@ -8,8 +8,8 @@ import torch
 from bilin.fields import fields_of
 from bilin.models.fixed_point.fixed_point import FixedPoint
 from bilin.models.fixed_point.modules import largest_eigenvalue
-from tests.models.by_hand import normal
 from tests.models.fixed_point.twins import applied_once, dense_states, read
+from tests.models.formulas import normal
 
 MIXERS = [
     {"mixer": "householder", "mixer_rank": 1},

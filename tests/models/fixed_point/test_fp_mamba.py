@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from bilin.models.fixed_point.fp_mamba import FPMamba
-from tests.models.by_hand import normal, silu
 from tests.models.fixed_point.twins import mamba_applied_once
+from tests.models.formulas import normal, silu
 
 SEEN = ("mixer_sees_output", "lambda_sees_output", "b_sees_output", "c_sees_output")
 EXACT = {"tolerance": 1e-11, "max_iterations": 400, "training_share": 1.0, "eigenvalues": "positive"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tests.models.by_hand import norm, rms_norm, sigmoid, silu, softplus
+from tests.models.formulas import norm, rms_norm, sigmoid, silu, softplus
 
 
 def projected(weights, x, before):

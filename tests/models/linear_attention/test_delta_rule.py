@@ -9,7 +9,7 @@ import torch
 
 from bilin.models import tier_settings
 from bilin.models.linear_attention.modules import delta_rule
-from tests.models.by_hand import convolved, sigmoid, silu, softplus
+from tests.models.formulas import convolved, sigmoid, silu, softplus
 from tests.models.linear_attention.twins import added, assert_alike
 
 TIERS = ["deltanet", "gated_deltanet", "deltaproduct", "gated_deltaproduct"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bilin.models.linear_attention.gla import GLA
-from tests.models.by_hand import convolved, sigmoid, silu
+from tests.models.formulas import convolved, sigmoid, silu
 from tests.models.linear_attention.twins import added, assert_alike
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tests.models.by_hand import rms_norm, silu
+from tests.models.formulas import rms_norm, silu
 
 
 def added(layer: torch.nn.Module, read: list[Tensor], x: Tensor) -> Tensor:

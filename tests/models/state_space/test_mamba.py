@@ -9,7 +9,7 @@ from mambapy.mamba import MambaConfig
 
 from bilin.models import tier_settings
 from bilin.models.state_space.modules import selective_scan
-from tests.models.by_hand import convolved, gradients, rms_norm, shaken, silu, softplus
+from tests.models.formulas import convolved, gradients, perturbed, rms_norm, silu, softplus
 
 NAMES = {
     "into.weight": "mixer.in_proj.weight",
@@ -29,7 +29,7 @@ NAMES = {
 @pytest.mark.parametrize("fields", [{"layers": 1}, {"layers": 3, "state_size": 5, "expand": 3, "conv_size": 2}])
 def test_it_is_what_an_independent_implementation_computes(build, draw, fields, length):
     tier = tier_settings("mamba")(hidden=20, **fields)
-    module = shaken(build(tier), by=0.2)
+    module = perturbed(build(tier), by=0.2)
     theirs = Theirs(
         MambaConfig(20, tier.layers, d_state=tier.state_size, expand_factor=tier.expand, d_conv=tier.conv_size)
     ).double()
@@ -88,7 +88,7 @@ def _layer(layer, v, signed):
 @pytest.mark.parametrize("fields", [{}, {"eigenvalues": "signed"}, {"conv_size": 0}], ids=str)
 def test_it_is_what_its_equations_say(build, draw, fields):
     tier = tier_settings("mamba")(hidden=6, state_size=3, **fields)
-    module, tokens = shaken(build(tier)), draw(2, 7)
+    module, tokens = perturbed(build(tier)), draw(2, 7)
     ours, _ = module.advance(tokens)
     expected = twin(module, tokens, signed=tier.eigenvalues == "signed")
     torch.testing.assert_close(ours, expected)

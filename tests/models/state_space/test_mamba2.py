@@ -7,7 +7,7 @@ import torch
 
 from bilin.models import tier_settings
 from bilin.models.state_space.modules import CHUNK, scan_in_chunks
-from tests.models.by_hand import convolved, gradients, rms_norm, shaken, silu, softplus
+from tests.models.formulas import convolved, gradients, perturbed, rms_norm, silu, softplus
 
 
 def twin(module, tokens, *, signed):
@@ -48,7 +48,7 @@ def small(**fields):
     ("fields", "length"), [({}, CHUNK + 3), ({"eigenvalues": "signed"}, CHUNK + 3), ({"conv_size": 0}, 3)], ids=str
 )
 def test_it_is_what_its_equations_say(build, draw, fields, length):
-    module, tokens = shaken(build(small(**fields))), draw(2, length)
+    module, tokens = perturbed(build(small(**fields))), draw(2, length)
     ours, _ = module.advance(tokens)
     expected = twin(module, tokens, signed="eigenvalues" in fields)
     torch.testing.assert_close(ours, expected)
@@ -57,7 +57,7 @@ def test_it_is_what_its_equations_say(build, draw, fields, length):
 
 
 def test_gradients_also_go_through_the_state(build, draw):
-    module, tokens = shaken(build(small())), draw(2, 9)
+    module, tokens = perturbed(build(small())), draw(2, 9)
     whole, _ = module.advance(tokens)
     first, state = module.advance(tokens[:, :4])
     split = torch.cat([first, module.advance(tokens[:, 4:], state)[0]], dim=1)

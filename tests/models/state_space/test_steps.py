@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bilin.models import tier_settings
-from tests.models.by_hand import softplus
+from tests.models.formulas import softplus
 
 WHERE = {
     "mamba": lambda layer: (layer.A_log, layer.steps.bias, layer.steps.weight),

@@ -9,7 +9,7 @@ import torch
 
 from bilin.models import tier_settings
 from bilin.models.xlstm.modules import write_and_read
-from tests.models.by_hand import convolved, norm, shaken, sigmoid, silu, values_and_gradients
+from tests.models.formulas import convolved, norm, perturbed, sigmoid, silu, values_and_gradients
 from tests.models.variants import settings
 
 
@@ -60,7 +60,7 @@ def by_the_equations(module, tier, tokens):
 )
 def test_it_is_its_equations(build, draw, fields):
     tier = settings("mlstm", **{"heads": 2, **fields})
-    module, tokens = shaken(build(tier)), draw(2, 9)
+    module, tokens = perturbed(build(tier)), draw(2, 9)
     ways = module(tokens, torch.full((2,), 9)), by_the_equations(module, tier, tokens)
     ours, theirs = values_and_gradients(module, *ways)
     torch.testing.assert_close(ours, theirs)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bilin.models import tier_settings
-from tests.models.by_hand import convolved, norm, shaken, sigmoid, silu, values_and_gradients
+from tests.models.formulas import convolved, norm, perturbed, sigmoid, silu, values_and_gradients
 from tests.models.variants import settings
 
 
@@ -56,7 +56,7 @@ def by_the_equations(module, tier, tokens):
 )
 def test_it_is_its_equations(build, draw, fields):
     tier = settings("slstm", **{"heads": 2, **fields})
-    module, tokens = shaken(build(tier)), draw(2, 9)
+    module, tokens = perturbed(build(tier)), draw(2, 9)
     ways = module(tokens, torch.full((2,), 9)), by_the_equations(module, tier, tokens)
     ours, theirs = values_and_gradients(module, *ways)
     torch.testing.assert_close(ours, theirs)
@@ -65,7 +65,7 @@ def test_it_is_its_equations(build, draw, fields):
 @pytest.mark.parametrize("forget_gate", ["sigmoid", "exp"])
 def test_gates_that_would_leave_float32_leave_it_finite(build, draw, forget_gate):
     """A factor on every input gate cancels in c / n; that of 1e4 is e^10000."""
-    module = shaken(build(settings("slstm", heads=2, forget_gate=forget_gate))).float()
+    module = perturbed(build(settings("slstm", heads=2, forget_gate=forget_gate))).float()
     tokens, num_tokens, found = draw(2, 300), torch.tensor([300, 200]), []
     for shift in (0.0, 1e4, -2e4):
         with torch.no_grad():

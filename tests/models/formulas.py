@@ -1,12 +1,12 @@
-"""What the slow twins of several models need, written out."""
+"""Formulas that the slow twins of several models share, and perturbed weights to compare them at."""
 
 from __future__ import annotations
 
 import torch
 
 
-def shaken(module, by=0.5):
-    """The module with weights of ordinary size, zeros and ones too, so that each of them tells."""
+def perturbed(module, by=0.5):
+    """Add noise to every weight, also to those that start at 0 or 1, so that an error in any of them shows."""
     with torch.no_grad():
         for index, weight in enumerate(module.parameters()):
             weight.add_(by * torch.randn(weight.shape, generator=torch.Generator().manual_seed(index)))
@@ -14,13 +14,13 @@ def shaken(module, by=0.5):
 
 
 def norm(x):
-    """One vector minus its mean, over its standard deviation."""
+    """Return a vector minus its mean, divided by its standard deviation."""
     mean = sum(x) / len(x)
     return (x - mean) / (sum((x - mean) ** 2) / len(x) + 1e-5).sqrt()
 
 
 def rms_norm(x, weight):
-    """Vectors over the root of their mean square, times a weight for each number."""
+    """Return vectors divided by the root of their mean square, times a weight for each coordinate."""
     return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * weight
 
 
@@ -33,15 +33,15 @@ def softplus(x):
 
 
 def convolved(convolution, xs):
-    """Σ_k w_k x_{t-k} + bias in every channel, at each time; the x themselves where there is no convolution."""
+    """Σ_k w_k x_{t-k} + bias in every channel, at each time; x itself without a convolution."""
     if convolution is None:
         return list(xs)
     (bias, weight), sums = (convolution.convolution.bias, convolution.convolution.weight[:, 0]), []
     for time in range(len(xs)):
-        found = 0 if bias is None else bias
+        value = 0 if bias is None else bias
         for back in range(min(time + 1, weight.shape[1])):
-            found = found + weight[:, ~back] * xs[time - back]
-        sums.append(found)
+            value = value + weight[:, ~back] * xs[time - back]
+        sums.append(value)
     return sums
 
 
@@ -50,17 +50,17 @@ def sigmoid(x):
 
 
 def gradients(values, weights):
-    """Those of a sum of the values in which each has a factor of its own."""
+    """Return the gradients of a sum of the values, each with its own factor."""
     factors = torch.linspace(-1, 1, values.numel(), dtype=values.dtype).view_as(values)
     return torch.autograd.grad((values * factors).sum(), weights)
 
 
 def normal(*shape, seed=0):
-    """Normal numbers in float64 under a seed of their own."""
+    """Return normal numbers in float64, drawn under a seed."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def values_and_gradients(module, *ways):
-    """Of each way to the logits: them, and the gradients of a function of them."""
+    """Return the logits of each way to compute them, and the gradients of a function of them."""
     weights = list(module.parameters())
     return [[way, *torch.autograd.grad(way.sin().sum(), weights)] for way in ways]
