@@ -7,7 +7,7 @@ SOURCES := bilin tests benchmarks
 # Trials compute with one thread each, so two processes fill two cores.
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-clusters check coverage format metrics hierarchy survival fuzz clean
+.PHONY: demo test test-clusters check coverage format metrics tables hierarchy survival fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bilin sweep launch examples/quickstart.yaml
@@ -36,6 +36,10 @@ format: $(VENV)/.installed-dev
 PATHS ?= .
 metrics:
 	$(PYTHON) benchmarks/metrics.py $(PATHS)
+
+# The tables of keys and fields in docs/, from the declarations in the code.
+tables: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/tables.py
 
 hierarchy: $(VENV)/.installed
 	$(BIN)/bilin sweep launch examples/hierarchy.yaml

@@ -1,8 +1,8 @@
-"""What a checkpoint costs: bytes on disk, seconds to keep and to take up, beside seconds of a training step.
+"""Cost of a checkpoint: size on disk, and seconds to save and load it compared with a training step.
 
     python benchmarks/checkpoint.py [--folder .]
 
-The folder should lie where stores do: how long a file takes to reach the disk is most of the cost.
+Choose a folder on the disk where your stores are: most of the cost is the time that a file takes to reach the disk.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path())
     folder = parser.parse_args().folder
     torch.set_num_threads(1)
-    print(f"{'tier':10} {'params':>12} {'MB':>8} {'keep s':>8} {'take up s':>10} {'step s':>8} {'share at 300 s':>15}")
+    print(f"{'tier':10} {'params':>12} {'MB':>8} {'save s':>8} {'load s':>10} {'step s':>8} {'share at 300 s':>15}")
     for tier, fields in TIERS.items():
         with tempfile.TemporaryDirectory(dir=folder) as kept:
             print(line(tier, fields, Path(kept)))
 
 
 def line(tier: str, fields: dict[str, int], kept: Path) -> str:
-    """One tier at width 256, as in the published grids, on a machine of ten states."""
+    """Return a line for one tier at width 256, as in the published grids, on a machine with ten states."""
     model = tier_settings(tier)(hidden=256, embedding=256, **fields)
     cell = Cell(task=RandomStateMachine(m=10), model=model, train=TrainSpec(), validate=ValidateSpec())
     spec = TrialSpec(cell=cell, lr=1e-4, seed=0, test=TestSpec(), resources=Resources())
     state = start(spec, torch.device("cpu"))
-    take_step(cell, state, lr=spec.lr)  # the optimiser makes its own tensors in the first step
+    take_step(cell, state, lr=spec.lr)  # the optimiser creates its tensors in the first step
     step_s = seconds(lambda: [take_step(cell, state, lr=spec.lr) for _ in range(STEPS)]) / STEPS
     checkpoints = Checkpoints(kept, period_s=0.0)
     keep_s = seconds(lambda: checkpoints.write_if_due(spec, state))
@@ -53,7 +53,7 @@ def line(tier: str, fields: dict[str, int], kept: Path) -> str:
 
 
 def seconds(call: object) -> float:
-    """How long a call takes; the shortest of three."""
+    """Return the duration of a call, the shortest of three."""
     assert callable(call)
     best = float("inf")
     for _ in range(3):

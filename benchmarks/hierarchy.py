@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bilin.results import hierarchy, query
+from bilin.results import query
+from bilin.results import table as results_table
 
 SWEEP = "hierarchy"
 LENGTHS = (10, 100, 500)
@@ -103,9 +104,9 @@ def page(store: Path, verdicts: Sequence[tuple[str, float, bool]]) -> Iterator[s
 
 def table(store: Path, length: int) -> Iterator[str]:
     """Models against tasks; what is solved stands out."""
-    found = hierarchy(store, sweep=SWEEP, length=length, value="best")
-    numbers = found.numbers()
-    yield f"| {' | '.join(['model', *(column.task for column in found.columns)])} |"
+    numbers = results_table(store, sweep=SWEEP, length=length, value="best").data
+    tasks = [name.removesuffix(f", length {length}") for name in numbers.column_names]
+    yield f"| {' | '.join(tasks)} |"
     yield f"|---{'|--:' * (numbers.num_columns - 1)}|"
     for model, *accuracies in zip(*(column.to_pylist() for column in numbers.columns), strict=True):
         yield f"| {' | '.join([f'`{model}`', *map(text, accuracies)])} |"

@@ -1,4 +1,4 @@
-"""What the benchmarks of the sweep run: trials of no work, with results of the usual size."""
+"""Trials of no work, with results of the usual size, for the benchmarks of the sweep."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ learning_rate: {{choices: [1e-3]}}
 seeds: [{seeds}]
 """
 CELLS = 100
-"""Over which the trials of a large sweep are spread."""
+"""Number of cells over which the trials of a large sweep are spread."""
 
 
 def no_op(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -> TrialResult:
-    """A trial of no work: 40 evaluations, two tested lengths."""
+    """Return the result of a trial of no work: 40 evaluations, two tested lengths."""
     report(Progress(trial_id=spec.trial_id, step=1, max_steps=1))
     return TrialResult(
         trial_id=spec.trial_id,
@@ -44,25 +44,25 @@ def no_op(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -
 
 
 class Listener:
-    """The emit of a pool on which sweeps run one after the other."""
+    """Takes the events of a pool on which sweeps run one after the other."""
 
     def __init__(self) -> None:
         self.emit: Emit = ignore
 
     def __call__(self, event: Event) -> None:
-        """Pass an event on to the sweep that runs now."""
+        """Pass an event to the sweep that is running."""
         self.emit(event)
 
 
 def grid_of(count: int) -> Grid:
-    """A grid of as many trials."""
+    """Return a grid with this number of trials."""
     cells = CELLS if count % CELLS == 0 else 1
     moduli, seeds = (", ".join(map(str, numbers)) for numbers in (range(2, 2 + cells), range(count // cells)))
     return parse_grid(GRID.format(moduli=moduli, seeds=seeds))
 
 
 def sweep(pool: Pool, listener: Listener, count: int, *, observer: Observer = lambda state: None) -> float:
-    """Run as many trials on a pool; seconds from a plan to the last result on disk."""
+    """Run this number of trials on a pool; return the seconds from the plan to the last result on disk."""
     grid = grid_of(count)
     with tempfile.TemporaryDirectory() as store, SweepWriter(store, grid.name) as writer:
         started = time.perf_counter()
@@ -77,7 +77,7 @@ def sweep(pool: Pool, listener: Listener, count: int, *, observer: Observer = la
 
 
 def warm_up(pool: Pool, listener: Listener, workers: int) -> None:
-    """Have every worker up before the clock starts."""
+    """Start every worker before the clock starts."""
     ended = []
     listener.emit = lambda event: ended.append(event) if isinstance(event, Finished) else None
     for spec in make_plan(grid_of(workers), {}).missing():

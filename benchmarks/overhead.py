@@ -1,10 +1,10 @@
-"""What a trial costs beside its training: bilin, a bare pool of Ray actors, and Ray Tune, in one run.
+"""Overhead of a trial: bilin, a bare pool of Ray actors, and Ray Tune, in one run.
 
     .venv/bin/python benchmarks/overhead.py [--trials 1000 10000] [--tune-trials 100]
 
-Each row is the wall time of no-op trials on two workers, divided by their number, after the workers are
-up. bilin's includes its result on disk (fsynced); the bare pool keeps nothing; Tune keeps what it keeps.
-Ray Tune needs pandas (`pip install 'ray[tune]'`); without it those rows are left out.
+Each row is the wall time of trials of no work on two workers, divided by their number, after the workers are up.
+bilin's figure includes storing the result on disk (fsynced). The bare pool stores nothing. Tune stores what it
+stores by default. Ray Tune needs pandas (`pip install 'ray[tune]'`); without it, its rows are left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WORKERS = 2
 
 
 def measure_bare(count: int) -> float:
-    """Seconds for as many calls of two actors, one call a trial, nothing kept."""
+    """Return the seconds for calls of two actors, one call for each trial, storing nothing."""
     import ray
 
     @ray.remote(num_cpus=0)
@@ -47,7 +47,7 @@ def measure_bare(count: int) -> float:
 
 
 def measure_tune(count: int, *, reuse_actors: bool) -> float:
-    """Seconds of a Tune run of as many trivial trials with OptunaSearch on the same Ray."""
+    """Return the seconds of a Tune run of trivial trials with OptunaSearch on the same Ray."""
     from ray import tune
     from ray.tune.search.optuna import OptunaSearch
 
@@ -84,7 +84,7 @@ def measure_tune(count: int, *, reuse_actors: bool) -> float:
 
 
 def rows(trials: list[int], tune_trials: int) -> Iterator[tuple[str, int, float]]:
-    """The measurements, one after the other on one Ray."""
+    """Yield the measurements, one after the other on one Ray."""
     cluster = ClusterSpec(workers=WORKERS)
     listener = Listener()
     with open_pool(cluster, no_op, demand=[Resources()], emit=listener) as pool:
@@ -101,7 +101,7 @@ def rows(trials: list[int], tune_trials: int) -> Iterator[tuple[str, int, float]
 
 
 def main() -> None:
-    """Print a table of milliseconds a trial."""
+    """Print a table of milliseconds for each trial."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, nargs="+", default=[1000, 10000])
     parser.add_argument("--tune-trials", type=int, default=100)

@@ -1,9 +1,9 @@
-"""How long `bilin sweep plan` takes for a grid of 100,000 cells at three rates, half of their trials stored.
+"""Duration of `bilin sweep plan` for a grid of 100,000 cells with three learning rates, half of the trials stored.
 
     .venv/bin/python benchmarks/planning.py [CELLS]
 
-Prints a line a part, and then the command as a whole, in a process of its own. Filling the store first
-takes about a minute.
+Prints a line for each part, and then for the whole command as a separate process. Filling the store first takes
+about a minute.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bilin.folder import SweepFolder
 from bilin.orchestrator.grid import Grid, parse_grid
 from bilin.orchestrator.planning.plan import make_plan
 from bilin.record import LengthResult, TrialResult
 from bilin.results import SweepWriter, stored
-from bilin.results.store.contents import look
+from bilin.results.store.contents import read_contents
 from bilin.spec import TrialSpec
 
 TARGET_S = 10.0
@@ -28,7 +29,7 @@ BATCH = 2000
 
 
 def grid_text(num_cells: int) -> str:
-    """A grid of about so many cells: every block has axes, and a zip and an exclusion take part."""
+    """Return a grid of about this number of cells, with axes in every block, a zip and an exclusion."""
     moduli = list(range(2, 2 + max(1, num_cells // 2000)))
     return f"""
 name: planning
@@ -46,11 +47,11 @@ def timed(part: str) -> Iterator[None]:
     start, cpu_start = time.perf_counter(), time.process_time()
     yield
     wall_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu_start
-    print(f"{part:20s} {wall_s:6.2f} s, of them {cpu_s:5.2f} s computing")
+    print(f"{part:20s} {wall_s:6.2f} s, of which {cpu_s:5.2f} s processor time")
 
 
 def fill(store: Path, grid: Grid) -> int:
-    """Store the result of every second trial of a grid; how many those are."""
+    """Store the result of every second trial of a grid; return their number."""
     specs = list(make_plan(grid, {}).missing())[::2]
     with SweepWriter(store, grid.name) as writer:
         for first in range(0, len(specs), BATCH):
@@ -74,7 +75,7 @@ def main(num_cells: int) -> None:
         with timed("fill the store"):
             num_stored = fill(store, grid)
         with timed("checksums alone"):
-            look(store / grid.name)
+            read_contents(SweepFolder(store / grid.name))
         with timed("read the store"):
             there = stored(store, grid.name)
         with timed("wanted minus stored"):

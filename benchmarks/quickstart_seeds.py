@@ -2,9 +2,9 @@
 
     python benchmarks/quickstart_seeds.py [--seeds 10] [--only tier=full,m=5] [--workers 1]
 
-Prints a line a trial as it ends, then a table: for each cell how many seeds reach a scaled accuracy of 1.00
-(0 is chance, rounded to two decimals), how many were solved, the least and the greatest scaled
-accuracy, and the median of steps and seconds.
+Prints a line for each trial as it ends, then a table. For each cell: how many seeds reach a scaled accuracy of 1.00
+(0 is chance, rounded to two decimals), how many solved the cell, the lowest and highest scaled accuracy, and the
+median of steps and seconds.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--grid", type=Path, default=GRID)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--only", action="append", default=[], help="narrow the grid, as `bilin sweep launch` does")
-    parser.add_argument("--set", action="append", default=[], help="override a field, likewise")
-    parser.add_argument("--workers", type=int, default=1, help="processes; more than cores makes the seconds useless")
+    parser.add_argument("--only", action="append", default=[], help="restrict the grid, as for `bilin sweep launch`")
+    parser.add_argument("--set", action="append", default=[], help="override a field, as for `bilin sweep launch`")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes; with more than one for each core, the seconds mean nothing"
+    )
     options = parser.parse_args()
     cells = read_grid(options.grid, overrides=options.set, only=options.only).cells
     specs = [spec for cell in cells for spec in expand(cell, options.seeds)]
@@ -41,14 +43,14 @@ def main() -> None:
             spec, result = running[future], future.result()
             results[label(spec)].append(result)
             print(f"{label(spec)} seed={spec.seed}: {describe(result)}", flush=True)
-    print(f"\n| cell | at 1.00 of {options.seeds} | solved | least | greatest | steps | seconds |")
+    print(f"\n| cell | at 1.00 of {options.seeds} | solved | lowest | highest | steps | seconds |")
     print("|---|--:|--:|--:|--:|--:|--:|")
     for name, of_cell in results.items():
         print(row(name, of_cell))
 
 
 def expand(wanted: WantedCell, num_seeds: int) -> Iterator[TrialSpec]:
-    for lr in wanted.learning_rate.rates:
+    for lr in wanted.learning_rate.choices:
         for seed in range(num_seeds):
             yield TrialSpec(cell=wanted.cell, lr=lr, seed=seed, test=wanted.test, resources=wanted.resources)
 
@@ -58,7 +60,7 @@ def label(spec: TrialSpec) -> str:
 
 
 def scaled(result: TrialResult) -> float:
-    """Accuracy at the longest tested length, 0 at chance; the same for a trial that has none."""
+    """Return the scaled accuracy at the longest tested length; 0, as at chance, for a trial without one."""
     if not result.lengths:
         return 0.0
     longest = max(result.lengths, key=lambda tested: tested.length)

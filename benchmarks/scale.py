@@ -1,14 +1,13 @@
-"""How the Ray pool holds up: many trials, many nodes, and what a thousand nodes of eight GPUs would ask of the driver.
+"""How the Ray pool scales: many trials, many nodes, and the load of the driver for a thousand nodes with eight GPUs.
 
     .venv/bin/python benchmarks/scale.py [--trials 100000] [--nodes 80]
 
-1. No-op trials by the hundred thousand on two workers: the driver's time and memory, tenth by tenth.
-2. As many logical nodes as asked for, each a raylet of its own on this machine with one worker (together they hold
-   about 250 MB a node): the time until all work, and of trials on all of them.
-3. What the parts of the driver's work cost, measured one by one, and by them what 8,000 workers would take: by
-   calculation, not by measurement.
+1. Many trials of no work on two workers: time and memory of the driver, tenth by tenth.
+2. Many logical nodes, each a raylet of its own on this machine with one worker (about 250 MB for each node): the
+   time until all are working, and the time of trials on all of them.
+3. The parts of the driver's work, measured one by one, and the load of 8,000 workers calculated from them.
 
-The driver is the sweep process. Its time is processor time, all of its threads together.
+The driver is the sweep process. Its time is processor time, over all of its threads.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from no_op import Listener, no_op, sweep, warm_up
 from bilin.orchestrator.clusters import ClusterSpec, open_pool
 from bilin.orchestrator.running.progress import SweepState
 from bilin.spec import Resources
-from bilin.workers.actors.node import Node, asked
+from bilin.workers.actors.node import Node, amounts_of
 from bilin.workers.actors.pool import LOOK_PERIOD_S, Placement, RayPool
 from bilin.workers.actors.worker import ASKED_AT_ONCE, PERIOD_S, Hearing, Worker
 from bilin.workers.events import ignore
@@ -38,7 +37,7 @@ WORKERS = NODES * GPUS
 
 @dataclass(slots=True)
 class Driver:
-    """What the sweep process had used when a sweep had come so far."""
+    """Resources that the sweep process has used up to a point of a sweep."""
 
     ended: int
     wall_s: float
@@ -47,27 +46,27 @@ class Driver:
 
     @staticmethod
     def now(ended: int) -> Driver:
-        """As it is at this moment."""
+        """Return the resources used so far."""
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         return Driver(ended, time.perf_counter(), time.process_time(), resident / 1e6)
 
 
 class Tenths:
-    """An observer that looks at the driver at every tenth of a sweep."""
+    """An observer that measures the driver at every tenth of a sweep."""
 
     def __init__(self, count: int) -> None:
         self._count = count
         self.looks = [Driver.now(0)]
 
     def __call__(self, state: SweepState) -> None:
-        """Look, where another tenth is done."""
+        """Measure if another tenth is done."""
         ended = self._count - state.num_left
         if ended * TENTHS // self._count > self.looks[-1].ended * TENTHS // self._count:
             self.looks.append(Driver.now(ended))
 
 
 def many_trials(count: int) -> float:
-    """Run them on two workers and print the driver's tenths; its seconds a trial, over all."""
+    """Run trials on two workers and print the driver's tenths; return its seconds for each trial."""
     listener = Listener()
     with open_pool(ClusterSpec(workers=2), no_op, demand=[Resources()], emit=listener) as pool:
         warm_up(pool, listener, 2)
@@ -84,10 +83,10 @@ def many_trials(count: int) -> float:
 
 
 def many_nodes(nodes: int, trials: int) -> Iterator[tuple[str, float]]:
-    """On a Ray of so many nodes of one processor: what one worker on each does; named costs of the driver."""
+    """Run trials on a Ray of many nodes with one worker each; return the costs of the driver by name."""
     from ray.cluster_utils import Cluster
 
-    os.environ.update(RAY_prestart_worker_first_driver="0")  # as bilin does: nodes start no workers of their own accord
+    os.environ.update(RAY_prestart_worker_first_driver="0")  # as bilin does: nodes start no workers by themselves
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
         started = time.perf_counter()
@@ -120,7 +119,7 @@ def many_nodes(nodes: int, trials: int) -> Iterator[tuple[str, float]]:
 
 
 def parts() -> Iterator[tuple[str, float]]:
-    """What the driver does for each worker, in seconds."""
+    """Return the driver's costs for each worker, in seconds."""
     cluster = ClusterSpec(workers=2)
     listener = Listener()
     with open_pool(cluster, no_op, demand=[Resources()], emit=listener) as pool:
@@ -134,20 +133,20 @@ def parts() -> Iterator[tuple[str, float]]:
     placement = Placement(None)
     placement.nodes = [Node(str(number), {"CPU": 4 * GPUS, "GPU": GPUS}) for number in range(NODES)]
     size = Resources(gpus=1.0)
-    workers = [Worker(str(number), None, asked(size), node=str(number // GPUS)) for number in range(WORKERS)]
+    workers = [Worker(str(number), None, amounts_of(size), node=str(number // GPUS)) for number in range(WORKERS)]
     yield "room for one more, a worker", cost(lambda: placement.has_room(size, workers, placement.nodes)) / WORKERS
 
 
 def question(actor: ray.actor.ActorHandle) -> float:
-    """Processor seconds that asking a worker, and taking its answer, cost the driver."""
+    """Return the processor seconds that the driver needs to ask a worker and take its answer."""
     hearing = Hearing(ignore)
-    workers = [Worker(str(number), actor, asked(Resources())) for number in range(ASKED_AT_ONCE)]
+    workers = [Worker(str(number), actor, amounts_of(Resources())) for number in range(ASKED_AT_ONCE)]
     rounds, second = 10, 1.0
 
     def seconds(asked: list[Worker]) -> float:
         began = time.process_time()
         for _ in range(rounds):
-            time.sleep(second)  # longer than a period: each round takes all answers of the one before
+            time.sleep(second)  # longer than a period: each round takes all answers of the previous one
             hearing.go_round(asked)
         return time.process_time() - began
 
@@ -155,7 +154,7 @@ def question(actor: ray.actor.ActorHandle) -> float:
 
 
 def cost(call: Callable[[], object], times: int = 20) -> float:
-    """Processor seconds of a call, in the mean."""
+    """Return the mean processor seconds of a call."""
     began = time.process_time()
     for _ in range(times):
         call()
@@ -163,17 +162,17 @@ def cost(call: Callable[[], object], times: int = 20) -> float:
 
 
 def calculate(costs: dict[str, float]) -> None:
-    """Print what the driver would do for 8,000 workers, as a share of one processor, by the length of trials."""
+    """Print the load of the driver for 8,000 workers, as a share of one processor, by the length of trials."""
     trial_s = costs["a trial, on many nodes"]
     fixed = ASKED_AT_ONCE / PERIOD_S * costs["a question and its answer"]
     fixed += NODES / LOOK_PERIOD_S * costs["ray.nodes(), a node"]
     turn = WORKERS * (2 * costs["ray.wait, an open call"] + costs["room for one more, a worker"])
     print(f"\nBy calculation, {NODES} nodes of {GPUS} GPUs, {WORKERS} workers, one driver")
-    print(f"questions and nodes, whatever the trials: {100 * fixed:.0f} % of a processor")
-    print(f"a turn of the loop, which takes all that has ended: {1000 * turn:.0f} ms, and as long a worker may wait")
+    print(f"asking workers and nodes, independent of the trials: {100 * fixed:.0f} % of a processor")
+    print(f"a turn of the loop, which takes all finished trials: {1000 * turn:.0f} ms, the longest wait of a worker")
     for minutes in (1, 5, 30):
         rate = WORKERS / (60 * minutes)
-        print(f"trials of {minutes:2} min: {rate:6.1f} end a second, {100 * rate * trial_s:4.0f} % of a processor")
+        print(f"trials of {minutes:2} min: {rate:6.1f} end each second, {100 * rate * trial_s:4.0f} % of a processor")
     left = (1 - fixed) / trial_s
     print(
         f"one processor is used up at {left:.0f} trials a second: {WORKERS / left:.0f} s a trial with {WORKERS} workers"

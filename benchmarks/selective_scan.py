@@ -1,19 +1,19 @@
-"""The recurrences of the selective state spaces, in several ways side by side.
+"""The recurrences of the selective state spaces, computed with several methods side by side.
 
     python benchmarks/selective_scan.py [--hidden 64] [--rounds 20]
 
-Of `mamba` (two channels for each of the hidden, 16 states a channel):
+For `mamba` (channels: twice `--hidden`; 16 states for each):
 
-- loop: h_t = a_t h_{t-1} + b_t over all a and b formed beforehand, by autograd;
-- steps: a and b formed in the loop, by autograd;
-- doubling: an associative scan of log2(length) passes, by autograd;
-- bilin: what a trial runs, the loop of *steps* with its gradient written out.
+- loop: h_t = a_t h_{t-1} + b_t over all a and b, computed in advance, with autograd;
+- steps: a and b computed in the loop, with autograd;
+- doubling: an associative scan of log2(length) passes, with autograd;
+- bilin: what a trial runs, the loop of *steps* with a handwritten gradient.
 
-Of `mamba2` (8 heads, 64 states a channel): the loop of *steps*, and what a trial runs, chunks.
+For `mamba2` (8 heads, 64 states for each channel): the loop of *steps*, and the chunks that a trial runs.
 
-Each is the recurrence alone, with one thread: its values and gradients for 64 sequences of 10 tokens, and its values
-for 16 sequences of 800 tokens, given as the seconds for 512 such. The ways take turns; printed are the shortest
-times of the processor, on which other work has less influence than on the clock.
+Only the recurrence is measured, with one thread: values and gradients for 64 sequences of 10 tokens, and values for
+16 sequences of 800 tokens, printed as seconds for 512 sequences. The methods take turns. The shortest processor times
+are printed, because other work affects them less than wall time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
     torch.set_num_threads(1)
     mamba = {"loop": loop, "steps": steps, "doubling": doubling, "bilin": scan}
     mamba2 = {"steps": steps_of_heads, "bilin": chunks}
-    print(f"hidden {options.hidden}\n\n| tier | way | training, ms | 512 x 800, s |\n|---|---|--:|--:|")
+    print(f"hidden {options.hidden}\n\n| tier | method | training, ms | 512 x 800, s |\n|---|---|--:|--:|")
     for tier, ways, draw in (("mamba", mamba, draw_mamba), ("mamba2", mamba2, draw_mamba2)):
         inner = 2 * options.hidden
         training = shortest(ways, draw(64, 10, inner), options.rounds, train)
@@ -51,7 +51,7 @@ def main() -> None:
 def shortest(
     ways: Mapping[str, Way], inputs: list[Tensor], rounds: int, run: Callable[[Way, list[Tensor]], None]
 ) -> dict[str, float]:
-    """Seconds of each way; they take turns."""
+    """Return the seconds of each method; they take turns."""
     found = dict.fromkeys(ways, float("inf"))
     for _ in range(rounds):
         for name, way in ways.items():
@@ -72,14 +72,14 @@ def evaluate(way: Way, inputs: list[Tensor]) -> None:
 
 
 def draw_mamba(batch: int, length: int, inner: int) -> list[Tensor]:
-    """What comes in, Δ, A, B, C."""
+    """Draw the inputs x, Δ, A, B and C."""
     shapes = [(batch, length, inner), (batch, length, inner), (16, inner), (batch, length, 16), (batch, length, 16)]
     w, delta, A, B, C = (torch.randn(shape) for shape in shapes)
     return [value.requires_grad_() for value in (w, (delta - 4).exp(), -(A - 1).exp(), B, C)]
 
 
 def draw_mamba2(batch: int, length: int, inner: int) -> list[Tensor]:
-    """What comes in, a, B, C."""
+    """Draw the inputs x, a, B and C."""
     w, B, C = torch.randn(batch, length, HEADS, inner // HEADS), *torch.randn(2, batch, length, 64)
     return [value.requires_grad_() for value in (w, torch.rand(batch, length, HEADS), B, C)]
 

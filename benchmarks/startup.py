@@ -1,8 +1,8 @@
-"""How long `bilin --help` takes, beside an empty Typer app with as many commands.
+"""Duration of `bilin --help`, compared with an empty Typer app with the same number of commands.
 
     .venv/bin/python benchmarks/startup.py [--runs 20]
 
-The two are run in turn, as processes; the medians and their ratio are printed. The target is 1.5.
+The two run in turn, as processes. Prints the medians and their ratio. The target is 1.5.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ app()
 
 
 def groups() -> list[tuple[str, int]]:
-    """The groups of the command line, each with its number of commands."""
+    """Return the groups of the command line, each with its number of commands."""
     from bilin.cli.app import app
 
     return [
@@ -38,7 +38,7 @@ def groups() -> list[tuple[str, int]]:
 
 
 def seconds(command: list[str]) -> float:
-    """Wall time of one process."""
+    """Return the wall time of one process."""
     started = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started

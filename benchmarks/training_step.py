@@ -1,13 +1,13 @@
-"""One training step of each bilinear tier, three ways, side by side.
+"""One training step of each bilinear tier, with three methods side by side.
 
     python benchmarks/training_step.py [--hidden 64] [--tier full] [--m 2 5 50] [--rounds 5]
 
-- definition: the matrix A_x of every sequence formed at every time, then multiplied;
-- gather: A_x once a step for every token, in full, copied for every sequence at every time;
+- definition: the matrix A_x is computed for every sequence at every time, then multiplied;
+- gather: A_x is computed in full once in each step for every token, and copied for every sequence at every time;
 - bilin: what a trial runs.
 
-Each is a whole step: forward, loss, backward, fused Adam, on the same 64 sequences of 2 to 10 tokens, with one
-thread. The three take turns; printed are the shortest times and their ratios to the last.
+Each is a whole step with one thread: forward, loss, backward and fused Adam, on the same 64 sequences of 2 to 10
+tokens. The three take turns. Prints the shortest times, and their ratios to the last.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"hidden {options.hidden}, milliseconds a step\n")
+    print(f"hidden {options.hidden}, milliseconds for each step\n")
     print("| tier | m | definition | gather | bilin | definition / bilin | gather / bilin |")
     print("|---|--:|--:|--:|--:|--:|--:|")
     for name in options.tier:
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def measure(settings: Bilinear, m: int, rounds: int) -> list[float]:
-    """The shortest step of each way, in milliseconds."""
+    """Return the shortest step of each method, in milliseconds."""
     steps = [make_step(settings, m, forward) for forward in (definition, gather, bilin)]
     for step in steps:
         step()
@@ -73,7 +73,7 @@ def measure(settings: Bilinear, m: int, rounds: int) -> list[float]:
 
 
 def make_step(settings: Bilinear, m: int, forward: Forward) -> Callable[[], float]:
-    """A function that takes one step, always on the same batch, and returns its seconds."""
+    """Return a function that takes one step, always on the same batch, and returns its seconds."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     batch = ModularAddition(m=m).sample(torch.randint(2, 11, (64,), generator=generator), generator)

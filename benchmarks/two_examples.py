@@ -1,21 +1,21 @@
-"""How often a frozen random real diagonal and a readout trained on two sequences compute parity at any length.
+"""How often a frozen random real diagonal, with a readout trained on two sequences, computes parity at any length.
 
     python benchmarks/two_examples.py [--seeds 400]
 
-Ebrahimi, Memisevic (2025, arXiv 2505.21749, proposition 3) claim a probability of 1 - 2^-H. How the tokens are
-coded is not known; the table has each coding, with factors of any size and with their signs alone:
+Ebrahimi, Memisevic (2025, arXiv 2505.21749, proposition 3) claim a probability of 1 - 2^-H. They do not say how the
+tokens are encoded. The table has each plausible encoding, with factors of any size and with only their signs:
 
     independent   a(0) and a(1) drawn from N(0, 1): what the tier draws, up to a common scale
-    identity      a(0) = 1, a(1) drawn from N(0, 1): the token 0 leaves the state as it is
+    identity      a(0) = 1, a(1) drawn from N(0, 1): the token 0 leaves the state unchanged
     opposite      a(1) drawn from N(0, 1), a(0) = -a(1): the tokens are the numbers 1 and -1
 
 and each pair of examples: two random sequences of 2 to 10 tokens, one of each parity, or the sequences 1 and 11,
-which differ in the number of ones alone. The state starts at ones and is divided by its norm; the readout,
-two logits from zero weights, is trained with Adam until the loss is below 1e-3, at most 3,000 steps. A seed is a
-success when 64 sequences each of 2, 9, 10, 99, 100, 499 and 500 tokens are all answered right: on even lengths
-alone, the parity of the zeros would do too.
+which differ only in the number of ones. The state starts at ones and is divided by its norm. The readout, two logits
+from zero weights, is trained with Adam until the loss is below 1e-3, for at most 3,000 steps. A seed succeeds if it
+answers 64 sequences each of 2, 9, 10, 99, 100, 499 and 500 tokens correctly. Even lengths alone would not do: there,
+the parity of the zeros is also right.
 
-The module is bilin's own real diagonal tier with the recurrence frozen; seeds are computed side by side.
+The module is bilin's own real diagonal tier with a frozen recurrence. All seeds are computed together.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=400)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"| coding | factors | examples | {' | '.join(f'H = {H}' for H in WIDTHS)} |")
+    print(f"| encoding | factors | examples | {' | '.join(f'H = {H}' for H in WIDTHS)} |")
     print("|---|---|---|" + "--:|" * len(WIDTHS))
     print(f"| claimed | | | {' | '.join(f'{1 - 2.0**-H:.3f}' for H in WIDTHS)} |")
     for coding in CODINGS:
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def success(coding: str, factors: str, examples: str, width: int, num_seeds: int) -> float:
-    """The share of the seeds that answer every tested sequence right."""
+    """Return the share of seeds that answer every tested sequence correctly."""
     generator = torch.Generator().manual_seed(width)
     models = [frozen(draw_factors(coding, factors, width, generator)) for _ in range(num_seeds)]
     batches = [two_examples(examples, generator) for _ in models]
@@ -66,7 +66,7 @@ def success(coding: str, factors: str, examples: str, width: int, num_seeds: int
 
 
 def draw_factors(coding: str, factors: str, width: int, generator: torch.Generator) -> Tensor:
-    """a(0) and a(1), (width, 2)."""
+    """Draw a(0) and a(1), (width, 2)."""
     drawn = torch.randn(width, 2, generator=generator)
     if coding == "identity":
         drawn[:, 0] = 1
@@ -76,7 +76,7 @@ def draw_factors(coding: str, factors: str, width: int, generator: torch.Generat
 
 
 def frozen(factors: Tensor) -> torch.nn.Module:
-    """The tier's module, in evaluation, with these factors: a one-hot embedding of the two tokens."""
+    """Return the tier's module in evaluation mode with these factors, as a one-hot embedding of the two tokens."""
     module = RealDiagonal(hidden=len(factors), embedding=2, freeze="recurrent").build(vocab_size=2, num_classes=2)
     with torch.no_grad():
         module.embedding.copy_(torch.eye(2))
@@ -88,12 +88,12 @@ def frozen(factors: Tensor) -> torch.nn.Module:
 
 @torch.no_grad()
 def features(model: torch.nn.Module, batch: Batch) -> Tensor:
-    """What the readout sees after each sequence, (sequences, width)."""
+    """Return what the readout sees after each sequence, (sequences, width)."""
     return model(batch.tokens, batch.num_tokens)
 
 
 def two_examples(kind: str, generator: torch.Generator) -> Batch:
-    """One sequence of each parity."""
+    """Draw one sequence of each parity."""
     if kind == "1 and 11":
         return Batch.cut(torch.tensor([[1, 1], [1, 1]]), torch.tensor([[1, 0], [1, 0]]), torch.tensor([1, 2]))
     while True:
@@ -103,7 +103,7 @@ def two_examples(kind: str, generator: torch.Generator) -> Batch:
 
 
 def train(states: Tensor, answers: Tensor) -> Tensor:
-    """A readout for each seed, (seeds, 2, width), from its two states, (seeds, 2, width)."""
+    """Train a readout for each seed, (seeds, 2, width), on its two states, (seeds, 2, width)."""
     readouts = torch.zeros(len(states), 2, states.shape[2], requires_grad=True)
     optimizer = torch.optim.Adam([readouts], lr=0.03)
     for _ in range(3000):

@@ -15,7 +15,7 @@ from bilin.models import MODELS, tier_settings
 from bilin.registry import origin, package_of
 from bilin.results import query
 from bilin.results.schema import TRAIN_COLUMNS
-from bilin.results.sql import VIEWS
+from bilin.results.sql.views import VIEWS
 from bilin.spec import TrainSpec
 from bilin.tasks import TASKS
 from tests.results.samples import ENVIRONMENT

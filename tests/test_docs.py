@@ -114,3 +114,19 @@ def leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
 def test_every_page_is_linked_from_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     assert [page.name for page in (ROOT / "docs").glob("*.md") if f"(docs/{page.name})" not in readme] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_links_into_pages_lead_to_headings(page: Path) -> None:
+    missing = []
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", page.read_text()):
+        other = page.parent / target if target else page
+        if "//" not in target and anchor not in anchors(other):
+            missing.append(f"{target}#{anchor}")
+    assert missing == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of the headings of a page, as on GitHub."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

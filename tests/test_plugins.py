@@ -10,7 +10,7 @@ import pytest
 
 from bilin.errors import InputError
 from bilin.orchestrator import status
-from bilin.results import SweepWriter, hierarchy, query
+from bilin.results import SweepWriter, query, table
 from bilin.version import __version__
 from tests.installed import ROOT, Environment, write_package
 from tests.results.samples import seeds
@@ -159,7 +159,7 @@ def test_the_pages_show_what_they_add(documented: tuple[Environment, dict[str, s
     assert "package: leaky-units 0.1.0" in printed["bilin models show leaky_units"]
     assert re.search(r"\d+ passed", printed["python -m pytest leaky-units"])
     assert re.search(r"\d+ passed", printed["python -m pytest first-token"])
-    assert "First token: what" in printed["bilin tasks show first_token"]
+    assert "First token: the token" in printed["bilin tasks show first_token"]
     (rows,) = (out for line, out in printed.items() if "tier_package" in line)
     assert rows.splitlines()[0].split() == ["tier", "leak", "status", "steps", "tier_package"]
     assert re.findall(r"leaky_units +(\S+) +done .*leaky-units 0\.1\.0", rows) == ["0.5", "1"]
@@ -192,7 +192,7 @@ def test_rows_are_read_where_the_packages_are_not(documented: tuple[Environment,
     assert cells["leak"].to_pylist() == [0.5, 1.0]
     names = query(store=store, view="trials").column_names
     assert names.index("tier") < names.index("leak") < names.index("max_steps")
-    assert hierarchy(store).models == ["lstm", "leaky_units leak=0.5", "leaky_units leak=1"]
+    assert table(store).data["model"].to_pylist() == ["lstm", "leaky_units leak=0.5", "leaky_units leak=1"]
     assert "leak" in query(store=store).column_names
     with pytest.raises(InputError, match="leaky_units"):
         status("leaky", store=store)

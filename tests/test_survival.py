@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bilin.machine import guardian
 from bilin.orchestrator import ClusterSpec, launch, status
-from bilin.orchestrator.clusters import guardian
 from bilin.orchestrator.running.activity import read_activity
 from bilin.results import query
 from tests.sweeps import (

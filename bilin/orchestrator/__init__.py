@@ -6,13 +6,12 @@
 May import every room but `bilin.cli`; optuna in `planning.search` only, ray in `clusters` only.
 """
 
+from bilin.machine.slurm import JobStatus as JobStatus
 from bilin.orchestrator.background.submit import Submission as Submission
 from bilin.orchestrator.background.submit import script as script
 from bilin.orchestrator.background.submit import submit as submit
 from bilin.orchestrator.clusters import ClusterSpec as ClusterSpec
 from bilin.orchestrator.clusters.slurm.job import Job as Job
-from bilin.orchestrator.clusters.slurm.job import describe_job as describe_job
-from bilin.orchestrator.clusters.slurm.queue import JobStatus as JobStatus
 from bilin.orchestrator.grid import Grid as Grid
 from bilin.orchestrator.grid import read_grid as read_grid
 from bilin.orchestrator.monitor.inspect import SweepStatus as SweepStatus

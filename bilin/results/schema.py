@@ -1,23 +1,27 @@
-"""The columns of the stored tables, their types, and the version of it all.
+"""The columns of the stored tables, and how tables with different columns become one.
 
-A trial's columns are: its ids; its cell, one column a field of every task and tier of bilin and of the
-training; its rate and seed; what came back; where it ran; and its whole spec as JSON. A part with trials of
-another package's task or tier has columns for its fields too. New columns may come without a new version,
-since a reader fills what a file lacks with null; a column that goes, or means something else, raises it.
+A trial's columns are: its ids; its cell, with one column for each field of every task and tier of bilin and of the
+training; its learning rate and seed; its result; where it ran; and its whole spec as JSON. A part with trials of
+another package's task or tier also has columns for its fields. New columns do not need a new schema version, since a
+reader fills a missing column with null; a column that is removed or changes its meaning raises the version.
+
+Rows of other packages must be readable where the package is not installed. So the metadata of each column that is a
+field says whose field it is, in part files and in the rows of a query.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from bilin.fields import fields_of
+from bilin.fields import Field, fields_of
 from bilin.models import MODELS, tier_settings
 from bilin.record import LengthResult
-from bilin.results.columns import field_columns, fields_in, unite
 from bilin.spec import TrainSpec
 from bilin.tasks import TASKS, Task, task_settings
 
@@ -63,10 +67,10 @@ ENVIRONMENT_COLUMNS: Mapping[str, pa.DataType] = {
     "task_package": pa.string(),
     "tier_package": pa.string(),
 }
-"""Attributes of `bilin.record.Environment`; null where the trial never reached a worker."""
+"""Attributes of `bilin.record.Environment`; null if the trial never reached a worker."""
 
 TESTED = pa.struct([(name, pa.int64()) for name in LengthResult._fields])
-"""One tested length; what a row was written without is null."""
+"""One tested length; null in a field that did not exist when the row was written."""
 
 CURVES = pa.schema(
     {
@@ -78,38 +82,175 @@ CURVES = pa.schema(
     }
 )
 
+WANTED_SCHEMA = pa.schema(
+    {
+        "cell_id": pa.string(),
+        "lrs": pa.list_(pa.float64()),
+        "lr_low": pa.float64(),
+        "lr_high": pa.float64(),
+        "seeds": pa.list_(pa.int64()),
+        "num_trials": pa.int64(),
+        "test_lengths": pa.list_(pa.int64()),
+        "num_sequences": pa.int64(),
+    }
+)
+"""What the grid as last launched wants, one row per cell."""
 
-@functools.cache
-def trials_schema(others: frozenset[type] = frozenset()) -> pa.Schema:
-    """The columns of a part of trials.
+_METADATA_KEY = b"bilin"
 
-    Args:
-        others: Settings of other packages that some of its trials have.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldInfo:
+    """Whose field a column is.
+
+    Attributes:
+        blocks: The blocks that have the field: ``task``, ``tier`` or ``train``.
+        required: The tasks and tiers for which it must be given.
+        optional: Whether null is one of its values.
     """
-    rest = {"lr": pa.float64(), "seed": pa.int64(), **RESULT_COLUMNS, **TIME_COLUMNS, **ENVIRONMENT_COLUMNS}
-    end = {"spec": pa.string(), "schema_version": pa.int64(), "tested": pa.list_(TESTED)}
-    ids = {"trial_id": pa.string(), "cell_id": pa.string()}
-    own = pa.schema([*pa.schema(ids), *_cell_columns(), *pa.schema({**rest, **end})])
-    return unite(
-        [own, *(_columns_of(settings) for settings in sorted(others, key=lambda settings: settings.__qualname__))]
+
+    blocks: frozenset[str]
+    required: frozenset[str] = frozenset()
+    optional: bool = False
+
+    def on(self, column: pa.Field) -> pa.Field:
+        """Return a column with this in its metadata."""
+        values = {"blocks": sorted(self.blocks), "required": sorted(self.required), "optional": self.optional}
+        return column.with_metadata({_METADATA_KEY: json.dumps(values).encode()})
+
+
+def field_info(column: pa.Field) -> FieldInfo | None:
+    """Return whose field a column is, from its metadata; None if it is not a field."""
+    text = (column.metadata or {}).get(_METADATA_KEY)
+    if text is None:
+        return None
+    values = json.loads(text)
+    return FieldInfo(
+        blocks=frozenset(values["blocks"]), required=frozenset(values["required"]), optional=values["optional"]
     )
 
 
+def fields_in(schema: pa.Schema, *blocks: str) -> list[str]:
+    """Return the columns that are fields of some blocks, in order."""
+    return [column.name for column in schema if (info := field_info(column)) and info.blocks.intersection(blocks)]
+
+
 def cell_columns(schema: pa.Schema) -> list[str]:
-    """Those of the columns that describe a cell: its task, tier and training, every field of each."""
+    """Return the columns that describe a cell: its task, its tier, and every field of both and of the training."""
     fields = {"task", "tier", *fields_in(schema, "task", "tier", "train")}
     return [name for name in schema.names if name in fields]
 
 
-def _cell_columns() -> pa.Schema:
-    tasks = [_columns_of(task_settings(name)) for name in TASKS]
-    tiers = [_columns_of(tier_settings(name)) for name in MODELS]
-    train = [column.with_name(TRAIN_COLUMNS[column.name]) for column in field_columns(TrainSpec, "train")]
-    names = pa.schema({"task": pa.string()}), pa.schema({"tier": pa.string()})
-    return pa.schema([*unite([names[0], *tasks]), *unite([names[1], *tiers]), *train])
+@functools.cache
+def trials_schema(others: frozenset[type] = frozenset()) -> pa.Schema:
+    """Return the columns of a part of trials.
+
+    Args:
+        others: Settings of other packages that some of its trials have.
+    """
+    tasks = unite([pa.schema({"task": pa.string()}), *(_columns_of(task_settings(name)) for name in TASKS)])
+    tiers = unite([pa.schema({"tier": pa.string()}), *(_columns_of(tier_settings(name)) for name in MODELS)])
+    train = [column.with_name(TRAIN_COLUMNS[column.name]) for column in _field_columns(TrainSpec, "train")]
+    ids = pa.schema({"trial_id": pa.string(), "cell_id": pa.string()})
+    rest = {"lr": pa.float64(), "seed": pa.int64(), **RESULT_COLUMNS, **TIME_COLUMNS, **ENVIRONMENT_COLUMNS}
+    last = {"spec": pa.string(), "schema_version": pa.int64(), "tested": pa.list_(TESTED)}
+    own = pa.schema([*ids, *tasks, *tiers, *train, *pa.schema({**rest, **last})])
+    return unite([own, *map(_columns_of, sorted(others, key=lambda settings: settings.__qualname__))])
 
 
 def _columns_of(settings: Any) -> pa.Schema:
-    """A column for each field of a task or tier."""
     block, name = ("task", settings.name) if issubclass(settings, Task) else ("tier", settings.tier)
-    return pa.schema(field_columns(settings, block, name))
+    return pa.schema(_field_columns(settings, block, name))
+
+
+def _field_columns(settings: type, block: str, name: str = "") -> Iterator[pa.Field]:
+    for field in fields_of(settings).values():
+        required = frozenset({name} if field.required else ())
+        info = FieldInfo(blocks=frozenset({block}), required=required, optional=field.optional)
+        yield info.on(pa.field(field.name, _arrow_type(field)))
+
+
+def _arrow_type(field: Field) -> pa.DataType:
+    item = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}[field.type]
+    return pa.list_(item) if field.is_list else item
+
+
+def unite(schemas: Iterable[pa.Schema]) -> pa.Schema:
+    """Return the columns of all schemas, each once, beginning with those of the first in their order.
+
+    Packages that never occur in one sweep may use a name for different things: a column of several types gets one
+    that holds them all. Names that differ in case only are one column, as in SQL. Fields of other tasks are inserted
+    after those of bilin's tasks, and fields of other tiers after those of its tiers.
+    """
+    first, *others = schemas
+    columns = {column.name.lower(): column for column in first}
+    for column in (column for schema in others for column in schema):
+        key = column.name.lower()
+        columns[key] = _united(columns[key], column) if key in columns else column
+    known = {column.name.lower() for column in first}
+    new = [column for key, column in columns.items() if key not in known]
+    ordered: list[pa.Field] = []
+    for column in (columns[column.name.lower()] for column in first):
+        block = {"tier": "task", "max_steps": "tier"}.get(column.name)
+        ordered += [other for other in new if block and (info := field_info(other)) and block in info.blocks]
+        ordered.append(column)
+    return pa.schema([*ordered, *(column for column in new if column not in ordered)])
+
+
+def conforms(schema: pa.Schema, united: pa.Schema) -> bool:
+    """Return whether Arrow can read a file of a schema as one of a united schema without `conform`."""
+    return all(
+        united.get_field_index(column.name) >= 0
+        and pa.types.is_list(column.type) == pa.types.is_list(united.field(column.name).type)
+        for column in schema
+    )
+
+
+def conform(table: pa.Table, united: pa.Schema) -> pa.Table:
+    """Return a table with the names, types and order of a united schema, without the columns that it lacks."""
+    if table.schema == united:
+        return table
+    names = {name.lower(): name for name in table.column_names}
+    shared = [column for column in united if column.name.lower() in names]
+    arrays = [_cast(table[names[column.name.lower()]], column.type) for column in shared]
+    return pa.table(arrays, schema=pa.schema(shared))
+
+
+def with_metadata_of(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table with the metadata that columns of the same names have in a schema. DuckDB loses it."""
+    metadata = [schema.field(name).metadata if name in schema.names else None for name in table.column_names]
+    columns = [column.with_metadata(values) for column, values in zip(table.schema, metadata, strict=True)]
+    return table.cast(pa.schema(columns))
+
+
+def _united(one: pa.Field, other: pa.Field) -> pa.Field:
+    if one.equals(other, check_metadata=True):
+        return one
+    column = one.with_type(_common_type(one.type, other.type))
+    a, b = field_info(one), field_info(other)
+    if a is None or b is None:
+        return column
+    info = FieldInfo(blocks=a.blocks | b.blocks, required=a.required | b.required, optional=a.optional or b.optional)
+    return info.on(column)
+
+
+def _common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """Return a type that holds the values of both; if there is no other, text."""
+    if one == other or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    if pa.types.is_list(one) and pa.types.is_list(other):
+        return pa.list_(_common_type(one.value_type, other.value_type))
+    if pa.types.is_struct(one) and pa.types.is_struct(other):
+        return pa.struct(unite([pa.schema(list(one)), pa.schema(list(other))]))
+    if all(pa.types.is_integer(type_) or pa.types.is_floating(type_) for type_ in (one, other)):
+        return pa.float64()
+    return pa.string()
+
+
+def _cast(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
+    if pa.types.is_list(column.type) and not pa.types.is_list(type_):
+        texts = [None if value is None else json.dumps(value) for value in column.to_pylist()]
+        return pa.chunked_array([texts], pa.string())
+    return column.cast(type_)

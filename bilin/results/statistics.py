@@ -1,7 +1,7 @@
 """The formulas behind the reported numbers, each with its source.
 
-What DuckDB computes a row is an expression of SQL; what is computed over the seeds of a cell is a
-function.
+DuckDB computes some of them for each row: these are expressions of SQL. The others are functions of the values of
+all seeds of a cell.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _Z = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class MeanInterval:
-    """A mean and its 95 % interval; the interval is None where it cannot be said."""
+    """A mean and its 95 % interval; the interval is None for one value."""
 
     mean: float
     low: float | None
@@ -27,7 +27,7 @@ class MeanInterval:
 
 
 def mean_interval(values: Sequence[float]) -> MeanInterval:
-    """The mean of a normal sample and its t interval; for one value no interval.
+    """Return the mean of a normal sample and its t interval, which does not exist for one value.
 
     Source: Student, "The probable error of a mean", Biometrika 6 (1908).
     """
@@ -48,12 +48,12 @@ def _t_quantile(degrees: int) -> float:
 
 
 def scaled_sql(accuracy: str, num_classes: str) -> str:
-    """Accuracy scaled so that 0 is chance, one in `num_classes`, and 1 is perfect."""
+    """Return the accuracy in SQL, scaled so that 0 is chance, one in `num_classes`, and 1 is perfect."""
     return f"(({accuracy}) - 1e0 / {num_classes}) / (1e0 - 1e0 / {num_classes})"
 
 
 def wilson_sql(num_correct: str, num_sequences: str) -> tuple[str, str]:
-    """Both ends of the 95 % Wilson score interval of a share.
+    """Return both ends of the 95 % Wilson score interval of a share, in SQL.
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", Journal of
     the American Statistical Association 22 (1927).
@@ -67,5 +67,5 @@ def wilson_sql(num_correct: str, num_sequences: str) -> tuple[str, str]:
 
 
 def _double(number: float) -> str:
-    """A literal of type DOUBLE; without the exponent it would be a DECIMAL."""
+    """Return a literal of type DOUBLE; without the exponent, DuckDB would read a DECIMAL."""
     return f"{number!r}e0"

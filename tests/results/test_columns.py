@@ -12,10 +12,9 @@ import pytest
 
 from bilin.fields import fields_of, option
 from bilin.models import Tier
-from bilin.results import SweepWriter, brief, hierarchy, query
-from bilin.results.columns import conform, described, unite
-from bilin.results.schema import cell_columns, trials_schema
-from bilin.results.store.parts.compaction import FAN_IN
+from bilin.results import SweepWriter, brief, query, table
+from bilin.results.schema import cell_columns, conform, field_info, trials_schema, unite
+from bilin.results.store.parts import FAN_IN
 from bilin.spec import Cell, TrainSpec, ValidateSpec
 from bilin.tasks.modular_addition import ModularAddition
 from tests.results.samples import forget_checksums, pair, seeds
@@ -54,10 +53,10 @@ def write(store: Any, *models: Any, sweep: str = "sweep") -> None:
 def test_the_fields_of_another_package_are_columns_among_those_of_the_cell(store):
     write(store, Other(order=3))
     for view in ("trials", "cells"):
-        table = query(store=store, view=view)
-        names = table.column_names
+        rows = query(store=store, view=view)
+        names = rows.column_names
         assert names.index("tier") < names.index("order") < names.index("knots") < names.index("max_steps")
-        assert (table["order"].to_pylist()[0], table["hidden"].to_pylist()[0]) == (3, 256)
+        assert (rows["order"].to_pylist()[0], rows["hidden"].to_pylist()[0]) == (3, 256)
     (row,) = query("SELECT spec FROM trials", store=store).to_pylist()
     assert json.loads(row["spec"])["model"] == {
         "tier": "other",
@@ -67,11 +66,15 @@ def test_the_fields_of_another_package_are_columns_among_those_of_the_cell(store
 
 def test_they_are_shown_as_those_of_bilin_are(store):
     write(store, Other(order=3), Other(order=3, knots=5), tier("another", "width", int)(width=7))
-    table = query(store=store)
-    assert {"order", "knots"} <= set(table.column_names), "one must be given, the other varies"
-    assert "width" in table.column_names, "it must be given"
-    assert "hidden" not in table.column_names
-    assert hierarchy(store).models == ["another width=7", "other order=3 knots=5", "other order=3 knots="]
+    rows = query(store=store)
+    assert {"order", "knots"} <= set(rows.column_names), "one must be given, the other varies"
+    assert "width" in rows.column_names, "it must be given"
+    assert "hidden" not in rows.column_names
+    assert table(store).data["model"].to_pylist() == [
+        "another width=7",
+        "other order=3 knots=5",
+        "other order=3 knots=",
+    ]
     trials = query(store=store, view="trials")
     assert "knots" in brief(trials).column_names
     assert "knots" not in brief(query(store=store, view="trials", where="knots = 5")).column_names
@@ -85,7 +88,7 @@ def test_merging_keeps_them(store):
             writer.append([each])
     assert len(list((store / "sweep").glob("trials-*.parquet"))) == 2
     assert query(store=store, view="trials", where="tier = 'other'").to_pylist() == before
-    assert described(query(store=store, view="trials").schema.field("knots")).optional
+    assert field_info(query(store=store, view="trials").schema.field("knots")).optional
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from bilin.orchestrator.clusters.slurm.job import kept_job
+from bilin.folder import SweepFolder
+from bilin.orchestrator.clusters.slurm.job import recorded_job
 from tests.slurm.jobs import GRID, START_S, begun, inline, is_complete, left, logs, submitted
 from tests.slurm.lab import Lab
 from tests.sweeps import bilin, contents, finish, wait_until, write_grid
@@ -161,7 +162,7 @@ def test_a_disturbed_sweep_ends_as_if_undisturbed(
     took = time.time() - at
     print(f"\n{request.node.callspec.id}: complete after {took:.0f} s, {starts(store)} starts, {repeated:.1f} s twice")
     assert contents(store) == undisturbed(text)
-    last = kept_job(store / "tiny")
+    last = recorded_job(SweepFolder(store / "tiny"))
     assert last
     assert lab.wait_for_end(last.job_id) == "COMPLETED"
     assert wait_until(lambda: not left(lab), 60), left(lab)

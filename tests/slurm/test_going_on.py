@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bilin.orchestrator.clusters.slurm.job import kept_job
+from bilin.folder import SweepFolder
+from bilin.orchestrator.clusters.slurm.job import recorded_job
 from tests.slurm.conftest import bilin
 from tests.slurm.jobs import GRID, START_S, begun, inline, is_complete, left, logs, submitted
 from tests.slurm.lab import Lab
@@ -32,10 +33,10 @@ def test_a_job_that_is_warned_goes_on_in_the_queue_or_in_a_successor(lab: Lab, t
         lab.run("scancel", "--batch", "--signal=USR1", job)  # as Slurm does before the time limit
     for store in jobs:
         assert wait_until(lambda store=store: is_complete(store), START_S * 2), logs(store)
-        assert "another goes on" in logs(store)
+        assert "another one continues it" in logs(store)
     assert lab.job(jobs[again])["Restarts"] == "1"
     assert f"job {jobs[again]} " in bilin(lab, "sweep", "status", "tiny", "--store", again)[1]
-    successor = kept_job(anew / "tiny")
+    successor = recorded_job(SweepFolder(anew / "tiny"))
     assert successor
     assert successor.job_id != jobs[anew]
     assert lab.wait_for_end(jobs[anew]) == "FAILED"

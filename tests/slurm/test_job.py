@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bilin.folder import SweepFolder
 from bilin.orchestrator import ClusterSpec, launch
-from bilin.orchestrator.clusters.slurm.job import Job, write_job
+from bilin.orchestrator.clusters.slurm.job import Job, record_job
 from tests.slurm.conftest import bilin
 from tests.slurm.jobs import left, logs, submitted, trains
 from tests.slurm.lab import Lab
@@ -154,7 +155,7 @@ def test_a_job_of_another_cluster_with_the_same_number_is_left_alone(lab: Lab, t
     grid, store = write_grid(tmp_path, GRID), tmp_path / "store"
     other = lab.run("sbatch", "--parsable", "--hold", "--output=/dev/null", "--wrap=true").strip()
     launch(grid, store=store, cluster=ClusterSpec(kind="inline"))
-    write_job(store / "tiny", Job(job_id=other, submitted_at="2026-01-01", log="", name="bilin-tiny"))
+    record_job(SweepFolder(store / "tiny"), Job(job_id=other, submitted_at="2026-01-01", log="", name="bilin-tiny"))
     assert "Slurm no longer knows it" in bilin(lab, "sweep", "status", "tiny", "--store", store)[1]
     assert "nothing runs it" in bilin(lab, "sweep", "cancel", "tiny", "--store", store)[1]
     assert lab.job(other)["JobState"] == "PENDING"

@@ -8,29 +8,32 @@ from typing import Annotated
 import typer
 
 from bilin.cli.options import DEFAULT_STORE, Store
-from bilin.cli.results.display import show
-from bilin.cli.results.options import Everything, Format, Output, OutputFormat, Sweep
+from bilin.cli.results.display import Everything, FormatOption, Output, Sweep, show
+from bilin.formats import Format
 
 
 def query(
     sql: Annotated[str | None, typer.Argument(help="One SELECT over the views of the store.")] = None,
     sweep: Sweep = None,
-    view: Annotated[str | None, typer.Option(help="Without SQL: cells (default), trials, lengths, …")] = None,
-    where: Annotated[str | None, typer.Option(help="A condition, such as \"tier = 'cp' and m > 3\".")] = None,
+    view: Annotated[
+        str | None,
+        typer.Option(help="The view if there is no SQL: cells (default), trials, lengths, curves or published."),
+    ] = None,
+    where: Annotated[str | None, typer.Option(help="A condition, for example \"tier = 'cp' and m > 3\".")] = None,
     select: Annotated[str | None, typer.Option(help="Columns or expressions; * for all.")] = None,
-    sort: Annotated[str | None, typer.Option(help="Columns to sort by, such as 'm, mean desc'.")] = None,
+    sort: Annotated[str | None, typer.Option(help="Columns to sort by, for example 'm, mean desc'.")] = None,
     limit: Annotated[int | None, typer.Option(help="The greatest number of rows.")] = None,
     everything: Everything = False,
-    format_: Format = OutputFormat.table,
+    format_: FormatOption = Format.TABLE,
     output: Output = None,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Show results: every cell at its selected learning rate, or what is asked for."""
+    """Show results: by default, every cell at its selected learning rate."""
     from bilin import results
 
-    if sql is None and view is None and select is None and format_ not in (OutputFormat.table, OutputFormat.markdown):
-        view = "cells"  # with all its columns: a script's must not change with what varies
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is written, and DuckDB would go on computing
+    if sql is None and view is None and select is None and format_ not in (Format.TABLE, Format.MARKDOWN):
+        view = "cells"  # a script always gets all columns, whichever vary
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is written, and DuckDB would continue to compute
     rows = results.query(
         sql,
         store=store,
@@ -42,6 +45,6 @@ def query(
         limit=limit,
         everything=everything,
     )
-    if view is not None and select is None and format_ is OutputFormat.table:
+    if view is not None and select is None and format_ is Format.TABLE:
         rows = results.brief(rows)
-    show(rows, format_, output)
+    show(results.ResultTable.of(rows), format_, output)

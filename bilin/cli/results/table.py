@@ -7,27 +7,24 @@ from typing import Annotated
 import typer
 
 from bilin.cli.options import DEFAULT_STORE, Store
-from bilin.cli.results.display import show, show_sections
-from bilin.cli.results.options import Everything, Format, Output, OutputFormat, Sweep
+from bilin.cli.results.display import Everything, FormatOption, Output, Sweep, show
+from bilin.formats import Format
 
 
 def table(
     sweep: Sweep = None,
     length: Annotated[
-        int | None, typer.Option(help="A tested length; without, the greatest of each task, or by length all.")
+        int | None,
+        typer.Option(help="A tested length; by default the greatest of each task, or all with --by length."),
     ] = None,
-    by: Annotated[str, typer.Option(help="What the columns are: task, or length with a table a task.")] = "task",
+    by: Annotated[str, typer.Option(help="The columns: task, or length with a table per task.")] = "task",
     value: Annotated[str, typer.Option(help="mean, low, high, best, lr, num_seeds or num_solved.")] = "mean",
     everything: Everything = False,
-    format_: Format = OutputFormat.table,
+    format_: FormatOption = Format.TABLE,
     output: Output = None,
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Show models against tasks, or against tested lengths, one number for each."""
     from bilin import results
 
-    hierarchy = results.hierarchy(store, sweep=sweep, length=length, by=by, value=value, everything=everything)
-    if format_ in (OutputFormat.table, OutputFormat.markdown):
-        show_sections(hierarchy.texts(), hierarchy.caption, format_, output)
-    else:
-        show(hierarchy.numbers(), format_, output)
+    show(results.table(store, sweep=sweep, length=length, by=by, value=value, everything=everything), format_, output)

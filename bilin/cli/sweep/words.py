@@ -11,11 +11,11 @@ from typing import Any
 
 from bilin.errors import InputError
 from bilin.failures import RULES
-from bilin.orchestrator import Activity, Job, JobStatus, Plan, Submission, Summary, SweepStatus, describe_job
+from bilin.orchestrator import Activity, Job, JobStatus, Plan, Submission, Summary, SweepStatus
 from bilin.orchestrator.grid import Axis, Choices
 from bilin.record import RESULT_STATUSES, Status
 from bilin.results import LAPSE_S, Holder
-from bilin.workers.actors.node import asked, in_words
+from bilin.workers.actors.node import amounts_of, describe_amounts
 
 MAX_VALUES = 12
 
@@ -146,7 +146,7 @@ def _resources(plan: Plan) -> Iterable[tuple[str, str]]:
     """What a trial occupies, a line for each size."""
     sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
-        yield "" if index else "a trial takes", in_words(asked(size))
+        yield "" if index else "a trial takes", describe_amounts(amounts_of(size))
 
 
 def _failed(summary: Summary) -> list[Status]:
@@ -229,7 +229,7 @@ def _now(activity: Activity) -> str:
 
 def describe_own_job(job: Job, status: JobStatus | None) -> str:
     """How the job of a sweep stands; where Slurm does not say, when it was submitted."""
-    return f"job {job.job_id} " + (describe_job(status) if status else f"submitted {job.submitted_at}")
+    return f"job {job.job_id} " + (status.describe() if status else f"submitted {job.submitted_at}")
 
 
 def _counted(statuses: Mapping[Any, int]) -> str:

@@ -1,23 +1,31 @@
-"""A launch in the background: a process in a session of its own, which the end of the terminal does not reach."""
+"""A launch in the background: a local process in a session of its own, or a job of a Ray cluster.
+
+Both get the request as JSON on standard input, and outlive the terminal.
+"""
 
 from __future__ import annotations
 
+import secrets
+import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bilin.errors import ClusterError
 from bilin.folder import SweepFolder
 from bilin.orchestrator.request import LaunchRequest
 from bilin.orchestrator.running.activity import read_activity
 from bilin.orchestrator.running.signals import INTERRUPTS
+from bilin.results import RAY_JOB, holder
 
 _LOOK_S = 0.1
+_ASK_RAY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +33,7 @@ class Detached:
     """A launch that was started in the background.
 
     Attributes:
-        exit_code: What it ended with, where it ended before it was seen to run.
+        exit_code: Its exit code if it ended before it was seen to run; None if it runs.
         log: Where its output goes.
     """
 
@@ -44,26 +52,22 @@ def detach(request: LaunchRequest) -> Detached:
         OSError: The sweep's folder cannot be written.
     """
     folder = request.folder
-    log = _log(folder)
+    log = _new_log(folder)
+    for number in INTERRUPTS:  # a signal that is ignored here would be ignored there, and could not end the sweep
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    command = [sys.executable, "-P", "-m", "bilin", "sweep", "launch", "-"]
     with log.open("xb") as output, tempfile.TemporaryFile() as source:
         source.write(request.to_json().encode())
         source.seek(0)
-        process = _start(source.fileno(), output.fileno())
+        process = subprocess.Popen(command, stdin=source, stdout=output, stderr=output, start_new_session=True)
     with suppress(KeyboardInterrupt):  # the sweep goes on; the command says how to end it
         while process.poll() is None and not _runs(folder, process.pid):
             time.sleep(_LOOK_S)
     return Detached(sweep=folder.name, directory=folder.path, pid=process.pid, exit_code=process.poll(), log=log)
 
 
-def _start(source: int, output: int) -> subprocess.Popen[bytes]:
-    for number in INTERRUPTS:  # one that is ignored here would be ignored there, and the sweep could not be ended
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
-    command = [sys.executable, "-P", "-m", "bilin", "sweep", "launch", "-"]
-    return subprocess.Popen(command, stdin=source, stdout=output, stderr=output, start_new_session=True)
-
-
-def _log(folder: SweepFolder) -> Path:
+def _new_log(folder: SweepFolder) -> Path:
     folder.jobs.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     names = (f"{now}{suffix}.log" for suffix in ("", *(f"-{count}" for count in range(2, 1000))))
@@ -71,6 +75,56 @@ def _log(folder: SweepFolder) -> Path:
 
 
 def _runs(folder: SweepFolder, pid: int) -> bool:
-    """Whether a process has brought up what its trials run on."""
+    """Return whether a process has brought up its workers."""
     activity = read_activity(folder.path)
     return activity is not None and activity.pid == pid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RayJob:
+    """A sweep that runs as a Ray job.
+
+    Attributes:
+        log: Where its output goes.
+    """
+
+    sweep: str
+    directory: Path
+    job_id: str
+    log: Path
+
+
+def submit_job(request: LaunchRequest) -> RayJob:
+    """Submit a launch as a job of the Ray at the request's address; return when the sweep runs.
+
+    Raises:
+        ClusterError: The job cannot be submitted, or ended before the sweep ran; the message has its output.
+    """
+    from bilin.orchestrator.clusters import jobs
+
+    address, folder = request.cluster.address or "auto", request.folder
+    folder.jobs.mkdir(parents=True, exist_ok=True)
+    job_id = f"bilin-{folder.name}-{secrets.token_hex(4)}"
+    source, log = (folder.jobs.absolute() / f"{job_id}{suffix}" for suffix in (".json", ".log"))
+    source.write_text(replace(request, cluster=replace(request.cluster, address="auto")).to_json())
+    # This Python, if the head has it too, as in a shared environment.
+    command = (
+        f'PY={shlex.quote(sys.executable)}; [ -x "$PY" ] || PY=python; exec "$PY" -m bilin sweep launch - '
+        f"< {shlex.quote(str(source))} > {shlex.quote(str(log))} 2>&1"
+    )
+    try:
+        jobs.submit(address, command, job_id=job_id, environment={RAY_JOB: f"{job_id}@{address}"})
+    except ClusterError:
+        source.unlink()
+        raise
+    while not _runs_as_job(folder, job_id):
+        if jobs.state(address, job_id) in jobs.OVER:
+            text = log.read_text(errors="replace").strip() if log.exists() else ""
+            raise ClusterError(f"Ray job {job_id} ended early: {text}\n{jobs.output(address, job_id)}".rstrip())
+        time.sleep(_ASK_RAY_S)
+    return RayJob(sweep=folder.name, directory=folder.path, job_id=job_id, log=log)
+
+
+def _runs_as_job(folder: SweepFolder, job_id: str) -> bool:
+    process = holder(folder.store, folder.name)
+    return process is not None and process.ray_job.startswith(f"{job_id}@") and _runs(folder, process.pid)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
-from bilin.orchestrator.clusters.slurm.job import check_no_job, keep_job
-from bilin.orchestrator.clusters.slurm.queue import check_sbatch
-from bilin.orchestrator.clusters.slurm.queue import submit as submit_script
+from bilin.machine.slurm import SLURM
+from bilin.orchestrator.clusters.capacity import check_job_size
+from bilin.orchestrator.clusters.slurm.continuation import log_pattern
+from bilin.orchestrator.clusters.slurm.job import check_no_job, record_submission
 from bilin.orchestrator.clusters.slurm.script import batch_script
-from bilin.orchestrator.clusters.slurm.size import check_size
 from bilin.orchestrator.grid import Grid
 from bilin.orchestrator.request import LaunchRequest, RequestOptions
 from bilin.orchestrator.running.launch import Summary, as_request, launch
@@ -54,18 +54,18 @@ def submit(request: LaunchRequest | Grid | Path | str, **options: Unpack[Request
     """
     request = as_request(request, options)
     text = script(request)
-    check_sbatch()
+    SLURM.check_sbatch()
     folder = request.folder
-    check_no_job(folder.path)
+    check_no_job(folder)
     with SweepWriter(request.store, request.grid.name, command=" ".join(sys.argv)) as writer:
         current = request.plan()
         if current.num_missing:
-            check_no_job(folder.path)  # another submission may have come in between
+            check_no_job(folder)  # another submission may have come in between
             folder.jobs.mkdir(exist_ok=True)
-            job_id = submit_script(text, Path(str(folder.jobs).replace("%", "%%")).absolute() / "%j.log")
+            job_id = SLURM.submit(text, log=log_pattern(folder))
             log = folder.jobs.absolute() / f"{job_id}.log"
             keep_grid(writer, current, ended=False)
-            keep_job(folder.path, job_id, str(log))
+            record_submission(folder, job_id, str(log))
     if not current.num_missing:
         return launch(replace(request, cluster=replace(request.cluster, kind="local", address=None)))
     return Submission(
@@ -85,6 +85,6 @@ def script(request: LaunchRequest | Grid | Path | str, **options: Unpack[Request
         InputError: The grid or another argument cannot be used, or a trial asks for more than a node has.
     """
     request = as_request(request, options)
-    check_size(request.job, dict.fromkeys(cell.resources for cell in request.grid.cells))
+    check_job_size(request.job, dict.fromkeys(cell.resources for cell in request.grid.cells))
     in_job = replace(request, cluster=replace(request.cluster, kind="allocation", address=None))
     return batch_script(request.grid.name, request.job, in_job.to_json())

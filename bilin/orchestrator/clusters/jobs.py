@@ -1,4 +1,4 @@
-"""Sweeps as jobs of a Ray that is up: its job server runs the sweep process, which needs no terminal then.
+"""Sweeps as jobs of a running Ray: its job server runs the sweep process, which then needs no terminal.
 
 The job server and its client come with ``ray[default]``, the extra ``bilin[jobs]``.
 """
@@ -6,29 +6,29 @@ The job server and its client come with ``ray[default]``, the extra ``bilin[jobs
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from ray.job_submission import JobSubmissionClient
 
 from bilin.errors import ClusterError
+from bilin.machine.host import environment as environment_of
 
 OVER = frozenset(("STOPPED", "SUCCEEDED", "FAILED"))
 
 
 def submit(address: str, command: str, *, job_id: str, environment: Mapping[str, str]) -> None:
-    """Hand a command to the job server of the Ray at an address.
+    """Submit a shell command to the job server of the Ray at an address.
 
     Args:
-        address: As `ClusterSpec` takes it.
+        address: As in `ClusterSpec`.
         command: For a shell on one of the nodes.
-        job_id: The job's name.
-        environment: What it finds in its environment.
+        job_id: The name of the job.
+        environment: Variables to set for it.
 
     Raises:
-        ClusterError: There is no job server, or it refuses.
+        ClusterError: There is no job server, or it refuses the job.
     """
     with _server(address) as client:
         client.submit_job(
@@ -37,38 +37,38 @@ def submit(address: str, command: str, *, job_id: str, environment: Mapping[str,
 
 
 def state(address: str, job_id: str) -> str:
-    """Ray's word for how a job stands, such as ``RUNNING``. Raises ClusterError where it cannot be asked."""
+    """Return Ray's word for how a job stands, such as ``RUNNING``. Raises ClusterError without an answer."""
     with _server(address) as client:
         return str(client.get_job_status(job_id).value)
 
 
-def said(address: str, job_id: str) -> str:
-    """What a job and its server had to say. Raises ClusterError where they cannot be asked."""
+def output(address: str, job_id: str) -> str:
+    """Return what a job printed, and the server's message about it. Raises ClusterError without an answer."""
     with _server(address) as client:
         message = client.get_job_info(job_id).message or ""
         return "\n".join(part for part in (client.get_job_logs(job_id).strip(), message.strip()) if part)
 
 
 def stop(address: str, job_id: str) -> None:
-    """End a job: SIGTERM, and SIGKILL where that is not enough. Raises ClusterError where it cannot be asked."""
+    """End a job: SIGTERM, then SIGKILL if that is not enough. Raises ClusterError without an answer."""
     with _server(address) as client:
         client.stop_job(job_id)
 
 
 @contextmanager
 def _server(address: str) -> Iterator[Any]:
-    before = os.environ.pop("RAY_ADDRESS", None) if address != "auto" else None  # it would count more than ours
     disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)  # Ray logs tracebacks of what it raises too
+    logging.disable(logging.CRITICAL)  # Ray also logs tracebacks of what it raises
     try:
-        yield JobSubmissionClient(None if address == "auto" else address)
+        if address == "auto":
+            yield JobSubmissionClient(None)
+        else:
+            with environment_of({"RAY_ADDRESS": None}):  # it would override the address
+                yield JobSubmissionClient(address)
     except Exception as error:  # Ray raises all kinds
-        words = " ".join(str(error).split()) or type(error).__name__
-        lacks = "the optional dependency" in words or isinstance(error, ImportError) or "ray[default]" in words
+        text = " ".join(str(error).split()) or type(error).__name__
+        lacks = "the optional dependency" in text or isinstance(error, ImportError) or "ray[default]" in text
         advice = "install bilin[jobs], here and where Ray's head runs" if lacks else "is its dashboard up?"
-        raise ClusterError(f"the job server of the Ray at {address} cannot be used: {words[:300]}; {advice}") from error
+        raise ClusterError(f"could not use the job server of the Ray at {address}: {text[:300]}; {advice}") from error
     finally:
         logging.disable(disabled)
-        if before is not None:
-            with suppress(KeyError):
-                os.environ["RAY_ADDRESS"] = before

@@ -1,10 +1,10 @@
-"""Looks at a cluster before a launch: `bilin cluster doctor`.
+"""Examines a cluster before a launch: `bilin cluster doctor`.
 
-    wanted: what a launch needs ──> questions ──> clusters/inquiry, on every node ──> answers
-    ──> software, machine, storage: one finding for each thing that was looked at; slurm and whole: of them all
+    needs: what a launch needs ──> examine: questions to every node ──> answers ──> findings, one for each check
+    slurm: the same for Slurm itself
 
-May import every part of the orchestrator but `background` and `monitor`; ray not at all.
+May import every part of the orchestrator but `background` and `monitor`; not ray.
 """
 
 from bilin.orchestrator.doctor.examine import examine as examine
-from bilin.orchestrator.doctor.finding import Finding as Finding
+from bilin.orchestrator.doctor.findings import Finding as Finding

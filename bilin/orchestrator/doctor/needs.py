@@ -1,4 +1,4 @@
-"""What a launch would need of its nodes."""
+"""What a launch needs of its nodes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bilin.errors import StoreError
 from bilin.folder import SweepFolder
-from bilin.orchestrator.clusters import ClusterSpec
-from bilin.orchestrator.clusters.inquiry.answers import own_versions
+from bilin.orchestrator.clusters import BACKENDS, ClusterSpec
+from bilin.orchestrator.clusters.inquiry import own_versions
 from bilin.orchestrator.grid import ClusterSettings
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.request import LaunchRequest
@@ -18,21 +18,21 @@ from bilin.orchestrator.running.launch import packages_of
 from bilin.spec import Resources
 from bilin.workers.actors.node import Node
 
-TOGETHER = ("bilin", "torch", "ray", "numpy")
+ALWAYS_LOADED = ("bilin", "torch", "ray", "numpy")
 """Packages that every trial loads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What a launch would need.
+    """What a launch needs.
 
     Attributes:
-        store: The store, which need not be there.
+        store: The store; it need not exist.
         settings: What a Slurm job would ask for.
         plan: What would run; None without a grid.
-        demand: What single trials ask for; that of a default trial without a grid.
+        demand: What single trials ask for; without a grid, what a default trial does.
         versions: Python and the packages that a trial loads, as they are here.
-        unreadable: Why what is stored cannot be read; empty where it can.
+        unreadable: Why the stored results cannot be read; empty if they can.
     """
 
     cluster: ClusterSpec
@@ -49,9 +49,9 @@ class Needs:
         return self.cluster.kind == "allocation"
 
     @property
-    def has_own_ray(self) -> bool:
+    def starts_ray(self) -> bool:
         """Whether it would start a Ray."""
-        return self.cluster.kind in ("local", "allocation")
+        return BACKENDS[self.cluster.kind].starts_ray
 
     @property
     def wants_gpus(self) -> bool:
@@ -59,40 +59,39 @@ class Needs:
         return any(resources.gpus > 0 or resources.device == "cuda" for resources in self.demand)
 
     def num_trials(self, node: Node) -> int:
-        """How many trials a node has room for at once, at most."""
+        """Return how many trials a node has room for at once, at most."""
         if self.cluster.kind == "inline":
             return 1
         room = max(self.room_for(resources, node) for resources in self.demand)
         return int(room if math.isfinite(room) else node.cpus)
 
     def room_for(self, resources: Resources, node: Node) -> float:
-        """How many trials of a size a node holds; one of Slurm's by its CPUs and GPUs, which is all that it says."""
+        """Return how many trials of one size a node holds; a node of Slurm reports only its CPUs and GPUs."""
         return node.holds(Resources(cpus=resources.cpus, gpus=resources.gpus) if self.is_job else resources)
 
 
 def needs_of(request: LaunchRequest) -> Needs:
-    """Return what a launch would need; of a request without a grid, what any launch needs.
+    """Return what a launch needs; for a request without a grid, what any launch needs.
 
     Raises:
         StoreError: The store is a file.
     """
-    grid, plan, unreadable = request.grid, None, ""
-    if grid.cells:
+    plan, unreadable = None, ""
+    if request.grid.cells:
         try:
             plan = request.plan()
         except StoreError as error:
             _ = request.folder
-            plan, unreadable = make_plan(grid, {}), str(error)
+            plan, unreadable = make_plan(request.grid, {}), str(error)
     elif request.store.exists():
         SweepFolder.of(request.store, "any")
     packages = [package.partition(" ")[0] for package in packages_of(plan)] if plan else []
-    demand = dict.fromkeys(cell.resources for cell in grid.cells) or (Resources(),)
     return Needs(
         cluster=request.cluster,
         store=request.store.absolute(),
         settings=request.job,
         plan=plan,
-        demand=tuple(demand),
-        versions=own_versions([*TOGETHER, *packages]),
+        demand=tuple(dict.fromkeys(cell.resources for cell in request.grid.cells) or (Resources(),)),
+        versions=own_versions([*ALWAYS_LOADED, *packages]),
         unreadable=unreadable,
     )

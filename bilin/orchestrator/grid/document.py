@@ -1,224 +1,211 @@
-"""Reads one document of a grid: its own keys, and below ``grids`` the top-level ones for those it lacks."""
+"""A document of a grid: the whole file, or one item of ``grids``."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from bilin.fields import fields_of, option
+from bilin.catalog import REGISTRIES
+from bilin.fields import Value, fields_of, plain_value, values_of
+from bilin.orchestrator.grid import expand
 from bilin.orchestrator.grid.blocks import (
     Block,
-    Choice,
-    Choices,
-    LearningRate,
     accepted_entries,
-    all_named,
-    learning_rate_of,
-    only_settings,
+    named_settings,
     read_block,
-    read_choice,
     read_entries,
-    read_learning_rate,
-    read_mapping,
-    repeated,
-    report_problems,
-    report_tested,
+    read_settings,
+    read_value,
 )
-from bilin.orchestrator.grid.cells import (
-    MAX_COMBINATIONS,
-    Expansion,
-    Known,
-    Part,
-    Runs,
-    Space,
-    check_lengths,
-    expand,
-    known_fields,
-    read_exclude,
-    read_zip,
-    too_many,
-    vary,
-)
-from bilin.orchestrator.grid.faults import Faults, is_misspelt
-from bilin.orchestrator.grid.overrides import TOP_KEYS
-from bilin.orchestrator.grid.yaml import MappingNode, Node
+from bilin.orchestrator.grid.conditions import Condition, Known, known_fields, read_exclude
+from bilin.orchestrator.grid.place import Place
+from bilin.orchestrator.grid.settings import TOP_KEYS, Choices, LearningRate, LogUniform, Seeds
+from bilin.orchestrator.grid.wanted import Axis
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeedsKey:
-    """``seeds`` as it is written."""
-
-    seeds: tuple[int, ...] = option((0,), at_least=0, doc="each rate of a cell is trained once with each of them")
-
-
-@dataclass(frozen=True, slots=True)
 class Document:
-    """A document that has been read.
+    """What a document says: the blocks of its cells, and what is run in each of them.
+
+    Reading adds its faults. If there are any, what could not be read has its default.
 
     Attributes:
-        expansion: Its combinations; None where its tasks, models or training have a fault.
-        part: What it adds to the grid; None where it has any fault.
+        place: Where it is.
+        num_combinations: The number of combinations before exclusion.
+        kept: Those that are not excluded; None if the blocks have a fault, so that they were not combined.
+        matched: Which exclusions mean some combination.
     """
 
-    expansion: Expansion | None
-    part: Part | None
+    def __init__(self, place: Place, root: Place) -> None:
+        self.place = place
+        self.num_combinations = 0
+        self.kept: list[expand.Combination] | None = None
+        self.matched: set[int] = set()
+        self._root = root
+        before = len(place.faults)
+        train = read_block(TrainSpec, self._find("train"), axes=True)
+        self._read_cells(train)
+        if len(place.faults) == before and self.tasks and self.models:
+            self._combine()
+        validate = read_settings(ValidateSpec, self._find("validate"))
+        test = read_settings(TestSpec, self._find("test"))
+        learning_rate = self._read_learning_rate()
+        self.validate: ValidateSpec = _with_sorted_lengths(validate or ValidateSpec())
+        self.test: TestSpec = _with_sorted_lengths(test or TestSpec())
+        self.learning_rate: LearningRate = learning_rate or Choices()
+        self.resources = read_settings(Resources, self._find("resources")) or Resources()
+        self.seeds = self._read_seeds()
+        if validate and test:
+            self._check_tested()
+        if validate and train:
+            self._check_validation(train)
+
+    @property
+    def where(self) -> str:
+        """The path and the line of the document, for messages."""
+        line = self.place.node.line if self.place.node else None
+        return f"{self.place.path} (line {line})" if line else self.place.path
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """What varies: the fields that have several values over all entries."""
+        found: dict[str, dict[Value, None]] = {}
+        for block in (*self.tasks, *self.models, self.train):
+            for registry in REGISTRIES.values():
+                if issubclass(block.settings, registry.base):
+                    found.setdefault(registry.what, {})[getattr(block.settings, registry.key)] = None
+            for name in fields_of(block.settings):
+                found.setdefault(name, {}).update(dict.fromkeys(block.values(name)))
+        return tuple(Axis(name, tuple(values)) for name, values in found.items() if len(values) > 1)
+
+    def plain(self) -> dict[str, object]:
+        """Return the document as plain values, with every default."""
+        return {
+            "tasks": [{"name": block.settings.name, **block.plain()} for block in self.tasks],
+            "models": [{"tier": block.settings.tier, **block.plain()} for block in self.models],
+            "train": self.train.plain(),
+            "validate": _plain(self.validate),
+            "test": _plain(self.test),
+            "learning_rate": _plain(self.learning_rate),
+            "seeds": list(self.seeds),
+            "resources": _plain(self.resources),
+            "zip": [expand.names_of(group) for group in self.zips],
+            "exclude": [condition.place.node.plain() for condition in self.exclude if condition.place.node],
+        }
+
+    def _owner(self, key: str) -> Place:
+        """Return the mapping that has a key: the document, or the top level if the document lacks it."""
+        return self._root if key not in self.place.entries and key in self._root.entries else self.place
+
+    def _find(self, key: str) -> Place:
+        return self._owner(key).key(key)
+
+    def _read_cells(self, train: Block | None) -> None:
+        """Read what the cells are made from. The blocks without faults are varied."""
+        faults = self.place.faults
+        entries = {kind: self._read_entries(kind) for kind in REGISTRIES}
+        blocks = [*entries["tasks"], *entries["models"], train]
+        sound = [block for block in blocks if block]
+        known = known_fields(
+            settings
+            for kind in REGISTRIES
+            if (node := self._find(kind).node)
+            for settings in named_settings(kind, node.items)
+        )
+        self.exclude: list[Condition] = read_exclude(self._find("exclude"), known)
+        before = len(faults)
+        self.zips = expand.read_zip(self._find("zip"), _axis_names(sound, {} if len(sound) == len(blocks) else known))
+        tasks, models = ([block for block in entries[kind] if block] for kind in ("tasks", "models"))
+        if len(entries["tasks"]) * len(entries["models"]) > expand.MAX_COMBINATIONS:
+            self.place.fault(expand.too_many(len(entries["tasks"]) * len(entries["models"])))
+        elif len(faults) == before:
+            expand.check_lengths(self.zips, tasks, models, train)
+        if len(faults) == before:
+            varied = {id(block): expand.vary(block, self.zips) or block for block in sound}
+            tasks, models = ([varied[id(block)] for block in some] for some in (tasks, models))
+            train = varied[id(train)] if train else None
+        self.tasks, self.models = tasks, models
+        self.train = train or Block(settings=TrainSpec, place=self._find("train"), choices={})
+
+    def _read_entries(self, kind: str) -> list[Block | None]:
+        place = self._find(kind)
+        if place.node is None and not self.place.is_misspelt(kind, TOP_KEYS):
+            place.refuse(accepted_entries(kind))
+        return read_entries(kind, place)
+
+    def _combine(self) -> None:
+        """Combine the variants of the blocks, and leave out what is excluded."""
+        self.num_combinations = expand.count(self.tasks, self.models, self.train)
+        if self.num_combinations > expand.MAX_COMBINATIONS:
+            self.place.fault(expand.too_many(self.num_combinations))
+            return
+        self.kept = []
+        for combination in expand.combine(self.tasks, self.models, self.train):
+            attributes = [variant.attributes for variant in combination]
+            hits = [index for index, condition in enumerate(self.exclude) if condition.holds(*attributes)]
+            self.matched.update(hits)
+            if not hits:
+                self.kept.append(combination)
+
+    def _read_learning_rate(self) -> LearningRate | None:
+        place = self._find("learning_rate")
+        keys = place.entries.keys()
+        if {"choices", "log_uniform"} <= keys:
+            place.fault("found both choices and log_uniform; accepted: one of them")
+            return None
+        is_search = "choices" not in keys and {"log_uniform", "trials", "round"} & keys
+        with_search = " (only with log_uniform)"
+        remarks = {"until_solved": " (only with choices)", "trials": with_search, "round": with_search}
+        if is_search:
+            return read_settings(LogUniform, place, remarks=remarks)
+        return read_settings(Choices, place, remarks=remarks)
+
+    def _read_seeds(self) -> tuple[int, ...]:
+        owner = self._owner("seeds")
+        if "seeds" not in owner.entries:
+            return Seeds().seeds
+        before = len(owner.faults)
+        choices = {"seeds": (read_value(fields_of(Seeds)["seeds"], owner.key("seeds")),)}
+        seeds = Block(settings=Seeds, place=owner, choices=choices).select() if len(owner.faults) == before else None
+        return seeds.seeds if seeds else ()
+
+    def _check_tested(self) -> None:
+        """Add a fault for each validation length that is tested, where it is written."""
+        lengths, others = self._find("validate").key("lengths"), self.test.lengths
+        message = "which is one of test.lengths"
+        if lengths.node is None:
+            lengths, others = self._find("test").key("lengths"), self.validate.lengths
+            message = "which is one of validate.lengths by default"
+        for place in lengths.items():
+            if place.node and place.node.value in others:
+                place.fault(f"found {place.node}, {message}; accepted: validation lengths that are not tested")
+
+    def _check_validation(self, train: Block) -> None:
+        place, every = self._find("validate"), self.validate.every
+        if not self.validate.lengths and True in train.values("stop_when_solved"):
+            message = "found an empty list; accepted: at least one length, or stop_when_solved: false in train"
+            place.key("lengths").fault(message)
+        steps = min(int(value) for value in train.values("steps") if isinstance(value, int))
+        if isinstance(self.learning_rate, Choices) and self.learning_rate.until_solved and steps <= every:
+            # solved after two perfect evaluations: a trial that has fewer never ends the list of learning rates
+            message = (
+                f"found {every} with {steps} steps; accepted with until_solved: fewer, for at least two evaluations"
+            )
+            place.key("every").fault(message)
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The keys of a document, each with where it stands.
-
-    Attributes:
-        node: The document.
-        path: Where it stands; empty for a file of one document.
-        defaults: The top level, for a document below ``grids``.
-    """
-
-    node: MappingNode
-    path: str
-    defaults: MappingNode | None
-
-    def find(self, key: str) -> tuple[Node | None, str]:
-        """The value of a key, None where there is none, and its path."""
-        if key not in self.node.entries and self.defaults and key in self.defaults.entries:
-            return self.defaults.entries[key], key
-        return self.node.entries.get(key), f"{self.path}.{key}" if self.path else key
-
-
-def read_document(keys: Keys, faults: Faults) -> Document:
-    """A document with all that can be checked in it alone, adding its faults."""
-    before = len(faults)
-    train = _read_block(TrainSpec, "train", keys, faults, axes=True)
-    space = _read_space(keys, train, faults)
-    expansion = _expand(space, keys, faults) if space and len(faults) == before else None
-    validate = _read_plain_block(ValidateSpec, "validate", keys, faults)
-    tested = _read_plain_block(TestSpec, "test", keys, faults)
-    if validate and tested:
-        report_tested(validate, tested, faults)
-    if validate and train:
-        _check_stopping(validate, train, faults)
-    runs = _read_runs(keys, _sorted(only_settings(tested)) if tested else None, faults)
-    if runs and validate and train:
-        _check_until_solved(runs.learning_rate, validate, train, faults)
-    if space is None or expansion is None or validate is None or runs is None:
-        return Document(expansion, None)
-    part = Part(keys.node, keys.path, space, expansion.kept, _sorted(only_settings(validate)), runs)
-    return Document(expansion, part)
-
-
-def _read_space(keys: Keys, train: Block | None, faults: Faults) -> Space | None:
-    tasks = _read_entries("tasks", keys, faults)
-    models = _read_entries("models", keys, faults)
-    blocks = (*tasks, *models, train)
-    known = known_fields(settings for kind in ("tasks", "models") for settings in all_named(kind, keys.find(kind)[0]))
-    exclude = read_exclude(*keys.find("exclude"), known, faults)
-    groups = read_zip(*keys.find("zip"), _axis_names(blocks, known), faults)
-    before = len(faults)
-    if len(tasks) * len(models) > MAX_COMBINATIONS:
-        faults.add(keys.node, keys.path, too_many(len(tasks) * len(models)))
-    elif groups:
-        check_lengths(groups, tasks, models, train, faults)
-    if groups is None or len(faults) > before:
-        return None
-    varied = [vary(block, groups, exclude or (), faults) if block else None for block in blocks]
-    sound = [block for block in varied if block]
-    if exclude is None or not (tasks and models) or len(sound) < len(blocks):
-        return None
-    return Space(tuple(sound[: len(tasks)]), tuple(sound[len(tasks) : -1]), sound[-1], groups, exclude)
-
-
-def _axis_names(blocks: Sequence[Block | None], known: Known) -> set[str]:
-    """The fields that can be an axis: those of the blocks; all that there are, where a block has a fault."""
-    fields = [field for block in blocks if block for field in fields_of(block.settings).values()]
-    if None in blocks:
-        fields += [field for named in known.values() for field in named]
+def _axis_names(blocks: Sequence[Block], known: Known) -> set[str]:
+    """Return the fields that can be an axis: those of the blocks, and those that are known beside."""
+    fields = [field for block in blocks for field in fields_of(block.settings).values()]
+    fields += [field for named in known.values() for field in named]
     return {field.name for field in fields if not field.is_list}
 
 
-def _read_entries(kind: str, keys: Keys, faults: Faults) -> tuple[Block | None, ...]:
-    node, path = keys.find(kind)
-    if node is not None:
-        return read_entries(kind, node, path, faults)
-    if not is_misspelt(kind, keys.node.entries, TOP_KEYS):
-        faults.add(keys.node, path, f"missing; accepted: {accepted_entries(kind)}")
-    return ()
-
-
-def _read_block(settings: type[Any], key: str, keys: Keys, faults: Faults, *, axes: bool = False) -> Block | None:
-    node, path = keys.find(key)
-    mapping = read_mapping(node, path, faults)
-    if mapping is None and node is not None:
-        return None
-    return read_block(settings, mapping, path, faults, axes=axes)
-
-
-def _read_plain_block(settings: type[Any], key: str, keys: Keys, faults: Faults) -> Block | None:
-    return _without_problems(_read_block(settings, key, keys, faults), faults)
-
-
-def _without_problems(block: Block | None, faults: Faults) -> Block | None:
-    return None if block is None or report_problems(block, only_settings(block), {}, faults) else block
-
-
-def _expand(space: Space, keys: Keys, faults: Faults) -> Expansion | None:
-    if space.num_combinations > MAX_COMBINATIONS:
-        faults.add(keys.node, keys.path, too_many(space.num_combinations))
-        return None
-    return expand(space)
-
-
-def _read_runs(keys: Keys, test: TestSpec | None, faults: Faults) -> Runs | None:
-    learning_rate = _without_problems(read_learning_rate(*keys.find("learning_rate"), faults), faults)
-    resources = _read_plain_block(Resources, "resources", keys, faults)
-    seeds = _read_seeds(*keys.find("seeds"), faults)
-    if learning_rate is None or resources is None or seeds is None or test is None:
-        return None
-    rate = learning_rate_of(only_settings(learning_rate))
-    return Runs(rate, seeds, test, only_settings(resources))
-
-
-def _read_seeds(node: Node | None, path: str, faults: Faults) -> tuple[int, ...] | None:
-    if node is None:
-        return SeedsKey().seeds
-    choice = read_choice(fields_of(SeedsKey)["seeds"], node, path, faults)
-    if choice is None:
-        return None
-    (seeds,) = choice.values
-    if not isinstance(seeds, tuple) or not seeds:
-        faults.add(node, path, "found an empty list; accepted: at least one seed")
-        return None
-    if again := repeated(seeds):
-        faults.add(node, path, f"found {again} more than once; accepted: each seed once")
-        return None
-    return tuple(int(seed) for seed in seeds)
-
-
-def _check_stopping(validate: Block, train: Block, faults: Faults) -> None:
-    stopping = train.choices.get("stop_when_solved")
-    lengths = validate.choices.get("lengths")
-    if lengths and not lengths.values[0] and (stopping is None or True in stopping.values):
-        message = "found an empty list; accepted: at least one length, or stop_when_solved: false in train"
-        faults.add(lengths.nodes[0], f"{validate.path}.lengths", message)
-
-
-def _check_until_solved(rate: LearningRate, validate: Block, train: Block, faults: Faults) -> None:
-    """A trial counts as solved after two perfect evaluations; one that has fewer never ends the row of rates."""
-    every, steps = validate.choices.get("every"), train.choices.get("steps")
-    period = min(_numbers(every, ValidateSpec().every))
-    fewest = min(_numbers(steps, TrainSpec().steps))
-    if isinstance(rate, Choices) and rate.until_solved and fewest <= period:
-        message = f"found {period} with {fewest} steps; accepted with until_solved: fewer, for two evaluations at least"
-        faults.add(every.nodes[0] if every else validate.node, f"{validate.path}.every", message)
-
-
-def _numbers(choice: Choice | None, default: int) -> list[int]:
-    """The values of a field that takes whole numbers."""
-    return [value for value in choice.values if isinstance(value, int)] if choice else [default]
-
-
-def _sorted(settings: Any) -> Any:
-    """The lengths in one order, so that the order in the file makes no other trial of it."""
+def _with_sorted_lengths(settings: Any) -> Any:
+    """Return the settings with sorted lengths, so that their order in the file makes no other trial."""
     return dataclasses.replace(settings, lengths=tuple(sorted(settings.lengths)))
+
+
+def _plain(settings: Any) -> dict[str, object]:
+    return {name: plain_value(value) for name, value in values_of(settings).items()}

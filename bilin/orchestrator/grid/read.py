@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
-import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
+from bilin.catalog import clash
 from bilin.errors import Fault, GridError
-from bilin.orchestrator.grid.blocks import read_list, read_mapping, unknown
-from bilin.orchestrator.grid.cells import MAX_COMBINATIONS, Expansion, gather, report_clashes, too_many
-from bilin.orchestrator.grid.cluster import read_cluster
-from bilin.orchestrator.grid.document import Document, Keys, read_document
-from bilin.orchestrator.grid.faults import Faults, is_misspelt
-from bilin.orchestrator.grid.grid import Counts, Grid
-from bilin.orchestrator.grid.narrow import narrow
-from bilin.orchestrator.grid.overrides import DOCUMENT_KEYS, TOP_BLOCKS, TOP_KEYS, apply_overrides
-from bilin.orchestrator.grid.written import axes_of, written_document
-from bilin.orchestrator.grid.yaml import (
-    MappingNode,
-    ScalarNode,
-    UnreadableError,
-    compose,
-    describe,
-    from_plain,
-    read_text,
-)
+from bilin.fields import Value, values_of
+from bilin.folder import SWEEP_NAME, SWEEP_NAME_ACCEPTED
+from bilin.orchestrator.grid.blocks import read_settings
+from bilin.orchestrator.grid.conditions import narrow
+from bilin.orchestrator.grid.document import Document
+from bilin.orchestrator.grid.expand import MAX_COMBINATIONS, too_many
+from bilin.orchestrator.grid.overrides import apply_overrides
+from bilin.orchestrator.grid.place import Faults, Place
+from bilin.orchestrator.grid.settings import DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings, LearningRate
+from bilin.orchestrator.grid.wanted import Counts, Grid, WantedCell
+from bilin.orchestrator.grid.yaml import Node, from_plain, parse_yaml, read_text
+from bilin.spec import Cell
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_NAME_ACCEPTED = "1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or a digit"
+_T = TypeVar("_T", int, float)
 
 
 def read_grid(path: str | os.PathLike[str], *, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Grid:
@@ -43,12 +37,7 @@ def read_grid(path: str | os.PathLike[str], *, overrides: Sequence[str] = (), on
     Raises:
         GridError: The file, an override or a condition has faults; it carries all of them.
     """
-    source = os.fspath(path)
-    try:
-        text = read_text(Path(path))
-    except UnreadableError as error:
-        raise GridError(source, [Fault(line=error.line, path="", message=error.message)]) from error
-    return parse_grid(text, source=source, overrides=overrides, only=only)
+    return parse_grid(read_text(path), source=os.fspath(path), overrides=overrides, only=only)
 
 
 def parse_grid(text: str, *, source: str = "grid", overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Grid:
@@ -63,13 +52,17 @@ def parse_grid(text: str, *, source: str = "grid", overrides: Sequence[str] = ()
     Raises:
         GridError: The text, an override or a condition has faults; it carries all of them.
     """
-    faults = Faults()
-    root = _compose(text, source, faults)
-    return _build(apply_overrides(root, overrides, faults), only, source, faults, whole=not overrides)
+    root, faults = _parse(text, source)
+    if root is None or not root.is_mapping:
+        found = f"found {root}" if root else "is empty"
+        Place(root, "", faults).fault(f"{found}; accepted: a mapping with name, tasks and models")
+        faults.raise_if_any(source)
+    root = apply_overrides(root or Node(None, {}), overrides, faults)
+    return _build(root, only, source, faults, check_exclusions=not overrides)
 
 
 def restore_grid(text: str, *, source: str = "resolved grid", only: Sequence[str] = ()) -> Grid:
-    """The grid that `bilin.orchestrator.grid.resolved` wrote, of any size, and quicker than `parse_grid`.
+    """Read what `bilin.orchestrator.grid.resolved` wrote, of any size, and faster than `parse_grid` does.
 
     Args:
         text: What it wrote.
@@ -77,114 +70,174 @@ def restore_grid(text: str, *, source: str = "resolved grid", only: Sequence[str
         only: Conditions that narrow the cells.
 
     Raises:
-        GridError: The text is something else, or a task or tier of it is no longer there.
+        GridError: The text is something else, or one of its tasks or tiers no longer exists.
     """
     try:
         root = from_plain(json.loads(text))
     except (ValueError, TypeError, RecursionError) as error:
         raise GridError(source, [Fault(line=None, path="", message=f"not a resolved grid: {error}")]) from error
-    if not isinstance(root, MappingNode):
-        raise GridError(source, [Fault(line=None, path="", message=f"found {describe(root)}; accepted: a mapping")])
-    return _build(root, only, source, Faults(), whole=False)
+    if not root.is_mapping:
+        raise GridError(source, [Fault(line=None, path="", message=f"found {root}; accepted: a mapping")])
+    return _build(root, only, source, Faults(), check_exclusions=False)
 
 
-def _compose(text: str, source: str, faults: Faults) -> MappingNode:
-    keys = "a mapping with name, tasks and models"
-    try:
-        root = compose(text, lambda line, message: faults.add(None, "", message, line=line))
-    except UnreadableError as error:
-        faults.add(None, "", error.message, line=error.line)
-    else:
-        if isinstance(root, MappingNode):
-            return root
-        faults.add(root, "", f"{f'found {describe(root)}' if root else 'is empty'}; accepted: {keys}")
-    faults.raise_if_any(source)
-    raise AssertionError("what is no mapping has a fault")
+def read_profile(path: str | os.PathLike[str]) -> Mapping[str, Value]:
+    """Return what a profile says, by field of `ClusterSettings`.
+
+    Args:
+        path: A YAML file with the keys of ``cluster`` in a grid.
+
+    Raises:
+        GridError: The file has faults; it carries all of them.
+    """
+    root, faults = _parse(read_text(path), os.fspath(path))
+    values = _read_cluster(Place(root, "profile", faults))
+    faults.raise_if_any(os.fspath(path))
+    return values
 
 
-def _build(root: MappingNode, only: Sequence[str], source: str, faults: Faults, *, whole: bool) -> Grid:
-    name = _read_name(root, faults)
-    cluster = read_cluster(root.entries.get("cluster"), "cluster", faults)
+def _parse(text: str, source: str) -> tuple[Node | None, Faults]:
+    root, text_faults = parse_yaml(text)
+    faults = Faults()
+    for fault in text_faults:
+        faults.add(fault)
+    if root is None:
+        faults.raise_if_any(source)
+    return root, faults
+
+
+def _build(root: Node, only: Sequence[str], source: str, faults: Faults, *, check_exclusions: bool) -> Grid:
+    top = Place(root, "", faults)
+    name = _read_name(top)
+    cluster = _read_cluster(top.key("cluster"))
     documents: list[Document] = []
-    for keys in _split(root, faults):
-        documents.append(read_document(keys, faults))
-        if sum(each.expansion.num_combinations for each in documents if each.expansion) > MAX_COMBINATIONS:
-            break  # said below; the rest would fill the memory
-    expansions = [document.expansion for document in documents if document.expansion]
-    if len(expansions) == len(documents):
-        _check_total(root, expansions, faults)
-        if whole:  # a --set that changes an axis may leave an exclusion without a cell
-            _check_exclusions(expansions, faults)
+    for place in _split(top):
+        documents.append(Document(place, top))
+        if _num_combinations(documents) > MAX_COMBINATIONS:
+            break  # the rest would fill the memory
+    _check_total(top, documents, check_exclusions=check_exclusions)
     faults.raise_if_any(source)
-    parts = [document.part for document in documents if document.part]
-    report_clashes(parts, faults)
-    cells = gather(parts, faults)
+    _check_clashes(documents)
+    cells = _gather(documents)
     faults.raise_if_any(source)
     narrowed = narrow(cells, only, faults)
     faults.raise_if_any(source)
     counts = Counts(
-        axes=tuple(axes_of(part.space) for part in parts),
-        combinations=sum(expansion.num_combinations for expansion in expansions),
-        after_exclusion=sum(len(expansion.kept) for expansion in expansions),
+        axes=tuple(document.axes for document in documents),
+        combinations=_num_combinations(documents),
+        after_exclusion=sum(len(document.kept or ()) for document in documents),
         after_deduplication=len(cells),
     )
-    documents_written = tuple(written_document(part) for part in parts)
-    return Grid(name=name, cells=narrowed, counts=counts, documents=documents_written, cluster=cluster)
+    plain = tuple(document.plain() for document in documents)
+    return Grid(name=name, cells=narrowed, counts=counts, documents=plain, cluster=cluster)
 
 
-def _read_name(root: MappingNode, faults: Faults) -> str:
-    node = root.entries.get("name")
-    if node is None and is_misspelt("name", root.entries, TOP_KEYS):
-        return ""
-    if node is None:
-        faults.add(root, "name", f"missing; accepted: {_NAME_ACCEPTED}")
-    elif isinstance(node, ScalarNode) and isinstance(node.value, str) and NAME.fullmatch(node.value):
-        return node.value
-    else:
-        quote = " (quote it)" if isinstance(node, ScalarNode) and NAME.fullmatch(node.text) else ""
-        faults.add(node, "name", f"found {describe(node)}{quote}; accepted: {_NAME_ACCEPTED}")
+def _read_name(top: Place) -> str:
+    place = top.key("name")
+    value = place.node.value if place.node else None
+    if isinstance(value, str) and SWEEP_NAME.fullmatch(value):
+        return value
+    if place.node or not top.is_misspelt("name", TOP_KEYS):
+        quote = " (quote it)" if place.node and SWEEP_NAME.fullmatch(place.node.text) else ""
+        place.refuse(SWEEP_NAME_ACCEPTED, quote)
     return ""
 
 
-def _split(root: MappingNode, faults: Faults) -> list[Keys]:
-    _check_keys(root, "", TOP_KEYS, faults)
-    grids = root.entries.get("grids")
-    if grids is None:
-        return [Keys(root, "", None)]
-    accepted = "a list of documents, each with its own keys"
-    before = len(faults)
-    items = read_list(grids, "grids", faults, accepted)
-    if not items and len(faults) == before:
-        faults.add(grids, "grids", f"found {describe(grids)}; accepted: {accepted}")
-    documents = []
-    for index, item in enumerate(items):
-        path = f"grids[{index}]"
-        if document := read_mapping(item, path, faults):
-            _check_keys(document, f"{path}.", DOCUMENT_KEYS, faults)
-            documents.append(Keys(document, path, root))
-    return documents
+def _read_cluster(place: Place) -> Mapping[str, Value]:
+    settings = read_settings(ClusterSettings, place)
+    return {name: value for name, value in values_of(settings).items() if name in place.entries} if settings else {}
 
 
-def _check_keys(node: MappingNode, prefix: str, names: Sequence[str], faults: Faults) -> None:
-    elsewhere = dict.fromkeys(("name", "grids", *TOP_BLOCKS), " (it stands at the top level)")
-    for key, value in node.entries.items():
-        if key not in names:
-            message = unknown("key", key, names, elsewhere.get(key, ""))
-            faults.add(value, f"{prefix}{key}", message, line=node.key_lines[key])
+def _split(top: Place) -> list[Place]:
+    remarks = dict.fromkeys((key for key in TOP_KEYS if key not in DOCUMENT_KEYS), " (it belongs at the top level)")
+    top.check_keys(TOP_KEYS)
+    grids = top.key("grids")
+    if grids.node is None:
+        return [top]
+    places = [place for place in grids.listed("a list of documents, each with its own keys") if place.is_mapping()]
+    for place in places:
+        place.check_keys(DOCUMENT_KEYS, remarks)
+    return places
 
 
-def _check_total(root: MappingNode, expansions: Sequence[Expansion], faults: Faults) -> None:
-    total = sum(expansion.num_combinations for expansion in expansions)
-    if total > MAX_COMBINATIONS:
-        faults.add(root, "grids", too_many(total))
-    elif expansions and not any(expansion.kept for expansion in expansions):
-        first = next(condition for expansion in expansions for condition in expansion.matched)
-        faults.add(first.node, first.path, "no cell is left; accepted: exclusions that leave some")
+def _num_combinations(documents: Sequence[Document]) -> int:
+    return sum(document.num_combinations for document in documents if document.kept is not None)
 
 
-def _check_exclusions(expansions: Sequence[Expansion], faults: Faults) -> None:
-    """Add a fault for each exclusion that means no cell of any document it holds for."""
-    matched = {id(condition.node) for expansion in expansions for condition in expansion.matched}
-    for condition in (condition for expansion in expansions for condition in expansion.unmatched):
-        if id(condition.node) not in matched:
-            faults.add(condition.node, condition.path, "excludes nothing; accepted: values that some cell has")
+def _check_total(top: Place, documents: Sequence[Document], *, check_exclusions: bool) -> None:
+    """Check what can only be said of all documents together, if all of them could be combined.
+
+    Exclusions are not checked if there are overrides, which may leave an exclusion without a cell.
+    """
+    if not documents or any(document.kept is None for document in documents):
+        return
+    exclusions = [condition.place for document in documents for condition in document.exclude]
+    matched = {document.exclude[index].place.node for document in documents for index in document.matched}
+    if _num_combinations(documents) > MAX_COMBINATIONS:
+        top.key("grids").fault(too_many(_num_combinations(documents)))
+    elif not any(document.kept for document in documents):
+        first = next(place for place in exclusions if place.node in matched)
+        first.fault("no cell is left; accepted: exclusions that leave some")
+    for place in exclusions:
+        if check_exclusions and place.node not in matched:
+            place.fault("excludes nothing; accepted: values that some cell has")
+
+
+def _check_clashes(documents: Sequence[Document]) -> None:
+    """Add a fault for each entry of another package with a field whose name an earlier entry uses otherwise."""
+    earlier: dict[type, None] = {}
+    for block in (block for document in documents for block in (*document.tasks, *document.models)):
+        if message := clash(block.settings, earlier):
+            block.place.fault(message)
+        earlier[block.settings] = None
+
+
+def _gather(documents: Sequence[Document]) -> tuple[WantedCell, ...]:
+    """Return the cells in the order in which they first come.
+
+    The learning rates and seeds of a cell that is in several documents are united. All else that is said of it must
+    be the same; otherwise both places are reported.
+    """
+    found: dict[str, tuple[WantedCell, Document]] = {}
+    for document in documents:
+        for task, model, train in document.kept or ():
+            cell = Cell(task=task.settings, model=model.settings, train=train.settings, validate=document.validate)
+            cell_id = cell.cell_id
+            if cell_id not in found:
+                wanted = WantedCell(
+                    cell=cell,
+                    cell_id=cell_id,
+                    learning_rate=document.learning_rate,
+                    seeds=document.seeds,
+                    test=document.test,
+                    resources=document.resources,
+                )
+                found[cell_id] = wanted, document
+            elif (first := found[cell_id])[1] is not document:
+                found[cell_id] = _unite(*first, document), first[1]
+    return tuple(wanted for wanted, _ in found.values())
+
+
+def _unite(wanted: WantedCell, first: Document, second: Document) -> WantedCell:
+    learning_rate = _unite_learning_rates(wanted.learning_rate, second.learning_rate)
+    same = {
+        "learning_rate": learning_rate is not None,
+        "test": first.test == second.test,
+        "resources": first.resources == second.resources,
+    }
+    for key in (key for key, is_same in same.items() if not is_same):
+        remark = ", or other choices with the same until_solved" if key == "learning_rate" else ""
+        message = f"some of its cells are in {first.where} too, with another {key}; accepted: the same {key}{remark}"
+        second.place.key(key).fault(message)
+    learning_rate = learning_rate or wanted.learning_rate
+    return dataclasses.replace(wanted, learning_rate=learning_rate, seeds=_union(wanted.seeds, second.seeds))
+
+
+def _unite_learning_rates(first: LearningRate, second: LearningRate) -> LearningRate | None:
+    if isinstance(first, Choices) and isinstance(second, Choices) and first.until_solved == second.until_solved:
+        return dataclasses.replace(first, choices=_union(first.choices, second.choices))
+    return first if first == second else None
+
+
+def _union(first: tuple[_T, ...], second: tuple[_T, ...]) -> tuple[_T, ...]:
+    return tuple(dict.fromkeys(first + second))

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from bilin.errors import GridError, InputError, StoreError
-from bilin.orchestrator.clusters.slurm.job import Job, job_status, kept_job
-from bilin.orchestrator.clusters.slurm.queue import JobStatus
+from bilin.folder import SweepFolder
+from bilin.machine.slurm import JobStatus
+from bilin.orchestrator.clusters.slurm.job import Job, job_status, recorded_job
 from bilin.orchestrator.grid import restore_grid
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.running.activity import Activity, read_activity
 from bilin.record import Status
-from bilin.results import DEFAULT_STORE, Holder, existing_sweep, holder, stored, sweep_names
-from bilin.results import grid as stored_grid
+from bilin.results import DEFAULT_STORE, Holder, existing_sweep, holder, stored, stored_grid, sweep_names
 
 TRIAL_ID_DIGITS = frozenset("0123456789abcdef")
 
@@ -72,7 +72,7 @@ def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
         what_to_do = "install what it names, or launch the sweep again"
         raise StoreError(f"{directory / 'grid.json'} cannot be read here: {what_to_do} ({error})") from error
     trials = stored(store, sweep)
-    job = kept_job(directory)
+    job = recorded_job(SweepFolder(directory))
     running = holder(store, sweep)
     return SweepStatus(
         sweep=sweep,

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bilin.orchestrator.clusters.slurm.job import Job, job_status, own_job
-from bilin.orchestrator.clusters.slurm.queue import JobStatus
+from bilin.folder import SweepFolder
+from bilin.machine.slurm import JobStatus
+from bilin.orchestrator.clusters.slurm.job import Job, active_job, job_status
 from bilin.orchestrator.grid import Grid
 from bilin.orchestrator.monitor.inspect import SweepStatus, status
 from bilin.orchestrator.planning.plan import Plan, make_plan
@@ -136,7 +137,7 @@ class _Queue:
         self._queued, self._asked_at = None, -ASK_S
 
     def _ask(self) -> None:
-        if found := own_job(self._directory):
+        if found := active_job(SweepFolder(self._directory)):
             self._queued = Queued(job=found[0], status=found[1])
         elif self._queued and job_status(self._queued.job):  # else it does not answer now, and the job goes on waiting
             self._queued = None

@@ -92,7 +92,7 @@ def why(sweep: str, trial: str, *, store: Path | str = DEFAULT_STORE) -> list[Wh
 def _specs(cell: CellPlan) -> Iterator[TrialSpec]:
     """The trials of a cell that can be named now: those of rounds to come cannot, where a search draws their rates."""
     search = cell.wanted.learning_rate
-    rates = dict.fromkeys([*cell.rates, *(search.rates if isinstance(search, Choices) else ())])
+    rates = dict.fromkeys([*cell.rates, *(search.choices if isinstance(search, Choices) else ())])
     return (cell.spec(rate, seed) for rate in rates for seed in cell.wanted.seeds)
 
 

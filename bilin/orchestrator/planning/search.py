@@ -31,11 +31,11 @@ def rates_to_try(wanted: WantedCell, known: Known) -> tuple[float, ...]:
         return tuple(_unique(_sample(wanted, search, known)))
     if search.until_solved:
         return tuple(_until_solved(wanted, search, known))
-    return search.rates
+    return search.choices
 
 
 def _until_solved(wanted: WantedCell, search: Choices, known: Known) -> Iterator[float]:
-    for rate in search.rates:
+    for rate in search.choices:
         yield rate
         outcomes = _outcomes(wanted, rate, known)
         if outcomes is None or all(outcome.solved for outcome in outcomes):

@@ -13,7 +13,7 @@ from typing import Unpack
 
 from bilin.errors import InputError, InterruptedSweepError, StoreError
 from bilin.orchestrator.clusters import ClusterSpec, check_nodes, open_pool
-from bilin.orchestrator.clusters.slurm.again import WARNING, going_on
+from bilin.orchestrator.clusters.slurm.continuation import WARNING, continued
 from bilin.orchestrator.grid import ClusterSettings, Grid
 from bilin.orchestrator.planning.plan import Plan
 from bilin.orchestrator.request import LaunchRequest, RequestOptions
@@ -104,7 +104,7 @@ def launch(
     with (
         SweepWriter(request.store, request.grid.name, command=" ".join(sys.argv), stays=keeps_job) as writer,
         signals_interrupt(came := Came(), outermost=True),
-        going_on(writer.directory, request.job.patience) if in_job else nullcontext(),
+        continued(request.folder, request.job.patience) if in_job else nullcontext(),
     ):
         current = request.plan()
         state, stopped = _run(request, current, writer, observer or _ignore, run, came)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from bilin.orchestrator.clusters.slurm.again import WARNING
+from bilin.orchestrator.clusters.slurm.continuation import WARNING
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, WARNING)
 

@@ -30,7 +30,7 @@ def keep_grid(writer: SweepWriter, current: Plan, *, ended: bool) -> None:
 def _rows(cells: Iterable[WantedCell], named: Mapping[str, tuple[float, ...]]) -> Iterator[WantedRow]:
     for cell in cells:
         search = cell.learning_rate
-        rates = named.get(cell.cell_id, search.rates if isinstance(search, Choices) else None)
+        rates = named.get(cell.cell_id, search.choices if isinstance(search, Choices) else None)
         yield WantedRow(
             cell_id=cell.cell_id,
             lrs=rates,

@@ -1,4 +1,4 @@
-"""Accuracies that were published, as data: one file a table, whose head says what it is and where it stands."""
+"""Published accuracies as data: one file per table, whose head names the paper and describes the table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib.resources import files
 import pyarrow as pa
 
 SOURCES = {"bilinear_ood500.csv": "arXiv 2505.21749", "fixed_point.csv": "arXiv 2503.10799, table 4"}
-"""Where the table of each file was published."""
+"""The paper of each file."""
 
 COLUMNS = pa.schema(
     {
@@ -28,9 +28,9 @@ COLUMNS = pa.schema(
 
 
 def published() -> pa.Table:
-    """The published accuracies, scaled so that chance is 0; null is what was not stated or does not apply.
+    """Return the published accuracies, scaled so that chance is 0. Null means not stated, or not applicable.
 
-    Mamba and the transformer on modular addition: one number is published for 1, 2 and 4 layers together.
+    For Mamba and the transformer on modular addition, one number is published for 1, 2 and 4 layers together.
     """
     return pa.concat_tables([_read(name, source) for name, source in SOURCES.items()])
 

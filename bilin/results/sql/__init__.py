@@ -1,8 +1,4 @@
-"""Questions to a store in SQL, through DuckDB.
+"""Queries over a store in SQL, with DuckDB.
 
-May import what `bilin.results` may; it is the one home of duckdb, imported where a query runs.
+May import what `bilin.results` may. duckdb is imported here only, when a query runs.
 """
-
-from bilin.results.sql.brief import brief as brief
-from bilin.results.sql.query import query as query
-from bilin.results.sql.views import VIEWS as VIEWS

@@ -1,11 +1,11 @@
-"""The table `cells`: what each cell reached, at the learning rate that it selects."""
+"""The table `cells`: the results of each cell at the learning rate that it selects."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -16,126 +16,144 @@ from bilin.results.statistics import mean_interval
 from bilin.rules import Outcome, select_lr
 from bilin.tasks import TASKS
 
-TRIAL_COLUMNS = (
-    "sweep", "cell_id", "lr", "seed", "status", "solved", "validation_accuracy", "training_loss", "test_lengths",
-    "params", "recurrent_params",
-)  # fmt: skip
-"""What must be known of each trial, beside the columns of its cell; sorted by the first four."""
 
-TESTED_COLUMNS = ("sweep", "cell_id", "length", "lr", "accuracy_scaled")
-"""What must be known of each tested length; sorted by the first four and the seed."""
+class TrialRow(NamedTuple):
+    """What is needed of each trial, besides the columns of its cell. Sorted by the first four columns."""
 
-_Cell = tuple[str, str]
+    sweep: str
+    cell_id: str
+    lr: float
+    seed: int
+    status: str
+    solved: bool
+    validation_accuracy: float | None
+    training_loss: float | None
+    test_lengths: Sequence[int] | None
+    params: int | None
+    recurrent_params: int | None
 
 
-@dataclass(frozen=True, slots=True)
+class TestedRow(NamedTuple):
+    """What is needed of each tested length of a trial. Sorted by the first four columns and the seed."""
+
+    sweep: str
+    cell_id: str
+    length: int
+    lr: float
+    accuracy_scaled: float
+
+
+_SUMMARY = pa.schema(
+    {
+        "params": pa.int64(),
+        "recurrent_params": pa.int64(),
+        "length": pa.int64(),
+        "lr": pa.float64(),
+        "num_seeds": pa.int64(),
+        "num_solved": pa.int64(),
+        "mean": pa.float64(),
+        "low": pa.float64(),
+        "high": pa.float64(),
+        "best": pa.float64(),
+    }
+)
+"""The columns besides those that describe a cell: see docs/results.md."""
+
+_cell_of = attrgetter("sweep", "cell_id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Choice:
-    """A cell's selected rate; `row` is that of one of its trials, which has the cell's columns."""
+    """The learning rate that a cell selects.
+
+    Attributes:
+        row: The position of one of its trials, whose row has the columns of the cell.
+        num_solved: How many seeds are solved at this learning rate.
+        test_lengths: The lengths that the grid wants; none if no grid was launched.
+    """
 
     row: int
     lr: float
     num_solved: int
     test_lengths: Sequence[int]
-    params: tuple[int | None, int | None]
-
-
-class _Summary(NamedTuple):
-    """What a row of the table says beside the columns of its cell: see docs/results.md."""
-
     params: int | None
     recurrent_params: int | None
-    length: int
-    lr: float
-    num_seeds: int
-    num_solved: int
-    mean: float | None
-    low: float | None
-    high: float | None
-    best: float | None
-
-
-_SUMMARY: Mapping[str, pa.DataType] = {
-    "params": pa.int64(),
-    "recurrent_params": pa.int64(),
-    "length": pa.int64(),
-    "lr": pa.float64(),
-    "num_seeds": pa.int64(),
-    "num_solved": pa.int64(),
-    "mean": pa.float64(),
-    "low": pa.float64(),
-    "high": pa.float64(),
-    "best": pa.float64(),
-}
 
 
 def cells_columns(columns: Sequence[str]) -> list[str]:
-    """The columns of the table, among them those that describe a cell."""
-    return ["sweep", "cell_id", *columns, *_SUMMARY]
+    """Return the columns of the table, given those that describe a cell."""
+    return ["sweep", "cell_id", *columns, *_SUMMARY.names]
 
 
 def cells_table(trials: pa.Table, tested: pa.Table, columns: Sequence[str]) -> pa.Table:
-    """One row a cell and length.
+    """Return one row per cell and length.
 
     Args:
-        trials: One row a trial: `TRIAL_COLUMNS` and the columns of its cell.
-        tested: One row a trial and tested length: `TESTED_COLUMNS`.
+        trials: One row per trial: the columns of `TrialRow` and those of its cell.
+        tested: One row per trial and tested length: the columns of `TestedRow`.
         columns: Those that describe a cell.
     """
-    choices = dict(_choices(trials))
-    accuracies = _accuracies(tested)
-    rows, summaries = [], []
-    for cell, choice in choices.items():
-        by_length = accuracies.get(cell, {})
+    tested_rows = {
+        cell: {length: list(rows) for length, rows in itertools.groupby(cell_rows, attrgetter("length"))}
+        for cell, cell_rows in itertools.groupby(map(TestedRow._make, _values(tested, TestedRow._fields)), _cell_of)
+    }
+    positions, summaries = [], []
+    for cell, choice in _choices(trials):
+        by_length = tested_rows.get(cell, {})
         for length in sorted({*by_length, *choice.test_lengths}):
-            rows.append(choice.row)
-            summaries.append(_summary(length, choice, by_length.get(length, ())))
-    reached = zip(*summaries, strict=True) if summaries else [[] for _ in _SUMMARY]
-    described = trials.select(["sweep", "cell_id", *columns]).take(pa.array(rows, pa.int64()))
-    for (name, type_), column in zip(_SUMMARY.items(), reached, strict=True):
-        described = described.append_column(name, pa.array(column, type_))
-    return described.take(_order(described, columns))
+            positions.append(choice.row)
+            summaries.append(_summary(choice, length, by_length.get(length, ())))
+    cells = trials.select(["sweep", "cell_id", *columns]).take(pa.array(positions, pa.int64()))
+    summary = pa.Table.from_pylist(summaries, _SUMMARY)
+    cells = pa.table([*cells.columns, *summary.columns], pa.schema([*cells.schema, *_SUMMARY]))
+    return cells.take(_order(cells, columns))
 
 
-def _choices(trials: pa.Table) -> Iterator[tuple[_Cell, _Choice]]:
-    rows = _rows(trials, TRIAL_COLUMNS)
-    for cell, numbered in itertools.groupby(enumerate(rows), key=lambda item: item[1][:2]):
-        group = list(numbered)
-        outcomes = [
-            Outcome(lr, seed, status == "done", solved, accuracy, loss)
-            for _, (_, _, lr, seed, status, solved, accuracy, loss, *_) in group
-        ]
+def _choices(trials: pa.Table) -> Iterator[tuple[tuple[str, str], _Choice]]:
+    first = 0
+    for cell, group in itertools.groupby(map(TrialRow._make, _values(trials, TrialRow._fields)), _cell_of):
+        rows = list(group)
+        outcomes = [Outcome.of(row.lr, row.seed, row) for row in rows]
         lr = select_lr(outcomes)
         assert lr is not None
-        first_row, first = group[0]
-        num_solved = sum(outcome.solved for outcome in outcomes if outcome.lr == lr)
-        params = next((row[-2:] for _, row in group if row[-1] is not None), (None, None))  # a failed trial has none
-        yield cell, _Choice(first_row, lr, num_solved, first[-3] or (), params)
+        counted = next((row for row in rows if row.recurrent_params is not None), None)  # a failed trial has none
+        yield (
+            cell,
+            _Choice(
+                row=first,
+                lr=lr,
+                num_solved=sum(outcome.solved for outcome in outcomes if outcome.lr == lr),
+                test_lengths=rows[0].test_lengths or (),
+                params=counted and counted.params,
+                recurrent_params=counted and counted.recurrent_params,
+            ),
+        )
+        first += len(rows)
 
 
-def _accuracies(tested: pa.Table) -> Mapping[_Cell, Mapping[int, Sequence[tuple[float, float]]]]:
-    """The rates and scaled accuracies of each cell and length."""
-    found: dict[_Cell, dict[int, list[tuple[float, float]]]] = {}
-    for (sweep, cell_id, length), group in itertools.groupby(_rows(tested, TESTED_COLUMNS), key=itemgetter(0, 1, 2)):
-        found.setdefault((sweep, cell_id), {})[length] = [row[3:] for row in group]
-    return found
+def _summary(choice: _Choice, length: int, rows: Sequence[TestedRow]) -> dict[str, Any]:
+    selected = [row.accuracy_scaled for row in rows if row.lr == choice.lr]
+    interval = mean_interval(selected) if selected else None
+    return {
+        "params": choice.params,
+        "recurrent_params": choice.recurrent_params,
+        "length": length,
+        "lr": choice.lr,
+        "num_seeds": len(selected),
+        "num_solved": choice.num_solved,
+        "mean": interval and interval.mean,
+        "low": interval and interval.low,
+        "high": interval and interval.high,
+        "best": max((row.accuracy_scaled for row in rows), default=None),
+    }
 
 
-def _summary(length: int, choice: _Choice, accuracies: Sequence[tuple[float, float]]) -> _Summary:
-    selected = [accuracy for lr, accuracy in accuracies if lr == choice.lr]
-    best = max((accuracy for _, accuracy in accuracies), default=None)
-    about = (*choice.params, length, choice.lr, len(selected), choice.num_solved)
-    if not selected:
-        return _Summary(*about, None, None, None, best)
-    interval = mean_interval(selected)
-    return _Summary(*about, interval.mean, interval.low, interval.high, best)
-
-
-def _rows(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def _values(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     return zip(*(table[name].to_pylist() for name in names), strict=True)
 
 
 def _order(cells: pa.Table, columns: Sequence[str]) -> pa.Array:
-    """Tasks and tiers in the order of their registries, then by their names, fields, the length and the sweep."""
+    """Sort by tasks and tiers, each in the order of its registry and then by name, fields, length and sweep."""
     ranks = {
         "task_rank": pc.index_in(cells["task"], pa.array(list(TASKS))),
         "tier_rank": pc.index_in(cells["tier"], pa.array(list(MODELS))),

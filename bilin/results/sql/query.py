@@ -1,4 +1,4 @@
-"""Questions to a store, answered by DuckDB."""
+"""Queries over a store, answered by DuckDB."""
 
 from __future__ import annotations
 
@@ -9,34 +9,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from bilin.errors import QueryError, printable
-from bilin.results.columns import describe
-from bilin.results.schema import cell_columns
-from bilin.results.sql.brief import brief
-from bilin.results.sql.connection import connect, seal
-from bilin.results.sql.faults import query_error, syntax_error
-from bilin.results.sql.snapshot import Snapshot
-from bilin.results.sql.views import VIEWS, create_cells, create_views, view_columns
-from bilin.results.store import DEFAULT_STORE, existing_sweep, read_sweeps, sweep_directory, sweep_names
+from bilin.results.schema import ENVIRONMENT_COLUMNS, TIME_COLUMNS, cell_columns, field_info, with_metadata_of
+from bilin.results.sql.sandbox import connect, query_error, seal, syntax_error
+from bilin.results.sql.views import VIEWS, SweepTables, create_cells, create_views, view_columns
+from bilin.results.store.contents import read_sweeps
+from bilin.results.store.paths import DEFAULT_STORE, sweep_folders
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 _ORDER = {
-    "cells": None,  # comes in the order of tasks and tiers
+    "cells": None,  # already in the order of tasks and tiers
     "trials": "sweep, cell_id, lr, seed",
     "lengths": "sweep, trial_id, length",
     "curves": "sweep, trial_id, step, length NULLS FIRST",
-    "published": None,  # comes in the order of its files
+    "published": None,  # already in the order of its files
 }
 
-_PIVOTS = " (PIVOT makes several of it: write max(mean) FILTER (length = 10), or see `results table --by length`)"
+_PIVOTS = " (PIVOT is several statements: use max(mean) FILTER (length = 10), or `results table --by length`)"
+
+_NEVER_BRIEF = {"cell_id", "params", "recurrent_params", "spec", "traceback", "schema_version"} | (
+    {*ENVIRONMENT_COLUMNS, *TIME_COLUMNS} - {"device"}
+)
+_BRIEF_IF_FILLED = {"low", "high", "error"}
+_BRIEF_IF_VARYING = {"sweep", "stop_reason", "device"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked: a SELECT or else a view, and what to make of its rows; see `query`."""
+    """The arguments of a query, checked. See `query`."""
 
     sql: str | None
     view: str | None
@@ -47,9 +51,9 @@ class Question:
 
     def __post_init__(self) -> None:
         if self.view is not None and self.view not in VIEWS:
-            raise QueryError(f"there is no view {self.view!r}; there: {', '.join(VIEWS)}")
+            raise QueryError(f"no view {self.view!r}; accepted: {', '.join(VIEWS)}")
         if self.limit is not None and self.limit < 0:
-            raise QueryError(f"a limit of {self.limit} rows: it is a whole number of at least 0")
+            raise QueryError(f"a limit of {self.limit} rows; accepted: a whole number of at least 0")
         for name in ("sql", "where", "select", "sort"):
             text = getattr(self, name)
             if text is not None and printable(text) != text:
@@ -57,18 +61,17 @@ class Question:
 
     @property
     def source(self) -> str:
-        """The view to look at without SQL."""
+        """The view to show if there is no SQL."""
         return self.view or "cells"
 
     @property
     def is_open(self) -> bool:
-        """Whether nothing says which columns to show."""
+        """Whether the user has not chosen the columns."""
         return self.sql is None and self.view is None and self.select is None
 
     def names(self, view: str) -> bool:
-        """Whether it may need a view: it names it, or it names none, as SHOW TABLES does."""
-        parts = (self.sql or self.source, self.where, self.select, self.sort)
-        text = " ".join(part for part in parts if part).lower()
+        """Return whether it may need a view: it names the view, or names none, as SHOW TABLES does."""
+        text = " ".join(filter(None, (self.sql or self.source, self.where, self.select, self.sort))).lower()
         return view in text or not any(view in text for view in VIEWS)
 
 
@@ -84,68 +87,87 @@ def query(
     limit: int | None = None,
     everything: bool = False,
 ) -> pa.Table:
-    """Rows of a store.
+    """Return rows of a store.
 
     Args:
-        sql: One SELECT over the views `cells`, `trials`, `lengths`, `curves` and `published`; None asks for `view`.
+        sql: One SELECT over the views `cells`, `trials`, `lengths`, `curves` and `published`; None shows `view`.
         store: Directory of the store.
-        sweep: The one sweep to look at; None looks at all.
-        view: The view to look at without `sql`, with all its columns; None is `cells` with those that vary
-            or matter.
+        sweep: The sweep to look at; None looks at all.
+        view: The view to show if there is no `sql`, with all its columns; None shows the columns of `cells` that
+            vary or matter.
         where: A condition in SQL that rows must meet.
-        select: Columns or expressions in SQL; see `view`.
-        sort: Columns in SQL to sort by, each with ``DESC`` or not.
+        select: Columns or expressions in SQL; without it, see `view`.
+        sort: Columns in SQL to sort by, each with or without ``DESC``.
         limit: The greatest number of rows.
-        everything: Also rows that the grid as it was last launched does not want.
+        everything: Include rows that the grid as last launched does not want.
 
     Warns:
-        DamageWarning: Of each file that is damaged; what it holds is left out.
+        DamageWarning: For each damaged file, whose rows are skipped.
 
     Raises:
-        QueryError: It cannot be answered as asked.
-        StoreError: The store or sweep is not there, or cannot be read.
+        QueryError: The query is not valid.
+        StoreError: The store or sweep does not exist, or cannot be read.
     """
     question = Question(sql=sql, view=view, where=where, select=select, sort=sort, limit=limit)
-    if sweep is None:
-        directories = [sweep_directory(store, name) for name in sweep_names(store)]
-    else:
-        directories = [existing_sweep(store, sweep)]
     return read_sweeps(
-        directories,
-        lambda sweeps: _answer(question, Snapshot(sweeps), everything=everything),
+        sweep_folders(store, sweep),
+        lambda sweeps: _answer(question, SweepTables(sweeps), everything=everything),
         curves=question.names("curves"),
     )
 
 
-def _answer(question: Question, snapshot: Snapshot, *, everything: bool) -> pa.Table:
+def brief(table: pa.Table) -> pa.Table:
+    """Return the rows of a view with the columns that vary, and those that always matter."""
+    return table.select([name for name in table.column_names if _is_brief(table, name)])
+
+
+def _is_brief(table: pa.Table, name: str) -> bool:
+    column, field = table[name], field_info(table.schema.field(name))
+    is_filled = bool(column.null_count < len(column))
+    if name in _NEVER_BRIEF:
+        return False
+    if name in ("task", "tier") or (field and field.required):
+        return is_filled or not len(column)
+    if name in _BRIEF_IF_FILLED:
+        return is_filled
+    if field is None and name not in _BRIEF_IF_VARYING:
+        return True
+    if pa.types.is_list(column.type):
+        return len({str(value) for value in column.to_pylist()}) > 1
+    # null is a value of an optional field; of another, it means that the field does not apply
+    mode = "all" if field is not None and field.optional else "only_valid"
+    return bool(pc.count_distinct(column, mode=mode).as_py() > 1)
+
+
+def _answer(question: Question, tables: SweepTables, *, everything: bool) -> pa.Table:
     import duckdb
 
     with connect() as connection:
         try:
-            asked = _asked(connection, question)
-            stored = create_views(connection, snapshot, everything=everything)
+            named = _named_views(connection, question)
+            stored = create_views(connection, tables, everything=everything)
             cell = cell_columns(stored)
-            if question.names("cells"):  # which take the longest to make
+            if question.names("cells"):  # this view takes the longest to make
                 create_cells(connection, cell)
             columns = view_columns(connection, cell)
             seal(connection)
         except duckdb.Error as error:
-            snapshot.check()
+            tables.check()
             raise syntax_error(error) from error
         try:
-            table = _with_unique_names(_relation(connection, question).to_arrow_table())
+            rows = _with_unique_names(_relation(connection, question).to_arrow_table())
         except duckdb.Error as error:
-            snapshot.check()
-            raise query_error(error, {view: columns[view] for view in asked}, columns) from error
-    table = describe(table, stored)
-    return brief(table) if question.is_open else table
+            tables.check()
+            raise query_error(error, {view: columns[view] for view in named}, columns) from error
+    rows = with_metadata_of(rows, stored)
+    return brief(rows) if question.is_open else rows
 
 
 def _relation(connection: DuckDBPyConnection, question: Question) -> DuckDBPyRelation:
-    """What is asked, unread. Where, select and sort are parsed as expressions: nothing else gets through."""
+    """Return the answer, not yet computed. Where, select and sort are parsed as expressions and nothing else."""
     relation = connection.sql(question.sql) if question.sql is not None else connection.table(question.source)
     if question.where is not None:
-        # some versions of DuckDB ignore what follows a condition, such as a LIMIT; in brackets it is a fault
+        # some versions of DuckDB ignore what follows a condition, such as a LIMIT; in brackets it is an error
         connection.extract_statements(f"SELECT 1 WHERE (\n{question.where}\n)")
         relation = relation.filter(question.where)
     if question.sort is not None:
@@ -157,8 +179,8 @@ def _relation(connection: DuckDBPyConnection, question: Question) -> DuckDBPyRel
     return relation if question.limit is None else relation.limit(question.limit)
 
 
-def _asked(connection: DuckDBPyConnection, question: Question) -> list[str]:
-    """The views that are asked for.
+def _named_views(connection: DuckDBPyConnection, question: Question) -> list[str]:
+    """Return the views that a query names.
 
     Raises:
         QueryError: The SQL is not exactly one SELECT.
@@ -168,12 +190,12 @@ def _asked(connection: DuckDBPyConnection, question: Question) -> list[str]:
     kinds = [statement.type.name for statement in connection.extract_statements(question.sql)]
     if kinds != ["SELECT"]:
         found = ", ".join(kinds) if kinds else "nothing"
-        raise QueryError(f"a query is exactly one SELECT; found: {found}{_PIVOTS if kinds == ['MULTI'] else ''}")
+        raise QueryError(f"a query must be exactly one SELECT; found: {found}{_PIVOTS if kinds == ['MULTI'] else ''}")
     return [view for view in VIEWS if re.search(rf"\b{view}\b", question.sql, re.IGNORECASE)]
 
 
 def _with_unique_names(table: pa.Table) -> pa.Table:
-    """``SELECT a.*, b.*`` may name a column twice; the second becomes ``m_2``, so that no format loses it."""
+    """Rename repeated columns, as in ``SELECT a.*, b.*``: the second ``m`` becomes ``m_2``, and no format loses it."""
     taken = {name.lower() for name in table.column_names}
     seen: set[str] = set()
     names = []

@@ -1,18 +1,29 @@
-"""The views that a query sees, and the tables behind them."""
+"""The views that a query sees, and the tables behind them.
+
+DuckDB itself opens no file: a query can read only the Arrow tables that are registered here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+from pyarrow.fs import LocalFileSystem
 
 from bilin.results.published import published
-from bilin.results.sql.cells import TESTED_COLUMNS, TRIAL_COLUMNS, cells_columns, cells_table
-from bilin.results.sql.snapshot import Snapshot
+from bilin.results.schema import CURVES, WANTED_SCHEMA, conform, conforms, trials_schema, unite
+from bilin.results.sql.cells import TestedRow, TrialRow, cells_columns, cells_table
 from bilin.results.statistics import scaled_sql, wilson_sql
+from bilin.results.store.contents import Contents
+from bilin.results.store.parts import read_schema, stream_rows
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from duckdb import DuckDBPyConnection
+    from pyarrow.dataset import Dataset
 
 VIEWS = ("cells", "trials", "lengths", "curves", "published")
 
@@ -29,9 +40,9 @@ FROM newest LEFT JOIN _wanted
   AND CASE WHEN lrs IS NULL THEN lr BETWEEN lr_low AND lr_high ELSE list_contains(lrs, lr) END
 WHERE _wanted.sweep IS NOT NULL OR newest.sweep NOT IN (SELECT DISTINCT sweep FROM _wanted)
 """
-"""The rows that count: the newest of each trial, where the grid wants it, with the lengths wanted of it.
+"""The rows that count: the newest of each trial that the grid wants, with the lengths to show.
 
-Not temporary, since a transaction that only reads may still write to temporary tables.
+Not a temporary table: even a transaction that only reads may write to those.
 """
 
 _TRIALS = """
@@ -59,15 +70,73 @@ SELECT * EXCLUDE (part) FROM _curves SEMI JOIN _live USING (sweep, part, trial_i
 """
 
 
-def create_views(connection: DuckDBPyConnection, snapshot: Snapshot, *, everything: bool) -> pa.Schema:
-    """Create the views but for `cells`, over the rows that the grids want now, or over everything.
+_ORIGIN = pa.schema({"sweep": pa.string(), "part": pa.int64()})
+"""The origin of a row: its sweep, and the position of its part there, oldest first."""
+
+
+class _File(NamedTuple):
+    """A part file with its origin."""
+
+    sweep: str
+    position: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SweepTables:
+    """The contents of some sweeps as tables that DuckDB scans."""
+
+    sweeps: Sequence[Contents]
+
+    def trials(self) -> Dataset:
+        """Return every stored row of a trial, superseded ones included, with `_ORIGIN`.
+
+        Raises:
+            FileNotFoundError: A part does not exist any more.
+            StoreError: A part cannot be read.
+        """
+        files = {file: read_schema(file.path) for file in self._files()}
+        schema = unite([pa.schema([*_ORIGIN, *trials_schema()]), *files.values()])
+        converted = [file for file, columns in files.items() if not conforms(columns, schema)]
+        dataset = _dataset((file for file in files if file not in converted), schema)
+        return _joined([dataset, *(_convert(file, schema) for file in converted)]) if converted else dataset
+
+    def curves(self) -> Dataset:
+        """Return every stored row of a curve, with `_ORIGIN`."""
+        return _dataset(self._files(curves=True), pa.unify_schemas([_ORIGIN, CURVES]))
+
+    def wanted(self) -> pa.Table:
+        """Return what the grids want, with the sweep; a sweep without a grid has no row."""
+        tables = [pa.schema([_ORIGIN.field("sweep"), *WANTED_SCHEMA]).empty_table()]
+        for sweep in self.sweeps:
+            if sweep.wanted is not None:
+                name = pa.repeat(pa.scalar(sweep.folder.name), sweep.wanted.num_rows)
+                tables.append(sweep.wanted.add_column(0, _ORIGIN.field("sweep"), name))
+        return pa.concat_tables(tables)
+
+    def check(self) -> None:
+        """Open every part. Raises as `trials` does."""
+        for file in [*self._files(), *self._files(curves=True)]:
+            read_schema(file.path)
+
+    def _files(self, *, curves: bool = False) -> list[_File]:
+        files = []
+        for sweep in self.sweeps:
+            path = sweep.folder.curves_part if curves else sweep.folder.trials_part
+            parts = [(at, part) for at, part in enumerate(sweep.manifest.parts) if part.curves or not curves]
+            files += [_File(sweep.folder.name, position, path(part.number)) for position, part in parts]
+        return files
+
+
+def create_views(connection: DuckDBPyConnection, tables: SweepTables, *, everything: bool) -> pa.Schema:
+    """Create all views but `cells`, over the rows that the grids want now, or over all rows.
 
     Returns:
         The columns of a stored trial.
     """
-    wanted, trials = snapshot.wanted(), snapshot.trials()
+    wanted, trials = tables.wanted(), tables.trials()
     connection.register("_trials", trials)
-    connection.register("_curves", snapshot.curves())
+    connection.register("_curves", tables.curves())
     connection.register("_wanted", wanted.slice(0, 0) if everything else wanted)
     connection.register("published", published())
     for statement in (_LIVE, _TRIALS, _LENGTHS, _CURVES):
@@ -76,21 +145,50 @@ def create_views(connection: DuckDBPyConnection, snapshot: Snapshot, *, everythi
 
 
 def create_cells(connection: DuckDBPyConnection, columns: Sequence[str]) -> None:
-    """Create the view `cells` from the others, with the columns that describe a cell."""
-    described = ", ".join(f'"{name}"' for name in columns)  # a field may be named as a word of SQL
+    """Create the view `cells` from the others, given the columns that describe a cell."""
+    quoted = ", ".join(f'"{name}"' for name in columns)  # a field may have the name of a keyword of SQL
     trials = connection.sql(
-        f"SELECT {', '.join(TRIAL_COLUMNS)}, {described} "
+        f"SELECT {', '.join(TrialRow._fields)}, {quoted} "
         "FROM trials JOIN (SELECT sweep, trial_id, test_lengths FROM _live) USING (sweep, trial_id) "
         "ORDER BY sweep, cell_id, lr, seed"
     )
     tested = connection.sql(
-        f"SELECT {', '.join(TESTED_COLUMNS)} FROM lengths JOIN trials USING (sweep, trial_id) "
+        f"SELECT {', '.join(TestedRow._fields)} FROM lengths JOIN trials USING (sweep, trial_id) "
         "ORDER BY sweep, cell_id, length, lr, seed"
     )
     connection.register("cells", cells_table(trials.to_arrow_table(), tested.to_arrow_table(), columns))
 
 
 def view_columns(connection: DuckDBPyConnection, columns: Sequence[str]) -> Mapping[str, Sequence[str]]:
-    """The columns of every view, `cells` too where it was not created."""
+    """Return the columns of every view, including `cells` if it was not created."""
     stored = {view: connection.table(view).columns for view in VIEWS if view != "cells"}
     return {"cells": cells_columns(columns), **stored}
+
+
+def _dataset(files: Iterable[_File], schema: pa.Schema) -> Dataset:
+    import pyarrow.dataset as ds  # a second if pandas is installed, and only for queries
+
+    parquet, filesystem = ds.ParquetFileFormat(), LocalFileSystem()
+    fragments = [
+        parquet.make_fragment(
+            os.fspath(file.path),
+            filesystem,
+            partition_expression=(ds.field("sweep") == file.sweep) & (ds.field("part") == file.position),
+        )
+        for file in files
+    ]
+    return ds.FileSystemDataset(fragments, schema, parquet, filesystem)
+
+
+def _convert(file: _File, schema: pa.Schema) -> pa.Table:
+    """Return the rows of a part with a column that Arrow does not convert to the schema by itself."""
+    rows = pa.concat_tables([conform(table, schema) for table in stream_rows(file.path)])
+    for field, value in zip(_ORIGIN, (file.sweep, file.position), strict=True):
+        rows = rows.append_column(field, pa.repeat(pa.scalar(value), rows.num_rows))
+    return pa.concat_tables([schema.empty_table(), rows], promote_options="default")
+
+
+def _joined(sources: Iterable[Dataset | pa.Table]) -> Dataset:
+    import pyarrow.dataset as ds
+
+    return ds.dataset([ds.dataset(source) if isinstance(source, pa.Table) else source for source in sources])

@@ -1,42 +1,100 @@
-"""Writing that survives a crash: a reader sees the whole file or the one before it."""
+"""Files that survive a crash, and how to tell whether a file is the one that was written.
+
+A reader sees a whole file or the one before it. A file whose bytes are not those that were written is damaged. A
+file that the system does not let be read (no permission, a server that does not answer) is not damaged.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from bilin.errors import StoreError
+import pyarrow as pa
 
-BESIDE = ".new"
-"""Suffix of a file that is being written and will replace the one without it."""
+from bilin.errors import DamageWarning, StoreError
+from bilin.folder import PARTIAL, SweepFolder
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, pa.ArrowException)
+"""Exceptions that reading a file raises if its bytes are not those of its format."""
+
+_FAULTS_OF_THE_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
+"""System errors that mean a damaged file. All others concern the system, not the file."""
+
+_CHUNK_BYTES = 1 << 20
+
+_WRONG_CHECKSUM = "is damaged (its checksum does not match)"
 
 _ADVICE = {
     errno.ENOSPC: "make room on its disk",
     errno.EDQUOT: "make room within your quota",
     errno.EROFS: "its file system is read-only: mount it for writing, or name another store with --store",
-    errno.EACCES: "see that you may, or name another store with --store",
-    errno.EPERM: "see that you may, or name another store with --store",
-    errno.ESTALE: "its file server has replaced what was there: mount it again, or wait until it is back",
-    errno.ENOENT: "it was removed, or its disk is gone: bring it back",
-    errno.EIO: "its disk or file server fails: mend that, or move the file away, which gives up what it holds",
+    errno.EACCES: "change its permissions, or name another store with --store",
+    errno.EPERM: "change its permissions, or name another store with --store",
+    errno.ESTALE: "its file server has replaced it: mount it again, or wait until the server is back",
+    errno.ENOENT: "it was removed, or its disk is gone: restore it",
+    errno.EIO: "its disk or file server fails: repair it, or move the file away, which loses its content",
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """Size and CRC-32 of a file as it was written."""
+
+    num_bytes: int
+    crc32: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """A damaged file.
+
+    Attributes:
+        path: The file.
+        fault: What is wrong with it.
+        consequence: What is missing without the file, and whether it comes back.
+        files: The files that the writer sets aside, as far as they exist.
+    """
+
+    path: Path
+    fault: str
+    consequence: str
+    files: tuple[Path, ...]
+
+    def warn(self, *, set_aside: bool = False) -> None:
+        """Warn that the file is skipped, or that a writer has set it aside."""
+        aside = f"; what remains of it is in {SweepFolder(self.path.parent).damaged}" if set_aside else ""
+        warnings.warn(f"{self}{aside}", DamageWarning, stacklevel=2)
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.fault}: {self.consequence}"
+
+
+class DamageError(StoreError):
+    """A damaged file without which nothing can be read."""
+
+    def __init__(self, damage: Damage) -> None:
+        self.damage = damage
+        super().__init__(str(damage))
+
+
 def replace_file(path: Path, content: bytes) -> None:
-    """Put content at a path in one step, durable on return."""
-    beside = path.with_name(path.name + BESIDE)
+    """Write a file, or replace it, in one step; durable on return."""
+    partial = path.with_name(path.name + PARTIAL)
     try:
-        with beside.open("wb") as file:
+        with partial.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        partial.replace(path)
     except OSError:
         with suppress(OSError):
-            beside.unlink()  # a disk that is full needs the room
+            partial.unlink()  # a full disk needs the room
         raise
     sync(path.parent)
 
@@ -52,10 +110,10 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def explained(directory: Path, doing: str) -> Iterator[None]:
-    """Say what to do where the system refuses.
+    """Turn system errors into messages that say what to do.
 
     Args:
-        directory: What is read or written, where the system names no file.
+        directory: What is read or written, for errors that name no file.
         doing: ``read`` or ``written``.
 
     Raises:
@@ -65,6 +123,65 @@ def explained(directory: Path, doing: str) -> Iterator[None]:
         yield
     except OSError as error:
         path = error.filename or directory
-        advice = _ADVICE.get(error.errno or 0, "mend it")
-        said = os.strerror(error.errno) if error.errno else str(error)
-        raise StoreError(f"{path} cannot be {doing} ({said}): {advice}, and run the same command again") from error
+        advice = _ADVICE.get(error.errno or 0, "resolve this")
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise StoreError(f"{path} cannot be {doing} ({reason}): {advice}, and run the same command again") from error
+
+
+def checksum(content: bytes) -> Checksum:
+    """Return the checksum of the content of a file."""
+    return Checksum(len(content), zlib.crc32(content))
+
+
+def checksum_of(path: Path) -> Checksum:
+    """Return the checksum of a file, which is read in pieces."""
+    num_bytes, crc32 = 0, 0
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK_BYTES):
+            num_bytes, crc32 = num_bytes + len(piece), zlib.crc32(piece, crc32)
+    return Checksum(num_bytes, crc32)
+
+
+def file_fault(path: Path, accepted: Sequence[Checksum], *, thorough: bool = True) -> str | None:
+    """Return what is wrong with a file, or None.
+
+    Args:
+        path: The file.
+        accepted: The checksums that it may have. If there are none, any file is accepted.
+        thorough: Read the file; else compare its size only.
+
+    Raises:
+        OSError: The system does not let the file be read, so nothing is known about it.
+    """
+    try:
+        if not thorough or not accepted:
+            return _wrong_size(path.stat().st_size, accepted)
+        actual = checksum_of(path)
+    except OSError as error:
+        return read_fault(error)
+    return None if actual in accepted else _wrong_size(actual.num_bytes, accepted) or _WRONG_CHECKSUM
+
+
+def content_fault(content: bytes, accepted: Sequence[Checksum]) -> str | None:
+    """Return what is wrong with the content of a file, or None. See `file_fault`."""
+    if not accepted or checksum(content) in accepted:
+        return None
+    return _wrong_size(len(content), accepted) or _WRONG_CHECKSUM
+
+
+def read_fault(error: Exception) -> str:
+    """Return in one line what is wrong with a file that could not be read.
+
+    Raises:
+        OSError: The error concerns the system, not the file.
+    """
+    if isinstance(error, OSError) and error.errno:
+        if error.errno not in _FAULTS_OF_THE_FILE:
+            raise error
+        return "is missing" if error.errno == errno.ENOENT else f"cannot be read ({os.strerror(error.errno)})"
+    return f"cannot be read ({(str(error) or type(error).__name__).splitlines()[0]})"
+
+
+def _wrong_size(size: int, accepted: Sequence[Checksum]) -> str | None:
+    sizes = [each.num_bytes for each in accepted]
+    return None if not sizes or size in sizes else f"is damaged (found {size} bytes, expected {sizes[0]})"

@@ -1,9 +1,9 @@
-"""The manifest: which part files of a sweep count, in which order, and by what each file is known.
+"""The manifest: the part files that count, in order, and the checksums of all files of a sweep.
 
-A trial's row and its curve rows are in parts of one number, so that one replacement of the manifest
-makes both appear together. A row in a later part supersedes a row of the same trial in an earlier one, and
-no part has a row that an earlier number supersedes: in the order of their numbers, the last row counts.
-Files that the manifest does not list do not exist for a reader.
+A trial's row and its curve rows are in part files of one number, so one replacement of the manifest makes both
+visible together. A row in a later part supersedes a row of the same trial in an earlier one. A row never supersedes
+one in a part of a higher number, so that the parts can be put in order without the manifest. Readers ignore files
+that the manifest does not list.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from bilin.errors import StoreError
+from bilin.folder import SweepFolder
 from bilin.results.schema import SCHEMA_VERSION
-from bilin.results.store.durable import replace_file
-from bilin.results.store.paths import GRID, MANIFEST, WANTED
-from bilin.results.store.whole import UNREADABLE, Checksum, Damage, DamageError, checksum_of, unreadable
+from bilin.results.store.durable import UNREADABLE, Checksum, Damage, DamageError, checksum_of, read_fault, replace_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part: a file of trials and, where there are curve rows, one of curves.
+    """One part: a file of trials and, if there are curve rows, one of curves.
 
     Attributes:
-        level: 0 for a part as it was appended; one more each time that parts were merged.
-        trials: Number of rows; ``curves`` likewise.
+        level: 0 for a part that was appended; a merge of parts is one level higher than they are.
+        trials: Number of rows in the file of trials.
+        curves: Number of rows in the file of curves; 0 if there is no such file.
         num_bytes: Size of both files.
     """
 
@@ -38,70 +38,61 @@ class Part:
     curves: int
     num_bytes: int
 
-    def trials_path(self, directory: Path) -> Path:
-        """The file of the trials."""
-        return directory / f"trials-{self.number:08d}.parquet"
-
-    def curves_path(self, directory: Path) -> Path:
-        """The file of the curves; not there where `curves` is 0."""
-        return directory / f"curves-{self.number:08d}.parquet"
-
-    def paths(self, directory: Path) -> list[Path]:
-        """The files of this part."""
-        return [self.trials_path(directory)] + ([self.curves_path(directory)] if self.curves else [])
+    def paths(self, folder: SweepFolder) -> list[Path]:
+        """Return the files of the part."""
+        return [folder.trials_part(self.number), *([folder.curves_part(self.number)] if self.curves else [])]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The parts that count, oldest first, and the number of the next one; a number is never used twice.
+    """The parts that count, oldest first.
 
     Attributes:
-        checksums: Those that a file may have, by its name. Two, where one is about to replace another; none for a
-            file that was written before there were any.
+        next_number: The number of the next part; no number is used twice.
+        checksums: The checksums that each file may have, by its name: two for a file that is about to be replaced,
+            none for a file of a version that wrote no checksums.
     """
 
     parts: tuple[Part, ...] = ()
     next_number: int = 1
     checksums: Mapping[str, tuple[Checksum, ...]] = field(default_factory=dict)
 
-    def of(self, path: Path) -> tuple[Checksum, ...]:
-        """The checksums that a file may have."""
+    def checksums_of(self, path: Path) -> tuple[Checksum, ...]:
+        """Return the checksums that a file may have."""
         return self.checksums.get(path.name, ())
 
-    def paths(self, directory: Path) -> Iterator[Path]:
-        """The files of all parts."""
-        return (path for part in self.parts for path in part.paths(directory))
+    def paths(self, folder: SweepFolder) -> Iterator[Path]:
+        """Return the files of all parts."""
+        return (path for part in self.parts for path in part.paths(folder))
+
+    def with_checksums(self, folder: SweepFolder) -> Manifest:
+        """Return the manifest with a checksum of every file, computed where it has none."""
+        paths = [*self.paths(folder), *(path for path in (folder.wanted, folder.grid) if path.exists())]
+        checksums = {path.name: self.checksums_of(path) or (checksum_of(path),) for path in paths}
+        return replace(self, checksums=checksums)
 
 
-def sealed(directory: Path, manifest: Manifest) -> Manifest:
-    """The manifest with the checksum of every file of the sweep; those that it has are taken as they are."""
-    kept = [path for path in (directory / WANTED, directory / GRID) if path.exists()]
-    paths = [*manifest.paths(directory), *kept]
-    return replace(manifest, checksums={path.name: manifest.of(path) or (checksum_of(path),) for path in paths})
-
-
-def read_manifest(directory: Path) -> Manifest:
-    """The manifest of a sweep; an empty one where the sweep has not begun.
+def read_manifest(folder: SweepFolder) -> Manifest:
+    """Return the manifest of a sweep; an empty one if the sweep has not begun.
 
     Raises:
-        DamageError: It is damaged, or missing beside parts.
-        StoreError: It is of a newer schema.
+        DamageError: The manifest is damaged, or is missing and there are part files.
+        StoreError: It has a newer schema.
         OSError: The system does not let it be read.
     """
-    path = directory / MANIFEST
+    path = folder.manifest
     try:
         document = json.loads(path.read_bytes())
-        if (seal := document.pop("checksum", None)) is not None and seal != _seal(document):
-            raise ValueError("its content is not what was written")
+        if (written := document.pop("checksum", None)) is not None and written != _checksum(document):
+            raise ValueError("its checksum does not match")
         version = document["schema_version"]
-        newer = version > SCHEMA_VERSION
-        manifest = None if newer else _manifest(document)
+        manifest = None if version > SCHEMA_VERSION else _parse(document)
     except (FileNotFoundError, NotADirectoryError) as error:
-        if any(directory.glob("trials-*.parquet")):
-            raise DamageError(_damage(path, "is missing, though parts of results lie beside it")) from error
+        if folder.has_results:
+            raise DamageError(_damage(path, "is missing, but there are part files")) from error
         return Manifest()
     except UNREADABLE as error:
-        raise DamageError(_damage(path, unreadable(error))) from error
+        raise DamageError(_damage(path, read_fault(error))) from error
     if manifest is None:
         raise StoreError(
             f"{path} has schema version {version}, and this bilin reads up to {SCHEMA_VERSION}: install a newer one"
@@ -109,36 +100,34 @@ def read_manifest(directory: Path) -> Manifest:
     return manifest
 
 
-def write_manifest(directory: Path, manifest: Manifest) -> None:
-    """Make a manifest the one that counts, durable on return."""
-    document = {"schema_version": SCHEMA_VERSION, **asdict(manifest)}
-    document = json.loads(json.dumps(document))
-    replace_file(directory / MANIFEST, json.dumps({**document, "checksum": _seal(document)}, indent=1).encode())
+def write_manifest(folder: SweepFolder, manifest: Manifest) -> None:
+    """Replace the manifest; durable on return."""
+    document = json.loads(json.dumps({"schema_version": SCHEMA_VERSION, **asdict(manifest)}))
+    replace_file(folder.manifest, json.dumps({**document, "checksum": _checksum(document)}, indent=1).encode())
 
 
-def _manifest(document: Mapping[str, Any]) -> Manifest:
+def _parse(document: Mapping[str, Any]) -> Manifest:
     parts = tuple(Part(**part) for part in document["parts"])
     numbers = [document["next_number"], *(value for part in parts for value in asdict(part).values())]
     if not all(isinstance(number, int) and number >= 0 for number in numbers):
-        raise ValueError("its numbers are none")
+        raise ValueError("expected non-negative integers")
     checksums = document.get("checksums", {})
     return Manifest(
         parts=parts,
         next_number=document["next_number"],
-        checksums={name: tuple(Checksum(**each) for each in known) for name, known in checksums.items()},
+        checksums={name: tuple(Checksum(**each) for each in accepted) for name, accepted in checksums.items()},
     )
 
 
-def _seal(document: Mapping[str, Any]) -> int:
-    """The checksum of all else that a manifest says, however it is laid out."""
+def _checksum(document: Mapping[str, Any]) -> int:
+    """Return the checksum of a manifest's content, whatever its layout."""
     return zlib.crc32(json.dumps(document, sort_keys=True).encode())
 
 
-def _damage(path: Path, what: str) -> Damage:
+def _damage(path: Path, fault: str) -> Damage:
     return Damage(
         path=path,
-        what=what,
-        read="the part files are read without it; the next launch writes it anew",
-        mended="it is written anew from the part files",
+        fault=fault,
+        consequence="its content is taken from the part files, from which the next launch rewrites it",
         files=(path,),
     )

@@ -1,66 +1,52 @@
-"""Where a store keeps its sweeps, and what their names may be."""
+"""The sweeps in a store."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from bilin.errors import StoreError
+from bilin.folder import SWEEP_NAME, SweepFolder
 
 DEFAULT_STORE = Path("bilin-store")
 
-SWEEP_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-
-MANIFEST = "manifest.json"
-WANTED = "wanted.parquet"
-GRID = "grid.json"
-
-
-def sweep_directory(store: Path | str, sweep: str) -> Path:
-    """The folder of a sweep, which need not exist.
-
-    Raises:
-        StoreError: The name is none of a sweep, or the store is not a directory.
-    """
-    if not SWEEP_NAME.fullmatch(sweep):
-        raise StoreError(
-            f"{sweep!r} is not a sweep's name: up to 64 of a-z, 0-9, '.', '_' and '-', the first a letter or digit"
-        )
-    store = Path(store)
-    for path in (store, store / sweep):
-        if path.exists() and not path.is_dir():
-            raise StoreError(f"{path} is a file, not a directory; name another store with --store")
-    return store / sweep
-
 
 def sweep_names(store: Path | str) -> list[str]:
-    """The sweeps of a store, sorted.
+    """Return the names of the sweeps in a store, sorted.
 
     Raises:
         StoreError: There is no store at this path.
     """
     store = Path(store)
     if not store.is_dir():
-        found = "is a file, not a directory" if store.exists() else "is not there"
-        raise StoreError(f"the store {store} {found}; name one with --store or BILIN_STORE, or launch a sweep into it")
-    if _is_sweep(store):
-        raise StoreError(f"{store} is a sweep; its store is the folder around it, {store.absolute().parent}")
-    return sorted(path.name for path in store.iterdir() if SWEEP_NAME.fullmatch(path.name) and _is_sweep(path))
+        reason = "is a file, not a directory" if store.exists() else "does not exist"
+        raise StoreError(f"the store {store} {reason}; name one with --store or BILIN_STORE, or launch a sweep into it")
+    if SweepFolder(store).has_results:
+        raise StoreError(f"{store} is a sweep; its store is the folder that contains it, {store.absolute().parent}")
+    return sorted(
+        path.name for path in store.iterdir() if SWEEP_NAME.fullmatch(path.name) and SweepFolder(path).has_results
+    )
+
+
+def sweep_folders(store: Path | str, sweep: str | None = None) -> list[SweepFolder]:
+    """Return the folders of one sweep, or of all sweeps in a store.
+
+    Raises:
+        StoreError: The store or the sweep does not exist; the message lists the sweeps of the store.
+    """
+    if sweep is None:
+        return [SweepFolder.of(store, name) for name in sweep_names(store)]
+    folder = SweepFolder.of(store, sweep)
+    names = sweep_names(store)
+    if sweep not in names:
+        raise StoreError(f"no sweep {sweep!r} in the store {store}; there: {', '.join(names) or 'none yet'}")
+    return [folder]
 
 
 def existing_sweep(store: Path | str, sweep: str) -> Path:
-    """The folder of a sweep that is in the store.
-
-    Raises:
-        StoreError: There is no such sweep; the message lists those that are there.
-    """
-    directory = sweep_directory(store, sweep)
-    names = sweep_names(store)
-    if sweep not in names:
-        known = ", ".join(names) if names else "none yet"
-        raise StoreError(f"no sweep {sweep!r} in the store {store}; there: {known}")
-    return directory
+    """Return the folder of a sweep that exists. Raises as `sweep_folders` does."""
+    return sweep_folders(store, sweep)[0].path
 
 
-def _is_sweep(directory: Path) -> bool:
-    return (directory / MANIFEST).exists() or any(directory.glob("trials-*.parquet"))
+def sweep_directory(store: Path | str, sweep: str) -> Path:
+    """Return the folder of a sweep, which need not exist. Use `SweepFolder.of` instead."""
+    return SweepFolder.of(store, sweep).path

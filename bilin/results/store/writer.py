@@ -1,4 +1,4 @@
-"""The single writer of a sweep's results."""
+"""The single writer of a sweep's results, and the repair of a sweep's folder before it writes."""
 
 from __future__ import annotations
 
@@ -13,89 +13,92 @@ from types import TracebackType
 from typing import Self
 
 from bilin.errors import StoreError
+from bilin.folder import PARTIAL, SweepFolder
 from bilin.record import TrialResult
-from bilin.results.store.durable import explained, replace_file, sync
-from bilin.results.store.holder import SweepLock
-from bilin.results.store.manifest import Manifest, Part, sealed, write_manifest
-from bilin.results.store.mend import mend
-from bilin.results.store.parts.compaction import merge, mergeable
-from bilin.results.store.parts.files import read_columns, write_part
-from bilin.results.store.parts.rows import curves_table, trials_table
-from bilin.results.store.paths import GRID, WANTED, sweep_directory
-from bilin.results.store.wanted import WantedRow, encode_wanted
-from bilin.results.store.whole import checksum, checksum_of, fault
+from bilin.results.store.contents import read_contents
+from bilin.results.store.durable import checksum, checksum_of, explained, file_fault, replace_file, sync
+from bilin.results.store.lock import SweepLock
+from bilin.results.store.manifest import Manifest, Part, write_manifest
+from bilin.results.store.parts import merge, num_mergeable, read_columns, with_unlisted_parts, write_part
+from bilin.results.store.rows import WantedRow, curves_table, encode_wanted, trials_table
 from bilin.spec import TrialSpec
 
 _GRACE_S = 10.0
-"""How long files that were merged stay, for readers that have just read the manifest before."""
+"""How long merged files stay, for readers that have just read the previous manifest."""
 
 
 class SweepWriter:
-    """Writes the results of one sweep, as the only process to do so; its methods may be called from any thread.
+    """Writes the results of one sweep, as the only process that does. Its methods may be called from any thread.
 
-    A crash at any instant loses nothing that `append` returned from and doubles nothing: what is written
-    counts from the one moment in which the manifest is replaced.
+    A crash at any instant loses nothing for which `append` has returned, and duplicates nothing: results count from
+    the moment the manifest is replaced.
 
     Args:
         store: Directory of the store; created on entry.
         sweep: Name of the sweep.
-        command: What runs, for the message to a second writer.
-        stays: Whether the sweep's folder stays where nothing was begun, since other things are kept in it.
+        command: What this process runs, for the message to a second writer.
+        stays: Keep the sweep's folder even if the writer ends in an error before it wrote a grid.
 
     Warns:
-        DamageWarning: On entry, of each damaged file that was set aside.
-        WaitWarning: On entry, where a process on another machine may be dead or not; that takes a minute.
+        DamageWarning: On entry, for each damaged file that was set aside.
+        WaitWarning: On entry, if a process on another machine may still write the sweep; it waits for a minute.
 
     Raises:
-        SweepRunningError: On entry, where another process writes the sweep.
-        StoreError: The name is none of a sweep; or, on entry and from every method, the system does not let the
-            sweep be written, or another process has taken it over, and then nothing more is written.
+        SweepRunningError: On entry, if another process writes the sweep.
+        StoreError: The name is not that of a sweep; or, on entry and from every method, the system does not let the
+            sweep be written, or another process has taken it over. After that, nothing more is written.
     """
 
     def __init__(self, store: Path | str, sweep: str, *, command: str = "bilin", stays: bool = False) -> None:
-        self.directory = sweep_directory(store, sweep)
-        self._lock = SweepLock(self.directory, command)
+        self.folder = SweepFolder.of(store, sweep)
+        self._lock = SweepLock(self.folder, command)
         self._exit = ExitStack()
-        self._turn = threading.RLock()
+        self._mutex = threading.RLock()
         self._failed: StoreError | None = None
         self._is_new = False
         self._stays = stays
         self._manifest = Manifest()
         self._merged: list[tuple[float, Path]] = []
 
+    @property
+    def directory(self) -> Path:
+        """The path of the sweep's folder."""
+        return self.folder.path
+
     def __enter__(self) -> Self:
-        self._is_new = not self.directory.exists() and not self._stays
-        with explained(self.directory, "written"), ExitStack() as stack:
-            self.directory.mkdir(parents=True, exist_ok=True)
+        directory = self.folder.path
+        self._is_new = not directory.exists() and not self._stays
+        with explained(directory, "written"), ExitStack() as stack:
+            directory.mkdir(parents=True, exist_ok=True)
             stack.enter_context(self._lock)
-            self._manifest = mend(self.directory)
-            sync(self.directory.parent)
+            self._manifest = _repair(self.folder)
+            sync(directory.parent)
             self._exit = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        not_begun = kind is not None and self._is_new and not (self.directory / GRID).exists()
+        not_begun = kind is not None and self._is_new and not self.folder.grid.exists()
         with self._exit, suppress(OSError):  # the next writer removes what is left
             self._remove_merged(older_than_s=0.0)
-            if not_begun:  # it leaves nothing; while the lock is held, or it could be another launch's folder
-                shutil.rmtree(self.directory)
+            if not_begun:  # while the lock is held: later, the folder could be that of another launch
+                shutil.rmtree(self.folder.path)
         if not_begun:
             with suppress(OSError):  # network file systems keep a folder until the files in it are closed
-                self.directory.rmdir()
+                self.folder.path.rmdir()
 
     def append(self, pairs: Sequence[tuple[TrialSpec, TrialResult]]) -> None:
-        """Store results, durable on return; a trial that is stored already is superseded."""
-        last = {result.trial_id: (spec, result) for spec, result in pairs}
-        if not last:
+        """Store results, durable on return. A result supersedes that of the same trial."""
+        newest = {result.trial_id: (spec, result) for spec, result in pairs}
+        if not newest:
             return
-        kept = list(last.values())
-        trials, curves = trials_table(kept), curves_table(result for _, result in kept)
+        trials = trials_table(list(newest.values()))
+        curves = curves_table(result for _, result in newest.values())
         with self._writing():
-            part = write_part(self.directory, self._manifest.next_number, trials, curves)
+            part = write_part(self.folder, self._manifest.next_number, trials, curves)
             self._commit([*self._manifest.parts, part])
-            if count := mergeable(self._manifest.parts):
+            if count := num_mergeable(self._manifest.parts):
                 self._merge(count)
 
     def delete(self, trial_ids: Collection[str]) -> None:
@@ -103,43 +106,42 @@ class SweepWriter:
         with self._writing():
             parts: list[Part] = []
             number = self._manifest.next_number
-            later: set[str] = set()
+            in_later_parts: set[str] = set()
             for part in reversed(self._manifest.parts):
-                column = read_columns(part.trials_path(self.directory), ["trial_id"])["trial_id"]
-                ids = set(column.to_pylist())
+                ids = set(read_columns(self.folder.trials_part(part.number), ["trial_id"])["trial_id"].to_pylist())
                 if not ids.isdisjoint(trial_ids):
-                    # with a number beyond the later parts', it must not have what they supersede
-                    part = merge(self.directory, [part], number, without={*trial_ids, *later})
+                    # its number will be higher than those of later parts: leave out what they supersede
+                    part = merge(self.folder, [part], number, without={*trial_ids, *in_later_parts})
                     number += 1
                 parts += [part] if part.trials else []
-                later |= ids
+                in_later_parts |= ids
             if number > self._manifest.next_number:
                 self._commit(parts[::-1], next_number=number)
 
     def compact(self) -> int:
-        """Merge all parts into one, durable on return; returns how many there were."""
+        """Merge all parts into one, durable on return, and return how many there were."""
         with self._writing():
             parts = self._manifest.parts
             if len(parts) > 1:
-                self._commit([merge(self.directory, parts, self._manifest.next_number)])
+                self._commit([merge(self.folder, parts, self._manifest.next_number)])
             return len(parts)
 
     def write_wanted(self, cells: Iterable[WantedRow]) -> None:
         """Replace what the grid wants, in one step."""
-        self._replace(self.directory / WANTED, encode_wanted(cells))
+        self._replace(self.folder.wanted, encode_wanted(cells))
 
     def write_grid(self, text: str) -> None:
         """Replace the resolved grid, in one step."""
-        self._replace(self.directory / GRID, text.encode())
+        self._replace(self.folder.grid, text.encode())
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """One thread at a time, and none after a write that failed: what is on disk then is not known."""
-        with self._turn:
+        """Admit one thread at a time, and none after a failure: what is on disk is then unknown."""
+        with self._mutex:
             if self._failed is not None:
                 raise StoreError(str(self._failed))
             try:
-                with explained(self.directory, "written"):
+                with explained(self.folder.path, "written"):
                     self._lock.check()
                     yield
             except StoreError as error:
@@ -147,7 +149,7 @@ class SweepWriter:
                 raise
 
     def _replace(self, path: Path, content: bytes) -> None:
-        """Replace a file; both checksums are listed before, so that it is whole at any instant."""
+        """Replace a file. The manifest first accepts both checksums, so the file is never taken for damaged."""
         with self._writing():
             before = (checksum_of(path),) if path.exists() else ()
             after = checksum(content)
@@ -159,32 +161,74 @@ class SweepWriter:
 
     def _merge(self, count: int) -> None:
         newest = self._manifest.parts[-count:]
-        if any(fault(path, self._manifest.of(path)) for part in newest for path in part.paths(self.directory)):
-            self._manifest = mend(self.directory)
+        paths = [path for part in newest for path in part.paths(self.folder)]
+        if any(file_fault(path, self._manifest.checksums_of(path)) for path in paths):
+            self._manifest = _repair(self.folder)
             return
         try:
-            part = merge(self.directory, newest, self._manifest.next_number)
+            part = merge(self.folder, newest, self._manifest.next_number)
         except OSError:
-            return  # a disk that is nearly full takes the small parts that are appended, and no large one
+            return  # a disk that is almost full has room for small parts, not for a large one
         self._commit([*self._manifest.parts[:-count], part])
 
     def _commit(self, parts: Sequence[Part], *, next_number: int | None = None) -> None:
         before = self._manifest
-        number = next_number or before.next_number + 1
-        sync(self.directory)
-        self._publish(sealed(self.directory, replace(before, parts=tuple(parts), next_number=number)))
-        kept = set(parts)
-        now = time.monotonic()
-        gone = [path for part in before.parts if part not in kept for path in part.paths(self.directory)]
-        self._merged += [(now, path) for path in gone]
+        manifest = replace(before, parts=tuple(parts), next_number=next_number or before.next_number + 1)
+        sync(self.folder.path)
+        self._publish(manifest.with_checksums(self.folder))
+        now, remaining = time.monotonic(), set(parts)
+        replaced = [part for part in before.parts if part not in remaining]
+        self._merged += [(now, path) for part in replaced for path in part.paths(self.folder)]
         self._remove_merged(older_than_s=_GRACE_S)
 
     def _publish(self, manifest: Manifest) -> None:
-        write_manifest(self.directory, manifest)
+        write_manifest(self.folder, manifest)
         self._manifest = manifest
 
     def _remove_merged(self, *, older_than_s: float) -> None:
         until = time.monotonic() - older_than_s
-        for _, path in (old := [item for item in self._merged if item[0] <= until]):
+        old = [path for merged_at, path in self._merged if merged_at <= until]
+        for path in old:
             path.unlink(missing_ok=True)
         del self._merged[: len(old)]
+
+
+def _repair(folder: SweepFolder) -> Manifest:
+    """Set damaged files aside, list finished parts that are not listed, and remove what merges left behind.
+
+    A damaged file is moved while the manifest still lists it: after a crash in between, the next writer knows of it.
+    Only the writer may call this.
+
+    Returns:
+        The manifest, which is on disk.
+
+    Warns:
+        DamageWarning: For each file that was set aside.
+    """
+    contents = read_contents(folder)
+    for damage in contents.damage:
+        for path in damage.files:
+            _set_aside(path, folder)
+        damage.warn(set_aside=True)
+    extended, _ = with_unlisted_parts(folder, contents.manifest)
+    manifest = extended.with_checksums(folder)
+    if contents.damage or manifest != contents.manifest or not folder.manifest.exists():
+        sync(folder.path)
+        write_manifest(folder, manifest)
+    listed = set(manifest.paths(folder))
+    leftovers = [path for _, path in folder.part_files() if path not in listed]
+    partial = [path.with_name(path.name + PARTIAL) for path in (folder.manifest, folder.wanted, folder.grid)]
+    for path in [*leftovers, *partial]:
+        path.unlink(missing_ok=True)
+    return manifest
+
+
+def _set_aside(path: Path, folder: SweepFolder) -> None:
+    folder.damaged.mkdir(exist_ok=True)
+    target, count = folder.damaged / path.name, 1
+    while target.exists():
+        count += 1
+        target = folder.damaged / f"{path.name}.{count}"
+    if path.exists():
+        path.rename(target)
+        sync(folder.damaged)

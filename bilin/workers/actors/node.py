@@ -1,4 +1,4 @@
-"""What a worker takes of a node, by Ray's names, and how many of them a node of a Ray has room for."""
+"""What a worker takes of a node, by Ray's names, and how many workers a node has room for."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from typing import Any
 from bilin.spec import Resources
 
 ROUNDING = 1e-9
-"""What sums of fractions of a CPU or GPU may be off by."""
+"""Error that sums of fractions of a CPU or GPU may have."""
 
 ACCELERATOR = "accelerator_type:"
-"""What the name of an accelerator's resource begins with; a node that has such GPUs has 1 of it."""
+"""Prefix of the resource of an accelerator; a node with such GPUs has 1 of it."""
 
-_A_TRACE = 0.001
-"""What Ray takes of it for a worker that must have such a GPU."""
+_ACCELERATOR_AMOUNT = 0.001
+"""What Ray takes of that resource for a worker that must have such a GPU."""
 
 
 @functools.cache
-def asked(resources: Resources) -> Mapping[str, float]:
-    """How much a worker takes of each of Ray's resources; only those of which it takes something."""
+def amounts_of(resources: Resources) -> Mapping[str, float]:
+    """Return how much a worker takes of each of Ray's resources; only those of which it takes something."""
     amounts = {
         "CPU": resources.cpus,
         "GPU": resources.gpus,
         "memory": float(resources.memory_bytes),
-        **({f"{ACCELERATOR}{resources.accelerator}": _A_TRACE} if resources.accelerator else {}),
+        **({f"{ACCELERATOR}{resources.accelerator}": _ACCELERATOR_AMOUNT} if resources.accelerator else {}),
         **resources.custom.by_name,
     }
     return {name: amount for name, amount in amounts.items() if amount}
 
 
-def options(resources: Resources) -> dict[str, Any]:
-    """The same as the options of an actor."""
+def actor_options(resources: Resources) -> dict[str, Any]:
+    """Return the same as options of an actor."""
     return {
         "num_cpus": resources.cpus,
         "num_gpus": resources.gpus,
@@ -53,7 +53,7 @@ class Node:
 
     @staticmethod
     def of(node: Mapping[str, Any]) -> Node:
-        """One of those that `ray.nodes` lists."""
+        """Return the node for an entry of `ray.nodes`."""
         return Node(node["NodeID"], node["Resources"])
 
     @property
@@ -67,37 +67,37 @@ class Node:
         return self.has.get("GPU", 0.0)
 
     def holds(self, resources: Resources) -> float:
-        """How many workers of a size it holds, if of no other."""
-        return min((self._holds(name, amount) for name, amount in asked(resources).items()), default=math.inf)
+        """Return how many workers of one size it holds, if it holds no others."""
+        return min((self._holds(name, amount) for name, amount in amounts_of(resources).items()), default=math.inf)
 
     def _holds(self, name: str, amount: float) -> float:
         there = self.has.get(name, 0.0)
-        if name == "GPU" and amount < 1:  # a fraction is one of one GPU
+        if name == "GPU" and amount < 1:  # a fraction is taken from a single GPU
             return math.floor(there * math.floor(1 / amount + ROUNDING) + ROUNDING)
         return math.floor(there / amount + ROUNDING)
 
 
 def hold(nodes: Sequence[Node], demand: Iterable[Mapping[str, float]]) -> bool:
-    """Whether nodes have what is asked for, in sum."""
-    wanted: dict[str, float] = {}
+    """Return whether nodes together have the sum of some amounts."""
+    sums: dict[str, float] = {}
     for amounts in demand:
         for name, amount in amounts.items():
-            wanted[name] = wanted.get(name, 0.0) + amount
-    return all(amount <= sum(node.has.get(name, 0.0) for node in nodes) + ROUNDING for name, amount in wanted.items())
+            sums[name] = sums.get(name, 0.0) + amount
+    return all(amount <= sum(node.has.get(name, 0.0) for node in nodes) + ROUNDING for name, amount in sums.items())
 
 
-def in_words(amounts: Mapping[str, float]) -> str:
-    """Amounts by Ray's names in words, such as ``2 CPUs, 1 GPU (H100) and 4 GB of memory``."""
+def describe_amounts(amounts: Mapping[str, float]) -> str:
+    """Return amounts by Ray's names as text, such as ``2 CPUs, 1 GPU (H100) and 4 GB of memory``."""
     kinds = ", ".join(name.removeprefix(ACCELERATOR) for name in amounts if name.startswith(ACCELERATOR))
-    words = [
-        f"{_amount(name, amount)}{f' ({kinds})' if name == 'GPU' and kinds else ''}"
+    parts = [
+        f"{_describe_amount(name, amount)}{f' ({kinds})' if name == 'GPU' and kinds else ''}"
         for name, amount in amounts.items()
         if not name.startswith(ACCELERATOR)
     ]
-    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:]))) or "nothing"
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:]))) or "nothing"
 
 
-def _amount(name: str, amount: float) -> str:
+def _describe_amount(name: str, amount: float) -> str:
     if name in ("CPU", "GPU"):
         return f"{amount:g} {name}{'' if amount == 1 else 's'}"
     if name != "memory":

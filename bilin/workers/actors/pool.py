@@ -18,7 +18,7 @@ from bilin.record import TrialResult
 from bilin.registry import package_of
 from bilin.spec import Cell, Resources, TrialSpec
 from bilin.workers.actors.actor import TrialActor
-from bilin.workers.actors.node import Node, asked, hold, options
+from bilin.workers.actors.node import Node, actor_options, amounts_of, hold
 from bilin.workers.actors.worker import PERIOD_S, Deaths, Hearing, Worker, lost
 from bilin.workers.events import Emit, Event, Finished, ignore
 from bilin.workers.output.files import Outputs
@@ -157,12 +157,12 @@ class RayPool:
     def _start(self, resources: Resources, avoid: Sequence[str]) -> Worker:
         # Two threads: one trains, the other answers.
         actor = ray.remote(TrialActor).options(
-            **options(resources),
+            **actor_options(resources),
             max_concurrency=2,
             label_selector={NODE_LABEL: f"!in({','.join(avoid)})"} if avoid else None,
         )
         name = f"ray-{next(self._names)}"
-        return Worker(name=name, actor=actor.remote(name, *self._making), amounts=asked(resources))
+        return Worker(name=name, actor=actor.remote(name, *self._making), amounts=amounts_of(resources))
 
     def _lose_silent(self) -> list[Event]:
         """Return what is lost with workers that no longer answer, and end those that have not for long."""
@@ -226,12 +226,12 @@ class Placement:
 
     def find(self, idle: Iterable[Worker], resources: Resources, nodes: Sequence[Node]) -> Worker | None:
         """One of some idle workers that has the size asked for and is on one of some nodes."""
-        wanted = asked(resources)
+        wanted = amounts_of(resources)
         return next((worker for worker in self._on(nodes, idle, unknown=False) if worker.amounts == wanted), None)
 
     def has_room(self, resources: Resources, workers: Collection[Worker], nodes: Sequence[Node]) -> bool:
         """Whether some nodes have room for one more worker of a size beside those that there are."""
-        wanted, there = asked(resources), [worker.amounts for worker in self._on(nodes, workers, unknown=True)]
+        wanted, there = amounts_of(resources), [worker.amounts for worker in self._on(nodes, workers, unknown=True)]
         limit = self._num_workers or max(1, int(sum(node.cpus for node in self.nodes)))
         return (
             len(workers) < limit

@@ -6,7 +6,7 @@ from bilin.results import SweepWriter, stored, verify
 
 def test_the_parts_of_a_sweep_become_one(bilin, store):
     before = stored(store, "sweep")
-    assert bilin("compact").stdout == "sweep: 2 parts are one now\n"
+    assert bilin("compact").stdout == "sweep: merged 2 parts into one\n"
     assert bilin("compact", "--sweep", "sweep").stdout == "sweep: nothing to merge\n"
     assert stored(store, "sweep") == before
     (health,) = verify(store)

@@ -18,7 +18,7 @@ def test_a_dry_run_shows_them_and_changes_nothing(bilin, store):
 
 
 def test_nothing_to_remove_is_said(bilin):
-    assert bilin("delete", "--where", "m = 999").stdout == "no trial meets the condition: nothing was removed\n"
+    assert bilin("delete", "--where", "m = 999").stdout == "no trial meets the condition; nothing was removed\n"
 
 
 def test_a_running_sweep_is_left_alone(bilin, store):

@@ -7,7 +7,7 @@ from tests.sweeps import finish
 
 def test_a_whole_store_is_said_to_be_whole(bilin):
     result = bilin("verify")
-    assert (result.exit_code, result.stdout) == (0, "sweep: whole, 2 parts, 3 rows of trials, 4 of curves\n")
+    assert (result.exit_code, result.stdout) == (0, "sweep: undamaged, 2 parts, 3 rows of trials, 4 of curves\n")
 
 
 def test_damage_is_said_and_nothing_is_changed(bilin, store):
@@ -18,14 +18,14 @@ def test_damage_is_said_and_nothing_is_changed(bilin, store):
         result = bilin("verify", "--sweep", "sweep")
         head, line = result.stdout.splitlines()
         assert (result.exit_code, head) == (1, "sweep: damaged, 1 part, 2 rows of trials, 4 of curves")
-        assert line.startswith(f"  {path} is damaged (it has ")
+        assert line.startswith(f"  {path} is damaged (found ")
     assert {each: each.read_bytes() for each in (store / "sweep").iterdir()} == before
 
 
 def test_what_was_set_aside_is_counted(bilin, store):
     (store / "sweep/damaged").mkdir()
     (store / "sweep/damaged/manifest.json").touch()
-    assert bilin("verify").stdout.endswith(", 1 file set aside before\n")
+    assert bilin("verify").stdout.endswith(", 1 file set aside earlier\n")
 
 
 def test_a_reader_says_in_one_line_what_it_leaves_out(store):

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from bilin.orchestrator.background.cancel import guarded
-from bilin.orchestrator.clusters import guardian
+from bilin.folder import SweepFolder
+from bilin.machine import guardian
+from bilin.orchestrator.background.cancellation import guarded_folders
 from bilin.results import holder
-from bilin.results.store.holder.lease import Holder, Lease
+from bilin.results.store.holder import Holder, Lease
 from tests.sweeps import bilin, finish, wait_until, write_grid
 
 ENDLESS = """
@@ -144,7 +145,7 @@ def test_a_sweep_that_does_not_end_by_itself_is_killed_with_all_of_its_ray(tmp_p
     grid = write_grid(tmp_path, ENDLESS)
     process = bilin("sweep", "launch", grid, "--store", store, "--workers", "1")
     assert wait_until((store / "endless/wanted.parquet").exists, WAIT_S)
-    folders = guarded(process.pid)
+    folders = guarded_folders(process.pid)
     assert len(folders) == 1
     os.kill(process.pid, signal.SIGSTOP)
     code, out, _ = finish(bilin("sweep", "cancel", "endless", "--store", store, "--grace", "0.5"))
@@ -163,7 +164,7 @@ def test_no_process_but_the_holder_is_ended(tmp_path: Path, store: Path) -> None
     recycled = replace(own, process=replace(own.process, pid=bystander.pid, began="1"))
     far = replace(own, process=replace(own.process, pid=bystander.pid, host="node7", boot="another"), slurm_job="12")
     for found, code, said in ((recycled, 0, "nothing runs it"), (far, 4, "scancel 12")):
-        lease = Lease(store / "quick", found)
+        lease = Lease(SweepFolder(store / "quick"), found)
         assert lease.create()
         ended = finish(bilin("sweep", "cancel", "quick", "--store", store))
         assert ended[0] == code

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bilin.folder import SweepFolder
 from bilin.orchestrator import plan
-from bilin.orchestrator.clusters.slurm.job import keep_job
+from bilin.orchestrator.clusters.slurm.job import record_submission
 from bilin.orchestrator.running.launch import keep_grid
 from bilin.results import SweepWriter
 from tests.orchestrator.grid.grids import HEAD
@@ -60,7 +61,7 @@ def test_a_dry_run_prints_the_script_alone_and_writes_nothing(tmp_path: Path) ->
         (["--cluster", "slurm", "--address", "10.0.0.1:6379"], 2, "drop one"),
         (["--cluster", "slurm", "--detach"], 2, "a Slurm job needs none: drop it"),
         (["--dry-run"], 2, "--dry-run is about a job, and goes with --cluster slurm"),
-        (["--cluster", "allocation"], 4, "this is none: --cluster slurm submits one"),
+        (["--cluster", "allocation"], 4, "this process is in none: --cluster slurm submits one"),
     ],
 )
 def test_what_cannot_be_is_said(tmp_path: Path, arguments: list[str], exit_code: int, said: str) -> None:
@@ -75,7 +76,7 @@ def test_what_cannot_be_is_said(tmp_path: Path, arguments: list[str], exit_code:
 def test_a_sweep_whose_job_cannot_be_asked_about_is_seen_from_the_store_alone(tmp_path: Path) -> None:
     with SweepWriter(tmp_path / "store", "short") as writer:
         keep_grid(writer, plan(write_grid(tmp_path, HEAD)), ended=False)
-        keep_job(writer.directory, "12", "/logs/12.log")
+        record_submission(SweepFolder(writer.directory), "12", "/logs/12.log")
     said = without_slurm(tmp_path, what="status").stdout
     assert "job     job 12 submitted" in said
     assert "not running, some trials to run" in said

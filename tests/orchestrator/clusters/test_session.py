@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bilin.orchestrator.clusters import ClusterSpec, guardian, open_pool
+from bilin.machine import guardian
+from bilin.orchestrator.clusters import ClusterSpec, open_pool
 from tests.workers.pool_runs import by_seed
 
 pytestmark = pytest.mark.ray

@@ -1,4 +1,7 @@
-"""docs/grid.md, tiers.md and tasks.md say what the declarations say, and their errors are those that a user sees."""
+"""docs/grid.md, tiers.md and tasks.md say what the declarations say, and their errors are those that a user sees.
+
+Write their tables again with ``python -m tests.orchestrator.grid.test_docs``.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,13 @@ import pytest
 from bilin.errors import GridError
 from bilin.fields import Field, fields_of
 from bilin.models import MODELS, tier_settings
-from bilin.orchestrator.grid import ClusterSettings, grid_schema, parse_grid
-from bilin.orchestrator.grid.blocks import ChoicesKeys, LogUniformKeys
-from bilin.orchestrator.grid.blocks.checks import written
-from bilin.orchestrator.grid.document import SeedsKey
+from bilin.orchestrator.grid import Choices, ClusterSettings, LogUniform, grid_schema, parse_grid
+from bilin.orchestrator.grid.settings import Seeds, written
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
 from bilin.tasks import TASKS, task_settings
 
-TEXT = "".join((Path(__file__).parents[3] / "docs" / page).read_text() for page in ("grid.md", "tiers.md", "tasks.md"))
+PAGES = [Path(__file__).parents[3] / "docs" / page for page in ("grid.md", "tiers.md", "tasks.md")]
+TEXT = "".join(page.read_text() for page in PAGES)
 
 
 def cells(field: Field) -> list[str]:
@@ -51,9 +53,9 @@ TABLES = {
     "train": block_table(TrainSpec),
     "validate": block_table(ValidateSpec),
     "test": block_table(TestSpec),
-    "choices": block_table(ChoicesKeys),
-    "log_uniform": block_table(LogUniformKeys),
-    "seeds": block_table(SeedsKey),
+    "choices": block_table(Choices),
+    "log_uniform": block_table(LogUniform),
+    "seeds": block_table(Seeds),
     "resources": block_table(Resources),
     "cluster": block_table(ClusterSettings),
 }
@@ -80,3 +82,18 @@ def test_the_errors_in_the_text_are_real() -> None:
     with pytest.raises(GridError) as caught:
         parse_grid("# bad.yaml\n" + grid, source="bad.yaml")
     assert f"bilin: {caught.value}\n" == output
+
+
+def with_tables(text: str) -> str:
+    """The page with each table in place of the one with the same head and the same first field."""
+    for new in TABLES.values():
+        head, line, first = (re.escape(part) for part in new.split("\n")[:3])
+        first = first.split(r"\ \|")[0]
+        old = re.search(rf"^{head}\n{line}\n{first}.*\n(\|.*\n)*", text, flags=re.MULTILINE)
+        text = text.replace(old[0], f"{new}\n") if old else text
+    return text
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        page.write_text(with_tables(page.read_text()))

@@ -27,7 +27,7 @@ def test_a_cell_of_two_documents_unites_its_rates_and_seeds_in_their_order() -> 
     first = "{learning_rate: {choices: [1e-3, 1e-4]}, seeds: [1, 0]}"
     second = "{learning_rate: {choices: [1e-2, 1e-3]}, seeds: [0, 2]}"
     (wanted,) = short(f"grids: [{first}, {second}]").cells
-    assert wanted.learning_rate == Choices(rates=(1e-3, 1e-4, 1e-2), until_solved=False)
+    assert wanted.learning_rate == Choices(choices=(1e-3, 1e-4, 1e-2), until_solved=False)
     assert (wanted.seeds, wanted.max_trials) == ((1, 0, 2), 9)
 
 
@@ -72,7 +72,7 @@ def test_a_default_with_a_fault_is_one_fault_for_all_documents() -> None:
         "line 2: tasks[0].m: found 1",
         "line 4: train.steps: found 0",
         'line 4: train.stps: unknown key "stps" (did you mean steps?)',
-        "line 5: grids[2].seeds: found an empty list",
+        "line 5: grids[2].seeds: found []",
     ]
 
 
@@ -88,7 +88,7 @@ def test_an_exclusion_may_mean_cells_of_one_document_only() -> None:
         ("[]", "grids: found an empty list"),
         ("{seeds: [1]}", "grids: found a mapping; accepted: a list of documents"),
         ("[3]", "grids[0]: found 3; accepted: a mapping"),
-        ("[{name: y}]", 'grids[0].name: unknown key "name" (it stands at the top level)'),
+        ("[{name: y}]", 'grids[0].name: unknown key "name" (it belongs at the top level)'),
         ("[{grids: []}]", 'grids[0].grids: unknown key "grids"'),
         ("[{sedes: [1]}]", 'grids[0].sedes: unknown key "sedes" (did you mean seeds?)'),
     ],

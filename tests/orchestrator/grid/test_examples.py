@@ -26,7 +26,7 @@ def ids(path: Path) -> dict[str, list[str]]:
     grid = read_grid(path)
     first = grid.cells[0]
     assert isinstance(first.learning_rate, Choices)
-    trials = [trial_id(first.cell_id, rate, seed) for rate in first.learning_rate.rates for seed in first.seeds]
+    trials = [trial_id(first.cell_id, rate, seed) for rate in first.learning_rate.choices for seed in first.seeds]
     return {"cells": [wanted.cell_id for wanted in grid.cells], "trials_of_first_cell": trials}
 
 

@@ -38,7 +38,7 @@ def test_any_other_key_is_set_with_a_value_in_yaml() -> None:
     grid = parse_grid(GRID, overrides=[*overrides, "test.lengths=[7]", "validate.every=2", "resources.threads=2"])
     wanted = grid.cells[0]
     assert (grid.name, wanted.cell.train.steps, wanted.cell.train.clip_norm) == ("y", 9, None)
-    assert (wanted.learning_rate, wanted.seeds) == (Choices(rates=(1e-2,), until_solved=False), (3, 4))
+    assert (wanted.learning_rate, wanted.seeds) == (Choices(choices=(1e-2,), until_solved=False), (3, 4))
     assert (wanted.test.lengths, wanted.cell.validate.every, wanted.resources.threads) == ((7,), 2, 2)
 
 

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from bilin.fields import fields_of
 from bilin.models import MODELS, tier_settings
 from bilin.orchestrator.grid import grid_schema, parse_grid, resolved
-from bilin.orchestrator.grid.yaml import compose, plain
+from bilin.orchestrator.grid.yaml import parse_yaml
 from tests.orchestrator.grid.grids import HEAD, faults
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
@@ -85,8 +85,9 @@ BAD_ENTRIES = [
 
 
 def value(text: str) -> object:
-    node = compose(text, lambda _line, message: pytest.fail(message))
-    return plain(node) if node else None
+    node, found = parse_yaml(text)
+    assert not found
+    return node.plain() if node else None
 
 
 def test_the_schema_is_one() -> None:

@@ -6,7 +6,7 @@ import pytest
 from bilin.errors import QueryError, StoreError
 from bilin.results import SweepWriter, query
 from bilin.results.published import published
-from bilin.results.sql import VIEWS
+from bilin.results.sql.views import VIEWS
 from tests.results.samples import seeds
 
 
@@ -68,7 +68,7 @@ def test_views_of_an_empty_store_have_all_their_columns(filled, tmp_path, view):
     ],
 )
 def test_the_column_that_is_a_word_of_sql_is_said_to_need_quotes(filled, question):
-    with pytest.raises(QueryError, match='the column group is written "group", in double quotes'):
+    with pytest.raises(QueryError, match='write the column group in double quotes: "group"'):
         query(store=filled, **question)
 
 
@@ -83,11 +83,11 @@ def test_a_store_without_sweeps_is_empty(tmp_path):
 
 
 def test_what_is_not_there_is_said(tmp_path, filled):
-    with pytest.raises(StoreError, match="nowhere is not there"):
+    with pytest.raises(StoreError, match="nowhere does not exist"):
         query(store=tmp_path / "nowhere")
     with pytest.raises(StoreError, match=r"no sweep 'third' in the store .*; there: first, second"):
         query(store=filled, sweep="third")
-    with pytest.raises(StoreError, match="not a sweep's name"):
+    with pytest.raises(StoreError, match="not the name of a sweep"):
         query(store=filled, sweep="../first")
 
 
@@ -102,16 +102,16 @@ def test_times_are_utc_without_zone(filled):
     [
         (
             {"sql": "SELECT rnk FROM trials"},
-            "no column 'rnk' in trials; the nearest is 'rank'\ntrials: sweep, trial_id",
+            "no column 'rnk' in trials (did you mean rank?)\ntrials: sweep, trial_id",
         ),
-        ({"sql": "SELECT t.rnk FROM trials t"}, "no column 'rnk' in trials; the nearest is 'rank'"),
+        ({"sql": "SELECT t.rnk FROM trials t"}, "no column 'rnk' in trials (did you mean rank?)"),
         ({"where": "rnk = 1"}, "no column 'rnk' in cells"),
         ({"sort": "rnk"}, "no column 'rnk' in cells"),
         ({"select": "rnk"}, "no column 'rnk' in cells"),
         ({"where": "status = 'failed'"}, "no column 'status' in cells; it is a column of trials"),
         ({"sql": "SELECT m FROM lengths"}, "no column 'm' in lengths; it is a column of cells, trials"),
-        ({"sql": "SELECT * FROM trial"}, "no view 'trial'; the nearest is 'trials'; there: cells, trials"),
-        ({"view": "tables"}, "no view 'tables'; there: cells, trials, lengths, curves, published"),
+        ({"sql": "SELECT * FROM trial"}, "no view 'trial' (did you mean trials?); accepted: cells, trials"),
+        ({"view": "tables"}, "no view 'tables'; accepted: cells, trials, lengths, curves, published"),
         ({"sql": "SELEC 1"}, "syntax error"),
         ({"sql": ""}, "exactly one SELECT; found: nothing"),
         ({"sql": "SELECT 1; SELECT 2"}, "exactly one SELECT; found: SELECT, SELECT"),

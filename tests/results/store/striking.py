@@ -18,9 +18,10 @@ import warnings
 from pathlib import Path
 
 from bilin.errors import StoreError
+from bilin.folder import SweepFolder
 from bilin.results import SweepWriter, WantedRow
-from bilin.results.store.parts.files import write_part
-from bilin.results.store.parts.rows import curves_table, trials_table
+from bilin.results.store.parts import write_part
+from bilin.results.store.rows import curves_table, trials_table
 from tests.results.samples import cell, ids, seeds
 
 NOT_STRUCK, FAULTY, STRUCK = 0, 1, 9
@@ -108,7 +109,7 @@ def run_child(store: Path, action: str, way: str, number: int) -> int:
 def warm(into: Path) -> None:
     """Have what is made once made before the processes are forked; writing starts no thread."""
     pairs = seeds(1)
-    write_part(into, 0, trials_table(pairs), curves_table(result for _, result in pairs))
+    write_part(SweepFolder(into), 0, trials_table(pairs), curves_table(result for _, result in pairs))
 
 
 def main(template: str, into: str, action: str, way: str) -> None:

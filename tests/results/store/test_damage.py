@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bilin.errors import DamageWarning
-from bilin.results import SweepWriter, WantedRow, grid, query, stored, verify
+from bilin.results import SweepWriter, WantedRow, query, stored, stored_grid, verify
 from tests.results.samples import cell, ids, pair, seeds
 
 MANIFESTS = [b"", b"{", b'{"schema_version": 1, "parts": [], "next_number": 7', None]
@@ -80,11 +80,9 @@ def test_a_damaged_part_is_left_out_said_once_and_set_aside_by_a_writer(store, s
     for read in (lambda: attempts(store), lambda: seeds_in(store, "trials"), lambda: seeds_in(store, "curves")):
         result, messages = said(read)
         assert sorted(result) == [0, 1, 3]
-        assert [message.startswith(f"{path} ") and "(2 trials) is left out" in message for message in messages] == [
-            True
-        ]
+        assert [message.startswith(f"{path} ") and "2 trials left out" in message for message in messages] == [True]
     _, messages = said(lambda: SweepWriter(store, "sweep").__enter__().__exit__(None, None, None))
-    assert [f"{path} " in message and "runs again" in message for message in messages] == [True]
+    assert [f"{path} " in message and "the next launch runs" in message for message in messages] == [True]
     kept = sweep / "damaged" / path.name
     assert content is None or kept.read_bytes() == content
     assert (sweep / "damaged/curves-00000002.parquet").exists()
@@ -105,7 +103,7 @@ def test_results_stand_whose_curves_are_damaged(store, sweep, damage):
     assert (curves.num_rows, len(messages)) == (4, 1)
     assert messages[0].startswith(f"{path} ")
     assert len(said(lambda: attempts(store))[0]) == 4
-    with pytest.warns(DamageWarning, match=r"the results \(2 trials\) stand"), SweepWriter(store, "sweep") as writer:
+    with pytest.warns(DamageWarning, match="curves of 2 trials left out"), SweepWriter(store, "sweep") as writer:
         writer.compact()
     assert said(lambda: attempts(store)) == ({0: 1, 1: 1, 2: 1, 3: 2}, [])
 
@@ -117,7 +115,7 @@ def test_a_damaged_manifest_is_made_anew_from_the_parts(store, sweep, content):
     found, messages = said(lambda: attempts(store))
     assert (found, len(messages)) == ({0: 1, 1: 1, 2: 1, 3: 2}, 1)
     assert seeds_in_curves(store) == {0: 2, 1: 2, 2: 2, 3: 2}
-    with pytest.warns(DamageWarning, match="written anew"), SweepWriter(store, "sweep") as writer:
+    with pytest.warns(DamageWarning, match="rewrites it"), SweepWriter(store, "sweep") as writer:
         writer.append(seeds(1, start=4))
     assert said(lambda: attempts(store)) == ({0: 1, 1: 1, 2: 1, 3: 2, 4: 1}, [])
     assert (sweep / "trials-00000004.parquet").exists()
@@ -189,9 +187,9 @@ def test_every_row_is_shown_where_what_is_wanted_is_damaged(store, sweep, damage
 def test_a_damaged_grid_is_none(store, sweep):
     path = sweep / "grid.json"
     path.write_text(path.read_text().replace("sweep", "sweeq"))
-    found, messages = said(lambda: grid(store, "sweep"))
+    found, messages = said(lambda: stored_grid(store, "sweep"))
     assert found is None
     assert messages[0].startswith(f"{path} is damaged")
     with pytest.warns(DamageWarning), SweepWriter(store, "sweep") as writer:
         writer.write_grid("{}")
-    assert said(lambda: grid(store, "sweep")) == ("{}", [])
+    assert said(lambda: stored_grid(store, "sweep")) == ("{}", [])

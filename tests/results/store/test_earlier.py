@@ -7,10 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from bilin.errors import DamageWarning
+from bilin.folder import SweepFolder
 from bilin.record import LengthResult
 from bilin.results import SweepWriter, query, stored
 from bilin.results.store.manifest import read_manifest
-from bilin.results.store.parts.compaction import FAN_IN
+from bilin.results.store.parts import FAN_IN
 from tests.results.samples import forget_checksums, pair
 
 TESTED = pa.list_(
@@ -71,7 +72,7 @@ def test_a_part_from_before_is_read_beside_a_newer_one(earlier, writer):
 def test_a_part_from_before_is_merged_with_newer_ones(earlier, writer):
     for seed in range(2, FAN_IN + 1):
         writer.append([counted(seed)])
-    (part,) = read_manifest(earlier / "sweep").parts
+    (part,) = read_manifest(SweepFolder(earlier / "sweep")).parts
     assert part.trials == FAN_IN + 1
     assert sequence_accuracies(earlier)[:3] == [(0, 1.0, None), (1, 1.0, None), (2, 1.0, 0.5)]
 
@@ -82,7 +83,10 @@ def test_a_trial_is_deleted_from_a_part_from_before(earlier, writer):
 
 
 def test_a_sweep_from_before_is_known_by_checksums_once_it_was_written(earlier, writer):
-    assert set(read_manifest(earlier / "sweep").checksums) == {"trials-00000001.parquet", "curves-00000001.parquet"}
+    assert set(read_manifest(SweepFolder(earlier / "sweep")).checksums) == {
+        "trials-00000001.parquet",
+        "curves-00000001.parquet",
+    }
 
 
 @pytest.mark.parametrize("name", ["trials", "curves"])

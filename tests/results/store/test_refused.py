@@ -136,7 +136,7 @@ assert len(stored(store, "sweep")) == 1
 
 
 @pytest.mark.parametrize(
-    ("number", "advice"), [(errno.ESTALE, "mount it again"), (errno.EDQUOT, "quota"), (errno.EIO, "mend that")]
+    ("number", "advice"), [(errno.ESTALE, "mount it again"), (errno.EDQUOT, "quota"), (errno.EIO, "repair it")]
 )
 def test_a_file_server_that_refuses_is_named(store, number, advice):
     command = [sys.executable, "-c", REFUSING, str(store), str(number)]

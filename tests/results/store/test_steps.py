@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bilin.errors import DamageWarning
-from bilin.results import SweepWriter, grid, stored, verify
+from bilin.results import SweepWriter, stored, stored_grid, verify
 from tests.results.samples import pair, seeds
 
 ROOT = Path(__file__).parents[3]
@@ -68,7 +68,7 @@ def test_nothing_is_lost_or_doubled_when_killed_at_a_random_moment(template, tmp
 @pytest.mark.parametrize("way", ["die", "fail"])
 def test_the_grid_is_the_one_before_or_the_one_after(template, tmp_path, way):
     for store, reported in strike(template, tmp_path, "keep_grid", way):
-        assert grid(store, "sweep") in (['{"new": true}'] if reported else ['{"old": true}', '{"new": true}'])
+        assert stored_grid(store, "sweep") in (['{"new": true}'] if reported else ['{"old": true}', '{"new": true}'])
         assert attempts(store) == BEFORE
 
 

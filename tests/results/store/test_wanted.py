@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from bilin.results import WantedRow, grid, query, wanted
+from bilin.results import WantedRow, query, stored_grid, stored_wanted
 from tests.results.samples import cell, pair, seeds
 
 
@@ -13,16 +13,16 @@ def want(of=None, *, lrs=(1e-3,), seeds=(0,), test_lengths=(10, 500), **bounds):
 
 
 def test_what_is_wanted_comes_back(store, writer):
-    assert wanted(store, "sweep") is None
+    assert stored_wanted(store, "sweep") is None
     cells = [want(lrs=(1e-3, 1e-4), seeds=(0, 1)), want(cell(m=7), lrs=None, lr_low=1e-5, lr_high=1e-2)]
     writer.write_wanted(cells)
-    assert wanted(store, "sweep") == cells
+    assert stored_wanted(store, "sweep") == cells
 
 
 def test_the_grid_comes_back(store, writer):
-    assert grid(store, "sweep") is None
+    assert stored_grid(store, "sweep") is None
     writer.write_grid('{"name": "größer"}')
-    assert grid(store, "sweep") == '{"name": "größer"}'
+    assert stored_grid(store, "sweep") == '{"name": "größer"}'
 
 
 def test_views_show_what_the_grid_wants_now(store, writer):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bilin.errors import StoreError
 from bilin.fields import values_of
 from bilin.results import SweepWriter, query, stored
-from bilin.results.store.parts.compaction import FAN_IN
+from bilin.results.store.parts import FAN_IN
 from bilin.tasks.copying import Copying
 from tests.examples import examples
 from tests.results.samples import cell, forget_checksums, ids, pair, seeds
@@ -171,6 +171,6 @@ def test_a_task_with_its_own_supervision_is_stored_with_that(store, writer):
 
 @pytest.mark.parametrize("name", ["..", "a/b", "", "A", ".hidden", "x" * 65, "a\n"])
 def test_names_that_are_none_are_refused(store, name):
-    with pytest.raises(StoreError, match="not a sweep's name"):
+    with pytest.raises(StoreError, match="not the name of a sweep"):
         SweepWriter(store, name)
     assert not store.exists()

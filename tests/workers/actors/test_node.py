@@ -6,7 +6,7 @@ import pytest
 
 from bilin.fields import Amounts
 from bilin.spec import Resources
-from bilin.workers.actors.node import Node, asked, hold, in_words
+from bilin.workers.actors.node import Node, amounts_of, describe_amounts, hold
 
 LICENSE = Amounts((("license", 2.0),))
 NODE = Node("a", {"CPU": 8.0, "GPU": 2.0, "memory": 10e9, "accelerator_type:H100": 1.0, "license": 3.0})
@@ -31,15 +31,15 @@ def test_a_node_holds_as_many_as_the_scarcest_allows(resources: Resources, count
 
 
 def test_nodes_hold_what_they_have_in_sum() -> None:
-    licensed = asked(Resources(custom=LICENSE))
+    licensed = amounts_of(Resources(custom=LICENSE))
     assert hold([NODE], [licensed])
     assert not hold([NODE], [licensed, licensed])
     assert hold([NODE, NODE], [licensed] * 3)
     assert not hold([], [licensed])
 
 
-def test_amounts_in_words() -> None:
+def test_amounts_as_text() -> None:
     resources = Resources(cpus=2, gpus=0.5, accelerator="H100", memory="4.5GB", custom=LICENSE)
-    assert in_words(asked(resources)) == "2 CPUs, 0.5 GPUs (H100), 4.5 GB of memory and 2 of license"
-    assert in_words(asked(Resources())) == "1 CPU"
-    assert in_words({}) == "nothing"
+    assert describe_amounts(amounts_of(resources)) == "2 CPUs, 0.5 GPUs (H100), 4.5 GB of memory and 2 of license"
+    assert describe_amounts(amounts_of(Resources())) == "1 CPU"
+    assert describe_amounts({}) == "nothing"

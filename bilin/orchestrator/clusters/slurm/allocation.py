@@ -1,8 +1,11 @@
-"""Ray on the nodes of the Slurm job that this process runs in.
+"""Ray on the nodes of the Slurm job that this process runs in, and on further nodes that join while the sweep runs.
 
-One srun step starts `node.py` on every node. Its standard input is a pipe that this process holds: when it
-is closed, or this process is killed, all of Ray ends on all nodes. Nothing else is used to end it:
-`ray stop` would end every Ray of the user on a shared node, and a signal to srun kills at once.
+One srun step starts `bilin.machine.ray_node` on every node. Its standard input is a pipe that this process holds: when
+the pipe is closed, or this process is killed, Ray ends on all nodes. Nothing else ends it: `ray stop` would end every
+Ray of the user on a shared node, and a signal to srun kills its processes at once.
+
+Further nodes are jobs of one node each, elements of one array. Each begins and ends by itself; all are cancelled at
+the end of the sweep. If the sweep was killed, they end when its Ray no longer answers.
 """
 
 from __future__ import annotations
@@ -10,96 +13,78 @@ from __future__ import annotations
 import os
 import queue
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from bilin.errors import ClusterError
-from bilin.orchestrator.clusters.environment import RAY_SETTINGS, TEMP_ROOT
-from bilin.orchestrator.clusters.slurm import node
-from bilin.orchestrator.clusters.slurm.more import Task, more_nodes
-from bilin.orchestrator.clusters.slurm.queue import ask
-from bilin.orchestrator.clusters.slurm.timed import Deadline, Starts, TimedPool
+from bilin.machine.host import environment, own_address
+from bilin.machine.ray_node import DOWN, HEAD_JOB, JOB_RAY_SETTINGS, TEMP_ROOT, UP, NodeCommand
+from bilin.machine.slurm import SLURM, Slurm
+from bilin.orchestrator.clusters.slurm.script import further_node_script
 from bilin.orchestrator.grid import ClusterSettings
-from bilin.workers.events import Emit
-from bilin.workers.pool import Pool
 
 START_S = 600.0
-"""How long the nodes may take to come up; the sweep then begins with those that are there."""
+"""How long the nodes may take to come up; the sweep then begins with those that are up."""
 
 STOP_S = 60.0
 
 HEAD = "0"
 """Slurm's number of the first node of a job, on which its script runs."""
 
-SETTINGS = {
-    **RAY_SETTINGS,
-    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
-    # A node without power is given up within seconds; with Ray's own settings that takes minutes.
-    "RAY_health_check_initial_delay_ms": "2000",
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "2000",
-    "RAY_health_check_failure_threshold": "4",
-    "RAY_grpc_client_keepalive_time_ms": "5000",
-    "RAY_grpc_client_keepalive_timeout_ms": "5000",
-}
-
 
 @contextmanager
-def on_allocation(
-    on_ray: Callable[[str, Emit], AbstractContextManager[Pool]], starts: Starts, settings: ClusterSettings
-) -> Iterator[Pool]:
-    """A pool on a Ray of our own, on all nodes of this job and those that come to it; gone when this process is.
+def ray_in_job(settings: ClusterSettings, *, slurm: Slurm = SLURM) -> Iterator[str]:
+    """Start Ray on all nodes of this job, ask for further ones, and yield the address of the head.
+
+    Ray must be imported inside of this context only, since it reads its settings then.
 
     Args:
-        on_ray: A pool on the Ray at an address; the first to import Ray, which reads its settings then.
-        starts: What listens to the trials.
         settings: What the job asked for.
+        slurm: Slurm's commands.
 
     Raises:
         ClusterError: This process is not on the first node of a job, or its nodes do not come up.
     """
-    _check_place()
-    own = {"RAY_AUTH_TOKEN": secrets.token_hex(32), node.HEAD_JOB: os.environ["SLURM_JOB_ID"]}
+    _check_place(slurm)
+    own = {"RAY_AUTH_TOKEN": secrets.token_hex(32), HEAD_JOB: os.environ["SLURM_JOB_ID"], "RAY_ADDRESS": None}
     with (
-        _environment({**SETTINGS, **own}),
-        _nodes() as task,
-        more_nodes(settings, task),
-        on_ray(task.head, starts.take) as pool,
+        environment({**JOB_RAY_SETTINGS, **own}),
+        _nodes(slurm) as command,
+        further_nodes(settings, command, slurm=slurm),
     ):
-        yield TimedPool(pool, Deadline(_time_left, settings.warning_s), starts)
+        yield command.head
 
 
 @contextmanager
-def _nodes() -> Iterator[Task]:
-    """All nodes up; what was started on each of them."""
+def _nodes(slurm: Slurm) -> Iterator[NodeCommand]:
+    """Start a node of Ray on each node of this job, and yield the command that was used."""
     port, client_port = _free_ports(2)
-    task = Task(
-        head=f"{_own_address()}:{port}",
+    command = NodeCommand(
+        head=f"{_address(slurm)}:{port}",
         client_port=client_port,
         folder=f"{TEMP_ROOT}/bilin-{secrets.token_hex(4)}",
     )
-    options = ["--ntasks-per-node=1", "--overlap", "--no-kill", "--kill-on-bad-exit=0", "--cpu-bind=none"]
-    step = subprocess.Popen(
-        ["srun", "--export=ALL", *options, *task.command(sys.executable)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    step = slurm.start_step(["--overlap", "--cpu-bind=none"], command.words(sys.executable), stdin=subprocess.PIPE)
     try:
         _wait_for_nodes(step, int(os.environ["SLURM_JOB_NUM_NODES"]))
-        yield task
+        yield command
     finally:
-        _end(step)
+        assert step.stdin is not None
+        step.stdin.close()
+        try:
+            step.wait(STOP_S)
+        except subprocess.TimeoutExpired:  # a node that is gone, for example; what is left ends with the job
+            step.kill()
+            step.wait()
 
 
 def _wait_for_nodes(step: subprocess.Popen[str], num_nodes: int) -> None:
-    """Wait for the nodes, `START_S` at most; those that come later are taken when they are there."""
+    """Wait for the nodes, at most `START_S`; those that come later are used when they are up."""
     lines: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
     threading.Thread(target=_pass_lines, args=(step, lines), daemon=True).start()
     up: dict[str, list[str]] = {}
@@ -110,87 +95,64 @@ def _wait_for_nodes(step: subprocess.Popen[str], num_nodes: int) -> None:
             words = lines.get(timeout=max(until - time.monotonic(), 0.01))
         except queue.Empty:
             break
-        if words[:2] in ([], [node.DOWN, HEAD]):
-            raise ClusterError("Ray did not come up on the nodes of this job: the lines above say why")
-        if words[0] == node.UP:
+        if words[:2] in ([], [DOWN, HEAD]):
+            raise ClusterError("Could not start Ray on the nodes of this job: the lines above say why")
+        if words[0] == UP:
             up[words[1]] = words[2:]
         else:
             num_down += 1
     if HEAD not in up:
-        raise ClusterError(f"the first node of this job did not come up within {START_S:g} s: are its disks slow?")
+        raise ClusterError(f"the first node of this job did not start Ray within {START_S:g} s: are its disks slow?")
     names = " ".join(sorted(name for name, *_ in up.values()))
     cpus, gpus = (sum(int(words[i]) for words in up.values()) for i in (1, 2))
     print(f"Ray is up on {len(up)} of {num_nodes} nodes ({names}): {cpus} CPUs, {gpus} GPUs", file=sys.stderr)
-    threading.Thread(target=_say_later_ones, args=(lines,), daemon=True).start()
+    threading.Thread(target=_report_later_nodes, args=(lines,), daemon=True).start()
 
 
-def _say_later_ones(lines: queue.SimpleQueue[list[str]]) -> None:
+def _report_later_nodes(lines: queue.SimpleQueue[list[str]]) -> None:
     while words := lines.get():
-        if words[0] == node.UP:
+        if words[0] == UP:
             print(f"and on {words[2]}: {words[3]} CPUs, {words[4]} GPUs", file=sys.stderr)
 
 
 def _pass_lines(step: subprocess.Popen[str], lines: queue.SimpleQueue[list[str]]) -> None:
-    """The words of the lines in which nodes say that they are up or down; none at the end of the step."""
+    """Pass on the words of lines in which nodes report that they are up or down; none at the end of the step."""
     assert step.stdout is not None
     for line in step.stdout:
-        if (words := line.split())[:1] in ([node.UP], [node.DOWN]):
+        if (words := line.split())[:1] in ([UP], [DOWN]):
             lines.put(words)
     lines.put([])
 
 
-def _end(step: subprocess.Popen[str]) -> None:
-    assert step.stdin is not None
-    step.stdin.close()
-    try:
-        step.wait(STOP_S)
-    except subprocess.TimeoutExpired:  # a node that is gone, say; what is left ends with the job
-        step.kill()
-        step.wait()
-
-
-def _check_place() -> None:
+def _check_place(slurm: Slurm) -> None:
     if "SLURM_JOB_ID" not in os.environ:
         raise ClusterError(
-            "cluster 'allocation' runs on the nodes of a Slurm job, and this is none: --cluster slurm submits one"
+            "cluster 'allocation' runs on the nodes of a Slurm job, and this process is in none: "
+            "--cluster slurm submits one"
         )
     if os.environ.get("SLURM_NODEID") != HEAD:
-        raise ClusterError("cluster 'allocation' wants the first node of the job: run it from the job's script")
-    if shutil.which("srun") is None:
+        raise ClusterError("cluster 'allocation' needs the first node of the job: run it from the job's script")
+    if "srun" in slurm.missing():
         raise ClusterError("there is no srun on this node: is Slurm's folder missing from PATH?")
 
 
-def _time_left() -> float | None:
-    status = ask(os.environ["SLURM_JOB_ID"])
-    return status.left_s if status else None
-
-
-def _own_address() -> str:
-    """This node's address as the other nodes reach it."""
+def _address(slurm: Slurm) -> str:
+    """Return this node's address as the other nodes reach it."""
     own = os.environ["SLURMD_NODENAME"]
-    names = _said("scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]).split()
-    peer = next((name for name in names if name != own), own)
-    words = _said("scontrol", "-o", "show", "node", peer).split()
-    place = next((word.removeprefix("NodeAddr=") for word in words if word.startswith("NodeAddr=")), peer)
+    peer = next((name for name in slurm.hostnames(os.environ["SLURM_JOB_NODELIST"]) if name != own), own)
+    place = slurm.node_address(peer)
     try:
-        found = node.own_address(place)
+        address = own_address(place)
     except OSError as error:
-        raise ClusterError(f"node {peer} has no address that {own} can find: {place}: {error}") from error
-    if found.startswith("127."):  # a node that is alone may know itself by that: those that come later do not
+        raise ClusterError(f"{own} cannot find the address of node {peer}, {place}: {error}") from error
+    if address.startswith("127."):  # a lone node may know itself by that address, and further nodes could not use it
         with suppress(OSError):
-            found = node.own_address(os.environ.get("SLURM_SUBMIT_HOST", place))
-    return found
-
-
-def _said(*command: str) -> str:
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise ClusterError(f"{' '.join(command)}: {ended.stderr.strip()}")
-    return ended.stdout
+            address = own_address(os.environ.get("SLURM_SUBMIT_HOST", place))
+    return address
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that are free now, held together so that they differ."""
+    """Return ports that are free now, bound together so that they differ."""
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:
@@ -202,14 +164,36 @@ def _free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in (*values, "RAY_ADDRESS")}
-    os.environ.pop("RAY_ADDRESS", None)  # of some other Ray
-    os.environ.update(values)
+def further_nodes(settings: ClusterSettings, command: NodeCommand, *, slurm: Slurm = SLURM) -> Iterator[None]:
+    """Ask for the nodes that the sweep may have beyond those that it began with, and cancel them at the end.
+
+    If Slurm takes no jobs from within a job, this is reported, and the sweep goes on with the nodes that it has.
+    """
+    count = settings.max_nodes - int(os.environ["SLURM_JOB_NUM_NODES"])
+    job_id = _request_nodes(settings, command, count, slurm) if count > 0 else ""
     try:
         yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        if job_id:
+            with suppress(ClusterError):  # they end when the head's Ray no longer answers
+                slurm.cancel(job_id)
+
+
+def _request_nodes(settings: ClusterSettings, command: NodeCommand, count: int, slurm: Slurm) -> str:
+    own = slurm.status(os.environ["SLURM_JOB_ID"])
+    name = f"{os.environ.get('SLURM_JOB_NAME', 'bilin')}-more"
+    log = own.log.replace("%", "%%") if own and own.log else "/dev/null"
+    options = [f"--job-name={name}", f"--array=1-{count}", "--export=ALL"]
+    try:
+        job_id = slurm.submit(further_node_script(settings, command), *options, log=log)
+    except ClusterError as error:
+        print(f"Could not request more nodes: {error}", file=sys.stderr)
+        return ""
+    print(f"requested {count} more nodes: job {job_id}", file=sys.stderr)
+    return job_id
+
+
+def time_left_s(*, slurm: Slurm = SLURM) -> float | None:
+    """Return the seconds until this job ends; None if nothing limits it, or Slurm does not answer."""
+    status = slurm.status(os.environ["SLURM_JOB_ID"])
+    return status.left_s if status else None

@@ -1,7 +1,7 @@
-"""The batch script of a sweep: what it asks Slurm for, the set-up, and the sweep process in place of the shell.
+"""Batch scripts: of a sweep, whose process takes the place of the shell, and of a further node.
 
-The script holds the whole request, with every default of the grid written out. So neither a later edit of the
-grid file nor a newer bilin changes a job that waits, and the script runs wherever it is submitted from.
+The script of a sweep holds the whole request, with every default of the grid written out. So neither a later edit of
+the grid file nor a newer bilin changes a job that waits, and the script runs wherever it is submitted from.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 
+from bilin.machine.ray_node import NodeCommand
 from bilin.orchestrator.grid import ClusterSettings
 
 END = "END_OF_REQUEST"  # no line of JSON can be this
@@ -40,8 +41,20 @@ def batch_script(name: str, job: ClusterSettings, request: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def further_node_script(settings: ClusterSettings, command: NodeCommand) -> str:
+    """Return the script of a job that brings one further node."""
+    lines = [
+        "#!/bin/bash",
+        *(f"#SBATCH {option}" for option in options(settings, nodes=1)),
+        "",
+        *settings.setup,
+        f"exec {shlex.join(command.words(settings.python or sys.executable))}",
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
 def options(settings: ClusterSettings, *, nodes: int, signal: bool = False) -> Iterator[str]:
-    """What a job asks sbatch for; with a ``signal``, to be warned before its end too."""
+    """Yield what a job asks sbatch for; with ``signal``, to be warned before its end too."""
     yield f"--nodes={nodes}"
     yield "--ntasks-per-node=1"
     yield from place(settings)
@@ -54,7 +67,7 @@ def options(settings: ClusterSettings, *, nodes: int, signal: bool = False) -> I
 
 
 def place(settings: ClusterSettings) -> Iterator[str]:
-    """Where a job runs, for how long, and what it has on each node: options that srun takes as well."""
+    """Yield where a job runs, for how long, and what it has on each node: options of both sbatch and srun."""
     named = {
         "partition": settings.partition,
         "account": settings.account,
@@ -69,5 +82,5 @@ def place(settings: ClusterSettings) -> Iterator[str]:
 
 
 def extra(settings: ClusterSettings) -> Iterator[str]:
-    """The settings' own options of sbatch."""
+    """Yield the further options of sbatch in the settings."""
     yield from (line.removeprefix("#SBATCH").strip() for line in settings.extra)

@@ -1,0 +1,272 @@
+"""One node of a sweep's Ray: the program that srun starts once on each node of an allocation.
+
+The first node is Ray's head, the others join it. The program ends with its standard input, whose other end the
+sweep process holds: at the end of the sweep, when it fails, and when it is killed. A guardian then ends everything
+that belongs to the node's folder, and removes the folder. A signal does not end the program: when a job is
+cancelled, Slurm signals all of its processes, and the sweep process must end first.
+
+A further node is a job of its own, without such a pipe: it ends on SIGTERM, or when the head's Ray no longer answers.
+
+The token comes in the environment, which only the user and root can read. Command lines are open to everyone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO
+
+from bilin.machine import guardian
+from bilin.machine.host import connection_error, num_gpus, own_address
+from bilin.machine.slurm import SLURM
+
+TEMP_ROOT = "/tmp"
+"""Parent of the folder of a sweep's own Ray. Its socket paths must have fewer than 108 characters, so the folder that
+TMPDIR names may be too long (macOS, jobs); it may also be on a shared disk."""
+
+OBJECT_STORE_BYTES = 128 * 2**20
+"""Size of Ray's object store: specs and results are small, and pass by value."""
+
+RAY_SETTINGS = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leave CUDA_VISIBLE_DEVICES alone for workers without GPUs
+    # Otherwise Ray starts workers before the sweep may connect, and waits for ever if one of them fails to start.
+    "RAY_prestart_worker_first_driver": "0",
+    # With ray[default], Ray would serve metrics without a token, on ports that two Rays of one machine both want.
+    "RAY_enable_metrics_collection": "0",
+    "AUTOSCALER_METRIC_PORT": "-1",
+    "DASHBOARD_METRIC_PORT": "-1",
+}
+"""Environment of every Ray that a sweep starts."""
+
+JOB_RAY_SETTINGS = {
+    **RAY_SETTINGS,
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+    # Ray gives up a node without power within seconds; with its defaults that takes minutes.
+    "RAY_health_check_initial_delay_ms": "2000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "4",
+    "RAY_grpc_client_keepalive_time_ms": "5000",
+    "RAY_grpc_client_keepalive_timeout_ms": "5000",
+}
+"""Environment of the Ray of a Slurm job."""
+
+HEAD_JOB = "BILIN_HEAD_JOB"
+"""Environment variable with the id of the job that the sweep process is in."""
+
+HEAD_S = 300.0
+"""How long a node waits for the head, which may load Ray from a slow disk."""
+
+LATE_S = 30.0
+"""How long a further node waits: by then the head is up, or gone."""
+
+HEADLESS_S = 60.0
+"""How long the head may not answer before its job is taken for one without a sweep."""
+
+TRIES = 3
+"""How often Ray is started: it gives a node 30 s, however slow the disk is that it loads from."""
+
+UP, DOWN = "up", "down"
+RAY_IS_UP = "Ray runtime started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeCommand:
+    """What is started on each node.
+
+    Attributes:
+        head: Address and port of the head.
+        client_port: A port that is free on the head, for Ray's client server.
+        folder: Where Ray keeps its sockets and logs; made on the node, and removed at the end.
+    """
+
+    head: str
+    client_port: int
+    folder: str
+
+    def words(self, python: str) -> list[str]:
+        """Return the command line."""
+        return [python, "-P", "-m", "bilin.machine.ray_node", self.head, str(self.client_port), self.folder]
+
+
+def main(head: str, client_port: str, folder: str) -> int:
+    """Be a node until standard input ends; the arguments are those of `NodeCommand`.
+
+    Returns:
+        0 at the end of standard input, or if Ray ended by itself after it was up; 1 if Ray did not start.
+    """
+    if _is_in_head_job():
+        Path(folder).mkdir(mode=0o700)
+    else:  # the sweep may already be on this node, or this job may be here for the second time
+        folder = tempfile.mkdtemp(prefix=f"{Path(folder).name}-", dir=Path(folder).parent)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the guardian inherits this, and can do its work
+    watch = subprocess.Popen(guardian.command(folder), stdin=subprocess.PIPE)
+    ended = threading.Event()
+    # A handler is not inherited, and Ray sets its own.
+    signal.signal(signal.SIGTERM, (lambda *_: None) if _is_in_head_job() else (lambda *_: ended.set()))
+    if _is_in_head_job():
+        threading.Thread(target=_wait_for_end, args=(ended,), daemon=True).start()
+    try:
+        for attempt in range(1, TRIES + 1):
+            if not _reach(head, ended):
+                return 1
+            command = _ray_start(head, client_port, f"{folder}/{attempt}")
+            environment = {**os.environ, guardian.MARK: folder, "TMPDIR": folder}
+            if _run(command, environment, ended, is_last=attempt == TRIES):
+                _requeue_if_headless(head, ended)
+                return 0
+        return 1
+    finally:
+        assert watch.stdin is not None
+        watch.stdin.close()
+        watch.wait()
+
+
+def _run(command: list[str], environment: dict[str, str], ended: threading.Event, *, is_last: bool) -> bool:
+    """Run Ray until the end of standard input. Return False if it did not start."""
+    ray = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    listener = _Listener(ray.stdout)
+    while not ended.wait(0.2):
+        if ray.poll() is not None:
+            listener.join()
+            if listener.is_up:
+                _give_up(f"Ray ended with exit code {ray.returncode}")
+            elif is_last:
+                _give_up(f"Ray did not start, exit code {ray.returncode}:", *listener.last)
+            return listener.is_up
+    return True
+
+
+class _Listener(threading.Thread):
+    """Reports once that Ray is up, and keeps its last lines in case it fails."""
+
+    def __init__(self, output: IO[str] | None) -> None:
+        super().__init__(daemon=True)
+        self._output = output or ()
+        self.last: deque[str] = deque(maxlen=12)
+        self.is_up = False
+        self.start()
+
+    def run(self) -> None:
+        for line in self._output:
+            self.last.append(line.rstrip())
+            if RAY_IS_UP in line:
+                self.is_up = True
+                print(UP, os.environ["SLURM_NODEID"], socket.gethostname(), _num_cpus(), num_gpus(), flush=True)
+
+
+def _give_up(*lines: str) -> None:
+    """Report that this node is lost, and why."""
+    print(f"{socket.gethostname()}:", "\n  ".join(lines), file=sys.stderr)
+    print(DOWN, os.environ["SLURM_NODEID"], flush=True)
+
+
+def _wait_for_end(ended: threading.Event) -> None:
+    while os.read(0, 65536):
+        pass
+    ended.set()
+
+
+def _ray_start(head: str, client_port: str, folder: str) -> list[str]:
+    """Return `ray start` with what Slurm gave this node: by itself, Ray would take the whole machine."""
+    options = {
+        "num-cpus": _num_cpus(),
+        "num-gpus": num_gpus(),
+        "object-store-memory": OBJECT_STORE_BYTES,
+        "temp-dir": folder,  # Ray opens its folder to everyone; the one around it is the user's alone
+        "min-worker-port": 0,  # 0: any free one, since other jobs may run on this node
+        "max-worker-port": 0,
+        "include-log-monitor": "false",
+        "dashboard-agent-listen-port": 0,  # of ray[default]
+    }
+    if memory := _memory_bytes():
+        options["memory"] = memory
+    host, _, port = head.rpartition(":")
+    if _is_head():
+        options |= {"node-ip-address": host, "port": port}
+        if find_spec("grpc"):  # then Ray starts a client server, on a fixed port unless one is given
+            options["ray-client-server-port"] = client_port
+        role = ["--head", "--include-dashboard=false", "--no-monitor"]
+    else:
+        options |= {"node-ip-address": own_address(host), "address": head}
+        role = []
+    words = [*role, "--block", "--disable-usage-stats", *(f"--{name}={value}" for name, value in options.items())]
+    return [sys.executable, "-u", "-P", "-c", "from ray.scripts.scripts import main; main()", "start", *words]
+
+
+def _reach(head: str, ended: threading.Event) -> bool:
+    """Wait for the head, at most `HEAD_S`, and return whether it answers. The first node is the head itself."""
+    if _is_head():
+        return True
+    until = time.monotonic() + (HEAD_S if _is_in_head_job() else LATE_S)
+    while time.monotonic() < until:
+        if _answers(head):
+            return True
+        if ended.wait(0.2):
+            return False
+    _give_up(f"the first node's Ray does not answer at {head}")
+    return False
+
+
+def _answers(head: str) -> bool:
+    host, _, port = head.rpartition(":")
+    return not connection_error(host, int(port), 1.0)
+
+
+def _requeue_if_headless(head: str, ended: threading.Event) -> None:
+    """Requeue the job if Ray ended here because the first node, and the sweep process with it, is gone.
+
+    Slurm itself would let such a job run to its time limit on the remaining nodes.
+    """
+    if _is_head() or not _is_in_head_job():
+        return
+    until = time.monotonic() + HEADLESS_S
+    while time.monotonic() < until:
+        if ended.wait(1.0) or _answers(head):
+            return
+    job_id = os.environ["SLURM_JOB_ID"]
+    if not SLURM.requeue(job_id) and (status := SLURM.status(job_id)) and status.state == "RUNNING":
+        SLURM.cancel(job_id)  # it runs: no other node of it has requeued it
+
+
+def _is_head() -> bool:
+    return os.environ["SLURM_NODEID"] == "0" and _is_in_head_job()
+
+
+def _is_in_head_job() -> bool:
+    return os.environ["SLURM_JOB_ID"] == os.environ[HEAD_JOB]
+
+
+def _num_cpus() -> int:
+    return int(os.environ["SLURM_CPUS_ON_NODE"])
+
+
+def _memory_bytes() -> int:
+    """Return how much memory of this node trials may reserve; 0 if Slurm set no limit."""
+    megabytes = int(os.environ.get("SLURM_MEM_PER_NODE", 0))
+    megabytes = megabytes or int(os.environ.get("SLURM_MEM_PER_CPU", 0)) * _num_cpus()
+    return max(megabytes * 2**20 - OBJECT_STORE_BYTES, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

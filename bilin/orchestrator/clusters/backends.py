@@ -1,0 +1,219 @@
+"""The kinds of clusters: for each, one class that brings up workers. `BACKENDS` says which.
+
+ray is imported inside of the methods: `Inline` needs none, and in a job Ray must not read its settings too early.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from bilin.errors import InputError
+from bilin.orchestrator.grid import ClusterSettings
+from bilin.spec import Resources
+from bilin.workers.events import Emit
+from bilin.workers.inline import InlinePool
+from bilin.workers.output.files import Outputs
+from bilin.workers.pool import Pool, RunTrial
+from bilin.workers.training.checkpoint import Checkpoints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSpec:
+    """Where trials run. No part of any trial's identity.
+
+    Attributes:
+        kind: ``local`` starts a Ray on this machine, ``inline`` runs in this process without Ray, ``ray`` joins the
+            Ray at ``address``, ``allocation`` starts a Ray on the nodes of the Slurm job that this process runs in.
+        address: ``HOST:PORT``, ``ray://HOST:PORT`` or ``auto``.
+        workers: How many trials run at once; None: as many as the CPUs allow.
+        checkpoint_s: Seconds between two checkpoints of a running trial, from which another worker or launch can
+            continue it; 0: never.
+
+    Raises:
+        InputError: A value cannot be used, or two do not go together.
+    """
+
+    kind: str = "local"
+    address: str | None = None
+    workers: int | None = None
+    checkpoint_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        if self.kind == "slurm":
+            raise InputError("cluster 'slurm' runs nothing itself: `bilin.orchestrator.submit` submits a sweep to it")
+        if self.kind not in BACKENDS:
+            raise InputError(f"unknown cluster {self.kind!r}; accepted: {', '.join(BACKENDS)}, slurm")
+        if self.workers is not None and self.workers < 1:
+            raise InputError(f"workers: found {self.workers}; accepted: a whole number of at least 1")
+        if not 0 <= self.checkpoint_s < math.inf:
+            raise InputError(f"checkpoint period: found {self.checkpoint_s:g} s; accepted: at least 0; 0: never")
+        if self.kind == "ray" and self.address is None:
+            raise InputError("cluster 'ray' joins a running Ray: give its --address HOST:PORT (or auto)")
+        if self.kind != "ray" and self.address is not None:
+            raise InputError(f"an address joins a running Ray, but cluster {self.kind!r} was asked for: drop one")
+        if self.kind == "inline" and self.workers not in (None, 1):
+            raise InputError(f"cluster 'inline' runs one trial at a time, not {self.workers}: use cluster 'local'")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What workers do: the arguments of `open_pool`."""
+
+    run: RunTrial
+    demand: Collection[Resources]
+    emit: Emit
+    job: ClusterSettings
+    checkpoints: Checkpoints | None
+    outputs: Outputs | None
+
+
+class Backend(Protocol):
+    """A way to bring up workers."""
+
+    starts_ray: bool
+    """Whether it starts a Ray."""
+
+    def pool(self, cluster: ClusterSpec, work: Work) -> AbstractContextManager[Pool]:
+        """Return a context that brings up a pool, and takes down what it brought up."""
+
+    def check_nodes(self, directory: Path, packages: Collection[str]) -> None:
+        """Check the nodes of the pool that is open; see `check_nodes` below."""
+
+
+class Inline:
+    """Runs trials in this process."""
+
+    starts_ray = False
+
+    def pool(self, cluster: ClusterSpec, work: Work) -> AbstractContextManager[Pool]:  # noqa: ARG002
+        """Return a pool in this process."""
+        return nullcontext(InlinePool(work.run, emit=work.emit, checkpoints=work.checkpoints, outputs=work.outputs))
+
+    def check_nodes(self, directory: Path, packages: Collection[str]) -> None:
+        """Do nothing: the one node is this process."""
+
+
+class LocalRay:
+    """Starts a Ray on this machine."""
+
+    starts_ray = True
+
+    def pool(self, cluster: ClusterSpec, work: Work) -> AbstractContextManager[Pool]:
+        """Return a pool on a new Ray."""
+        return _ray_pool(None, cluster.workers, work)
+
+    def check_nodes(self, directory: Path, packages: Collection[str]) -> None:
+        """Do nothing: the one node has the Python of this process."""
+
+
+class JoinedRay:
+    """Joins a running Ray."""
+
+    starts_ray = False
+
+    def pool(self, cluster: ClusterSpec, work: Work) -> AbstractContextManager[Pool]:
+        """Return a pool on the Ray at the cluster's address."""
+        return _ray_pool(cluster.address, cluster.workers, work)
+
+    def check_nodes(self, directory: Path, packages: Collection[str]) -> None:
+        """Check all nodes."""
+        from bilin.orchestrator.clusters import nodes
+
+        nodes.check_nodes(directory, packages, but_own=False)
+
+
+class Allocation:
+    """Starts a Ray on the nodes of the Slurm job that this process runs in."""
+
+    starts_ray = True
+
+    @contextmanager
+    def pool(self, cluster: ClusterSpec, work: Work) -> Iterator[Pool]:
+        """Open a pool that starts no trial for which the job has too little time left."""
+        from bilin.orchestrator.clusters.slurm.allocation import ray_in_job, time_left_s
+        from bilin.orchestrator.clusters.slurm.deadline import Deadline, Starts, TimedPool
+
+        starts = Starts(work.emit, with_checkpoints=work.checkpoints is not None)
+        with (
+            ray_in_job(work.job) as address,
+            _ray_pool(address, cluster.workers, replace(work, emit=starts.take)) as pool,
+        ):
+            yield TimedPool(pool, Deadline(time_left_s, work.job.warning_s), starts)
+
+    def check_nodes(self, directory: Path, packages: Collection[str]) -> None:
+        """Check all nodes but the first: that is this one, and its Ray was started with the Python of this process."""
+        from bilin.orchestrator.clusters import nodes
+
+        nodes.check_nodes(directory, packages, but_own=True)
+
+
+BACKENDS: Mapping[str, Backend] = {
+    "local": LocalRay(),
+    "inline": Inline(),
+    "ray": JoinedRay(),
+    "allocation": Allocation(),
+}
+"""The kinds of clusters."""
+
+
+def open_pool(
+    cluster: ClusterSpec,
+    run: RunTrial,
+    *,
+    demand: Iterable[Resources],
+    emit: Emit,
+    job: ClusterSettings | None = None,
+    checkpoints: Checkpoints | None = None,
+    outputs: Outputs | None = None,
+) -> AbstractContextManager[Pool]:
+    """Return a context that brings up a pool, and takes down what it brought up.
+
+    Args:
+        cluster: Where to run.
+        run: How a worker runs one trial.
+        demand: What the trials will ask for.
+        emit: Takes what happens to the trials.
+        job: What the Slurm job of an ``allocation`` asked for.
+        checkpoints: Where trials keep their state.
+        outputs: Where what they print is kept.
+
+    Raises:
+        ClusterError: The cluster cannot be reached, or no node can hold a trial.
+    """
+    work = Work(
+        run=run,
+        demand=tuple(demand),
+        emit=emit,
+        job=job or ClusterSettings(),
+        checkpoints=checkpoints,
+        outputs=outputs,
+    )
+    return BACKENDS[cluster.kind].pool(cluster, work)
+
+
+def check_nodes(cluster: ClusterSpec, directory: Path, packages: Collection[str]) -> None:
+    """Raise if a node of a cluster whose pool is open cannot run trials of a sweep.
+
+    Args:
+        cluster: Where it runs.
+        directory: The sweep's folder, which all nodes must see.
+        packages: Names and versions of the packages whose tasks and tiers its trials have.
+
+    Raises:
+        ClusterError: A node cannot; the message says why, for each such node.
+    """
+    BACKENDS[cluster.kind].check_nodes(directory, packages)
+
+
+def _ray_pool(address: str | None, num_workers: int | None, work: Work) -> AbstractContextManager[Pool]:
+    from bilin.orchestrator.clusters.session import ray_pool
+    from bilin.workers.actors.pool import RayPool
+
+    make = partial(RayPool, work.run, emit=work.emit, checkpoints=work.checkpoints, outputs=work.outputs)
+    return ray_pool(address, make, num_workers=num_workers, demand=work.demand)

@@ -1,0 +1,74 @@
+"""Whether any node can hold a trial, and what to say if none can. For a Slurm job, before it is submitted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+
+from bilin.errors import InputError
+from bilin.machine.ray_node import OBJECT_STORE_BYTES
+from bilin.orchestrator.grid import ClusterSettings
+from bilin.spec import Resources, bytes_of
+from bilin.workers.actors.node import ACCELERATOR, ROUNDING, Node, amounts_of, describe_amounts
+
+ADVICE = "lower `resources`, or use a cluster with larger nodes"
+
+_ALWAYS = ("CPU", "GPU", "memory")
+
+
+def shortfall(resources: Resources, nodes: Sequence[Node], *, of: str) -> str:
+    """Return what a trial asks for, and what the largest node has.
+
+    Args:
+        resources: What the trial asks for.
+        nodes: All nodes.
+        of: What they belong to, such as ``this Ray``.
+    """
+    amounts = amounts_of(resources)
+    largest = max(nodes, key=lambda node: _size(node, amounts.keys()), default=Node("", {}))
+    rare = [name for name in largest.has if name not in _ALWAYS and (name in amounts or name.startswith(ACCELERATOR))]
+    nowhere = [name for name in resources.custom.by_name if not any(node.has.get(name) for node in nodes)]
+    lacking = f" ({', '.join(nowhere)}: on no node)" if nowhere else ""
+    return (
+        f"a trial asks for {describe_amounts(amounts)} of one node, but the largest of the {len(nodes)} nodes of {of} "
+        f"has {describe_amounts({name: largest.has.get(name, 0.0) for name in (*_ALWAYS, *rare)})}{lacking}"
+    )
+
+
+def job_shortfalls(settings: ClusterSettings, demand: Iterable[Resources]) -> Iterator[str]:
+    """Yield what asks for more than a node of a job will have.
+
+    What the settings leave to Slurm is unknown until the job runs, and is checked there.
+    """
+    for resources in demand:
+        node = _job_node(settings, resources)
+        if any(amount > node.has.get(name, 0.0) + ROUNDING for name, amount in amounts_of(resources).items()):
+            known = {name: amount for name, amount in node.has.items() if math.isfinite(amount)}
+            yield shortfall(resources, [Node(node.id, known)], of="this job, by its `cluster`,")
+
+
+def check_job_size(settings: ClusterSettings, demand: Iterable[Resources]) -> None:
+    """Raise InputError if a trial asks for more than a node of a job will have."""
+    for text in job_shortfalls(settings, demand):
+        raise InputError(f"{text}: {ADVICE}")
+
+
+def _size(node: Node, names: AbstractSet[str]) -> tuple[float, ...]:
+    """Return how large a node is: first by the rare resources that are asked for, then by those that all nodes have."""
+    return tuple(node.has.get(name, 0.0) for name in (*sorted(names - set(_ALWAYS)), "GPU", "CPU", "memory"))
+
+
+def _job_node(settings: ClusterSettings, resources: Resources) -> Node:
+    gpus = math.inf if settings.extra else float(settings.gpus.rpartition(":")[2])
+    has = {"CPU": float(settings.cpus or math.inf), "GPU": gpus, "memory": _memory_bytes(settings.memory)}
+    if resources.accelerator:
+        has[f"{ACCELERATOR}{resources.accelerator}"] = math.inf
+    return Node("", has)
+
+
+def _memory_bytes(memory: str | None) -> float:
+    """Return how much of a node's memory trials may reserve: all but Ray's object store."""
+    if memory is None or not memory.strip("0KMGTkmgt"):
+        return math.inf
+    return bytes_of(memory if memory[-1].isalpha() else f"{memory}M") - OBJECT_STORE_BYTES

@@ -1,0 +1,176 @@
+"""Which cells ``exclude`` and ``--only`` mean: values that some fields of a cell must have."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bilin.catalog import REGISTRIES
+from bilin.errors import nearest
+from bilin.fields import Field, Value, fields_of, values_of
+from bilin.orchestrator.grid.place import Faults, Place, unknown
+from bilin.orchestrator.grid.settings import written
+from bilin.orchestrator.grid.wanted import WantedCell
+from bilin.orchestrator.grid.yaml import parse_yaml, shorten
+from bilin.registry import load, package_of
+from bilin.spec import TrainSpec
+
+_NAMES = {registry.what: registry for registry in REGISTRIES.values()}
+
+Known = Mapping[str, tuple[Field, ...]]
+"""The fields that a cell can have, of any task, tier or of ``train``, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Accepted values of some fields, all of which must hold."""
+
+    accepted: Mapping[str, frozenset[Value]]
+    place: Place
+
+    def holds(self, *attributes: Mapping[str, Value]) -> bool:
+        """Return whether a cell meets the condition, from the attributes of its task, model and training."""
+        for name, accepted in self.accepted.items():
+            if not any(name in values and values[name] in accepted for values in attributes):
+                return False
+        return True
+
+
+def attributes(settings: Any) -> dict[str, Value]:
+    """Return the fields of a block of settings, with the name of the task or tier."""
+    named = {
+        registry.what: getattr(settings, registry.key)
+        for registry in REGISTRIES.values()
+        if isinstance(settings, registry.base)
+    }
+    return {**named, **values_of(settings)}
+
+
+def known_fields(used: Iterable[type] = ()) -> Known:
+    """Return the fields of bilin's own tasks and tiers, of ``train``, and of those settings that are not bilin's."""
+    known = dict(_own_fields())
+    for settings in dict.fromkeys(used):
+        if package_of(settings) is not None:
+            for name, field in fields_of(settings).items():
+                known[name] = (*known.get(name, ()), field)
+    return known
+
+
+@functools.cache
+def _own_fields() -> Known:
+    own: dict[str, tuple[Field, ...]] = {}
+    blocks = [load(place) for registry in REGISTRIES.values() for place in registry.own.values()]
+    for name, field in (item for block in [*blocks, TrainSpec] for item in fields_of(block).items()):
+        own[name] = (*own.get(name, ()), field)
+    return own
+
+
+def read_exclude(place: Place, known: Known) -> list[Condition]:
+    """Return the exclusions of a document, on fields that are known."""
+    conditions = []
+    for item in place.listed("a list of mappings, such as [{tier: cp, m: 2}]", may_be_empty=True):
+        if not item.entries:
+            item.refuse("fields with values, such as {tier: cp, m: 2}")
+        lines = item.node.key_lines if item.node else {}
+        accepted = {name: _accepted_values(name, item.key(name), known, lines[name]) for name in item.entries}
+        conditions.append(Condition(accepted, item))
+    return conditions
+
+
+def _accepted_values(name: str, place: Place, known: Known, line: int | None = None) -> frozenset[Value]:
+    """Return the values of one field of a condition, in the type of the field.
+
+    Args:
+        name: The field, or ``task`` or ``tier``.
+        place: Where its value is, or a list of values.
+        known: The fields that there are.
+        line: The line of the name.
+    """
+    fields = known.get(name, ())
+    if not fields and name not in _NAMES:
+        names = [*_NAMES, *(field for field in known if not known[field][0].is_list)]
+        place.fault(unknown("field", name, names), line=line)
+        return frozenset()
+    if fields and fields[0].is_list:
+        place.fault("is a list in itself, the same in all cells of a document, and cannot be a condition")
+        return frozenset()
+    is_list = place.node is not None and place.node.is_list
+    places = place.listed("a value, or a list of values") if is_list else [place]
+    return frozenset(value for each in places for value in _converted(name, each, fields))
+
+
+def _converted(name: str, place: Place, fields: Sequence[Field]) -> Iterator[Value]:
+    value = place.node.plain() if place.node else None
+    if name in _NAMES:
+        names = _NAMES[name].names
+        if value in names:
+            yield str(value)
+        else:
+            place.refuse(", ".join(names), nearest(value, names) if isinstance(value, str) else "")
+        return
+    any_accepts = False
+    for field in fields:
+        with contextlib.suppress(ValueError):
+            yield field.convert(value)
+            any_accepts = True
+    if not any_accepts:
+        place.refuse(fields[0].accepted)
+
+
+def narrow(cells: tuple[WantedCell, ...], only: Sequence[str], faults: Faults) -> tuple[WantedCell, ...]:
+    """Return the cells that have one of the values of each field that ``only`` names.
+
+    Args:
+        cells: All cells of the grid.
+        only: Texts such as ``tier=full,m=2``. For a field that is named several times, any of the values.
+        faults: Collects what is wrong with them.
+    """
+    if not only:
+        return cells
+    blocks = {id(block): block for wanted in cells for block in _blocks(wanted)}
+    values_of_blocks = {key: attributes(block) for key, block in blocks.items()}
+    there: dict[str, dict[Value, None]] = {}
+    for name, value in (item for values in values_of_blocks.values() for item in values.items()):
+        if not isinstance(value, tuple):
+            there.setdefault(name, {})[value] = None
+    before, known = len(faults), known_fields(map(type, blocks.values()))
+    accepted: dict[str, frozenset[Value]] = {}
+    for part in ",".join(only).split(","):
+        place = Place(None, f"--only {shorten(part.strip())}", faults)
+        name, accepted_here = _read_part(part, place, there, known)
+        accepted[name] = accepted.get(name, frozenset()) | accepted_here
+    if len(faults) > before:
+        return ()
+    condition = Condition(accepted, Place(None, f"--only {shorten(','.join(only))}", faults))
+    kept = tuple(
+        wanted for wanted in cells if condition.holds(*(values_of_blocks[id(block)] for block in _blocks(wanted)))
+    )
+    if not kept:
+        condition.place.fault("no cell has all of these values together, though some cells have each of them")
+    return kept
+
+
+def _blocks(wanted: WantedCell) -> tuple[Any, Any, Any]:
+    return wanted.cell.task, wanted.cell.model, wanted.cell.train
+
+
+def _read_part(
+    part: str, place: Place, there: Mapping[str, Mapping[Value, None]], known: Known
+) -> tuple[str, frozenset[Value]]:
+    name, equals, text = (piece.strip() for piece in part.partition("="))
+    node, text_faults = parse_yaml(text, with_lines=False)
+    if not equals or node is None or text_faults:
+        place.fault("accepted: field=value, such as tier=full or tier=full,m=2")
+    elif name not in there:
+        place.fault(unknown("field", name, list(there)))
+    else:
+        values = _accepted_values(name, dataclasses.replace(place, node=node), known)
+        if values and not values & there[name].keys():
+            listed = ", ".join(map(written, there[name]))
+            place.fault(f"no cell of the grid has this value; values of {name}: {listed}")
+        return name, values
+    return name, frozenset()

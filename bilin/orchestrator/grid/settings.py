@@ -1,0 +1,241 @@
+"""Blocks of a grid that only the orchestrator reads, and what the fields of any block must satisfy together."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bilin.fields import Amounts, Form, Value, option
+from bilin.machine.slurm import seconds
+from bilin.models import Tier
+from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
+from bilin.tasks import Task
+
+_NAME = Form(r"[^\s'\"\\#]+", "text without spaces, quotes, # and \\")
+_NODES = Form(r"[1-9][0-9]{0,6}(-[1-9][0-9]{0,6})?", "a whole number of at least 1, or a range such as 1-8")
+_GPUS = Form(r"([A-Za-z0-9_.-]+:)?[0-9]{1,4}", "a whole number of at least 0, or a type with a number, such as a100:4")
+_MEMORY = Form(r"[0-9]{1,12}[KMGTkmgt]?", "a number of megabytes, or a number with K, M, G or T, such as 16G")
+_TIME = Form(
+    r"[0-9]{1,8}(:[0-9]{1,2}){0,2}|[0-9]{1,6}-[0-9]{1,2}(:[0-9]{1,2}){0,2}",
+    "minutes, minutes:seconds, hours:minutes:seconds or days-hours:minutes, such as 90, 4:00:00 or 1-12:00",
+)
+_OPTION = Form(
+    r"(#SBATCH[ \t]+)?-[^\r\n\x00]+",
+    "an option of sbatch, such as --exclusive",
+    "options of sbatch, such as --exclusive",
+)
+_COMMAND = Form(r"[^\r\x00]+", "a shell command", "shell commands")
+_PYTHON = Form(r"[^\r\n\x00]+", "a path or the name of a command")
+
+_RESERVED_BY_RAY = {"CPU", "GPU", "memory", "object_store_memory", "bundle"}
+"""Names that Ray refuses for a custom resource."""
+
+_LONGEST = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """``learning_rate`` with listed learning rates, each of which is tried."""
+
+    choices: tuple[float, ...] = option((1e-3, 1e-4, 1e-5), above=0, doc="the learning rates; each is tried")
+    until_solved: bool = option(
+        False,
+        doc="try one learning rate after the other, as listed, each on all seeds, until one has solved the cell on "
+        "every seed",
+    )
+
+    @property
+    def max_lrs(self) -> int:
+        """The greatest number of learning rates that are tried."""
+        return len(self.choices)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogUniform:
+    """``learning_rate`` with a search between two bounds, on a logarithmic scale."""
+
+    log_uniform: tuple[float, ...] = option(
+        above=0, length=2, doc="lowest and highest learning rate of a search by TPE"
+    )
+    trials: int = option(at_least=1, doc="number of learning rates to try")
+    round: int = option(4, at_least=1, doc="number of learning rates that are tried at a time")
+
+    @property
+    def low(self) -> float:
+        """The lowest learning rate."""
+        return self.log_uniform[0]
+
+    @property
+    def high(self) -> float:
+        """The highest learning rate."""
+        return self.log_uniform[1]
+
+    @property
+    def max_lrs(self) -> int:
+        """The greatest number of learning rates that are tried."""
+        return self.trials
+
+
+LearningRate = Choices | LogUniform
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seeds:
+    """``seeds``, a top-level key of its own."""
+
+    seeds: tuple[int, ...] = option(
+        (0,), at_least=0, doc="each learning rate of a cell is trained once with each of them"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSettings:
+    """What the job of a sweep requests, and how its nodes are set up. No part of the identity of a trial."""
+
+    partition: str | None = option(None, form=_NAME, doc="partition, or several with commas")
+    account: str | None = option(None, form=_NAME, doc="account that is charged")
+    qos: str | None = option(None, form=_NAME, doc="quality of service")
+    nodes: str = option("1", form=_NODES, doc="number of nodes; a range starts with the first number and grows")
+    gpus: str = option("0", form=_GPUS, doc="GPUs on each node")
+    cpus: int | None = option(None, at_least=1, doc="CPUs on each node; null: the default of the cluster")
+    memory: str | None = option(None, form=_MEMORY, doc="memory on each node; 0: all that it has")
+    time: str | None = option(None, form=_TIME, doc="time limit of the job")
+    constraint: str | None = option(None, form=_NAME, doc="features that the nodes must have")
+    requeue: bool = option(True, doc="whether the job returns to the queue when a node fails or it is preempted")
+    warning: int = option(
+        120,
+        at_least=0,
+        doc="seconds before its time limit at which the job ends itself and continues in a new job; 0: never",
+    )
+    patience: int = option(3, at_least=1, doc="jobs in a row without progress after which no new job follows")
+    extra: tuple[str, ...] = option((), form=_OPTION, doc="more options of sbatch, one an item")
+    setup: tuple[str, ...] = option((), form=_COMMAND, doc="shell commands to run first, such as module load cuda")
+    python: str | None = option(
+        None, form=_PYTHON, doc="the Python that has bilin on the nodes; null: the one that launches"
+    )
+
+    @property
+    def min_nodes(self) -> int:
+        """The least number of nodes."""
+        return int(self.nodes.partition("-")[0])
+
+    @property
+    def max_nodes(self) -> int:
+        """The greatest number of nodes."""
+        return int(self.nodes.rpartition("-")[2])
+
+    @property
+    def warning_s(self) -> int:
+        """How long before its end a job is warned: at most half of its time limit."""
+        return min(self.warning, seconds(self.time) // 2) if self.time else self.warning
+
+    def problems(self) -> dict[str, str]:
+        """The fields whose values cannot be used, and what is accepted."""
+        found = {}
+        if self.min_nodes > self.max_nodes:
+            found["nodes"] = "the least number of nodes, then the greatest"
+        for name, lines in (("extra", self.extra), ("setup", self.setup)):
+            if len(set(lines)) < len(lines):
+                found[name] = "each item once"
+        return found
+
+
+BLOCKS: Mapping[str, tuple[type, ...]] = {
+    "train": (TrainSpec,),
+    "validate": (ValidateSpec,),
+    "test": (TestSpec,),
+    "learning_rate": (Choices, LogUniform),
+    "resources": (Resources,),
+    "cluster": (ClusterSettings,),
+}
+"""The settings of each block; of two, the grid has one."""
+
+DOCUMENT_KEYS = (
+    "tasks",
+    "models",
+    "train",
+    "validate",
+    "test",
+    "learning_rate",
+    "resources",
+    "seeds",
+    "zip",
+    "exclude",
+)
+TOP_KEYS = ("name", *DOCUMENT_KEYS, "cluster", "grids")
+
+
+def problems(settings: Any) -> Mapping[str, str]:
+    """Return the fields of a settings object whose values do not go together, and what is accepted."""
+    match settings:
+        case Task() | Tier() | ClusterSettings():
+            return settings.problems()
+        case TrainSpec():
+            return _train_problems(settings)
+        case Resources():
+            return _resource_problems(settings)
+        case ValidateSpec():
+            return _list_problem("lengths", settings.lengths, "length", may_be_empty=True)
+        case TestSpec():
+            return _list_problem("lengths", settings.lengths, "length")
+        case Choices():
+            return _list_problem("choices", settings.choices, "learning rate")
+        case Seeds():
+            return _list_problem("seeds", settings.seeds, "seed")
+        case LogUniform() if settings.low >= settings.high:
+            return {"log_uniform": "the lowest learning rate, then the highest"}
+    return {}
+
+
+def _list_problem(name: str, values: tuple[Any, ...], what: str, *, may_be_empty: bool = False) -> Mapping[str, str]:
+    if not values and not may_be_empty:
+        return {name: f"at least one {what}"}
+    repeated = [written(value) for value, count in Counter(values).items() if count > 1]
+    return {name: f"each {what} once ({', '.join(repeated)} is repeated)"} if repeated else {}
+
+
+def _train_problems(train: TrainSpec) -> dict[str, str]:
+    found = {}
+    if train.lengths[0] > train.lengths[1]:
+        found["lengths"] = "the shortest length, then the longest"
+    if train.warmup_steps >= train.steps:
+        found["warmup_steps"] = f"fewer than steps ({train.steps})"
+    return found
+
+
+def _resource_problems(resources: Resources) -> dict[str, str]:
+    found = {}
+    if resources.device == "cuda" and not resources.gpus:
+        found["device"] = "auto or cpu, or gpus above 0"
+    if resources.device == "cpu" and resources.gpus:
+        found["device"] = f"auto or cuda, or gpus: 0 (a trial on the CPU would hold {resources.gpus:g} GPUs)"
+    if resources.gpus > 1 and not resources.gpus.is_integer():
+        found["gpus"] = "a fraction below 1, or a whole number"
+    if resources.accelerator and not resources.gpus:
+        found["accelerator"] = "null, or gpus above 0"
+    if resources.memory and not resources.memory_bytes:
+        found["memory"] = "null, or a size above 0"
+    if reserved := _RESERVED_BY_RAY & resources.custom.by_name.keys():
+        found["custom"] = f"other names than {', '.join(sorted(reserved))}; use cpus, gpus and memory for those of Ray"
+    return found
+
+
+def written(value: Value) -> str:
+    """Return the value as a grid has it."""
+    match value:
+        case Amounts():
+            return f"{{{', '.join(f'{name}: {amount:g}' for name, amount in value.pairs)}}}"
+        case tuple():
+            return f"[{', '.join(map(written, value))}]"
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case str() if not value.isprintable() or not 0 < len(value) <= _LONGEST:
+            return f"{json.dumps(value[:_LONGEST])} …"
+    return str(value)

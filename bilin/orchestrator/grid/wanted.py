@@ -1,0 +1,91 @@
+"""What a grid comes to: the cells that it wants, and how they came about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bilin.fields import Value
+from bilin.orchestrator.grid.settings import LearningRate
+from bilin.spec import Cell, Resources, TestSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedCell:
+    """One cell, with the trials that are wanted of it."""
+
+    cell: Cell
+    cell_id: str
+    learning_rate: LearningRate
+    seeds: tuple[int, ...]
+    test: TestSpec
+    resources: Resources
+
+    @property
+    def max_trials(self) -> int:
+        """The greatest number of trials: every learning rate on every seed."""
+        return self.learning_rate.max_lrs * len(self.seeds)
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A field that varies in a document, with its values; ``task`` and ``tier`` are such fields."""
+
+    name: str
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How the cells of a grid came about.
+
+    Attributes:
+        axes: What varies, for each document.
+        combinations: The number of combinations of all documents.
+        after_exclusion: How many of them are not excluded.
+        after_deduplication: How many different cells those are. Only ``only`` leaves fewer of them in the grid.
+    """
+
+    axes: tuple[tuple[Axis, ...], ...]
+    combinations: int
+    after_exclusion: int
+    after_deduplication: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A grid that has been read.
+
+    Attributes:
+        name: The sweep's name.
+        cells: In the order of the file: tasks, within them models, within them train. Each cell once.
+        counts: How they came about.
+        documents: The documents with every default written out, as plain values.
+        cluster: What is written of the jobs that run it, by field of `ClusterSettings`.
+    """
+
+    name: str
+    cells: tuple[WantedCell, ...]
+    counts: Counts
+    documents: tuple[Mapping[str, object], ...]
+    cluster: Mapping[str, Value]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has all of its cells; ``only`` leaves some out."""
+        return len(self.cells) == self.counts.after_deduplication
+
+    @property
+    def max_trials(self) -> int:
+        """The greatest number of trials of all cells."""
+        return sum(cell.max_trials for cell in self.cells)
+
+
+def resolved(grid: Grid) -> str:
+    """Return the whole grid, with every default written out and without ``only``, as JSON text.
+
+    The text is itself a grid; `bilin.orchestrator.grid.restore_grid` reads it fastest.
+    """
+    cluster = {"cluster": grid.cluster} if grid.cluster else {}
+    return json.dumps({"name": grid.name, **cluster, "grids": list(grid.documents)}, indent=1, allow_nan=False) + "\n"

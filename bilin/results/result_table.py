@@ -1,0 +1,242 @@
+"""The one model of a table of results, and how each format writes it.
+
+Formats for machines (CSV, JSON, Parquet) write the exact values of the whole table. Formats for people write its
+sections one after the other, with rounded values; such a format is one function of a section.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bilin.formats import Format
+
+MISSING = "–"  # noqa: RUF001 (a dash, as in printed tables)
+
+_SIGNIFICANT_DIGITS = 5
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An accuracy, with half its 95 % interval and the number of seeds if these are to be shown."""
+
+    value: float | None
+    half_interval: float | None = None
+    num_seeds: int | None = None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return MISSING
+        interval = "" if self.half_interval is None else f" ± {_two_digits(self.half_interval)}"
+        seeds = "" if self.num_seeds is None else f" ({self.num_seeds})"
+        return f"{_two_digits(self.value)}{interval}{seeds}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """How people see a column.
+
+    Attributes:
+        heading: The text above it.
+        unit: The unit of its numbers; empty if they have none.
+        section: The title of the section that it is in; None for a column that every section begins with.
+        right_aligned: Whether its values are aligned at the right.
+        missing: The text for a missing value.
+        values: Values to show instead of the exact ones, for example each an `Estimate`.
+    """
+
+    heading: str
+    unit: str = ""
+    section: str | None = ""
+    right_aligned: bool = False
+    missing: str = ""
+    values: Sequence[Any] | None = None
+
+    @property
+    def label(self) -> str:
+        """The heading, with the unit if there is one."""
+        return f"{self.heading} [{self.unit}]" if self.unit else self.heading
+
+    def text(self, value: Any) -> str:
+        """Return a value for people, on one line."""
+        return self.missing if value is None else readable(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """Columns of a table that people see as a table of their own, with the rows of their values."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ResultTable:
+    """A table of results.
+
+    Attributes:
+        data: The exact values.
+        columns: How people see each column of `data`.
+        note: What the numbers are, in one line.
+    """
+
+    data: pa.Table
+    columns: Sequence[Column]
+    note: str = ""
+
+    @classmethod
+    def of(cls, data: pa.Table) -> ResultTable:
+        """Return a table of one section without a title."""
+        return cls(
+            data=data,
+            columns=[Column(heading=field.name, right_aligned=_is_number(field.type)) for field in data.schema],
+        )
+
+    def sections(self) -> list[Section]:
+        """Return the sections, each with the rows that have a value there."""
+        values = [
+            data.to_pylist() if column.values is None else column.values
+            for column, data in zip(self.columns, self.data.columns, strict=True)
+        ]
+        shared = [index for index, column in enumerate(self.columns) if column.section is None]
+        sections = []
+        for title in dict.fromkeys(column.section for column in self.columns if column.section is not None):
+            own = [index for index, column in enumerate(self.columns) if column.section == title]
+            columns = [self.columns[index] for index in [*shared, *own]]
+            rows = zip(*(values[index] for index in [*shared, *own]), strict=True)
+            shown = [row for row in rows if not title or any(value is not None for value in row[len(shared) :])]
+            sections.append(Section(title=title, columns=columns, rows=shown))
+        return sections
+
+
+def encode(table: ResultTable, format_: Format) -> bytes:
+    """Return a table in a format; all but Parquet as UTF-8 that ends with a newline."""
+    if format_ is Format.PARQUET:
+        buffer = io.BytesIO()
+        pq.write_table(table.data, buffer, compression="zstd")
+        return buffer.getvalue()
+    if format_ in _FOR_MACHINES:
+        return _FOR_MACHINES[format_](table.data).encode()
+    write = _FOR_PEOPLE[format_]
+    texts = [
+        f"{section.title}\n\n{write(section)}\n" if section.title else write(section) for section in table.sections()
+    ]
+    return "".join([*texts, f"{table.note}\n" if table.note else ""]).encode()
+
+
+def readable(value: Any) -> str:
+    """Return a value for people: rounded numbers, times to the second, nothing for null, on one line."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.{_SIGNIFICANT_DIGITS}g}"
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    text = str(value) if isinstance(value, str | Estimate) else _exact_text(value)
+    return _CONTROL.sub(lambda match: repr(match.group())[1:-1], text)
+
+
+def _two_digits(number: float) -> str:
+    text = f"{min(number, 0.99) if number < 1 else number:.2f}"  # 1.00 means that every answer was right
+    return "0.00" if text == "-0.00" else text
+
+
+def _is_number(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_))
+
+
+def _plain(section: Section) -> str:
+    rows = [[column.text(value) for column, value in zip(section.columns, row, strict=True)] for row in section.rows]
+    labels = [column.label for column in section.columns]
+    widths = [max(map(len, texts)) for texts in zip(labels, *rows, strict=True)]
+
+    def line(texts: Sequence[str]) -> str:
+        cells = zip(texts, widths, section.columns, strict=True)
+        return "  ".join(
+            text.rjust(width) if column.right_aligned else text.ljust(width) for text, width, column in cells
+        )
+
+    lines = [labels, ["-" * width for width in widths], *rows]
+    return "".join(f"{line(texts).rstrip()}\n" for texts in lines)
+
+
+def _markdown(section: Section) -> str:
+    def line(texts: Sequence[str]) -> str:
+        return f"| {' | '.join(texts)} |\n"
+
+    def cell(column: Column, value: Any) -> str:
+        return _escaped(value if isinstance(value, str) else column.text(value))
+
+    header = line([_escaped(column.label) for column in section.columns])
+    rule = line(["---:" if column.right_aligned else "---" for column in section.columns])
+    rows = ([cell(column, value) for column, value in zip(section.columns, row, strict=True)] for row in section.rows)
+    return header + rule + "".join(map(line, rows))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\r\n", "<br>").replace("\n", "<br>")
+
+
+def _csv(data: pa.Table) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(data.column_names)
+    writer.writerows(_rows(data, _exact_text))
+    return text.getvalue()
+
+
+def _json(data: pa.Table) -> str:
+    objects = [dict(zip(data.column_names, row, strict=True)) for row in _rows(data, _json_value)]
+    lines = ",\n".join(json.dumps(item, ensure_ascii=False, allow_nan=False) for item in objects)
+    return f"[\n{lines}\n]\n" if objects else "[]\n"
+
+
+def _rows(data: pa.Table, write: Callable[[Any], Any]) -> list[tuple[Any, ...]]:
+    return list(zip(*([write(value) for value in column.to_pylist()] for column in data.columns), strict=True))
+
+
+def _exact_text(value: Any) -> str:
+    """Return a value with every digit, as in CSV."""
+    value = value if isinstance(value, float) else _json_value(value)
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else repr(value) if isinstance(value, float) else json.dumps(value)
+
+
+def _json_value(value: Any) -> Any:
+    """Return a value for JSON: NaN and infinities as null, times as ISO 8601 in UTC."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=None).isoformat() + "Z"
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {str(key): _json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+_FOR_MACHINES: Mapping[Format, Callable[[pa.Table], str]] = {Format.CSV: _csv, Format.JSON: _json}
+_FOR_PEOPLE: Mapping[Format, Callable[[Section], str]] = {Format.TABLE: _plain, Format.MARKDOWN: _markdown}

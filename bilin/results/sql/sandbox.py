@@ -1,0 +1,88 @@
+"""A DuckDB that can read nothing but the tables that it is given, and its errors as messages to the user."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from bilin.errors import QueryError, nearest
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+Columns = Mapping[str, Sequence[str]]
+"""The columns of views, by the name of the view."""
+
+_SETTINGS = (
+    "TimeZone = 'UTC'",  # stored times are in UTC, without zone
+    "autoinstall_known_extensions = false",
+    "autoload_known_extensions = false",
+    "python_enable_replacements = false",  # no Python variable becomes a table
+    "temp_directory = ''",
+    "enable_external_access = false",  # no file, no network, no extension
+)
+
+_COLUMN = re.compile(
+    r'(?:column|column named) "([^"]+)"[^\n]*(?:not found|does not exist)|have a column named "([^"]+)"'
+)
+_TABLE = re.compile(r"Table with name (.+?) does not exist")
+_OUTSIDE = re.compile(r"operations are disabled|external access|disabled (?:through|by) configuration", re.IGNORECASE)
+_READ_ONLY = re.compile(r"read-only|read only")
+_GROUP = re.compile(r'LINE \d+:[^\n]*(?<![".])\bgroup\b(?!"|\s+by\b)', re.IGNORECASE)
+"""A line of SQL with the column `group` without quotes."""
+
+
+def connect() -> DuckDBPyConnection:
+    """Return a database in memory that can open no file, reach no network and load no extension."""
+    import duckdb  # a tenth of a second, and only for queries
+
+    connection = duckdb.connect(":memory:")
+    for setting in _SETTINGS:
+        connection.execute(f"SET {setting}")
+    return connection
+
+
+def seal(connection: DuckDBPyConnection) -> None:
+    """Refuse every later change to tables and settings."""
+    connection.execute("SET lock_configuration = true")
+    connection.execute("BEGIN TRANSACTION READ ONLY")
+
+
+def query_error(error: Exception, named: Columns, views: Columns) -> QueryError:
+    """Return DuckDB's error as a message to the user.
+
+    Args:
+        error: What DuckDB raised.
+        named: The columns of each view that the query names.
+        views: The columns of every view.
+    """
+    text = str(error)
+    first_line = text.split("\n", 1)[0]
+    if match := _COLUMN.search(text):
+        return QueryError(_unknown_column(match.group(1) or match.group(2), named or views, views))
+    if match := _TABLE.search(text):
+        return QueryError(f"no view {match[1]!r}{nearest(match[1], views)}; accepted: {_listed(views)}")
+    if _OUTSIDE.search(text):
+        return QueryError(f"a query can read {_listed(views)}, but no file, network or extension: {first_line}")
+    if _READ_ONLY.search(text):
+        return QueryError(f"a query cannot change anything: {first_line}")
+    return syntax_error(error)
+
+
+def syntax_error(error: Exception) -> QueryError:
+    """Return DuckDB's message, with a hint if the column `group` needs quotes."""
+    hint = '\n\nwrite the column group in double quotes: "group"' if _GROUP.search(str(error)) else ""
+    return QueryError(f"{error}{hint}")
+
+
+def _unknown_column(column: str, named: Columns, views: Columns) -> str:
+    elsewhere = [view for view in views if view not in named and column in views[view]]
+    near = nearest(column, (name for names in named.values() for name in names))
+    hint = f"; it is a column of {_listed(elsewhere)}" if elsewhere else near
+    lists = [f"{view}: {_listed(names)}" for view, names in named.items()]
+    return "\n".join([f"no column {column!r} in {_listed(named)}{hint}", *lists])
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)

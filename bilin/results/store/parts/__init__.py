@@ -1,1 +1,0 @@
-"""Parts: batches of trials with their curves, written once and merged later."""

@@ -1,0 +1,192 @@
+"""What is stored, as Arrow tables: the rows of trials and curves, and what the grid wants.
+
+The columns of a cell and its part of the JSON are the same for all its trials, and are computed once.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import itertools
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bilin.fields import plain_value, values_of
+from bilin.record import LengthResult, TrialResult
+from bilin.registry import package_of
+from bilin.results.schema import (
+    CURVES,
+    ENVIRONMENT_COLUMNS,
+    RESULT_COLUMNS,
+    SCHEMA_VERSION,
+    TESTED,
+    TRAIN_COLUMNS,
+    WANTED_SCHEMA,
+    cell_columns,
+    trials_schema,
+)
+from bilin.rules import round_lr
+from bilin.spec import Cell, Resources, TestSpec, TrialSpec, describe
+
+_result_values = attrgetter(*RESULT_COLUMNS)
+_environment_values = attrgetter(*ENVIRONMENT_COLUMNS)
+_wanted_values = attrgetter(*WANTED_SCHEMA.names)
+_NO_ENVIRONMENT = (None,) * len(ENVIRONMENT_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedRow:
+    """What the grid as last launched wants of one cell.
+
+    Attributes:
+        lrs: The learning rates to try; None for a search between ``lr_low`` and ``lr_high``.
+        num_trials: How many trials are planned.
+        test_lengths: The lengths to test, each on ``num_sequences`` sequences.
+    """
+
+    cell_id: str
+    lrs: tuple[float, ...] | None = None
+    lr_low: float | None = None
+    lr_high: float | None = None
+    seeds: tuple[int, ...]
+    num_trials: int
+    test_lengths: tuple[int, ...]
+    num_sequences: int
+
+
+def trials_table(pairs: Sequence[tuple[TrialSpec, TrialResult]]) -> pa.Table:
+    """Return one row per trial."""
+    others = frozenset(
+        block for block in {type(block) for spec, _ in pairs for block in (spec.cell.task, spec.cell.model)}
+        if package_of(block) is not None
+    )  # fmt: skip
+    schema = trials_schema(others)
+    columns: list[Any] = list(zip(*(_row(spec, result, others) for spec, result in pairs), strict=True))
+    columns.append(_tested([result.lengths for _, result in pairs]))
+    arrays = [
+        column if isinstance(column, pa.Array) else pa.array(column, type=field.type)
+        for column, field in zip(columns, schema, strict=True)
+    ]
+    return pa.table(arrays, schema=schema)
+
+
+def curves_table(results: Iterable[TrialResult]) -> pa.Table:
+    """Return one row an evaluation and length, in the order of the trials."""
+    return _table(
+        [
+            (result.trial_id, point.step, point.length, point.loss, point.accuracy)
+            for result in results
+            for point in result.curve
+        ],
+        CURVES,
+    )
+
+
+def encode_wanted(cells: Iterable[WantedRow]) -> bytes:
+    """Return a Parquet file of what is wanted.
+
+    The bounds of a search are rounded as its learning rates are, so that these lie between them.
+    """
+    rounded = (replace(cell, lr_low=_rounded(cell.lr_low), lr_high=_rounded(cell.lr_high)) for cell in cells)
+    buffer = io.BytesIO()
+    pq.write_table(_table([_wanted_values(cell) for cell in rounded], WANTED_SCHEMA), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def parse_wanted(content: bytes) -> pa.Table:
+    """Return a file of what is wanted as a table of schema `WANTED_SCHEMA`.
+
+    Raises:
+        Exception: One of `UNREADABLE`: it is not such a file.
+    """
+    table = pq.read_table(pa.BufferReader(content), partitioning=None).select(WANTED_SCHEMA.names)
+    table.validate(full=True)
+    return table.cast(WANTED_SCHEMA)
+
+
+def wanted_rows(table: pa.Table) -> list[WantedRow]:
+    """Return the rows of a table of schema `WANTED_SCHEMA`."""
+    rows: list[dict[str, Any]] = table.to_pylist()
+    for row in rows:
+        row.update({name: tuple(value) for name, value in row.items() if isinstance(value, list)})
+    return [WantedRow(**row) for row in rows]
+
+
+def _rounded(lr: float | None) -> float | None:
+    return None if lr is None else round_lr(lr)
+
+
+def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    columns = zip(*rows, strict=True) if rows else [[] for _ in schema]
+    return pa.table([pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)], schema)
+
+
+@dataclass(frozen=True, slots=True)
+class _SharedByCell:
+    """The part of a row that all trials of a cell share; `json_head` is its JSON without the last brace."""
+
+    cell_id: str
+    values: tuple[Any, ...]
+    json_head: str
+
+
+@functools.lru_cache(maxsize=4096)
+def _shared_by_cell(cell: Cell, others: frozenset[type]) -> _SharedByCell:
+    values = {
+        "task": cell.task.name,
+        **values_of(cell.task),
+        "tier": cell.model.tier,
+        **values_of(cell.model),
+        **{TRAIN_COLUMNS[name]: value for name, value in values_of(cell.train).items()},
+        "supervision": cell.supervision,
+    }
+    return _SharedByCell(
+        cell_id=cell.cell_id,
+        values=tuple(values.get(name) for name in cell_columns(trials_schema(others))),
+        json_head=json.dumps(describe(cell))[:-1],
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _json(block: TestSpec | Resources) -> str:
+    return json.dumps({name: plain_value(value) for name, value in values_of(block).items()})
+
+
+def _row(spec: TrialSpec, result: TrialResult, others: frozenset[type]) -> tuple[Any, ...]:
+    """Return a row in the order of `trials_schema`, but for the column `tested`."""
+    cell = _shared_by_cell(spec.cell, others)
+    document = (
+        f'{cell.json_head}, "lr": {spec.lr!r}, "seed": {spec.seed}, '
+        f'"test": {_json(spec.test)}, "resources": {_json(spec.resources)}}}'
+    )
+    return (
+        result.trial_id,
+        cell.cell_id,
+        *cell.values,
+        spec.lr,
+        spec.seed,
+        *_result_values(result),
+        _microseconds(result.started_at),
+        _microseconds(result.finished_at),
+        *(_environment_values(result.environment) if result.environment else _NO_ENVIRONMENT),
+        document,
+        SCHEMA_VERSION,
+    )
+
+
+def _microseconds(seconds: float) -> int | None:
+    return round(seconds * 1e6) or None
+
+
+def _tested(trials: Sequence[Sequence[LengthResult]]) -> pa.Array:
+    flat = [length for lengths in trials for length in lengths]
+    offsets = itertools.accumulate((len(lengths) for lengths in trials), initial=0)
+    children = [pa.array([getattr(length, field.name) for length in flat], type=field.type) for field in TESTED]
+    items = pa.StructArray.from_arrays(children, fields=list(TESTED))
+    return pa.ListArray.from_arrays(pa.array(offsets, type=pa.int32()), items)

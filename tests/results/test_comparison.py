@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from bilin.errors import QueryError
+from bilin.record import LengthResult
+from bilin.results import SweepWriter, table
+from bilin.spec import ValidateSpec
+from tests.results.samples import cell, failed, pair
+
+
+def store_of(store, pairs, sweep="sweep"):
+    with SweepWriter(store, sweep) as writer:
+        writer.append(pairs)
+    return store
+
+
+def models(shown):
+    return shown.data["model"].to_pylist()
+
+
+def texts(shown):
+    """The sections by their titles, each row as people see it."""
+    return {
+        section.title: [
+            {column.label: column.text(value) for column, value in zip(section.columns, row, strict=True)}
+            for row in section.rows
+        ]
+        for section in shown.sections()
+    }
+
+
+def test_models_stand_against_tasks(store):
+    cells = [cell("lstm"), cell("cp", rank=64), cell("cp", rank=8), cell("full"), cell("full", m=2)]
+    numbers = table(store_of(store, [pair(of) for of in cells])).data
+    assert numbers.column_names == ["model", "modular_addition m=2, length 500", "modular_addition m=5, length 500"]
+    assert numbers["model"].to_pylist() == ["full", "cp rank=8", "cp rank=64", "lstm"]
+    assert numbers["modular_addition m=2, length 500"].to_pylist() == [1.0, None, None, None]
+
+
+def test_texts_for_people_are_rounded_and_short(store):
+    pairs = [pair(cell("full"), seed=seed, accuracy=accuracy) for seed, accuracy in enumerate((0.9, 0.95))]
+    pairs += [failed(cell("rotation"), status="diverged")]
+    shown = table(store_of(store, [*pairs, pair(cell("full", m=2), accuracy=0.4995)]))
+    assert texts(shown) == {
+        "modular_addition, length 500": [{"model": "full", "m=2": "0.00 (1)", "m=5": "0.91 ± 0.40 (2)"}]
+    }
+    assert shown.note.endswith("± half the 95 % interval over the seeds in brackets")
+
+
+def test_the_greatest_tested_length_of_each_task_is_shown(store):
+    long = (LengthResult(500, 1024, 2048, 2), LengthResult(1000, 2048, 2048, 2))
+    store_of(store, [pair(cell(m=2), lengths=long), pair(cell(m=2, task="modular_arithmetic"), accuracy=0.75)])
+    shown = table(store)
+    assert shown.data.to_pylist() == [
+        {"model": "full", "modular_addition m=2, length 1000": 1.0, "modular_arithmetic m=2, length 500": 0.5}
+    ]
+    at_500 = table(store, length=500)
+    assert at_500.data["modular_addition m=2, length 500"].to_pylist() == [0.0]
+    assert list(texts(at_500)) == ["modular_addition, length 500", "modular_arithmetic, length 500"]
+
+
+def test_by_length_each_task_has_a_table_of_its_lengths(store):
+    both = (LengthResult(10, 2048, 2048, 2), LengthResult(500, 1024, 2048, 2))
+    store_of(store, [pair(cell(m=2), lengths=both), pair(cell("lstm"))])
+    shown = table(store, by="length")
+    assert texts(shown) == {
+        "modular_addition m=2": [{"model": "full", "10": "1.00", "500": "0.00"}],
+        "modular_addition m=5": [{"model": "lstm", "10": "1.00", "500": "1.00"}],
+    }
+    assert table(store, by="length", length=10).data.column_names[1:] == [
+        "modular_addition m=2, length 10",
+        "modular_addition m=5, length 10",
+    ]
+
+
+def test_other_values_can_be_shown(store):
+    store_of(store, [pair(lr=3e-4), pair(cell("lstm"), lr=1e-3)])
+    assert table(store, value="lr").data["modular_addition m=5, length 500"].to_pylist() == [3e-4, 1e-3]
+    assert table(store, value="num_solved").data["modular_addition m=5, length 500"].to_pylist() == [1, 1]
+
+
+def test_what_varies_tells_models_apart(store):
+    pairs = [pair(cell(hidden=64)), pair(cell(hidden=128)), pair(cell(hidden=64, steps=9))]
+    assert models(table(store_of(store, pairs))) == [
+        "full hidden=64 max_steps=9",
+        "full hidden=64 max_steps=500",
+        "full hidden=128 max_steps=500",
+    ]
+
+
+def test_cells_that_differ_in_their_validation_never_share_a_row(store):
+    of = [cell(m=m) for m in (2, 5)]
+    others = [dataclasses.replace(each, validate=ValidateSpec(every=7)) for each in of]
+    numbers = table(store_of(store, [pair(each) for each in [*of, *others]])).data
+    assert sorted(numbers["model"].to_pylist()) == sorted(f"full {each.cell_id}" for each in [*of, *others])
+    assert all(sum(value is not None for value in list(row.values())[1:]) == 1 for row in numbers.to_pylist())
+
+
+def test_sweeps_are_shown_apart(store):
+    store_of(store, [pair()], "one")
+    store_of(store, [pair()], "two")
+    assert models(table(store)) == ["full sweep=one", "full sweep=two"]
+    assert models(table(store, sweep="one")) == ["full"]
+
+
+def test_an_empty_store_has_an_empty_table(store):
+    shown = table(store_of(store, []))
+    assert shown.data.column_names == ["model"]
+    assert (texts(shown), shown.note) == ({}, "nothing is stored yet")
+
+
+def test_what_is_not_there_is_said(store):
+    store_of(store, [pair()])
+    with pytest.raises(QueryError, match="no trial was tested at length 7; tested: 10, 500"):
+        table(store, length=7)
+    with pytest.raises(QueryError, match="no value 'median'; accepted: mean, low"):
+        table(store, value="median")
+    with pytest.raises(QueryError, match="no kind of column 'tier'; accepted: task, length"):
+        table(store, by="tier")
