@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import torch
 
 from bilin.fields import fields_of
 from bilin.models import MODELS, Tier, tier_settings
+
+Build: TypeAlias = "Callable[..., Any]"
+"""The fixture `build`: from a tier to its module."""
+
+Draw: TypeAlias = "Callable[..., torch.Tensor]"
+"""The fixture `draw`: from a shape to tokens."""
 
 SMALL: Mapping[str, Any] = {
     "hidden": 8,
@@ -109,7 +117,12 @@ def variants() -> list[Tier]:
     return [settings(name, **fields) for name in MODELS for fields in VARIANTS[name]]
 
 
-def settings(name: str, **fields: Any) -> Tier:
+def tier_class(name: str) -> Any:
+    """Return the class of settings of a tier, untyped: the fields differ from tier to tier."""
+    return tier_settings(name)
+
+
+def settings(name: str, **fields: Any) -> Any:
     """Return small settings of a tier."""
     return tier_settings(name)(**_known(name, SMALL) | fields)
 
