@@ -1,7 +1,7 @@
 """bilin: sweeps over recurrent architectures, from grid.yaml to a table you can query.
 
 Everything that a command does, Python does: `plan`, `launch` and `query` stand here, the rest in
-`bilin.orchestrator` (`status`, `statuses`, `find_trial`) and `bilin.results` (`hierarchy`, `delete`). Names are
+`bilin.orchestrator` (`status`, `statuses`, `find_trial`) and `bilin.results` (`table`, `delete`). Names are
 loaded when they are first used, so that importing bilin costs nothing.
 """
 
