@@ -50,7 +50,7 @@ survival: $(VENV)/.installed-dev
 
 fuzz: $(VENV)/.installed-dev
 	BILIN_TEST_EXAMPLES=50 $(BIN)/python -m pytest --timeout 3600 tests/orchestrator/grid/test_fuzz.py \
-	    tests/orchestrator/running/test_damaged_store.py tests/results/store/test_writer.py
+	    tests/orchestrator/sweep/test_damaged_store.py tests/results/store/test_writer.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \

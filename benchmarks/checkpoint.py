@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from bilin.folder import SweepFolder
 from bilin.models import tier_settings
 from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, ValidateSpec
 from bilin.tasks.random_state_machine import RandomStateMachine
@@ -44,10 +45,10 @@ def line(tier: str, fields: dict[str, int], kept: Path) -> str:
     state = start(spec, torch.device("cpu"))
     take_step(cell, state, lr=spec.lr)  # the optimiser creates its tensors in the first step
     step_s = seconds(lambda: [take_step(cell, state, lr=spec.lr) for _ in range(STEPS)]) / STEPS
-    checkpoints = Checkpoints(kept, period_s=0.0)
+    checkpoints = Checkpoints(SweepFolder(kept), period_s=0.0)
     keep_s = seconds(lambda: checkpoints.write_if_due(spec, state))
     take_s = seconds(lambda: checkpoints.begin(spec, state))
-    (file,) = kept.iterdir()
+    (file,) = checkpoints.sweep.checkpoints.iterdir()
     params, size = sum(weight.numel() for weight in state.model.parameters()), file.stat().st_size / 1e6
     return f"{tier:10} {params:12,} {size:8.1f} {keep_s:8.3f} {take_s:10.3f} {step_s:8.4f} {keep_s / 300:15.3%}"
 

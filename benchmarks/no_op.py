@@ -8,9 +8,9 @@ from pathlib import Path
 
 from bilin.orchestrator.grid import Grid, parse_grid
 from bilin.orchestrator.planning.plan import make_plan
-from bilin.orchestrator.running.progress import Observer, SweepState
-from bilin.orchestrator.running.recorder import Recorder
-from bilin.orchestrator.running.sweep import Sweep
+from bilin.orchestrator.sweep.loop import Sweep
+from bilin.orchestrator.sweep.recorder import Recorder
+from bilin.orchestrator.sweep.snapshot import Observer
 from bilin.record import CurvePoint, LengthResult, Progress, TrialResult
 from bilin.results import SweepWriter, stored
 from bilin.spec import TrialSpec
@@ -61,14 +61,14 @@ def grid_of(count: int) -> Grid:
     return parse_grid(GRID.format(moduli=moduli, seeds=seeds))
 
 
-def sweep(pool: Pool, listener: Listener, count: int, *, observer: Observer = lambda state: None) -> float:
+def sweep(pool: Pool, listener: Listener, count: int, *, observer: Observer = lambda snapshot: None) -> float:
     """Run this number of trials on a pool; return the seconds from the plan to the last result on disk."""
     grid = grid_of(count)
     with tempfile.TemporaryDirectory() as store, SweepWriter(store, grid.name) as writer:
         started = time.perf_counter()
-        state = SweepState(make_plan(grid, {}))
+        plan = make_plan(grid, {})
         with Recorder(writer) as recorder:
-            running = Sweep(state, recorder, observer)
+            running = Sweep(plan, recorder, observer)
             listener.emit = running.take
             running.run(pool)
         seconds = time.perf_counter() - started

@@ -23,7 +23,7 @@ import ray
 from no_op import Listener, no_op, sweep, warm_up
 
 from bilin.orchestrator.clusters import ClusterSpec, open_pool
-from bilin.orchestrator.running.progress import SweepState
+from bilin.orchestrator.sweep.snapshot import Snapshot
 from bilin.spec import Resources
 from bilin.workers.actors.node import Node, amounts_of
 from bilin.workers.actors.pool import LOOK_PERIOD_S, Placement, RayPool
@@ -58,9 +58,9 @@ class Tenths:
         self._count = count
         self.looks = [Driver.now(0)]
 
-    def __call__(self, state: SweepState) -> None:
+    def __call__(self, snapshot: Snapshot) -> None:
         """Measure if another tenth is done."""
-        ended = self._count - state.num_left
+        ended = self._count - snapshot.num_left
         if ended * TENTHS // self._count > self.looks[-1].ended * TENTHS // self._count:
             self.looks.append(Driver.now(ended))
 

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from bilin.folder import SweepFolder
 from bilin.orchestrator import ClusterSpec, launch, status
-from bilin.orchestrator.running.activity import read_activity
+from bilin.orchestrator.sweep.snapshot import read_snapshot
 from bilin.results import query
-from bilin.workers.training.checkpoint import CHECKPOINTS, Checkpoints
+from bilin.workers.training.checkpoint import Checkpoints
 from tests.sweeps import contents, finish, wait_until, workers_of, write_grid
 from tests.user import User
 
@@ -51,17 +52,17 @@ class Twice:
 
     def __init__(self, store: Path) -> None:
         self._sweep = store / "killed"
-        self._checkpoints = Checkpoints(self._sweep / CHECKPOINTS, CHECKPOINT_S)
+        self._checkpoints = Checkpoints(SweepFolder(self._sweep), CHECKPOINT_S)
         self.seconds: list[float] = []
 
     def count(self, launch: int, pids: Sequence[int] = ()) -> None:
         """To be called at a kill: of all trials that a launch runs, or of those in some processes."""
-        activity, now = read_activity(self._sweep), time.time()
-        if activity is None or activity.pid != launch:
+        snapshot, now = read_snapshot(SweepFolder(self._sweep)), time.time()
+        if snapshot is None or snapshot.pid != launch:
             return
-        for trial in activity.running:
+        for trial in snapshot.running:
             if trial.host and (not pids or trial.pid in pids):
-                kept = self._checkpoints.kept(trial.trial_id)
+                kept = self._checkpoints.latest(trial.trial_id)
                 fresh = kept is not None and kept.at > trial.since
                 # Without one since it began it has trained for less than the period: the rest was loading.
                 self.seconds.append(now - kept.at if kept and fresh else min(now - trial.since, CHECKPOINT_S))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -130,3 +131,30 @@ def anchors(page: Path) -> set[str]:
     """The anchors of the headings of a page, as on GitHub."""
     headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_messages_in_the_docs_are_those_of_the_code() -> None:
+    texts = set(texts_of_the_code())
+    messages = [
+        (ids(page), message)
+        for page in PAGES
+        for table in re.findall(r"\| message \|.*\n\|---.*\n((?:\|.*\n)+)", page.read_text())
+        for message in re.findall(r"^\| `(.+?)`", table, re.MULTILINE)
+        if not message.startswith("Starting Ray client server")  # one of Ray's own
+    ]
+    assert messages
+    assert [found for found in messages if not any(has_parts(text, found[1].split("…")) for text in texts)] == []
+
+
+def texts_of_the_code() -> Iterator[str]:
+    """All string literals; what f-strings fill in is shown as "…"."""
+    for path in (ROOT / "bilin").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def has_parts(text: str, parts: list[str]) -> bool:
+    return re.search(".*".join(re.escape(part.strip()) for part in parts), text, re.DOTALL) is not None

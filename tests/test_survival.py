@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from bilin.folder import SweepFolder
 from bilin.machine import guardian
 from bilin.orchestrator import ClusterSpec, launch, status
-from bilin.orchestrator.running.activity import read_activity
+from bilin.orchestrator.sweep.snapshot import read_snapshot
 from bilin.results import query
 from tests.sweeps import (
     GRID,
@@ -140,8 +141,8 @@ def test_a_ray_that_dies_ends_the_sweep_with_what_to_do(tmp_path: Path, name: st
 
 def _steps(sweep: Path) -> int:
     """How far the trial that runs has said to be."""
-    activity = read_activity(sweep)
-    return sum(trial.step for trial in activity.running) if activity else 0
+    snapshot = read_snapshot(SweepFolder(sweep))
+    return sum(trial.step for trial in snapshot.running) if snapshot else 0
 
 
 def _runs(pid: int, name: str) -> bool:

@@ -2,5 +2,5 @@
 
 import torch._dynamo  # noqa: F401
 
-import bilin.orchestrator.running.launch
+import bilin.orchestrator.sweep.launch
 import bilin.workers.training.train  # noqa: F401

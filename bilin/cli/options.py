@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from bilin.errors import InputError
+
 Grid = Annotated[Path, typer.Argument(help="Path of a grid.yaml.", show_default=False, metavar="GRID")]
 
 
@@ -40,3 +42,19 @@ Retry = Annotated[
 ]
 
 DEFAULT_STORE = Path("bilin-store")
+
+Address = Annotated[str | None, typer.Option("--address", help="A running Ray: HOST:PORT, ray://HOST:PORT or auto.")]
+Nodes = Annotated[
+    str | None, typer.Option("--nodes", help="Nodes of the Slurm job: a number, or 1-8. Same as cluster.nodes.")
+]
+Profile = Annotated[
+    Path | None,
+    typer.Option("--profile", help="Settings of the Slurm job that the grid's cluster lacks.", metavar="FILE"),
+]
+
+
+def refuse_job_options(given: dict[str, object]) -> None:
+    """Raise if an option about a Slurm job is given without one."""
+    names = [name for name, value in given.items() if value is not None]
+    if names:
+        raise InputError(f"{names[0]} is about a job, and goes with --cluster slurm")

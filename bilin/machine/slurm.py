@@ -246,13 +246,11 @@ def seconds(time: str) -> int:
     """Return the seconds of a time limit as Slurm reads it: 90 is minutes, 1-12 is days and hours."""
     days, dash, rest = time.rpartition("-")
     parts = [int(part) for part in rest.split(":")]
-    first = 0 if dash or len(parts) == 3 else 1  # hours or minutes come first
-    units = (3600, 60, 1)[first:]
+    units = (3600, 60, 1) if dash or len(parts) == 3 else (60, 1)
     return int(days or 0) * 86400 + sum(part * unit for part, unit in zip(parts, units, strict=False))
 
 
 def megabytes(memory: str) -> int:
     """Return the memory of a node as Slurm reads it, in units of 2²⁰ bytes."""
-    unit = memory[-1].upper()
     scale = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
-    return int(int(memory.rstrip("KMGTkmgt")) * scale.get(unit, 1))
+    return int(int(memory.rstrip("KMGTkmgt")) * scale.get(memory[-1].upper(), 1))

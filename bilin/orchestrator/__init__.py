@@ -1,6 +1,6 @@
 """The orchestrator: from a grid to results in the store.
 
-    grid ──> planning ──> running on clusters          background: the same, in another process
+    grid ──> planning ──> sweep on clusters          background: the same, in another process
                                └── the store ──> monitor        doctor: what a launch would find
 
 May import every room but `bilin.cli`; optuna in `planning.search` only, ray in `clusters` only.
@@ -14,25 +14,22 @@ from bilin.orchestrator.clusters import ClusterSpec as ClusterSpec
 from bilin.orchestrator.clusters.slurm.job import Job as Job
 from bilin.orchestrator.grid import Grid as Grid
 from bilin.orchestrator.grid import read_grid as read_grid
-from bilin.orchestrator.monitor.inspect import SweepStatus as SweepStatus
-from bilin.orchestrator.monitor.inspect import find_trial as find_trial
-from bilin.orchestrator.monitor.inspect import repeat_grid as repeat_grid
-from bilin.orchestrator.monitor.inspect import status as status
-from bilin.orchestrator.monitor.inspect import statuses as statuses
-from bilin.orchestrator.monitor.inspect import sweeps as sweeps
-from bilin.orchestrator.monitor.labels import Labels as Labels
-from bilin.orchestrator.monitor.output import output as output
-from bilin.orchestrator.monitor.watch import INTERRUPTED as INTERRUPTED
+from bilin.orchestrator.monitor.status import SweepStatus as SweepStatus
+from bilin.orchestrator.monitor.status import status as status
+from bilin.orchestrator.monitor.status import statuses as statuses
+from bilin.orchestrator.monitor.status import sweeps as sweeps
+from bilin.orchestrator.monitor.trial import Why as Why
+from bilin.orchestrator.monitor.trial import find_trial as find_trial
+from bilin.orchestrator.monitor.trial import output as output
+from bilin.orchestrator.monitor.trial import repeat_grid as repeat_grid
+from bilin.orchestrator.monitor.trial import why as why
 from bilin.orchestrator.monitor.watch import Ended as Ended
 from bilin.orchestrator.monitor.watch import Queued as Queued
 from bilin.orchestrator.monitor.watch import watch as watch
-from bilin.orchestrator.monitor.why import Why as Why
-from bilin.orchestrator.monitor.why import why as why
 from bilin.orchestrator.planning.plan import Plan as Plan
 from bilin.orchestrator.request import LaunchRequest as LaunchRequest
-from bilin.orchestrator.running.activity import Activity as Activity
-from bilin.orchestrator.running.launch import Summary as Summary
-from bilin.orchestrator.running.launch import launch as launch
-from bilin.orchestrator.running.launch import plan as plan
-from bilin.orchestrator.running.progress import Observer as Observer
-from bilin.orchestrator.running.progress import SweepState as SweepState
+from bilin.orchestrator.sweep.launch import Summary as Summary
+from bilin.orchestrator.sweep.launch import launch as launch
+from bilin.orchestrator.sweep.launch import plan as plan
+from bilin.orchestrator.sweep.snapshot import Observer as Observer
+from bilin.orchestrator.sweep.snapshot import Snapshot as Snapshot

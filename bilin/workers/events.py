@@ -44,10 +44,12 @@ class Finished:
 
     Attributes:
         node: Ray's id of the node that it ran on; None where it cannot run on another worker.
+        is_late: Whether the attempt was `Lost` before; another one may run by now.
     """
 
     result: TrialResult
     node: str | None = None
+    is_late: bool = False
 
     @property
     def trial_id(self) -> str:

@@ -55,7 +55,7 @@ def test_a_request_that_lacks_something_is_refused(tmp_path: Path, key: str) -> 
 
 
 def test_settings_from_two_places_are_checked_together(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cluster\.nodes: found '8-1'; accepted: the least, then the greatest"):
+    with pytest.raises(InputError, match=r"cluster\.nodes: found '8-1'; accepted: the least number"):
         LaunchRequest.read(write_grid(tmp_path, HEAD), nodes="8-1")
     with pytest.raises(InputError, match=r'cluster\.nodes: found "many"; accepted: a whole number'):
         LaunchRequest.read(None, nodes="many")

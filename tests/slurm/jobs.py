@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from bilin.folder import SweepFolder
 from bilin.orchestrator import ClusterSpec, launch, status
-from bilin.orchestrator.running.activity import read_activity
+from bilin.orchestrator.sweep.snapshot import read_snapshot
 from tests.slurm.conftest import bilin
 from tests.slurm.lab import Lab
 from tests.sweeps import contents, wait_until, write_grid
@@ -45,8 +46,8 @@ def trains(store: Path, name: str = "tiny") -> None:
     """Return when a trial of a sweep has taken steps."""
 
     def looks() -> bool:
-        activity = read_activity(store / name)
-        return activity is not None and any(trial.step for trial in activity.running)
+        snapshot = read_snapshot(SweepFolder(store / name))
+        return snapshot is not None and any(trial.step for trial in snapshot.running)
 
     assert wait_until(looks, START_S), logs(store, name)
 

@@ -88,7 +88,7 @@ def test_a_queue_without_a_place_is_a_warning_and_a_python_that_is_not_there_an_
     code, findings = found(lab, *asked, "--profile", profile, "--wait", "100")
     assert code == 4
     assert "/nowhere/python" in said(findings, "error")["Slurm", "nodes"]
-    assert "looks at neither" in said(findings, "warning")["Slurm", "account"]
+    assert "checks neither" in said(findings, "warning")["Slurm", "account"]
     for name in lab.names:
         lab.run("scontrol", "update", f"NodeName={name}", "State=DRAIN", "Reason=test")
     try:

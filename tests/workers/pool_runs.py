@@ -23,6 +23,8 @@ EndEvent = Finished | Lost | Cancelled
 class Events(list[Event]):
     """The events that a pool emits, in order."""
 
+    num_waited_for = 0
+
     def __call__(self, event: Event) -> None:
         self.append(event)
 
@@ -33,11 +35,10 @@ class Events(list[Event]):
     def wait(self, pool: Pool, count: int, timeout_s: float = 120) -> list[EndEvent]:
         """Wait until so many trials have ended since the last call; return how."""
         until = time.monotonic() + timeout_s
-        while len(self.ends()) < count:
+        while len(ends := self.ends()[self.num_waited_for :]) < count:
             assert time.monotonic() < until, f"{self} after {timeout_s} s"
             pool.wait(0.5)
-        ends = self.ends()
-        self.clear()
+        self.num_waited_for += len(ends)
         return ends
 
 

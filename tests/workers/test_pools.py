@@ -96,18 +96,11 @@ def test_a_group_comes_back_with_a_result_a_trial_in_its_order(make_pool: MakePo
     assert [event.trial_id for event in ends] == [trial.trial_id for trial in group.trials]
 
 
-def test_the_events_of_a_trial_come_in_order_and_say_where_it_runs(make_pool: MakePool) -> None:
-    events: list[Event] = []
-    seen = Events()
-
-    def emit(event: Event) -> None:
-        events.append(event)
-        seen(event)
-
-    pool = make_pool(emit)
+def test_the_events_of_a_trial_come_in_order_and_say_where_it_runs(make_pool: MakePool, seen: Events) -> None:
+    pool = make_pool(seen)
     pool.submit(Group((spec(FINE),)))
     (end,) = seen.wait(pool, 1)
-    started, *progress, last = events
+    started, *progress, last = seen
     assert isinstance(started, Started)
     assert isinstance(end, Finished)
     environment = end.result.environment
@@ -155,21 +148,16 @@ def test_a_cancelled_trial_ends_between_two_steps_and_the_next_of_its_group_runs
 
 def test_a_trial_that_is_cancelled_before_its_turn_never_begins(make_pool: MakePool) -> None:
     first, second = spec(FINE), spec(FINE, lr=1e-2)
-    events: list[Event] = []
     seen = Events()
 
-    def emit(event: Event) -> None:
-        events.append(event)
-        seen(event)
-
-    def run(trial: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -> TrialResult:
+    def run(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -> TrialResult:
         for step in range(1, 10**9):  # until the cancellation has reached this worker, and a report passes
-            report(Progress(trial_id=trial.trial_id, step=step, max_steps=10**9))
+            report(Progress(trial_id=spec.trial_id, step=step, max_steps=10**9))
             time.sleep(0.05)
         raise AssertionError
 
     def cancel_both(event: Event) -> None:
-        emit(event)
+        seen(event)
         if isinstance(event, Progress):
             pool.cancel(second.trial_id)
             pool.cancel(first.trial_id)
@@ -179,7 +167,7 @@ def test_a_trial_that_is_cancelled_before_its_turn_never_begins(make_pool: MakeP
     ends = seen.wait(pool, 2)
     assert [type(event) for event in ends] == [Cancelled, Cancelled]
     assert ends[1] == Cancelled(trial_id=second.trial_id, step=0)
-    assert not [event for event in events if isinstance(event, Started) and event.trial_id == second.trial_id]
+    assert not [event for event in seen if isinstance(event, Started) and event.trial_id == second.trial_id]
 
 
 @pytest.mark.ray

@@ -6,10 +6,10 @@ import typer
 
 from bilin.cli.cluster.doctor import doctor
 
-app = typer.Typer(help="Look at the machines that sweeps run on.", no_args_is_help=True)
+app = typer.Typer(help="Check the machines that sweeps run on.", no_args_is_help=True)
 app.command()(doctor)
 
 
 @app.callback()
 def group() -> None:
-    """Look at the machines that sweeps run on."""
+    """Check the machines that sweeps run on."""

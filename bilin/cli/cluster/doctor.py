@@ -1,4 +1,4 @@
-"""`bilin cluster doctor`: what a launch would find."""
+"""`bilin cluster doctor`: check the cluster before a launch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bilin.cli.options import DEFAULT_STORE, Overrides, Store
+from bilin.cli.options import DEFAULT_STORE, Address, Nodes, Overrides, Profile, Store, refuse_job_options
 from bilin.errors import ClusterError, InputError
 
 if TYPE_CHECKING:
@@ -23,28 +23,26 @@ STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
 def doctor(
     grid: Annotated[
-        Path | None, typer.Argument(help="The grid.yaml that is to be launched.", show_default=False, metavar="[GRID]")
+        Path | None, typer.Argument(help="The grid.yaml to be launched.", show_default=False, metavar="[GRID]")
     ] = None,
     store: Store = DEFAULT_STORE,
     cluster: Annotated[
         str | None,
         typer.Option(
-            help="local, inline, ray, slurm or allocation, as for a launch. In a Slurm job both of the last mean its "
+            help="local, inline, ray, slurm or allocation, as for a launch. In a Slurm job, the last two mean its "
             "nodes. [default: local]"
         ),
     ] = None,
-    address: Annotated[str | None, typer.Option(help="A Ray that is up: HOST:PORT, ray://HOST:PORT or auto.")] = None,
-    nodes: Annotated[str | None, typer.Option(help="Nodes of the job: a number, or 1-8. As cluster.nodes.")] = None,
-    profile: Annotated[
-        Path | None, typer.Option(help="Settings of the job for those that the grid's cluster lacks.", metavar="FILE")
-    ] = None,
+    address: Address = None,
+    nodes: Nodes = None,
+    profile: Profile = None,
     set_: Overrides = [],
     wait: Annotated[
-        float, typer.Option(metavar="SECONDS", min=2.0, help="How long to wait for nodes of a Slurm cluster.")
+        float, typer.Option(metavar="SECONDS", min=2.0, help="How long to wait for Slurm to give nodes.")
     ] = 60.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Look at what a launch would need, on every node where it would run. Starts no trial and changes nothing.
+    """Check what a launch needs, on every node where it would run. Starts no trial and changes nothing.
 
     Exit codes: 0 no error, 2 the input is wrong, 4 a launch would fail.
     """
@@ -54,14 +52,13 @@ def doctor(
     kind = cluster or ("ray" if address else "local")
     is_job = kind in ("slurm", "allocation")
     where = ClusterSpec(kind="allocation" if is_job else kind, address=address)
-    for name, value in (("--nodes", nodes), ("--profile", profile)):
-        if value is not None and not is_job:
-            raise InputError(f"{name} is about a job, and goes with --cluster slurm")
+    if not is_job:
+        refuse_job_options({"--nodes": nodes, "--profile": profile})
     if set_ and grid is None:
-        raise InputError("--set goes with a grid.yaml: give the one that is to be launched")
+        raise InputError("--set goes with a grid.yaml: give the one to be launched")
     request = LaunchRequest.read(grid, store=store, cluster=where, profile=profile, nodes=nodes, overrides=set_)
     if sys.stderr.isatty():
-        typer.echo("the nodes are asked; this may take a minute", err=True)
+        typer.echo("asking the nodes; this may take a minute", err=True)
     findings = examine(request, wait_s=wait)
     counts = Counter[str](finding.level for finding in findings)
     if as_json:
@@ -75,7 +72,7 @@ def doctor(
 
 
 def _print(findings: Sequence[Finding]) -> None:
-    """A line each, and one more for what to do."""
+    """Print one line for each finding, and one more for what to do."""
     columns = [(finding.level, finding.where, finding.check) for finding in findings]
     widths = [max(map(len, column)) for column in zip(*columns, strict=True)]
     for finding, column in zip(findings, columns, strict=True):

@@ -1,4 +1,4 @@
-"""`bilin sweep cancel`: end a sweep that runs."""
+"""`bilin sweep cancel`: end a running sweep."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def cancel(
     sweep: Annotated[str, typer.Argument(help="The sweep.", show_default=False)],
     store: Store = DEFAULT_STORE,
     grace: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.0, help="How long it may take to end; then it is killed.")
+        float, typer.Option(metavar="SECONDS", min=0.0, help="How long it may take to end before it is killed.")
     ] = 60.0,
 ) -> None:
-    """End a sweep that runs, from any terminal: running trials are kept, and the next launch goes on from there.
+    """End a running sweep, from any terminal. Running trials are checkpointed, and the next launch continues them.
 
-    Exit codes: 0 it runs no more, 2 there is no such sweep, 4 it cannot be ended from here.
+    Exit codes: 0 the sweep has ended, 2 there is no such sweep, 4 it cannot be ended from here.
     """
     from bilin.cli.sweep.background import describe_cancelled
     from bilin.orchestrator import background

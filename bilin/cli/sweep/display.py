@@ -1,4 +1,4 @@
-"""What a launch shows while it runs: a live view on a terminal, plain lines elsewhere. All of it on stderr."""
+"""What `launch` and `watch` show of a running sweep: a live view on a terminal, else plain lines. All on stderr."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bilin.cli.sweep.words import duration
-from bilin.orchestrator import Labels, SweepState
-from bilin.record import Progress
-from bilin.spec import TrialSpec
+from bilin.cli.sweep.describe import duration
+from bilin.orchestrator import Snapshot
 
 REFRESH_S = 0.25
 LINE_S = 10.0
@@ -26,10 +24,10 @@ NUM_LEADERS = 5
 
 
 class Display(Protocol):
-    """An observer that also says what a sweep waits for that does not run."""
+    """An observer that also shows what a sweep waits for before it runs."""
 
-    def __call__(self, state: SweepState) -> None:
-        """Show how it stands."""
+    def __call__(self, snapshot: Snapshot) -> None:
+        """Show what the sweep looks like."""
 
     def wait(self, line: str) -> None:
         """Show what it waits for."""
@@ -37,8 +35,8 @@ class Display(Protocol):
 
 @contextmanager
 def display() -> Iterator[Display]:
-    """An observer that shows a sweep while it runs."""
-    console = Console(file=sys.stderr)  # that of now: while a trial runs in this process it is a copy into its log
+    """Show a sweep while it runs."""
+    console = Console(file=sys.stderr)  # that of now: while a trial runs in this process, sys.stderr is a copy
     if not console.is_terminal:
         yield _Lines(console)
         return
@@ -48,25 +46,25 @@ def display() -> Iterator[Display]:
 
 
 class _Lines:
-    """Plain lines: one at the start, one every `LINE_S`, one at the end; notes and failures as they come."""
+    """Plain lines: the counts at the start, every `LINE_S` and at the end; notes as they come."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._notes = _Notes()
-        self._at = 0.0
-        self._waits = ""
+        self._shown_at = 0.0
+        self._waiting_line = ""
 
-    def __call__(self, state: SweepState) -> None:
-        self._waits = ""
-        for line in self._notes.new(state):
+    def __call__(self, snapshot: Snapshot) -> None:
+        self._waiting_line = ""
+        for line in self._notes.new(snapshot):
             self._print(line)
-        if time.monotonic() - self._at >= LINE_S or not state.num_left:
-            self._at = time.monotonic()
-            self._print(counts(state))
+        if time.monotonic() - self._shown_at >= LINE_S or not snapshot.num_left:
+            self._shown_at = time.monotonic()
+            self._print(counts(snapshot))
 
     def wait(self, line: str) -> None:
-        if line != self._waits:
-            self._waits = line
+        if line != self._waiting_line:
+            self._waiting_line = line
             self._print(line)
 
     def _print(self, line: str) -> None:
@@ -74,78 +72,79 @@ class _Lines:
 
 
 class _View:
-    """A view that is drawn anew every `REFRESH_S`, with notes and failures above it."""
+    """A view that is drawn anew every `REFRESH_S`, with the notes above it."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
         self._notes = _Notes()
-        self._labels: Labels | None = None
-        self._at = 0.0
+        self._drawn_at = 0.0
 
-    def __call__(self, state: SweepState) -> None:
-        for line in self._notes.new(state):
+    def __call__(self, snapshot: Snapshot) -> None:
+        for line in self._notes.new(snapshot):
             self._live.console.print(line, markup=False, highlight=False)
-        if time.monotonic() - self._at < REFRESH_S:
-            return
-        self._at = time.monotonic()
-        if self._labels is None:
-            self._labels = Labels(cell.wanted.cell for cell in state.plan.cells)
-        self._live.update(_draw(state, self._labels), refresh=True)
+        if time.monotonic() - self._drawn_at >= REFRESH_S:
+            self._drawn_at = time.monotonic()
+            self._live.update(_draw(snapshot), refresh=True)
 
     def wait(self, line: str) -> None:
         self._live.update(Text(line), refresh=True)
 
 
 class _Notes:
-    """The notes of a state that have not been shown yet."""
+    """The notes of a sweep that have not been shown."""
 
     def __init__(self) -> None:
-        self._shown = 0
+        self._started_at = 0.0
+        self._num_shown = 0
 
-    def new(self, state: SweepState) -> list[str]:
-        notes = state.notes[self._shown :]
-        self._shown += len(notes)
-        return notes
+    def new(self, snapshot: Snapshot) -> list[str]:
+        """Return the new notes of a snapshot, which has the latest ones."""
+        if snapshot.started_at != self._started_at:  # of another launch
+            self._started_at, self._num_shown = snapshot.started_at, 0
+        num_new = snapshot.num_notes - self._num_shown
+        self._num_shown = snapshot.num_notes
+        num_left_out = num_new - len(snapshot.notes)
+        left_out = [f"({num_left_out} more failures and lost workers are not shown)"] if num_left_out > 0 else []
+        return [*left_out, *snapshot.notes[-num_new:]] if num_new > 0 else []
 
 
-def counts(state: SweepState) -> str:
-    """One line: what is done, runs, failed and is left."""
-    parts = [f"{state.plan.grid.name}: {state.num_done} done", f"{len(state.running)} running"]
-    if state.num_failed:
-        parts.append(f"{state.num_failed} failed")
-    parts.append(f"{state.num_left} to go")
-    if state.seconds_left is not None and state.num_left:
-        asked = state.num_done + state.num_failed + state.num_left
-        about = "at least" if asked < state.plan.num_wanted else "about"  # a search may ask for more
-        parts.append(f"{_rate(state.trials_per_s)}, {about} {duration(state.seconds_left)} left")
+def counts(snapshot: Snapshot) -> str:
+    """Return one line: how many trials are done, run, failed and are left."""
+    parts = [f"{snapshot.sweep}: {snapshot.num_done} done", f"{len(snapshot.running)} running"]
+    if snapshot.num_failed:
+        parts.append(f"{snapshot.num_failed} failed")
+    parts.append(f"{snapshot.num_left} to go")
+    if snapshot.seconds_left is not None and snapshot.num_left:
+        num_known = snapshot.num_done + snapshot.num_failed + snapshot.num_left
+        about = "at least" if num_known < snapshot.num_wanted else "about"  # a search may ask for more
+        parts.append(f"{_speed(snapshot.trials_per_s)}, {about} {duration(snapshot.seconds_left)} left")
     return " · ".join(parts)
 
 
-def _draw(state: SweepState, labels: Labels) -> Group:
-    total = state.num_done + state.num_failed + state.num_left
-    bar = ProgressBar(total=max(total, 1), completed=total - state.num_left, width=40)
+def _draw(snapshot: Snapshot) -> Group:
+    total = snapshot.num_done + snapshot.num_failed + snapshot.num_left
+    bar = ProgressBar(total=max(total, 1), completed=total - snapshot.num_left, width=40)
     head = Table.grid(padding=(0, 2))
-    head.add_row(bar, Text(counts(state)))
-    parts: list[Table] = [head]
-    if state.running:
-        parts.append(_running(state, labels))
-    if leaders := state.leaders(NUM_LEADERS):
-        table = _table("best so far", "rate", "seed", "steps", "validation")
-        for spec, result in leaders:
-            accuracy = f"{result.validation_accuracy or 0.0:.3f}" + (" solved" if result.solved else "")
-            table.add_row(labels.cell(spec.cell), f"{spec.lr:g}", str(spec.seed), str(result.steps), accuracy)
-        parts.append(table)
-    return Group(*parts)
+    head.add_row(bar, Text(counts(snapshot)))
+    tables: list[Table] = [head]
+    if snapshot.running:
+        tables.append(_running(snapshot))
+    if snapshot.leaders:
+        table = _table("best so far", "lr", "seed", "steps", "validation")
+        for best in snapshot.leaders[:NUM_LEADERS]:
+            accuracy = f"{best.validation_accuracy or 0.0:.3f}" + (" solved" if best.solved else "")
+            table.add_row(best.label, f"{best.lr:g}", str(best.seed), str(best.steps), accuracy)
+        tables.append(table)
+    return Group(*tables)
 
 
-def _running(state: SweepState, labels: Labels) -> Table:
-    table = _table("running", "rate", "seed", "step", "accuracy")
-    shown = list(state.running.values())[:MAX_RUNNING]
-    for each in shown:
-        spec, said = each.spec, each.progress
-        table.add_row(labels.cell(spec.cell), f"{spec.lr:g}", str(spec.seed), _step(spec, said), _accuracy(said))
-    if len(state.running) > len(shown):
-        table.add_row(f"and {len(state.running) - len(shown)} more")
+def _running(snapshot: Snapshot) -> Table:
+    table = _table("running", "lr", "seed", "step", "accuracy")
+    for trial in snapshot.running[:MAX_RUNNING]:
+        accuracy = "" if trial.accuracy is None else f"{trial.accuracy:.3f}"
+        table.add_row(trial.label, f"{trial.lr:g}", str(trial.seed), f"{trial.step}/{trial.max_steps}", accuracy)
+    if len(snapshot.running) > MAX_RUNNING:
+        table.add_row(f"and {len(snapshot.running) - MAX_RUNNING} more")
     return table
 
 
@@ -157,13 +156,5 @@ def _table(first: str, *others: str) -> Table:
     return table
 
 
-def _step(spec: TrialSpec, said: Progress | None) -> str:
-    return f"{said.step if said else 0}/{spec.cell.train.steps}"
-
-
-def _accuracy(said: Progress | None) -> str:
-    return "" if said is None or said.accuracy is None else f"{said.accuracy:.3f}"
-
-
-def _rate(trials_per_s: float) -> str:
+def _speed(trials_per_s: float) -> str:
     return f"{trials_per_s:.1f} trials/s" if trials_per_s >= 1 else f"{trials_per_s * 60:.1f} trials/min"

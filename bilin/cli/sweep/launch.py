@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bilin.cli.options import DEFAULT_STORE, Grid, Only, Overrides, Retry, Store
+from bilin.cli.options import (
+    DEFAULT_STORE,
+    Address,
+    Grid,
+    Nodes,
+    Only,
+    Overrides,
+    Profile,
+    Retry,
+    Store,
+    refuse_job_options,
+)
 from bilin.cli.sweep.plan import split
 from bilin.errors import InputError
 
@@ -23,45 +33,45 @@ def launch(
     cluster: Annotated[
         str | None,
         typer.Option(
-            help="local: a Ray of its own here; inline: in this process; ray: joins --address; slurm: submits a job; "
-            "allocation: on the nodes of the job that this runs in. [default: local]"
+            help="local: start a Ray on this machine; inline: in this process; ray: join the Ray at --address; "
+            "slurm: submit a job; allocation: on the nodes of the Slurm job of this process. [default: local]"
         ),
     ] = None,
-    address: Annotated[str | None, typer.Option(help="A Ray that is up: HOST:PORT, ray://HOST:PORT or auto.")] = None,
+    address: Address = None,
     workers: Annotated[
         int | None, typer.Option(help="Trials at once. [default: as many as the CPUs allow]", show_default=False)
     ] = None,
     checkpoint_every: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How often a running trial keeps its state; 0: never.")
+        float, typer.Option(metavar="SECONDS", help="Seconds between checkpoints of a running trial; 0: none.")
     ] = 300.0,
     set_: Overrides = [],
     only: Only = [],
     retry: Retry = "",
     detach: Annotated[
-        bool, typer.Option("--detach", help="Run it in the background, whatever this terminal does.")
+        bool, typer.Option("--detach", help="Run in the background, independent of this terminal.")
     ] = False,
-    nodes: Annotated[str | None, typer.Option(help="Nodes of the job: a number, or 1-8. As cluster.nodes.")] = None,
-    profile: Annotated[
-        Path | None, typer.Option(help="Settings of the job for those that the grid's cluster lacks.", metavar="FILE")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the job's batch script alone; do nothing.")] = False,
+    nodes: Nodes = None,
+    profile: Profile = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the batch script of the Slurm job, and do nothing else.")
+    ] = False,
 ) -> None:
-    """Run every trial of a grid that has no result yet. Safe to repeat: it goes on where it was.
+    """Run every trial of a grid that has no result yet. Safe to repeat: it continues from the stored results.
 
-    With --cluster slurm a job does so, and this returns at once.
+    With --cluster slurm, submit a job that does so, and return at once.
 
     Exit codes: 0 every wanted trial has a result (or runs in the background, or in a job), 1 some failed, 2 the
     input is wrong, 3 interrupted, 4 the cluster cannot be used.
     """
     from bilin import orchestrator
+    from bilin.cli.sweep.describe import describe_submission, describe_summary
     from bilin.cli.sweep.display import display
-    from bilin.cli.sweep.words import describe_submission, describe_summary
 
     is_job = cluster == "slurm"
     if is_job and detach:
         raise InputError("--detach keeps a sweep running without its terminal, and a Slurm job needs none: drop it")
     if not is_job:
-        _refuse_job_options({"--nodes": nodes, "--profile": profile, "--dry-run": dry_run or None})
+        refuse_job_options({"--nodes": nodes, "--profile": profile, "--dry-run": dry_run or None})
     kind = "allocation" if is_job else cluster or ("ray" if address else "local")
     where = orchestrator.ClusterSpec(kind=kind, address=address, workers=workers, checkpoint_s=checkpoint_every)
     options: RequestOptions = {
@@ -93,7 +103,7 @@ def launch(
 
 
 def _piped(options: RequestOptions, *, detach: bool) -> LaunchRequest:
-    """The request on standard input; or the resolved grid, as job scripts of bilin 0.1 have it."""
+    """Return the request on standard input, or one for the resolved grid there, as in job scripts of bilin 0.1."""
     from bilin.orchestrator import LaunchRequest
     from bilin.orchestrator.grid import restore_grid
 
@@ -106,12 +116,6 @@ def _piped(options: RequestOptions, *, detach: bool) -> LaunchRequest:
         return LaunchRequest.from_json(text, source="standard input")
     only = options.pop("only")
     return LaunchRequest.read(restore_grid(text, source="standard input", only=tuple(only)), **options)
-
-
-def _refuse_job_options(given: dict[str, object]) -> None:
-    names = [name for name, value in given.items() if value is not None]
-    if names:
-        raise InputError(f"{names[0]} is about a job, and goes with --cluster slurm")
 
 
 def _detach(request: LaunchRequest) -> None:

@@ -16,7 +16,7 @@ def plan(
 ) -> None:
     """Show what a launch would run, what is done, and how long it will take. Writes nothing."""
     from bilin import orchestrator
-    from bilin.cli.sweep.words import describe_plan
+    from bilin.cli.sweep.describe import describe_plan
 
     request = orchestrator.LaunchRequest.read(grid, store=store, overrides=set_, only=only, retry=split(retry))
     typer.echo(describe_plan(request.plan()))

@@ -20,8 +20,8 @@ from pathlib import Path
 from bilin.errors import ClusterError
 from bilin.folder import SweepFolder
 from bilin.orchestrator.request import LaunchRequest
-from bilin.orchestrator.running.activity import read_activity
-from bilin.orchestrator.running.signals import INTERRUPTS
+from bilin.orchestrator.sweep.signals import INTERRUPTS
+from bilin.orchestrator.sweep.snapshot import read_snapshot
 from bilin.results import RAY_JOB, holder
 
 _LOOK_S = 0.1
@@ -76,8 +76,8 @@ def _new_log(folder: SweepFolder) -> Path:
 
 def _runs(folder: SweepFolder, pid: int) -> bool:
     """Return whether a process has brought up its workers."""
-    activity = read_activity(folder.path)
-    return activity is not None and activity.pid == pid
+    snapshot = read_snapshot(folder)
+    return snapshot is not None and snapshot.pid == pid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

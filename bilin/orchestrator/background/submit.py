@@ -14,8 +14,8 @@ from bilin.orchestrator.clusters.slurm.job import check_no_job, record_submissio
 from bilin.orchestrator.clusters.slurm.script import batch_script
 from bilin.orchestrator.grid import Grid
 from bilin.orchestrator.request import LaunchRequest, RequestOptions
-from bilin.orchestrator.running.launch import Summary, as_request, launch
-from bilin.orchestrator.running.wanted import keep_grid
+from bilin.orchestrator.sweep.launch import Summary, as_request, launch
+from bilin.orchestrator.sweep.recorder import write_grid
 from bilin.results import SweepWriter
 
 
@@ -64,7 +64,7 @@ def submit(request: LaunchRequest | Grid | Path | str, **options: Unpack[Request
             folder.jobs.mkdir(exist_ok=True)
             job_id = SLURM.submit(text, log=log_pattern(folder))
             log = folder.jobs.absolute() / f"{job_id}.log"
-            keep_grid(writer, current, ended=False)
+            write_grid(writer, current, has_ended=False)
             record_submission(folder, job_id, str(log))
     if not current.num_missing:
         return launch(replace(request, cluster=replace(request.cluster, kind="local", address=None)))

@@ -14,7 +14,6 @@ from bilin.orchestrator.clusters.inquiry import own_versions
 from bilin.orchestrator.grid import ClusterSettings
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.request import LaunchRequest
-from bilin.orchestrator.running.launch import packages_of
 from bilin.spec import Resources
 from bilin.workers.actors.node import Node
 
@@ -85,7 +84,7 @@ def needs_of(request: LaunchRequest) -> Needs:
             plan, unreadable = make_plan(request.grid, {}), str(error)
     elif request.store.exists():
         SweepFolder.of(request.store, "any")
-    packages = [package.partition(" ")[0] for package in packages_of(plan)] if plan else []
+    packages = [package.partition(" ")[0] for package in plan.packages] if plan else []
     return Needs(
         cluster=request.cluster,
         store=request.store.absolute(),

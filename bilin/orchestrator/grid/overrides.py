@@ -35,9 +35,9 @@ class _Override:
         if self.key not in _KEYS:
             return unknown("key", self.key, _KEYS)
         if self.is_in_entries:
-            return self._entry_problem(
-                [node.entries[self.key] for node in _documents(root) if self.key in node.entries]
-            )
+            grids = root.entries.get("grids")
+            documents = [root, *(grids.items if grids else ())]
+            return self._entry_problem([node.entries[self.key] for node in documents if self.key in node.entries])
         if self.index is not None:
             return f"{self.key} has no entries to choose one from; accepted: {self.key}=value"
         names = [name for block in BLOCKS.get(self.key, ()) for name in fields_of(block)]
@@ -99,28 +99,17 @@ def apply_overrides(root: Node, overrides: Sequence[str], faults: Faults) -> Nod
         faults: Collects the faults of the overrides themselves; those of a value come when it is read.
     """
     for text in overrides:
-        if override := _parse(text, Place(None, f"--set {shorten(text)}", faults), root):
-            root = override.apply(root)
+        place = Place(None, f"--set {shorten(text)}", faults)
+        path, equals, value = text.partition("=")
+        match = _PATH.fullmatch(path.strip())
+        if not equals or not match:
+            place.fault("accepted: path=value, such as train.steps=500, models.hidden=64 or models[1].rank=8")
+            continue
+        node, value_faults = parse_yaml(value, with_lines=False)
+        index = None if match[2] is None else int(match[2])
+        override = _Override(match[1], index, match[3], node or Node(None, None))
+        messages = [fault.message for fault in value_faults] or list(filter(None, [override.problem(root)]))
+        for message in messages:
+            place.fault(message)
+        root = root if messages else override.apply(root)
     return root
-
-
-def _parse(text: str, place: Place, root: Node) -> _Override | None:
-    path, equals, value = text.partition("=")
-    match = _PATH.fullmatch(path.strip())
-    if not equals or not match:
-        place.fault("accepted: path=value, such as train.steps=500, models.hidden=64 or models[1].rank=8")
-        return None
-    node, value_faults = parse_yaml(value, with_lines=False)
-    index = None if match[2] is None else int(match[2])
-    override = _Override(match[1], index, match[3], node or Node(None, None))
-    messages = [fault.message for fault in value_faults]
-    if not messages and (problem := override.problem(root)):
-        messages = [problem]
-    for message in messages:
-        place.fault(message)
-    return None if messages else override
-
-
-def _documents(root: Node) -> list[Node]:
-    grids = root.entries.get("grids")
-    return [root, *(grids.items if grids else ())]

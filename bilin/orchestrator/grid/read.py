@@ -171,19 +171,14 @@ def _check_total(top: Place, documents: Sequence[Document], *, check_exclusions:
     """
     if not documents or any(document.kept is None for document in documents):
         return
-    excluded = [
-        (condition.place, index in document.matched)
-        for document in documents
-        for index, condition in enumerate(document.exclude)
-    ]
-    matched = {place.node for place, is_matched in excluded if is_matched}
+    exclusions = [condition.place for document in documents for condition in document.exclude]
+    matched = {document.exclude[index].place.node for document in documents for index in document.matched}
     if _num_combinations(documents) > MAX_COMBINATIONS:
         top.key("grids").fault(too_many(_num_combinations(documents)))
     elif not any(document.kept for document in documents):
-        next(place for place, is_matched in excluded if is_matched).fault(
-            "no cell is left; accepted: exclusions that leave some"
-        )
-    for place, _ in excluded:
+        first = next(place for place in exclusions if place.node in matched)
+        first.fault("no cell is left; accepted: exclusions that leave some")
+    for place in exclusions:
         if check_exclusions and place.node not in matched:
             place.fault("excludes nothing; accepted: values that some cell has")
 
@@ -225,17 +220,15 @@ def _gather(documents: Sequence[Document]) -> tuple[WantedCell, ...]:
 
 def _unite(wanted: WantedCell, first: Document, second: Document) -> WantedCell:
     learning_rate = _unite_learning_rates(wanted.learning_rate, second.learning_rate)
-    differing = {
-        "learning_rate": ", or other choices with the same until_solved" if learning_rate is None else None,
-        "test": "" if first.test != second.test else None,
-        "resources": "" if first.resources != second.resources else None,
+    same = {
+        "learning_rate": learning_rate is not None,
+        "test": first.test == second.test,
+        "resources": first.resources == second.resources,
     }
-    for key, remark in differing.items():
-        if remark is not None:
-            message = (
-                f"some of its cells are in {first.where} too, with another {key}; accepted: the same {key}{remark}"
-            )
-            dataclasses.replace(second.place.key(key), node=second.place.node).fault(message)
+    for key in (key for key, is_same in same.items() if not is_same):
+        remark = ", or other choices with the same until_solved" if key == "learning_rate" else ""
+        message = f"some of its cells are in {first.where} too, with another {key}; accepted: the same {key}{remark}"
+        second.place.key(key).fault(message)
     learning_rate = learning_rate or wanted.learning_rate
     return dataclasses.replace(wanted, learning_rate=learning_rate, seeds=_union(wanted.seeds, second.seeds))
 

@@ -49,15 +49,30 @@ def grid_schema() -> Schema:
 
 def _document_properties() -> Schema:
     blocks = {key: [_block(block, axes=key == "train") for block in settings] for key, settings in BLOCKS.items()}
+    groups, exclusions = _conditions()
     properties = {
         **{key: schemas[0] if len(schemas) == 1 else {"oneOf": schemas} for key, schemas in blocks.items()},
         "tasks": _entries("tasks", "what is trained on; each field may be a list, which is an axis"),
         "models": _entries("models", "what is trained; each field may be a list, which is an axis"),
         "seeds": _field(fields_of(Seeds)["seeds"], not_empty=True),
-        "zip": _zip(),
-        "exclude": _exclude(),
+        "zip": groups,
+        "exclude": exclusions,
     }
     return {key: properties[key] for key in DOCUMENT_KEYS}
+
+
+def _conditions() -> tuple[Schema, Schema]:
+    """Return the schemas of ``zip`` and ``exclude``, which name fields of any block."""
+    used = (settings for kind in REGISTRIES for settings in usable(kind).values())
+    known = {name: fields for name, fields in known_fields(used).items() if not fields[0].is_list}
+    group = {"type": "array", "minItems": 2, "uniqueItems": True, "items": {"enum": list(known)}}
+    values: Schema = {registry.what: {"enum": list(usable(kind))} for kind, registry in REGISTRIES.items()}
+    values |= {name: {"anyOf": [_one_value(field) for field in fields]} for name, fields in known.items()}
+    cells = {**_closed({name: _or_list(value) for name, value in values.items()}), "minProperties": 1}
+    return (
+        {"type": "array", "items": group, "default": [], "description": "groups of fields that vary together"},
+        {"type": "array", "items": cells, "default": [], "description": "cells to leave out: all values must match"},
+    )
 
 
 def _entries(kind: str, description: str) -> Schema:
@@ -96,9 +111,13 @@ def _field(field: Field, *, axes: bool = False, not_empty: bool = False) -> Sche
         else:
             schema |= {"uniqueItems": True, **({"minItems": 1} if not_empty else {})}
     elif axes:
-        schema = {"anyOf": [schema, {"type": "array", "minItems": 1, "items": schema}]}
+        schema = _or_list(schema)
     default = {} if field.required else {"default": plain_value(field.default)}
     return {**schema, **default, "description": field.doc}
+
+
+def _or_list(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "array", "minItems": 1, "items": schema}]}
 
 
 def _one_value(field: Field) -> Schema:
@@ -110,26 +129,6 @@ def _one_value(field: Field) -> Schema:
     limits = {"minimum": field.at_least, "exclusiveMinimum": field.above, "maximum": field.at_most}
     schema |= {key: limit for key, limit in limits.items() if limit is not None}
     return {"anyOf": [schema, {"type": "null"}]} if field.optional else schema
-
-
-def _known() -> Mapping[str, tuple[Field, ...]]:
-    known = known_fields(settings for kind in REGISTRIES for settings in usable(kind).values())
-    return {name: fields for name, fields in known.items() if not fields[0].is_list}
-
-
-def _zip() -> Schema:
-    group = {"type": "array", "minItems": 2, "uniqueItems": True, "items": {"enum": list(_known())}}
-    return {"type": "array", "items": group, "default": [], "description": "groups of fields that vary together"}
-
-
-def _exclude() -> Schema:
-    values: Schema = {registry.what: {"enum": list(usable(kind))} for kind, registry in REGISTRIES.items()}
-    values |= {name: {"anyOf": [_one_value(field) for field in fields]} for name, fields in _known().items()}
-    accepted = {
-        name: {"anyOf": [value, {"type": "array", "minItems": 1, "items": value}]} for name, value in values.items()
-    }
-    items = {**_closed(accepted), "minProperties": 1}
-    return {"type": "array", "items": items, "default": [], "description": "cells to leave out: all values must match"}
 
 
 def _lacks(key: str) -> Schema:

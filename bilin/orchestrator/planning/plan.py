@@ -3,51 +3,54 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from bilin.orchestrator.grid import Grid, WantedCell
-from bilin.orchestrator.planning.search import rates_to_try
+from bilin.orchestrator.planning.search import Ask, Known, decide
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status
+from bilin.registry import package_of
 from bilin.results import StoredTrial
 from bilin.rules import Outcome
 from bilin.spec import TestSpec, TrialSpec
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CellPlan:
-    """One wanted cell and what is known of it.
+    """One wanted cell against what is stored of it.
 
     Attributes:
-        wanted: The cell, its rates and seeds.
-        known: The outcomes that stand, by rate and seed.
-        stored: The status of each trial that was stored, and stands, when the plan was made.
-        rates: The rates that should have results by now; a later round of a search is not among them.
-        missing: The trials to run, as rate and seed, in the order in which they were asked.
+        wanted: The cell, its learning rates and seeds.
+        known: The outcomes that stand, by learning rate and seed.
+        stored: The status of each stored trial that stands.
+        asks: The trials that should have a result by now; later rounds of a search are not among them.
+        missing: Those of them that have none.
     """
 
     wanted: WantedCell
-    known: dict[tuple[float, int], Outcome]
+    known: Known
     stored: Mapping[tuple[float, int], Status]
-    rates: tuple[float, ...] = ()
-    missing: list[tuple[float, int]] = field(default_factory=list)
+    asks: tuple[Ask, ...]
+    missing: tuple[Ask, ...]
 
-    def advance(self) -> tuple[list[tuple[float, int]], list[Status]]:
-        """Ask for the rates that should have results by now.
+    @classmethod
+    def of(cls, wanted: WantedCell, known: Known, stored: Mapping[tuple[float, int], Status]) -> CellPlan:
+        """Decide what a cell needs, given what is known of it."""
+        asks = tuple(decide(wanted, known))
+        missing = asks if not known else tuple(ask for ask in asks if not ask.is_known(known))
+        return cls(wanted=wanted, known=known, stored=stored, asks=asks, missing=missing)
 
-        Returns:
-            The trials that this adds to the missing ones, and the statuses of those that it finds stored.
-        """
-        before = set(self.rates)
-        self.rates = rates_to_try(self.wanted, self.known)
-        asked = [(rate, seed) for rate in self.rates if rate not in before for seed in self.wanted.seeds]
-        added = [trial for trial in asked if trial not in self.known]
-        self.missing.extend(added)
-        return added, [self.stored[trial] for trial in asked if trial in self.stored]
+    @property
+    def lrs(self) -> tuple[float, ...]:
+        """The learning rates that are asked for."""
+        return tuple(dict.fromkeys(ask.lr for ask in self.asks))
+
+    def found(self, asks: Iterable[Ask]) -> Iterator[Status]:
+        """The status of each trial, of those asked for, that is stored."""
+        return (self.stored[ask.lr, ask.seed] for ask in asks if (ask.lr, ask.seed) in self.stored)
 
     def spec(self, lr: float, seed: int) -> TrialSpec:
-        """The trial of the cell at a rate under a seed."""
+        """The trial of the cell at a learning rate under a seed."""
         wanted = self.wanted
         return TrialSpec(cell=wanted.cell, lr=lr, seed=seed, test=wanted.test, resources=wanted.resources)
 
@@ -67,44 +70,47 @@ class Estimate:
     num_unknown: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A grid against what is stored of it.
 
     Attributes:
         cells: Every wanted cell, in the grid's order.
-        statuses: How many wanted trials were stored with each status; grows when a search asks for such ones.
+        statuses: How many of the trials that are asked for now were stored with each status.
         num_wanted: Trials that the grid may come to want; a search that ends early wants fewer.
+        num_missing: Trials to run now.
     """
 
     grid: Grid
     cells: tuple[CellPlan, ...]
-    statuses: Counter[Status]
+    statuses: Mapping[Status, int]
     num_wanted: int
+    num_missing: int
     estimate: Estimate
-
-    @cached_property
-    def num_missing(self) -> int:
-        """Trials to run now."""
-        return sum(len(cell.missing) for cell in self.cells)
 
     @property
     def num_done(self) -> int:
-        """Wanted trials that have their result."""
+        """Trials that have their result."""
         return sum(count for status, count in self.statuses.items() if status in RESULT_STATUSES)
 
     @property
     def num_failed(self) -> int:
-        """Wanted trials that ended without a result and are left alone."""
+        """Trials that ended without a result and are left alone."""
         return sum(count for status, count in self.statuses.items() if status not in RESULT_STATUSES)
+
+    @property
+    def packages(self) -> frozenset[str]:
+        """The packages, with their versions, whose tasks and tiers the cells have."""
+        blocks = {type(block) for cell in self.cells for block in (cell.wanted.cell.task, cell.wanted.cell.model)}
+        return frozenset(package for block in blocks if (package := package_of(block)))
 
     def missing(self) -> Iterator[TrialSpec]:
         """The trials to run now, in the grid's order."""
-        return (cell.spec(lr, seed) for cell in self.cells for lr, seed in cell.missing)
+        return (cell.spec(ask.lr, ask.seed) for cell in self.cells for ask in cell.missing)
 
 
 def make_plan(grid: Grid, stored: Mapping[str, StoredTrial], *, retry: Collection[Status] = ()) -> Plan:
-    """Hold a grid against what is stored.
+    """Compare a grid with what is stored.
 
     Args:
         grid: What is wanted.
@@ -116,27 +122,27 @@ def make_plan(grid: Grid, stored: Mapping[str, StoredTrial], *, retry: Collectio
     statuses: Counter[Status] = Counter()
     cells = []
     for wanted in grid.cells:
-        known = {
+        standing = {
             (trial.lr, trial.seed): trial
             for trial in by_cell.get(wanted.cell_id, ())
             if trial.status not in rerun and is_complete(trial, wanted.test)
         }
-        outcomes = {key: Outcome.of(*key, trial) for key, trial in known.items()}
-        cell = CellPlan(wanted, outcomes, {key: trial.status for key, trial in known.items()})
-        _, found = cell.advance()
-        statuses.update(found)
+        known = {key: Outcome.of(*key, trial) for key, trial in standing.items()}
+        cell = CellPlan.of(wanted, known, {key: trial.status for key, trial in standing.items()})
+        statuses.update(cell.found(cell.asks))
         cells.append(cell)
     return Plan(
         grid=grid,
         cells=tuple(cells),
         statuses=statuses,
         num_wanted=sum(wanted.max_trials for wanted in grid.cells),
+        num_missing=sum(len(cell.missing) for cell in cells),
         estimate=_estimate(cells, by_cell),
     )
 
 
 def is_complete(trial: StoredTrial, test: TestSpec) -> bool:
-    """Whether a row answers what is wanted: every tested length, at the wanted number of sequences."""
+    """Return whether a row has every wanted length, tested on the wanted number of sequences."""
     if trial.status != "done":
         return True  # it has no lengths to miss
     return all(trial.tested.get(length) == test.num_sequences for length in test.lengths)

@@ -1,64 +1,90 @@
-"""Which learning rates of a cell should be tried, given what is known: the only importer of optuna.
+"""Which trials of a cell should have a result by now, given what is known: the only importer of optuna.
 
-The search is a pure function of the cell and of the outcomes that it may see, so nothing of it is stored:
-a relaunch asks again and gets the same rates, whatever the number of workers and however often it was
-stopped.
+The decision is a pure function of the cell and of the outcomes that it may see, so nothing of it is stored: a
+relaunch decides the same, whatever the number of workers and however often it was stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from bilin.orchestrator.grid import Choices, LogUniform, WantedCell
 from bilin.rules import Outcome, round_lr, score_lr
 from bilin.spec import derive_seed
 
-MOST_ASKS = 2**17
-"""How many asks are remembered: a plan that is made anew asks all of them again."""
+MAX_CACHED_ASKS = 2**17
+"""How many answers of the sampler are kept: every plan and every outcome asks all of them again."""
 
 Known = Mapping[tuple[float, int], Outcome]
-"""The outcome of each trial of a cell that has ended, by its rate and seed."""
+"""The outcome of each trial of a cell that has ended, by its learning rate and seed."""
 
 
-def rates_to_try(wanted: WantedCell, known: Known) -> tuple[float, ...]:
-    """The rates that the cell should have results for by now, in the order in which they were asked.
+class Ask(NamedTuple):
+    """A trial of a cell that should be trained up to a step."""
 
-    Once all of them are known on every seed and no other is named, the cell is complete.
+    lr: float
+    seed: int
+    until_step: int
+
+    def is_known(self, known: Known) -> bool:
+        """Whether the trial has its outcome."""
+        return (self.lr, self.seed) in known
+
+
+def decide(cell: WantedCell, known: Known) -> list[Ask]:
+    """Return every trial that should have a result by now, in the order in which they are asked for.
+
+    Once all of them are known and no other is asked for, the cell is complete.
     """
-    search = wanted.learning_rate
+    until_step = cell.cell.train.steps
+    return [Ask(lr, seed, until_step) for lr in dict.fromkeys(_lrs(cell, known)) for seed in cell.seeds]
+
+
+def learns(cell: WantedCell) -> bool:
+    """Return whether outcomes change what `decide` asks for."""
+    return isinstance(cell.learning_rate, LogUniform) or cell.learning_rate.until_solved
+
+
+def _lrs(cell: WantedCell, known: Known) -> Iterable[float]:
+    search = cell.learning_rate
     if isinstance(search, LogUniform):
-        return tuple(_unique(_sample(wanted, search, known)))
-    if search.until_solved:
-        return tuple(_until_solved(wanted, search, known))
-    return search.choices
+        return _sample(cell, search, known)
+    return _until_solved(cell, search, known) if search.until_solved else search.choices
 
 
-def _until_solved(wanted: WantedCell, search: Choices, known: Known) -> Iterator[float]:
-    for rate in search.choices:
-        yield rate
-        outcomes = _outcomes(wanted, rate, known)
+def _until_solved(cell: WantedCell, search: Choices, known: Known) -> Iterator[float]:
+    for lr in search.choices:
+        yield lr
+        outcomes = _outcomes(cell, lr, known)
         if outcomes is None or all(outcome.solved for outcome in outcomes):
             return
 
 
-def _sample(wanted: WantedCell, search: LogUniform, known: Known) -> Iterator[float]:
-    """The asks of each round, on the results of the rounds before it; up to the first that is not complete."""
-    told: list[tuple[float, float]] = []
+def _sample(cell: WantedCell, search: LogUniform, known: Known) -> Iterator[float]:
+    """The learning rates of each round, given the outcomes of the rounds before, up to the first incomplete round."""
+    scores: list[tuple[float, float]] = []
     for first in range(0, search.trials, search.round):
         numbers = range(first, min(first + search.round, search.trials))
-        asked = [_ask(wanted.cell_id, search, tuple(told), number) for number in numbers]
-        yield from asked
-        for rate in asked:
-            outcomes = _outcomes(wanted, rate, known)
+        lrs = [_ask_sampler(cell.cell_id, search, tuple(scores), number) for number in numbers]
+        yield from lrs
+        for lr in lrs:
+            outcomes = _outcomes(cell, lr, known)
             if outcomes is None:
                 return
-            told.append((rate, score_lr(outcomes)))
+            scores.append((lr, score_lr(outcomes)))
 
 
-@lru_cache(MOST_ASKS)
-def _ask(cell_id: str, search: LogUniform, told: Sequence[tuple[float, float]], number: int) -> float:
-    """The ask of one number, by a sampler of its own: one that is kept and given stored trials does not repeat."""
+def _outcomes(cell: WantedCell, lr: float, known: Known) -> list[Outcome] | None:
+    """The outcomes of a learning rate in the order of the seeds; None while one is missing."""
+    outcomes = [known[lr, seed] for seed in cell.seeds if (lr, seed) in known]
+    return outcomes if len(outcomes) == len(cell.seeds) else None
+
+
+@lru_cache(MAX_CACHED_ASKS)
+def _ask_sampler(cell_id: str, search: LogUniform, scores: Sequence[tuple[float, float]], number: int) -> float:
+    """Ask a new sampler for the learning rate of one number: one that is kept and given stored trials differs."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -68,23 +94,7 @@ def _ask(cell_id: str, search: LogUniform, told: Sequence[tuple[float, float]], 
     space: dict[str, optuna.distributions.BaseDistribution] = {
         "lr": optuna.distributions.FloatDistribution(search.low, search.high, log=True)
     }
-    for rate, score in told:
-        study.add_trial(optuna.trial.create_trial(params={"lr": rate}, distributions=space, value=score))
-    return _clip(round_lr(study.ask(space).params["lr"]), search)
-
-
-def _clip(rate: float, search: LogUniform) -> float:
-    """The rate within its bounds, which rounding may have left."""
-    return min(max(rate, search.low), search.high)
-
-
-def _outcomes(wanted: WantedCell, rate: float, known: Known) -> list[Outcome] | None:
-    """The outcomes of a rate in the order of the seeds; None while one is missing."""
-    outcomes = [known.get((rate, seed)) for seed in wanted.seeds]
-    if any(outcome is None for outcome in outcomes):
-        return None
-    return [outcome for outcome in outcomes if outcome is not None]
-
-
-def _unique(rates: Iterator[float]) -> Iterator[float]:
-    return iter(dict.fromkeys(rates))
+    for lr, score in scores:
+        study.add_trial(optuna.trial.create_trial(params={"lr": lr}, distributions=space, value=score))
+    lr = round_lr(study.ask(space).params["lr"])
+    return min(max(lr, search.low), search.high)  # rounding may have left the bounds

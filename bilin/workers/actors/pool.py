@@ -167,7 +167,7 @@ class RayPool:
     def _lose_silent(self) -> list[Event]:
         """Return what is lost with workers that no longer answer, and end those that have not for long."""
         now = time.monotonic()
-        for ref in [ref for ref, worker in self._silent.items() if now - worker.lost_at > PATIENCE_S]:
+        for ref in [ref for ref, worker in self._silent.items() if now - (worker.lost_at or now) > PATIENCE_S]:
             ray.kill(self._silent.pop(ref).actor)
         events: list[Event] = []
         for ref in [ref for ref, worker in self._busy.items() if worker.silent_s > SILENCE_S]:
@@ -192,7 +192,7 @@ class RayPool:
             events = [event for event in events if isinstance(event, Finished)]
         else:
             events += lost(worker, "its worker was ended because of another trial's failure")
-        worker.trials, worker.question = {}, None
+        worker.trials, worker.question, worker.lost_at = {}, None, None
         if worker.is_spoiled:
             ray.kill(worker.actor)
         else:

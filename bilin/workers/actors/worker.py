@@ -49,7 +49,7 @@ class Worker:
         received: The number of the last event that was taken from it.
         has_begun: Whether it has answered since it was given its group: before, it may be loading torch.
         silent_s: Seconds that were spent listening for the answer to ``question``; 0 for one that has not begun.
-        lost_at: When it was taken for lost, on this process's clock.
+        lost_at: When it was taken for lost, on this process's clock; None if it was not.
         node: The id of its node, if known.
         pid: Its process there.
         killed: How many processes the kernel of its node had ended when it answered last.
@@ -65,7 +65,7 @@ class Worker:
     received: int = 0
     has_begun: bool = False
     silent_s: float = 0.0
-    lost_at: float = 0.0
+    lost_at: float | None = None
     node: str | None = None
     pid: int | None = None
     killed: Killed | None = None
@@ -80,21 +80,23 @@ class Worker:
         """Take an answer, and return the events that are new."""
         self.node, self.killed = answer.node, answer.killed
         new = [(number, event) for number, event in pickle.loads(answer.events) if number > self.received]
-        for number, event in new:
-            self.received = number
-            if isinstance(event, Started):
-                self.pid = event.pid
-            elif isinstance(event, Cancelled):
-                self.trials.pop(event.trial_id, None)
-            elif isinstance(event, Finished):
-                self.finish(event.result)
-        return [event for _, event in new]
+        self.received = new[-1][0] if new else self.received
+        return [self._take(event) for _, event in new]
 
     def finish(self, result: TrialResult) -> Finished:
         """Note that a trial has its result."""
         self.trials.pop(result.trial_id, None)
         self.is_spoiled = self.is_spoiled or ends_worker(result)
-        return Finished(result=result, node=self.node)
+        return Finished(result=result, node=self.node, is_late=self.lost_at is not None)
+
+    def _take(self, event: Event) -> Event:
+        if isinstance(event, Finished):
+            return self.finish(event.result)
+        if isinstance(event, Started):
+            self.pid = event.pid
+        elif isinstance(event, Cancelled):
+            self.trials.pop(event.trial_id, None)
+        return event
 
 
 class Hearing:

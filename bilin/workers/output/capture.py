@@ -62,7 +62,7 @@ class Capture:
 
     def _open(self) -> None:
         if self._spool < 0:
-            self._outputs.folder.mkdir(exist_ok=True)
+            self._outputs.sweep.logs.mkdir(exist_ok=True)
             path = self._outputs.of_worker(self._worker)
             self._spool = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-LOGS = "logs"
-"""The folder of them, in that of a sweep."""
+from bilin.folder import SweepFolder
 
 KEPT_BYTES = 2**20
 """How much of the end of a trial's output is kept; while it runs, up to twice as much."""
@@ -27,18 +26,18 @@ _HEAD = re.compile(rb"^--- .*, process (\d+)\n", re.MULTILINE)
 class Outputs:
     """Where the output of a sweep's trials is. Every worker must see the folder.
 
-    As a context it is what surrounds the workers: what those that are gone have left is removed before and after.
+    As a context it surrounds the workers: it removes what workers that are gone have left, before and after.
     """
 
-    folder: Path
+    sweep: SweepFolder
 
     def of(self, trial_id: str) -> Path:
-        """The file of a trial, which is there where it printed anything."""
-        return self.folder / f"{trial_id}.log"
+        """Return the file of a trial, which exists if the trial printed anything."""
+        return self.sweep.trial_log(trial_id)
 
     def of_worker(self, worker: str) -> Path:
-        """The file of a worker, for what has not moved to that of its trial: see `bilin.workers.output.capture`."""
-        return self.folder / f".{worker}"
+        """Return the file of a worker, for output that has not moved to that of its trial yet; see `Capture`."""
+        return self.sweep.logs / f".{worker}"
 
     def last_words(self, trial_id: str, worker: str, pid: int | None) -> str:
         """What a worker that died printed last in its trial; what had not moved to the trial's file does."""
@@ -67,9 +66,9 @@ class Outputs:
     def _tidy(self) -> None:
         """Remove what workers that are gone have left, and the folder where it is empty."""
         with suppress(OSError):
-            for spool in self.folder.glob(".*"):
+            for spool in self.sweep.logs.glob(".*"):
                 spool.unlink(missing_ok=True)
-            self.folder.rmdir()
+            self.sweep.logs.rmdir()
 
     def _of_process(self, trial_id: str, pid: int | None) -> bytes:
         """The end of what a process wrote last of all into a trial's file."""

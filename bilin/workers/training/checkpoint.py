@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bilin.errors import one_line
+from bilin.folder import PARTIAL, SweepFolder
 from bilin.record import CurvePoint
 from bilin.registry import package_of
 from bilin.spec import TrialSpec
@@ -31,17 +32,11 @@ from bilin.version import __version__
 if TYPE_CHECKING:
     from bilin.workers.training.state import TrialState
 
-CHECKPOINTS = "checkpoints"
-"""The folder of them, in that of a sweep."""
-
-_HALF = ".new"
-"""How the name of one ends that is being written."""
-
 CHECKSUM_BYTES, STEP_BYTES = 4, 8
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Checkpoint:
     """A checkpoint: at which step of its trial, and when in seconds since the epoch, it was kept."""
 
     step: int
@@ -53,19 +48,19 @@ class Checkpoints:
     """Where trials keep their state, and how often. Each process that it is sent to has one of its own.
 
     Attributes:
-        folder: One file a trial; it must be seen by every worker that may take the trial up.
+        sweep: Its folder; every worker that may continue a trial must see it.
         period_s: Seconds of training between two of them.
     """
 
-    folder: Path
+    sweep: SweepFolder
     period_s: float
     _asked: threading.Event = field(default_factory=threading.Event)
     _kept: threading.Event = field(default_factory=threading.Event)
     _kept_at: float = field(default_factory=time.monotonic)
     _kept_step: int = 0
 
-    def __reduce__(self) -> tuple[type[Checkpoints], tuple[Path, float]]:
-        return Checkpoints, (self.folder, self.period_s)
+    def __reduce__(self) -> tuple[type[Checkpoints], tuple[SweepFolder, float]]:
+        return Checkpoints, (self.sweep, self.period_s)
 
     def ask(self, timeout_s: float) -> bool:
         """From another thread: have the running trial keep its state now; whether it did in time."""
@@ -76,7 +71,7 @@ class Checkpoints:
     def begin(self, spec: TrialSpec, state: TrialState) -> None:
         """Bring the state of a trial to where it was last kept, if it was, and start the clock."""
         self._kept_at = time.monotonic()
-        kept = _read(self._path(spec))
+        kept = _read(self.sweep.checkpoint(spec.trial_id))
         if kept is not None and kept.pop("made_by", None) == _maker(spec, state):
             _restore(state, kept)
         self._kept_step = state.step
@@ -89,7 +84,7 @@ class Checkpoints:
         is_newer = state.step > self._kept_step
         try:
             if is_newer:  # a new file means that the trial has come further
-                _write(self._path(spec), {"made_by": _maker(spec, state), **_plain(state)})
+                _write(self.sweep.checkpoint(spec.trial_id), {"made_by": _maker(spec, state), **_plain(state)})
         except OSError as error:  # a full disk: the trial goes on, and what was kept before stays
             print(f"not kept at step {state.step}: {one_line(error)}", file=sys.stderr)
             is_newer = False
@@ -99,37 +94,34 @@ class Checkpoints:
         self._kept_at = time.monotonic()  # after the write: a slow disk must not fill all of the time
         return is_newer
 
-    def kept(self, trial_id: str) -> Kept | None:
+    def latest(self, trial_id: str) -> Checkpoint | None:
         """What is kept of a trial, by the first bytes of its file; None where nothing is."""
         try:
-            with (self.folder / trial_id).open("rb") as file:
+            with self.sweep.checkpoint(trial_id).open("rb") as file:
                 head = file.read(CHECKSUM_BYTES + STEP_BYTES)
                 at = os.fstat(file.fileno()).st_mtime
         except OSError:
             return None
-        return Kept(int.from_bytes(head[CHECKSUM_BYTES:]), at)
+        return Checkpoint(int.from_bytes(head[CHECKSUM_BYTES:]), at)
 
     def drop(self, trial_ids: Iterable[str]) -> None:
         """Remove those of trials that have ended."""
-        for trial_id in trial_ids if self.folder.exists() else ():
+        for trial_id in trial_ids if self.sweep.checkpoints.exists() else ():
             with suppress(OSError):  # what cannot be removed is not taken up either: its trial has a row
-                (self.folder / trial_id).unlink()
+                self.sweep.checkpoint(trial_id).unlink()
 
-    def drop_halves(self) -> None:
+    def drop_partial(self) -> None:
         """Remove what workers were writing when they were killed; only while no other launch runs the sweep."""
-        for half in self.folder.glob(f"*{_HALF}"):
+        for half in self.sweep.checkpoints.glob(f"*{PARTIAL}"):
             half.unlink(missing_ok=True)
 
     def clear(self, *, everything: bool) -> None:
         """Remove the folder if it is empty; with ``everything``, where nothing will be taken up, whatever is in it."""
         if everything:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            shutil.rmtree(self.sweep.checkpoints, ignore_errors=True)
         else:
             with suppress(OSError):
-                self.folder.rmdir()
-
-    def _path(self, spec: TrialSpec) -> Path:
-        return self.folder / spec.trial_id
+                self.sweep.checkpoints.rmdir()
 
 
 def _maker(spec: TrialSpec, state: TrialState) -> dict[str, Any]:
@@ -189,7 +181,7 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
     content.write(values["step"].to_bytes(STEP_BYTES))
     torch.save(values, content)
     # Two workers, one of them taken for lost, must not share it, nor two containers with the same process ids.
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_HALF}")
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
     path.parent.mkdir(exist_ok=True)
     try:
         with beside.open("wb") as file:

@@ -12,7 +12,7 @@ import pytest
 from bilin.folder import SweepFolder
 from bilin.orchestrator import plan
 from bilin.orchestrator.clusters.slurm.job import record_submission
-from bilin.orchestrator.running.launch import keep_grid
+from bilin.orchestrator.sweep.recorder import write_grid as write_grid_of
 from bilin.results import SweepWriter
 from tests.orchestrator.grid.grids import HEAD
 from tests.sweeps import write_grid
@@ -75,7 +75,7 @@ def test_what_cannot_be_is_said(tmp_path: Path, arguments: list[str], exit_code:
 
 def test_a_sweep_whose_job_cannot_be_asked_about_is_seen_from_the_store_alone(tmp_path: Path) -> None:
     with SweepWriter(tmp_path / "store", "short") as writer:
-        keep_grid(writer, plan(write_grid(tmp_path, HEAD)), ended=False)
+        write_grid_of(writer, plan(write_grid(tmp_path, HEAD)), has_ended=False)
         record_submission(SweepFolder(writer.directory), "12", "/logs/12.log")
     said = without_slurm(tmp_path, what="status").stdout
     assert "job     job 12 submitted" in said

@@ -11,6 +11,7 @@ from bilin.models.bilinear.full import Full
 from bilin.orchestrator.clusters import ClusterSpec, open_pool
 from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, ValidateSpec
 from bilin.tasks.modular_addition import ModularAddition
+from bilin.workers.actors.actor import Answer
 from bilin.workers.events import Event
 from bilin.workers.pool import Group, Pool
 from tests.workers.pool_runs import SLEEPS, Events, by_seed
@@ -30,7 +31,6 @@ class Later:
 def test_with_one_question_a_period_all_workers_are_heard_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     from bilin.workers.actors import pool as module
     from bilin.workers.actors import worker
-    from bilin.workers.actors.actor import Answer
 
     monkeypatch.setattr(worker, "ASKED_AT_ONCE", 1)
     answers: list[str] = []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bilin.folder import SweepFolder
 from bilin.workers.output import files as module
 from bilin.workers.output.copy import copied
 from bilin.workers.output.files import Outputs
@@ -16,9 +17,10 @@ from bilin.workers.output.files import Outputs
 CAPTURE = """
 import os, subprocess, sys, warnings
 from pathlib import Path
+from bilin.folder import SweepFolder
 from bilin.workers.output.capture import Capture
 from bilin.workers.output.files import Outputs
-outputs = Outputs(Path(sys.argv[1]))
+outputs = Outputs(SweepFolder(Path(sys.argv[1])))
 capture = Capture(outputs, "w")
 def trial(name, printed):
     with capture.of(name):
@@ -28,7 +30,7 @@ def trial(name, printed):
 
 def worker(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
     """A process that captures what it prints, and then runs the code."""
-    command = [sys.executable, "-c", CAPTURE + code, str(folder / "logs")]
+    command = [sys.executable, "-c", CAPTURE + code, str(folder)]
     return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
 
@@ -72,17 +74,17 @@ def test_attempts_stand_one_after_the_other(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_printed_is_kept(tmp_path: Path) -> None:
     worker(tmp_path, 'trial("a", lambda: (print("last", flush=True), os.kill(os.getpid(), 9)))')
-    outputs = Outputs(tmp_path / "logs")
+    outputs = Outputs(SweepFolder(tmp_path))
     assert outputs.last_words("a", "w", None) == "last\n"
     assert printed(outputs.of("a")) == "last\n"
     with outputs:
         pass
-    assert [path.name for path in outputs.folder.iterdir()] == ["a.log"]
+    assert [path.name for path in outputs.sweep.logs.iterdir()] == ["a.log"]
 
 
 def test_the_last_words_are_those_of_the_process_that_died(tmp_path: Path) -> None:
     worker(tmp_path, 'trial("a", lambda: (print("once"), capture.look(), os.kill(os.getpid(), 7)))')
-    outputs = Outputs(tmp_path / "logs")
+    outputs = Outputs(SweepFolder(tmp_path))
     pid = int(outputs.of("a").read_text().partition("process ")[2].partition("\n")[0])
     assert outputs.last_words("a", "w", pid) == "once\n"
     assert outputs.last_words("a", "w", pid + 1) == ""

@@ -10,6 +10,6 @@ from bilin.cli.options import DEFAULT_STORE, Store
 def list_sweeps(store: Store = DEFAULT_STORE) -> None:
     """List the sweeps of a store, a line each."""
     from bilin import orchestrator
-    from bilin.cli.sweep.words import describe_list
+    from bilin.cli.sweep.monitor.describe import describe_list
 
     typer.echo(describe_list(orchestrator.statuses(store=store)))

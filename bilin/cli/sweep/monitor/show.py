@@ -17,7 +17,7 @@ def show(
 ) -> None:
     """Show a trial: its spec, its result, where it ran, and how to repeat it."""
     from bilin import orchestrator
-    from bilin.cli.sweep.words import describe_trial
+    from bilin.cli.sweep.monitor.describe import describe_trial
 
     found = orchestrator.find_trial(trial, store=store, sweep=sweep)
     typer.echo(orchestrator.repeat_grid(found) if grid else describe_trial(found, store=store))

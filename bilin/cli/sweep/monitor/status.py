@@ -16,7 +16,7 @@ def status(
 ) -> None:
     """Show how a sweep stands, by the grid as it was last launched. Reads the store alone."""
     from bilin import orchestrator
-    from bilin.cli.sweep.words import describe_status
+    from bilin.cli.sweep.monitor.describe import describe_status
 
     found = {name: orchestrator.status(name, store=store)} if name else orchestrator.statuses(store=store)
     for sweep, how in found.items():

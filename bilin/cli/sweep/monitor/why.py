@@ -18,7 +18,7 @@ def why(
 ) -> None:
     """Say what became of a trial, or why it does not run. Reads the store alone, from any machine that sees it."""
     from bilin import orchestrator
-    from bilin.cli.sweep.monitor.reasons import describe_why
+    from bilin.cli.sweep.monitor.describe import describe_why
 
     for found in orchestrator.why(sweep, trial, store=store):
         typer.echo(describe_why(found, store=store))

@@ -86,7 +86,7 @@ class Starts:
 
     def take(self, event: Event) -> None:
         """Note an event, and emit it."""
-        has_ended = isinstance(event, Finished | Lost | Cancelled)
+        has_ended = isinstance(event, Lost | Cancelled) or (isinstance(event, Finished) and not event.is_late)
         if has_ended:
             self._running.discard(event.trial_id)
         if has_ended or (self._with_checkpoints and isinstance(event, Progress) and event.step):

@@ -11,7 +11,7 @@ import pytest
 from bilin.orchestrator.clusters.slurm.deadline import Deadline, Starts, TimedPool
 from bilin.record import Progress, TrialResult
 from bilin.spec import Resources, TrialSpec
-from bilin.workers.events import Emit, Finished, Lost, Report, ignore
+from bilin.workers.events import Cancelled, Emit, Finished, Lost, Report, ignore
 from bilin.workers.inline import InlinePool
 from bilin.workers.pool import Group
 from tests.orchestrator.runs import no_op
@@ -75,13 +75,12 @@ def test_what_would_not_finish_is_not_begun_and_a_pool_without_work_is_interrupt
     assert caught.value.args == (signal.SIGUSR1,)
 
 
-def test_a_trial_that_was_lost_runs_until_it_ends() -> None:
-    trial = spec()
-    starts = Starts(ignore, with_checkpoints=False)
+def test_what_was_lost_and_comes_back_after_all_counts_once() -> None:
+    trial, starts = spec(), Starts(ignore, with_checkpoints=False)
     pool = TimedPool(LosesOne(trial, starts.take), Deadline(Ends(-1), 0.0), starts)
-    pool.submit(Group((trial,)))
-    pool.wait(0.0)
-    pool.submit(Group((trial,)))
+    for _ in range(2):
+        pool.submit(Group((trial,)))
+        pool.wait(0.0)
     assert not pool.accepts(ONE)
     pool.wait(0.0)  # the second attempt runs: nothing is interrupted
     with pytest.raises(KeyboardInterrupt):
@@ -89,11 +88,15 @@ def test_a_trial_that_was_lost_runs_until_it_ends() -> None:
 
 
 class LosesOne(InlinePool):
-    """A pool that loses the first attempt of a trial, and finishes the second."""
+    """A pool that loses the first attempt of a trial, hears its result later, and ends the second."""
 
     def __init__(self, trial: TrialSpec, emit: Emit) -> None:
         super().__init__(no_op)
-        self._events = [Lost(trial_id=trial.trial_id, reason="silent"), Finished(result=no_op(trial))]
+        self._events = [
+            Lost(trial_id=trial.trial_id, reason="silent"),
+            Finished(result=no_op(trial), is_late=True),
+            Cancelled(trial_id=trial.trial_id, step=7),
+        ]
         self._take = emit
 
     def submit(self, group: Group) -> None:

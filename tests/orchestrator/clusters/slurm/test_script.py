@@ -126,7 +126,7 @@ def test_a_shell_gives_the_request_as_it_was(tmp_path: Path) -> None:
         ("time=1h", "90, 4:00:00 or 1-12:00"),
         ("time=4:00:00:00", "90, 4:00:00 or 1-12:00"),
         ("nodes=0", "at least 1"),
-        ("nodes=8-1", "the least, then the greatest"),
+        ("nodes=8-1", "the least number of nodes, then the greatest"),
         ("memory=16GB", "as 16G"),
         ("partition=a b", "without spaces"),
         ('partition="a\\n#SBATCH --uid=root"', "without spaces"),

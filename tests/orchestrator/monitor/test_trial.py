@@ -66,14 +66,14 @@ def test_a_trial_that_runs_says_where_and_one_behind_it_waits(tiny: Tiny, tmp_pa
     assert [each.state for each in seen] == ["running", "waiting"]
     assert seen[0].running is not None
     assert (seen[0].running.attempt, seen[0].running.lr) == (1, 1e-3)
-    assert seen[1].sweep.running is not None
+    assert seen[1].sweep.holder is not None
 
 
 def test_a_lost_trial_waits_for_a_launch(tiny: Tiny, tmp_path: Path) -> None:
     grid = tiny(m=2, rate="{choices: [1e-3]}")
     run(grid, tmp_path, "lost")
     found = only(why("tiny", ids(grid)[0], store=tmp_path))
-    assert (found.state, found.sweep.running) == ("waiting", None)
+    assert (found.state, found.sweep.holder) == ("waiting", None)
     assert found.row is not None
     assert found.row["status"] == "lost"
 
@@ -104,7 +104,9 @@ def test_a_row_that_the_grid_no_longer_names_is_said_to_be_so(tiny: Tiny, tmp_pa
     assert only(why("tiny", ids(before)[0], store=tmp_path)).state == "not in the grid"
 
 
-@pytest.mark.parametrize(("trial", "said"), [("0" * 16, "no trial or cell"), ("", "is no id"), ("xyz", "is no id")])
+@pytest.mark.parametrize(
+    ("trial", "said"), [("0" * 16, "no trial or cell"), ("", "is not an id"), ("xyz", "is not an id")]
+)
 def test_an_id_that_is_none_is_refused(trial: str, said: str, tiny: Tiny, tmp_path: Path) -> None:
     run(tiny(m=2, rate="{choices: [1e-3]}"), tmp_path)
     with pytest.raises(StoreError, match=said):

@@ -9,11 +9,10 @@ import pytest
 from bilin.errors import ClusterError, InputError, InterruptedSweepError, SweepRunningError
 from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.grid import Grid
-from bilin.orchestrator.monitor.inspect import SweepStatus, status, statuses
-from bilin.orchestrator.running.launch import Summary, launch, plan
-from bilin.orchestrator.running.progress import SweepState
-from bilin.orchestrator.running.recorder import Recorder
-from bilin.orchestrator.running.sweep import Sweep
+from bilin.orchestrator.monitor.status import SweepStatus, status, statuses
+from bilin.orchestrator.sweep.launch import Summary, launch, plan
+from bilin.orchestrator.sweep.loop import Sweep
+from bilin.orchestrator.sweep.recorder import Recorder
 from bilin.record import TrialResult
 from bilin.results import SweepWriter, query, stored
 from bilin.spec import Resources, TrialSpec
@@ -226,7 +225,7 @@ def test_a_cluster_that_does_not_come_up_leaves_the_grid_as_it_was(tiny: Tiny, t
 def test_a_trial_whose_worker_always_dies_is_lost_after_three_attempts(tiny: Tiny, tmp_path: Path) -> None:
     made = plan(tiny(m=2), store=tmp_path)
     with SweepWriter(tmp_path, "tiny") as writer, Recorder(writer) as recorder:
-        sweep = Sweep(SweepState(made), recorder, lambda state: None)
+        sweep = Sweep(made, recorder)
         pool = DyingPool(sweep.take)
         sweep.run(pool)
     rows = query(store=tmp_path, view="trials", everything=True).to_pylist()
@@ -251,7 +250,7 @@ class DyingPool:
         self._emit = emit
         self._groups: list[Group] = []
 
-    def accepts(self, resources: Resources, avoid: Collection[str]) -> bool:
+    def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
         return not self._groups
 
     def submit(self, group: Group) -> None:

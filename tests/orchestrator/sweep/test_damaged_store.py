@@ -26,10 +26,11 @@ INLINE = ClusterSpec(kind="inline")
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A store that two launches wrote, its grid, and every row that was ever in it."""
-    from tests.orchestrator.conftest import TINY, parse_grid
+    from bilin.orchestrator.grid import parse_grid
+    from tests.orchestrator.conftest import TINY
 
     store = tmp_path_factory.mktemp("whole") / "store"
-    known: dict[str, list] = {"trials": [], "curves": []}
+    known: dict[str, list[object]] = {"trials": [], "curves": []}
     for lengths in ("[10]", "[10, 50]"):
         grid = parse_grid(TINY.format(m="[2, 3]", rate="{choices: [1e-2, 1e-3]}", seeds="[0]", lengths=lengths))
         launch(grid, store=store, cluster=INLINE, run=no_op)

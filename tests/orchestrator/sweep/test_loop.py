@@ -9,7 +9,7 @@ import pytest
 
 from bilin.orchestrator import ClusterSpec, launch
 from bilin.orchestrator.grid import Grid
-from bilin.orchestrator.running.progress import SweepState
+from bilin.orchestrator.sweep.snapshot import Snapshot
 from bilin.results import query
 from bilin.workers.actors import pool as ray_pool
 from tests.workers.pool_runs import StandsStill
@@ -25,10 +25,10 @@ def test_the_first_result_counts_also_from_a_worker_that_was_taken_for_lost(
     run = StandsStill(tmp_path)
     notes: list[str] = []
 
-    def watch(state: SweepState) -> None:
-        notes.extend(state.notes[len(notes) :])
-        for trial in state.running.values():
-            if trial.progress:
+    def watch(snapshot: Snapshot) -> None:
+        notes.extend(snapshot.notes[len(notes) :])
+        for trial in snapshot.running:
+            if trial.step:
                 run.hear()
             if trial.attempt == 2:
                 run.let_go()

@@ -5,35 +5,32 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
 from bilin.errors import InputError, InterruptedSweepError, StoreError
+from bilin.folder import SweepFolder
 from bilin.orchestrator.clusters import ClusterSpec, check_nodes, open_pool
 from bilin.orchestrator.clusters.slurm.continuation import WARNING, continued
 from bilin.orchestrator.grid import ClusterSettings, Grid
 from bilin.orchestrator.planning.plan import Plan
 from bilin.orchestrator.request import LaunchRequest, RequestOptions
-from bilin.orchestrator.running.activity import ActivityFile
-from bilin.orchestrator.running.progress import Observer, SweepState
-from bilin.orchestrator.running.recorder import Recorder
-from bilin.orchestrator.running.signals import Came, signals_interrupt
-from bilin.orchestrator.running.sweep import Sweep
-from bilin.orchestrator.running.wanted import keep_grid
+from bilin.orchestrator.sweep.loop import Sweep
+from bilin.orchestrator.sweep.recorder import Recorder, write_grid
+from bilin.orchestrator.sweep.signals import Came, signals_interrupt
+from bilin.orchestrator.sweep.snapshot import Observer, Snapshot, SnapshotFile
 from bilin.record import Status
-from bilin.registry import package_of
 from bilin.results import SweepWriter
-from bilin.spec import Resources
 from bilin.workers import run_trial
-from bilin.workers.output.files import LOGS, Outputs
+from bilin.workers.output.files import Outputs
 from bilin.workers.pool import RunTrial
-from bilin.workers.training.checkpoint import CHECKPOINTS, Checkpoints
+from bilin.workers.training.checkpoint import Checkpoints
 
 GRACE_S = 5.0
-"""How long a launch that is interrupted at a terminal waits for its trials to keep their state."""
+"""How long a launch that is interrupted at a terminal waits for its trials to write their checkpoints."""
 
 TERM_S = 20.0
 """The same after SIGTERM: Slurm kills 30 s after it by default, and all workers may write to one disk."""
@@ -87,7 +84,7 @@ def launch(
 
     Args:
         request: A request, or a grid or the path of a grid.yaml to make one of.
-        observer: Called whenever the state of the sweep may have changed.
+        observer: Takes a snapshot of the sweep a few times a second, and one at its end.
         run: How a worker runs one trial.
         options: With a grid or a path: see `LaunchRequest.read`.
 
@@ -106,15 +103,14 @@ def launch(
         signals_interrupt(came := Came(), outermost=True),
         continued(request.folder, request.job.patience) if in_job else nullcontext(),
     ):
-        current = request.plan()
-        state, stopped = _run(request, current, writer, observer or _ignore, run, came)
+        end = _run(request, request.plan(), writer, observer, run, came)
     return Summary(
         sweep=request.grid.name,
         directory=request.folder.path,
-        num_found=current.num_done,
-        num_failed=state.num_failed,
-        ran=dict(state.statuses),
-        stopped=stopped,
+        num_found=end.num_found,
+        num_failed=end.num_failed,
+        ran=end.ended,
+        stopped=end.stopped,
     )
 
 
@@ -128,101 +124,78 @@ def as_request(request: LaunchRequest | Grid | Path | str, options: RequestOptio
 
 
 def _run(
-    request: LaunchRequest, current: Plan, writer: SweepWriter, observer: Observer, run: RunTrial, came: Came
-) -> tuple[SweepState, str | None]:
-    cluster, job = request.cluster, request.job
-    state = SweepState(current)
-    activity = ActivityFile(writer.directory)
-    activity.drop()  # that of a launch that was killed
-    if not current.num_missing:
-        keep_grid(writer, current, ended=True)
-        return state, None
-    checkpoints = _checkpoints(writer, cluster)
-    observer = _both(activity, observer)
+    request: LaunchRequest, plan: Plan, writer: SweepWriter, observer: Observer | None, run: RunTrial, came: Came
+) -> Snapshot:
+    """Run a plan, and return what the sweep looks like at its end."""
+    folder = SweepFolder(writer.directory.resolve())
+    file, checkpoints = SnapshotFile(folder), _checkpoints(folder, request.cluster)
+    file.remove()  # that of a launch that was killed
     recorder = Recorder(writer, checkpoints)
-    sweep = Sweep(state, recorder, observer)
+    sweep = Sweep(plan, recorder, file, *([observer] if observer else []))
+    if not plan.num_missing:
+        write_grid(writer, plan, has_ended=True)
+        return sweep.snapshot()
     try:
         with (
             recorder,
-            Outputs(writer.directory.resolve() / LOGS) as outputs,
+            Outputs(folder) as outputs,
             open_pool(
-                cluster,
+                request.cluster,
                 run,
-                demand=_demand(current),
+                demand=dict.fromkeys(cell.wanted.resources for cell in plan.cells if cell.missing),
                 emit=sweep.take,
-                job=job,
+                job=request.job,
                 checkpoints=checkpoints,
                 outputs=outputs,
             ) as pool,
             signals_interrupt(came, outermost=False),  # again: Ray sets handlers of its own
         ):
-            check_nodes(cluster, writer.directory, packages_of(current))
-            keep_grid(writer, current, ended=False)
+            check_nodes(request.cluster, writer.directory, plan.packages)
+            num_elsewhere = write_grid(writer, plan, has_ended=False)
             try:
-                sweep.run(pool)
+                sweep.run(pool, num_elsewhere=num_elsewhere)
             except KeyboardInterrupt as interrupt:
-                pool.keep(_grace(came.by(interrupt), job))
+                pool.keep(_grace(came.by(interrupt), request.job))
                 raise
             finally:
-                activity.drop()
-                keep_grid(writer, current, ended=True)
+                file.remove()
+                write_grid(writer, sweep.current_plan(), has_ended=True)
     except KeyboardInterrupt as interrupt:
-        raise InterruptedSweepError(_interrupted(state), signal=came.by(interrupt)) from None
+        raise InterruptedSweepError(_interrupted(sweep.snapshot()), signal=came.by(interrupt)) from None
     except StoreError as error:
         if not recorder.num_written and not recorder.num_unwritten:
             raise
         raise InterruptedSweepError(_unwritten(error, recorder)) from error
+    end = sweep.snapshot()
     if checkpoints:
-        checkpoints.clear(everything=current.grid.is_whole and not state.num_failed and sweep.stopped is None)
-    return state, sweep.stopped
+        checkpoints.clear(everything=plan.grid.is_whole and not end.num_failed and not end.stopped)
+    return end
+
+
+def _checkpoints(folder: SweepFolder, cluster: ClusterSpec) -> Checkpoints | None:
+    if not cluster.checkpoint_s:
+        return None
+    checkpoints = Checkpoints(folder, cluster.checkpoint_s)
+    checkpoints.drop_partial()
+    return checkpoints
 
 
 def _grace(number: int | None, job: ClusterSettings) -> float:
-    """How long running trials have to keep their state, by the signal that interrupts them."""
+    """How long running trials have to write a checkpoint, by the signal that interrupts them."""
     if number == WARNING:
         return max(GRACE_S, job.warning_s / 4)
     return TERM_S if number == signal.SIGTERM else GRACE_S
 
 
-def _checkpoints(writer: SweepWriter, cluster: ClusterSpec) -> Checkpoints | None:
-    if not cluster.checkpoint_s:
-        return None
-    checkpoints = Checkpoints(writer.directory.resolve() / CHECKPOINTS, cluster.checkpoint_s)
-    checkpoints.drop_halves()
-    return checkpoints
-
-
-def _both(first: Observer, second: Observer) -> Observer:
-    def observe(state: SweepState) -> None:
-        first(state)
-        second(state)
-
-    return observe
-
-
-def _demand(current: Plan) -> Iterable[Resources]:
-    return dict.fromkeys(cell.wanted.resources for cell in current.cells if cell.missing)
-
-
-def packages_of(current: Plan) -> Collection[str]:
-    """The packages whose tasks and tiers the trials have."""
-    blocks = {type(block) for cell in current.cells for block in (cell.wanted.cell.task, cell.wanted.cell.model)}
-    return {package for block in blocks if (package := package_of(block))}
-
-
-def _interrupted(state: SweepState) -> str:
+def _interrupted(end: Snapshot) -> str:
     return (
-        f"interrupted: {state.num_ended} trials of this launch have ended, {state.num_left} are left; "
+        f"interrupted: {end.num_ended} trials of this launch have ended, {end.num_left} are left; "
         "the same command goes on from here"
     )
 
 
 def _unwritten(error: StoreError, recorder: Recorder) -> str:
     return (
-        f"stopped: {error}; it goes on from here: {recorder.num_written} results of this launch are stored, "
-        f"{recorder.num_unwritten} could not be written and their trials run again"
+        f"stopped: {error}; the same command goes on from here: {recorder.num_written} results of this launch are "
+        f"stored, {recorder.num_unwritten} could not be written and their trials run again"
     )
-
-
-def _ignore(state: SweepState) -> None:
-    """An observer that looks away."""

@@ -1,0 +1,126 @@
+"""Texts about plans, and about how launches begin and end."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bilin.failures import RULES
+from bilin.orchestrator import Plan, Submission, Summary
+from bilin.orchestrator.grid import Axis, Choices
+from bilin.record import RESULT_STATUSES
+from bilin.workers.actors.node import amounts_of, describe_amounts
+
+MAX_VALUES = 12
+
+
+def describe_plan(plan: Plan) -> str:
+    """Say in lines what a launch would run."""
+    counts = plan.grid.counts
+    part = "" if plan.grid.is_whole else f", {len(plan.cells)} of them selected by --only"
+    rows = [
+        *_axes(counts.axes),
+        (
+            "cells",
+            f"{counts.combinations} combinations, {counts.after_exclusion} after exclusion, "
+            f"{counts.after_deduplication} different{part}",
+        ),
+        ("trials", f"{plan.num_wanted} wanted{_limit(plan)}"),
+        ("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_missing} to run now"),
+        *_resources(plan),
+        ("time", describe_time(plan)),
+    ]
+    return "\n".join([plan.grid.name, *columns(rows)])
+
+
+def describe_summary(summary: Summary) -> str:
+    """Say in lines how a launch ended."""
+    ran = sum(summary.ran.values())
+    by_status = f" ({counted(summary.ran)})" if ran else ""
+    parts = [f"{summary.num_found} trials found in the store", f"{ran} run{by_status}"]
+    if summary.num_failed:
+        parts.append(f"{summary.num_failed} without a result")
+    lines = [f"{summary.sweep}: " + ", ".join(parts)]
+    if summary.stopped:
+        lines.append(f"stopped early: {summary.stopped}")
+    if summary.num_failed:
+        where = ["--where", "error is not null", "--select", "trial_id,status,error"]
+        places = ["--sweep", summary.sweep, "--store", str(summary.directory.parent)]
+        failed = sorted(status for status, count in summary.ran.items() if count and status not in RESULT_STATUSES)
+        lines.append(f"errors: {shlex.join(['bilin', 'results', 'query', '--view', 'trials', *where, *places])}")
+        lines += [f"{status}: {RULES[status].what}; {RULES[status].then}" for status in failed]
+        lines.append(f"`bilin sweep why {summary.sweep} TRIAL` explains one; --retry runs classes of them again")
+    return "\n".join(lines)
+
+
+def describe_submission(submission: Submission, *, store: Path) -> str:
+    """Say in lines what was submitted to Slurm, and how to watch it."""
+    nodes = "1 node" if submission.nodes == "1" else f"{submission.nodes} nodes"
+    place = [submission.sweep, "--store", str(store)]
+    rows = [(what, shlex.join(["bilin", "sweep", what, *place])) for what in ("watch", "cancel")]
+    rows.append(("log", str(submission.log)))
+    head = f"{submission.sweep}: job {submission.job_id} submitted, {submission.num_missing} trials to run on {nodes}"
+    return "\n".join([head, *columns(rows)])
+
+
+def describe_time(plan: Plan) -> str:
+    """Say how long the missing trials of a plan will take."""
+    estimate = plan.estimate
+    if not plan.num_missing:
+        return "nothing to run"
+    if estimate.num_unknown == plan.num_missing:
+        return "not known: no stored trial has the same task, model and training as one of those to run"
+    unknown = f"; for {estimate.num_unknown} more there is no such trial" if estimate.num_unknown else ""
+    return (
+        f"about {duration(estimate.seconds)} on one worker, from {estimate.num_stored} stored trials with the same "
+        f"task, model and training{unknown}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in a unit that fits, such as ``3 min`` or ``2 h 10 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours / 24:.1f} days"
+
+
+def counted(statuses: Mapping[Any, int]) -> str:
+    """Return counts by status, such as ``3 done, 1 lost``."""
+    return ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()) if count)
+
+
+def columns(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Return rows of two texts as lines, with the second texts below each other."""
+    width = max(len(first) for first, _ in rows)
+    return [f"  {first.ljust(width)}  {second}".rstrip() for first, second in rows]
+
+
+def _axes(documents: Sequence[Sequence[Axis]]) -> Iterable[tuple[str, str]]:
+    for number, axes in enumerate(documents):
+        first = "axes" if len(documents) == 1 else f"axes {number + 1}"
+        for axis in axes:
+            shown = ", ".join(str(value) for value in axis.values[:MAX_VALUES])
+            rest = "" if len(axis.values) <= MAX_VALUES else f", … ({len(axis.values)} values)"
+            yield first, f"{axis.name}: {shown}{rest}"
+            first = ""
+
+
+def _limit(plan: Plan) -> str:
+    searches = {cell.wanted.learning_rate for cell in plan.cells}
+    at_most = any(not isinstance(search, Choices) or search.until_solved for search in searches)
+    return " at most: a search may end early, or ask for a learning rate twice" if at_most else ""
+
+
+def _resources(plan: Plan) -> Iterable[tuple[str, str]]:
+    """What a trial occupies, a line for each size."""
+    sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
+    for index, size in enumerate(list(sizes)[:MAX_VALUES]):
+        yield "" if index else "a trial takes", describe_amounts(amounts_of(size))

@@ -1,0 +1,221 @@
+"""Texts about how sweeps and trials stand."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bilin.cli.sweep.describe import columns, counted, describe_time, duration
+from bilin.errors import InputError
+from bilin.failures import RETRYABLE, RULES
+from bilin.orchestrator import Job, JobStatus, Snapshot, SweepStatus, Why
+from bilin.orchestrator.planning.plan import CellPlan
+from bilin.orchestrator.sweep.snapshot import RunningTrial
+from bilin.record import RERUN_STATUSES
+from bilin.results import LAPSE_S, Holder
+
+_TIME = "%Y-%m-%d %H:%M:%S"
+
+_BLOCKS = ("task", "model", "train", "validate", "test", "resources")
+_OUTCOME = ("solved", "steps", "validation_accuracy", "training_loss", "params", "recurrent_params", "wall_s")
+_ORIGIN = (
+    "host", "cpu", "gpu", "gpu_memory_mb", "device", "threads", "python", "torch", "version", "commit", "task_package",
+    "tier_package",
+)  # fmt: skip
+
+_STATES = {
+    "ended": "has ended",
+    "running": "runs",
+    "waiting": "waits",
+    "later": "waits for an earlier round of its search",
+    "not wanted": "is not wanted",
+    "not in the grid": "is not in the grid of the last launch",
+}
+
+
+def describe_status(sweep: str, status: SweepStatus | InputError, *, everything: bool) -> str:
+    """Say in lines how a sweep stands."""
+    if isinstance(status, InputError):
+        return f"{sweep}\n  {status}"
+    plan = status.plan
+    rows = [
+        ("state", _state(status)),
+        ("cells", str(len(plan.cells))),
+        ("trials", f"{counted(plan.statuses) or 'none done'}, {plan.num_missing} to run"),
+    ]
+    if status.snapshot:
+        rows.insert(1, ("now", _now(status.snapshot)))
+    if plan.num_failed:
+        rows.append(("", f"{plan.num_failed} without a result are not run again unless --retry names their class"))
+    if plan.num_missing:
+        rows.append(("time", describe_time(plan)))
+    if everything:
+        rows.append(("stored", f"{sum(status.rows.values())} rows in all: {counted(status.rows)}"))
+    if status.job:
+        rows += [] if status.is_queued else [("job", describe_own_job(status.job, status.job_status))]
+        rows.append(("log", status.job.log))
+        rows += [("stopped", status.job.ended)] if status.job.ended else []
+    rows.append(("folder", str(status.folder.path)))
+    return "\n".join([sweep, *columns(rows)])
+
+
+def describe_list(statuses: Mapping[str, SweepStatus | InputError]) -> str:
+    """Say how sweeps stand, one line each."""
+    if not statuses:
+        return "no sweeps yet"
+    table = [("sweep", "cells", "done", "failed", "to run", "state")]
+    for sweep, status in statuses.items():
+        if isinstance(status, InputError):
+            table.append((sweep, "?", "?", "?", "?", f"cannot be read: `bilin sweep status {sweep}` says why"))
+        else:
+            plan = status.plan
+            counts = (len(plan.cells), plan.num_done, plan.num_failed, plan.num_missing)
+            table.append((sweep, *map(str, counts), _state(status)))  # type: ignore[arg-type]
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in table
+    )
+
+
+def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
+    """Say of a stored trial its spec, its result, where it ran, and how to repeat it."""
+    spec = json.loads(row["spec"])
+    rows = [
+        ("sweep", row["sweep"]),
+        ("cell", row["cell_id"]),
+        *((name, _values(spec[name])) for name in _BLOCKS),
+        ("lr, seed", f"{row['lr']:g}, {row['seed']}"),
+        ("status", " · ".join(str(part) for part in (row["status"], row["stop_reason"]) if part)),
+        ("result", _values({name: row[name] for name in _OUTCOME if row[name] is not None})),
+        ("ran", f"{row['started_at']:{_TIME}} to {row['finished_at']:{_TIME}} UTC, attempt {row['attempts']}"),
+        ("on", _values({name: row[name] for name in _ORIGIN if row.get(name) is not None})),
+    ]
+    if row["error"]:
+        rows += [("error", row["error"]), ("", row["traceback"] or "")]
+    show = ["bilin", "sweep", "show", row["trial_id"], "--sweep", row["sweep"], "--store", str(store), "--grid"]
+    repeat = f"{shlex.join(show)} > trial.yaml && bilin sweep launch trial.yaml --store repeat-store"
+    return "\n".join([row["trial_id"], *columns([*rows, ("repeat", repeat)])])
+
+
+def describe_own_job(job: Job, status: JobStatus | None) -> str:
+    """Say how the job of a sweep stands; if Slurm does not say, when it was submitted."""
+    return f"job {job.job_id} " + (status.describe() if status else f"submitted {job.submitted_at}")
+
+
+def describe_why(why: Why, *, store: Path) -> str:
+    """Say in lines how a trial stands, why, and what to do."""
+    return "\n".join([f"{why.trial_id}: {_STATES[why.state]}", *columns(list(_why_rows(why, store)))])
+
+
+def _state(status: SweepStatus) -> str:
+    if status.job and status.is_queued:
+        return describe_own_job(status.job, status.job_status)
+    if status.holder:
+        return _holder(status.holder)
+    return "not running, some trials to run" if status.plan.num_missing else "complete"
+
+
+def _holder(holder: Holder) -> str:
+    if holder.silent_s < 2 * LAPSE_S:
+        return f"running on {holder.host}, pid {holder.pid}"
+    silent = duration(holder.silent_s)
+    return f"silent for {silent} (pid {holder.pid} on {holder.host}): if it is dead, the next launch takes over"
+
+
+def _now(snapshot: Snapshot) -> str:
+    since = datetime.fromtimestamp(snapshot.started_at, UTC)
+    ended = counted(snapshot.ended) or "none ended"
+    speed = f", {60 * snapshot.trials_per_s:.1f} a minute" if snapshot.ended else ""
+    return f"{len(snapshot.running)} trials run; since {since:{_TIME}} UTC: {ended}{speed}"
+
+
+def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
+    snapshot = why.sweep.snapshot
+    if why.running and snapshot:
+        yield from _running_rows(why.running)
+        yield "as of", _ago(snapshot.at)
+    elif why.state == "waiting":
+        yield "for", _waits_for(why)
+        if snapshot and why.trial_id in snapshot.retries:
+            yield "retry", snapshot.retries[why.trial_id]
+    elif why.cell is not None and why.state in ("later", "not wanted"):
+        yield "search", _search(why.cell, why.state)
+    elif why.state == "not in the grid":
+        yield "grid", "no launch runs it; its row stays, and `bilin results query --view trials --all` shows it"
+    yield from _stored_rows(why, store)
+    if why.checkpoint:
+        yield "checkpoint", f"at step {why.checkpoint.step}, {_ago(why.checkpoint.at)}: its next run continues there"
+    if why.log:
+        yield "output", shlex.join(["bilin", "sweep", "logs", why.sweep.sweep, why.trial_id, "--store", str(store)])
+
+
+def _running_rows(trial: RunningTrial) -> Iterable[tuple[str, str]]:
+    yield "since", f"{datetime.fromtimestamp(trial.since, UTC):{_TIME}} UTC, attempt {trial.attempt} of this launch"
+    if trial.host is None:
+        yield "on", "a worker that has not begun it: the worker starts, or its node has no room"
+        return
+    yield "on", f"{trial.host}, process {trial.pid}" + (f" ({trial.worker})" if trial.worker else "")
+    accuracy = "" if trial.accuracy is None else f", accuracy {trial.accuracy:.3f}"
+    yield "step", f"{trial.step} of {trial.max_steps}{accuracy}"
+
+
+def _waits_for(why: Why) -> str:
+    snapshot = why.sweep.snapshot
+    if why.sweep.holder is None and why.sweep.job and why.sweep.is_queued:
+        return describe_own_job(why.sweep.job, why.sweep.job_status)
+    if why.sweep.holder is None:
+        return "a launch: nothing runs the sweep now, and the next launch runs the trial"
+    if snapshot is None:
+        return "a launch that has just begun, or whose snapshot cannot be read"
+    num_running = len(snapshot.running)
+    part = ", if the launch includes it: it was limited by --only" if snapshot.is_part else ""
+    return f"a free worker: {num_running} trials run, {snapshot.num_left - num_running} wait{part}"
+
+
+def _search(cell: CellPlan, state: str) -> str:
+    tried = ", ".join(f"{lr:g}" for lr in cell.lrs)
+    if state == "later":
+        return f"the learning rates before it ({tried}) have {len(cell.missing)} trials to run, which decide"
+    return f"the learning rates before it ({tried}) were enough, so nothing runs it"
+
+
+def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
+    row = why.row
+    if row is None:
+        return
+    status = row["status"]
+    first = "status" if why.state in ("ended", "not in the grid") else "before"
+    yield first, " · ".join(str(part) for part in (status, row["stop_reason"]) if part)
+    where = f" on {row['host']}" if row["host"] else ""
+    yield "ran", f"{row['started_at']:{_TIME}} to {row['finished_at']:{_TIME}} UTC{where}, attempt {row['attempts']}"
+    if row["error"]:
+        yield "error", row["error"]
+    if status in RULES:
+        yield "why", RULES[status].what
+        yield "rule", RULES[status].then
+    if row["traceback"]:
+        show = ["bilin", "sweep", "show", why.trial_id, "--sweep", why.sweep.sweep, "--store", str(store)]
+        yield "traceback", shlex.join(show)
+    if status in RETRYABLE or status in RERUN_STATUSES:
+        retry = ["--retry", status] if status in RETRYABLE else []
+        yield "run again", shlex.join(["bilin", "sweep", "launch", "GRID.yaml", "--store", str(store), *retry])
+
+
+def _values(values: Mapping[str, Any]) -> str:
+    """Values as a grid has them, with numbers rounded."""
+    return " ".join(f"{name}={_value(value)}" for name, value in values.items())
+
+
+def _value(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value)
+
+
+def _ago(at: float) -> str:
+    return f"{duration(max(0.0, time.time() - at))} ago"

@@ -1,0 +1,226 @@
+"""How single trials stand: their rows, what they printed, and why they do or do not run. Reads the store alone."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bilin.errors import StoreError
+from bilin.orchestrator.grid import Choices
+from bilin.orchestrator.monitor.status import SweepStatus, status
+from bilin.orchestrator.planning.plan import CellPlan
+from bilin.orchestrator.sweep.snapshot import PERIOD_S, RunningTrial, Snapshot, read_snapshot
+from bilin.results import DEFAULT_STORE, holder, stored
+from bilin.spec import TrialSpec
+from bilin.workers.training.checkpoint import Checkpoint, Checkpoints
+
+State = Literal["ended", "running", "waiting", "later", "not wanted", "not in the grid"]
+
+FOLLOW_S = 0.5
+
+_DIGITS = frozenset("0123456789abcdef")
+
+
+def find_trial(trial_id: str, *, store: Path | str = DEFAULT_STORE, sweep: str | None = None) -> dict[str, Any]:
+    """Return the stored row of a trial.
+
+    Args:
+        trial_id: The id, or its first digits.
+        store: Directory of the store.
+        sweep: The only sweep to look in.
+
+    Raises:
+        StoreError: No trial, or more than one, has an id that begins so.
+    """
+    from bilin.results import query
+
+    if not trial_id or not _DIGITS.issuperset(trial_id):
+        raise StoreError(f"{trial_id!r} is not a trial id; accepted: its hexadecimal digits, or the first of them")
+    where = f"starts_with(trial_id, '{trial_id}')"
+    rows = query(store=store, view="trials", where=where, sweep=sweep, everything=True).to_pylist()
+    if not rows:
+        raise StoreError(f"no trial begins with {trial_id}: `bilin results query --view trials` lists the ids")
+    if len(rows) > 1:
+        places = ", ".join(f"{row['sweep']}/{row['trial_id']}" for row in rows[:5])
+        raise StoreError(f"{len(rows)} trials begin with {trial_id} ({places}): give more digits, or --sweep")
+    row: dict[str, Any] = rows[0]
+    return row
+
+
+def repeat_grid(row: Mapping[str, Any]) -> str:
+    """Return the grid.yaml of one trial: launched into another store, it repeats the trial."""
+    from ruamel.yaml import YAML
+
+    spec = json.loads(row["spec"])
+    document = {
+        "name": f"repeat-{row['trial_id']}",
+        "tasks": [spec["task"]],
+        "models": [spec["model"]],
+        "train": spec["train"],
+        "validate": spec["validate"],
+        "test": spec["test"],
+        "learning_rate": {"choices": [spec["lr"]]},
+        "seeds": [spec["seed"]],
+        "resources": spec["resources"],
+    }
+    text = io.StringIO()
+    YAML(typ="safe", pure=True).dump(document, text)
+    return text.getvalue()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """How one trial stands, and why.
+
+    Attributes:
+        state: ``ended``: it has a row that stands. ``running``, ``waiting``: a launch runs it, or will. ``later``: an
+            earlier round of its search is not complete. ``not wanted``: the search ended without it. ``not in the
+            grid``: it has a row, but the grid of the last launch does not name it.
+        sweep: How its sweep stands.
+        cell: Its cell in the plan; None if the grid does not name it.
+        row: Its row in the store, also one of an earlier attempt that does not stand.
+        checkpoint: Its last checkpoint.
+        log: The file of its output; None if it printed nothing.
+    """
+
+    trial_id: str
+    state: State
+    sweep: SweepStatus
+    cell: CellPlan | None
+    row: Mapping[str, Any] | None
+    checkpoint: Checkpoint | None
+    log: Path | None
+
+    @property
+    def running(self) -> RunningTrial | None:
+        """The trial in the latest snapshot; None if it does not run."""
+        return self.sweep.snapshot.trial(self.trial_id) if self.sweep.snapshot else None
+
+
+def why(sweep: str, trial: str, *, store: Path | str = DEFAULT_STORE) -> list[Why]:
+    """Return how a trial stands, or each trial of a cell.
+
+    Args:
+        sweep: Name of the sweep.
+        trial: Id of a trial or of a cell, or its first digits.
+        store: Directory of the store.
+
+    Raises:
+        StoreError: No id, or more than one, begins so; or the sweep cannot be read.
+    """
+    if not trial or not _DIGITS.issuperset(trial):
+        raise StoreError(
+            f"{trial!r} is not an id; accepted: the hexadecimal digits of a trial or cell, or the first of them"
+        )
+    current = status(sweep, store=store)
+    rows = stored(store, sweep)
+    named = {spec.trial_id: (cell, spec) for cell in current.plan.cells for spec in _specs(cell)}
+    ids = {row.trial_id: row.cell_id for row in rows.values()} | {
+        trial_id: cell.wanted.cell_id for trial_id, (cell, _) in named.items()
+    }
+    checkpoints, found = Checkpoints(current.folder, 0.0), []
+    for trial_id in _matching(trial, ids, sweep):
+        cell, spec = named.get(trial_id, (None, None))
+        log = current.folder.trial_log(trial_id)
+        found.append(
+            Why(
+                trial_id=trial_id,
+                state=_state(cell, spec, current.snapshot),
+                sweep=current,
+                cell=cell,
+                row=find_trial(trial_id, store=store, sweep=sweep) if trial_id in rows else None,
+                checkpoint=checkpoints.latest(trial_id),
+                log=log if log.exists() else None,
+            )
+        )
+    return found
+
+
+def output(sweep: str, trial: str, *, store: Path | str = DEFAULT_STORE, follow: bool = False) -> Iterator[bytes]:
+    """Return what a trial printed, in pieces; one attempt after the other, each under a line that says where it ran.
+
+    Args:
+        sweep: Name of the sweep.
+        trial: Id of a trial, or its first digits.
+        store: Directory of the store.
+        follow: Go on until the trial has ended, or nothing runs the sweep.
+
+    Raises:
+        StoreError: No trial, or more than one, has an id that begins so; or the sweep cannot be read.
+    """
+    found = why(sweep, trial, store=store)
+    if len(found) > 1:
+        some = ", ".join(one.trial_id for one in found[:5])
+        raise StoreError(f"{trial} is a cell of {len(found)} trials ({some}): give the id of one")
+    return _output(found[0], store, follow=follow)
+
+
+def _output(trial: Why, store: Path | str, *, follow: bool) -> Iterator[bytes]:
+    path = trial.sweep.folder.trial_log(trial.trial_id)
+    position = 0
+    is_over = not follow or trial.state in ("ended", "not wanted", "not in the grid")
+    while True:
+        content = path.read_bytes() if path.exists() else b""
+        if len(content) < position:  # it was too long, and its beginning was left out
+            position = 0
+        if content[position:]:
+            yield content[position:]
+        position = len(content)
+        if is_over:
+            return
+        time.sleep(FOLLOW_S)
+        is_over = not _may_print(trial, store)
+
+
+def _may_print(trial: Why, store: Path | str) -> bool:
+    """Whether a launch runs the trial, or has not come to it."""
+    if holder(store, trial.sweep.sweep) is None:
+        return False
+    snapshot = read_snapshot(trial.sweep.folder)
+    if snapshot is None or snapshot.trial(trial.trial_id):
+        return True
+    if time.time() - snapshot.at > 2 * PERIOD_S:  # it trains in the launching process, which writes less often
+        return True
+    (now,) = why(trial.sweep.sweep, trial.trial_id, store=store)
+    return now.state in ("running", "waiting", "later")
+
+
+def _specs(cell: CellPlan) -> Iterator[TrialSpec]:
+    """The trials of a cell that can be named now: later rounds of a search that samples learning rates cannot."""
+    search = cell.wanted.learning_rate
+    lrs = dict.fromkeys([*cell.lrs, *(search.choices if isinstance(search, Choices) else ())])
+    return (cell.spec(lr, seed) for lr in lrs for seed in cell.wanted.seeds)
+
+
+def _matching(first: str, ids: Mapping[str, str], sweep: str) -> list[str]:
+    """The one trial, or those of the one cell, whose id begins so."""
+    trials = [trial_id for trial_id in ids if trial_id.startswith(first)]
+    cells = {cell_id for cell_id in ids.values() if cell_id.startswith(first)}
+    if len(trials) + len(cells) > 1:
+        some = ", ".join([*trials, *sorted(cells)][:5])
+        raise StoreError(f"{len(trials) + len(cells)} trials and cells begin with {first} ({some}): give more digits")
+    if cells:
+        return [trial_id for trial_id, cell_id in ids.items() if cell_id in cells]
+    if not trials:
+        raise StoreError(
+            f"no trial or cell of sweep {sweep!r} begins with {first}: it is not in the grid of the last launch, and "
+            "has no row; `bilin results query --view trials --all` lists the ids of rows"
+        )
+    return trials
+
+
+def _state(cell: CellPlan | None, spec: TrialSpec | None, snapshot: Snapshot | None) -> State:
+    if cell is None or spec is None:
+        return "not in the grid"
+    if snapshot and snapshot.trial(spec.trial_id):
+        return "running"
+    if (spec.lr, spec.seed) in cell.known:
+        return "ended"
+    if any((ask.lr, ask.seed) == (spec.lr, spec.seed) for ask in cell.missing):
+        return "waiting"
+    return "later" if cell.missing else "not wanted"

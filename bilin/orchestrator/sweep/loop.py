@@ -1,0 +1,362 @@
+"""The loop that runs a plan on a pool: submit, take what happened, record results, ask for more."""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import os
+import socket
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from bilin.failures import MAX_SAME_ERRORS, RULES
+from bilin.orchestrator.planning.plan import CellPlan, Plan
+from bilin.orchestrator.planning.search import Ask, decide, learns
+from bilin.orchestrator.sweep.recorder import Recorder
+from bilin.orchestrator.sweep.snapshot import MAX_NOTES, NUM_LEADERS, Labels, Leader, Observer, RunningTrial, Snapshot
+from bilin.record import RESULT_STATUSES, Progress, Status, TrialResult
+from bilin.rules import Outcome
+from bilin.spec import Resources, TrialSpec, trial_id
+from bilin.workers.events import Cancelled, Checkpointed, Event, Finished, Lost, Started
+from bilin.workers.pool import Group, Pool
+
+WAIT_S = 0.5
+
+OBSERVE_S = 0.25
+"""How often snapshots are made, unless making one takes more than `OBSERVE_SHARE` of that time."""
+
+OBSERVE_SHARE = 0.05
+
+
+@dataclass(slots=True, eq=False)
+class _Cell:
+    """A cell while its sweep runs.
+
+    Attributes:
+        plan: What was known of it when the sweep began.
+        known: What is known of it now.
+        asks: The trials that should have a result by now.
+    """
+
+    plan: CellPlan
+    label: str = ""
+    known: dict[tuple[float, int], Outcome] = field(init=False)
+    asks: Sequence[Ask] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.known = dict(self.plan.known)
+        self.asks = self.plan.asks
+
+    def decide(self) -> list[Ask]:
+        """Decide anew; return the asks that were not there before."""
+        if not learns(self.plan.wanted):
+            return []
+        before = set(self.asks)
+        self.asks = decide(self.plan.wanted, self.known)
+        return [ask for ask in self.asks if ask not in before]
+
+
+@dataclass(slots=True, eq=False)
+class _Trial:
+    """A wanted trial that has not ended.
+
+    Attributes:
+        attempts: How many times it was started.
+        avoid: Nodes whose hardware failed while they ran it.
+        since: When it was given to its worker, in seconds since the epoch; None while it waits.
+        started, progress, checkpointed: The latest such events of the present attempt.
+        reason: Why it waits to run another time.
+    """
+
+    spec: TrialSpec
+    trial_id: str
+    cell: _Cell
+    attempts: int = 0
+    avoid: frozenset[str] = frozenset()
+    since: float | None = None
+    started: Started | None = None
+    progress: Progress | None = None
+    checkpointed: Checkpointed | None = None
+    reason: str | None = None
+
+    def start(self) -> None:
+        """Begin an attempt."""
+        self.attempts += 1
+        self.since = time.time()
+        self.started = self.progress = self.checkpointed = self.reason = None
+
+
+class Sweep:
+    """Runs the missing trials of a plan.
+
+    Attributes:
+        stopped: Why it stopped before its end, if it did.
+    """
+
+    def __init__(self, plan: Plan, recorder: Recorder, *observers: Observer) -> None:
+        """Prepare a sweep.
+
+        Args:
+            plan: What to run.
+            recorder: Takes the results.
+            observers: Take snapshots.
+        """
+        self.stopped: str | None = None
+        self._plan = plan
+        self._recorder = recorder
+        self._observers = observers
+        self._num_elsewhere = 0
+        self._pool: Pool | None = None
+        self._cells = [_Cell(cell) for cell in plan.cells]
+        self._trials: dict[str, _Trial] = {}
+        self._running: dict[str, _Trial] = {}
+        self._queues: dict[tuple[Resources, frozenset[str]], deque[_Trial]] = defaultdict(deque)
+        self._found = Counter(plan.statuses)
+        self._ended: Counter[Status] = Counter()
+        self._best: dict[str, tuple[_Trial, TrialResult]] = {}
+        self._notes: list[str] = []
+        self._errors = _SameErrors()
+        self._began_at, self._began = time.time(), time.monotonic()
+        self._observe_at = 0.0
+        for cell in self._cells:
+            self._enqueue(cell, cell.plan.missing)
+
+    def run(self, pool: Pool, *, num_elsewhere: int = 0) -> None:
+        """Run until nothing is left, or until the same error came too often; then `stopped` says so.
+
+        Args:
+            pool: Where to run; it was made with `take` as its emit.
+            num_elsewhere: Trials to run in cells of the grid that the plan leaves out.
+        """
+        self._pool, self._num_elsewhere = pool, num_elsewhere
+        while self._trials and self.stopped is None:
+            self._recorder.check()
+            self._submit(pool)
+            self._observe()
+            pool.wait(WAIT_S)
+        self._observe(now=True)
+
+    def take(self, event: Event) -> None:
+        """Take what happened to a trial. The first result counts, also from a worker that was taken for lost."""
+        trial = self._trials.get(event.trial_id)
+        if trial is None:
+            return
+        if isinstance(event, Finished):
+            self._take_result(trial, event)
+        elif isinstance(event, Lost):
+            if not self._retries(trial, event.status, event.reason, event.node):
+                self._end(trial, _lost(trial, event))
+        elif isinstance(event, Cancelled):  # and it is still asked for
+            self._wait_again(trial, "cancelled")
+        elif isinstance(event, Started):
+            trial.started = event
+        elif isinstance(event, Progress):
+            trial.progress = event
+        else:
+            trial.checkpointed = event
+        self._observe()
+
+    def current_plan(self) -> Plan:
+        """Return the plan as it is after the outcomes so far."""
+        cells = [CellPlan.of(cell.plan.wanted, cell.known, cell.plan.stored) for cell in self._cells]
+        return dataclasses.replace(
+            self._plan, cells=tuple(cells), statuses=self._found, num_missing=sum(len(cell.missing) for cell in cells)
+        )
+
+    def snapshot(self) -> Snapshot:
+        """Return what the sweep looks like now."""
+        num_ended = self._ended.total()
+        leaders = heapq.nsmallest(NUM_LEADERS, self._best.values(), key=lambda best: _rank(*best))
+        return Snapshot(
+            sweep=self._plan.grid.name,
+            at=time.time(),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=self._began_at,
+            is_part=not self._plan.grid.is_whole,
+            num_elsewhere=self._num_elsewhere,
+            num_cells=len(self._cells),
+            num_wanted=self._plan.num_wanted,
+            found=dict(self._found),
+            ended=dict(self._ended),
+            num_left=len(self._trials),
+            trials_per_s=num_ended / max(time.monotonic() - self._began, 1e-9),
+            running=tuple(self._running_trial(trial) for trial in self._running.values()),
+            retries={trial.trial_id: trial.reason for trial in self._retrying() if trial.reason},
+            leaders=tuple(self._leader(*best) for best in leaders),
+            notes=tuple(self._notes[-MAX_NOTES:]),
+            num_notes=len(self._notes),
+            stopped=self.stopped,
+        )
+
+    def _enqueue(self, cell: _Cell, asks: Sequence[Ask]) -> None:
+        queue = self._queues[cell.plan.wanted.resources.occupied, frozenset()]
+        for lr, seed, _ in asks:
+            trial = _Trial(cell.plan.spec(lr, seed), trial_id(cell.plan.wanted.cell_id, lr, seed), cell)
+            self._trials[trial.trial_id] = trial
+            queue.append(trial)
+
+    def _submit(self, pool: Pool) -> None:
+        for (_, avoid), queue in sorted(self._queues.items(), key=lambda item: not item[0][1]):
+            while queue and pool.accepts(queue[0].spec.resources, avoid):
+                trial = queue.popleft()
+                if trial.trial_id not in self._trials:  # its result came while it waited to run another time
+                    continue
+                trial.start()
+                self._running[trial.trial_id] = trial
+                pool.submit(Group((trial.spec,), avoid))
+
+    def _take_result(self, trial: _Trial, event: Finished) -> None:
+        result, is_running = event.result, trial.trial_id in self._running
+        if event.is_late and is_running and result.status in RULES and RULES[result.status].attempts > 1:
+            return  # the attempt that runs may come to a better end
+        if event.node and self._retries(trial, result.status, result.error or "", event.node):
+            return
+        if event.is_late and is_running and self._pool:
+            self._pool.cancel(trial.trial_id)
+        self._end(trial, result)
+
+    def _retries(self, trial: _Trial, status: Status, reason: str, node: str | None) -> bool:
+        """Have a trial wait to run another time, if the rule for what happened to it says so; return whether."""
+        rule = RULES.get(status)
+        if rule is None or trial.attempts >= rule.attempts:
+            return False
+        if rule.elsewhere and node:
+            trial.avoid |= {node}
+        what = {"lost": "worker lost", "hardware": "hardware failed"}.get(status, status)
+        line = f"{what} (attempt {trial.attempts} of {rule.attempts}), runs again: {_short(reason)}"
+        self._notes.append(f"{trial.trial_id}: {line}")
+        self._wait_again(trial, line)
+        return True
+
+    def _wait_again(self, trial: _Trial, reason: str) -> None:
+        if self._running.pop(trial.trial_id, None):
+            trial.reason, trial.since = reason, None
+            self._queues[trial.spec.resources.occupied, trial.avoid].appendleft(trial)
+
+    def _retrying(self) -> list[_Trial]:
+        """The trials that were started and wait; they are at the heads of their queues."""
+        trials = []
+        for queue in self._queues.values():
+            for trial in queue:
+                if not trial.attempts:
+                    break
+                if trial.trial_id in self._trials:
+                    trials.append(trial)
+        return trials
+
+    def _end(self, trial: _Trial, result: TrialResult) -> None:
+        # Only the sweep knows how many times it started the trial.
+        result = dataclasses.replace(result, attempts=trial.attempts)
+        del self._trials[trial.trial_id]
+        self._running.pop(trial.trial_id, None)
+        self._recorder.put(trial.spec, result)
+        self._ended[result.status] += 1
+        cell = trial.cell
+        cell_id = cell.plan.wanted.cell_id
+        if result.status == "done" and (
+            cell_id not in self._best or _rank(trial, result) < _rank(*self._best[cell_id])
+        ):
+            self._best[cell_id] = trial, result
+        cell.known[trial.spec.lr, trial.spec.seed] = Outcome.of(trial.spec.lr, trial.spec.seed, result)
+        asks = cell.decide()
+        self._found.update(cell.plan.found(asks))
+        self._enqueue(cell, [ask for ask in asks if not ask.is_known(cell.known)])
+        if result.status not in RESULT_STATUSES:
+            self._notes.append(f"{trial.trial_id}: {result.status}: {_short(result.error or '')}")
+        self.stopped = self._errors.add(result) or self.stopped
+
+    def _observe(self, *, now: bool = False) -> None:
+        began = time.monotonic()
+        if (now or began >= self._observe_at) and self._observers:
+            snapshot = self.snapshot()
+            for observer in self._observers:
+                observer(snapshot)
+            ended = time.monotonic()
+            self._observe_at = ended + max(OBSERVE_S, (ended - began) / OBSERVE_SHARE)
+
+    @cached_property
+    def _labels(self) -> Labels:
+        return Labels(cell.plan.wanted.cell for cell in self._cells)
+
+    def _label(self, cell: _Cell) -> str:
+        cell.label = cell.label or self._labels.label(cell.plan.wanted.cell)
+        return cell.label
+
+    def _running_trial(self, trial: _Trial) -> RunningTrial:
+        spec, started, progress = trial.spec, trial.started, trial.progress
+        return RunningTrial(
+            trial_id=trial.trial_id,
+            cell_id=trial.cell.plan.wanted.cell_id,
+            label=self._label(trial.cell),
+            lr=spec.lr,
+            seed=spec.seed,
+            attempt=trial.attempts,
+            since=trial.since or 0.0,
+            max_steps=spec.cell.train.steps,
+            worker=started.worker if started else None,
+            host=started.host if started else None,
+            pid=started.pid if started else None,
+            step=progress.step if progress else 0,
+            loss=progress.loss if progress else None,
+            accuracy=progress.accuracy if progress else None,
+            checkpoint_step=trial.checkpointed.step if trial.checkpointed else None,
+        )
+
+    def _leader(self, trial: _Trial, result: TrialResult) -> Leader:
+        return Leader(
+            trial_id=trial.trial_id,
+            label=self._label(trial.cell),
+            lr=trial.spec.lr,
+            seed=trial.spec.seed,
+            steps=result.steps,
+            solved=result.solved,
+            validation_accuracy=result.validation_accuracy,
+        )
+
+
+class _SameErrors:
+    """Counts how many trials in a row have failed with the same error."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._last: str | None = None
+
+    def add(self, result: TrialResult) -> str | None:
+        """Count a trial that ended; return why the sweep must stop, if it must."""
+        if result.status in RESULT_STATUSES:
+            self._count, self._last = 0, None
+            return None
+        # The same error is one raised at the same place, or one with the same text if the place is not known.
+        places = [line for line in (result.traceback or "").splitlines() if line.lstrip().startswith("File ")]
+        kind = (result.error or "").partition(":")[0]
+        error = f"{kind} at {places[-1].strip()}" if places else (result.error or result.status)
+        self._count = self._count + 1 if error == self._last else 1
+        self._last = error
+        if self._count < MAX_SAME_ERRORS:
+            return None
+        return f"the same error in {self._count} trials, with none done between: {result.error}"
+
+
+def _lost(trial: _Trial, event: Lost) -> TrialResult:
+    now = time.time()
+    times = "" if trial.attempts == 1 else f" in each of {trial.attempts} attempts"
+    return TrialResult(
+        trial_id=trial.trial_id,
+        status=event.status,
+        error=f"its worker died{times}: {_short(event.reason)}",
+        traceback=event.reason,
+        started_at=now,
+        finished_at=now,
+    )
+
+
+def _rank(trial: _Trial, result: TrialResult) -> tuple[float, float, int, str]:
+    return (-result.solved, -(result.validation_accuracy or 0.0), result.steps, trial.trial_id)
+
+
+def _short(reason: str) -> str:
+    return " ".join(reason.split())[:200]

@@ -1,0 +1,133 @@
+"""What a launch writes to the store: results as they come in, and what the grid wants.
+
+A thread of its own writes results, several at once: a finished trial must be on disk within a second whatever the
+sweep is doing (in process, it trains the next one), and thousands of short ones must not be written one at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Self
+
+from bilin.failures import RULES
+from bilin.orchestrator.grid import Choices, LogUniform, WantedCell, resolved, restore_grid
+from bilin.orchestrator.planning.plan import Plan, make_plan
+from bilin.record import TrialResult
+from bilin.results import SweepWriter, WantedRow, stored
+from bilin.spec import TrialSpec
+from bilin.workers.training.checkpoint import Checkpoints
+
+FLUSH_PERIOD_S = 0.25
+
+
+class Recorder:
+    """Takes results, and appends those that have come in every `FLUSH_PERIOD_S`, and at the end of the context.
+
+    Attributes:
+        num_written: Results that are stored.
+
+    Raises:
+        Exception: On `put`, `check` or leaving, whatever the thread failed with.
+    """
+
+    def __init__(self, writer: SweepWriter, checkpoints: Checkpoints | None = None) -> None:
+        self.num_written = 0
+        self._writer = writer
+        self._checkpoints = checkpoints
+        self._pairs: list[tuple[TrialSpec, TrialResult]] = []
+        self._lock = threading.Lock()
+        self._ending = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._write, name="bilin-recorder", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ending.set()
+        self._thread.join()
+        self.check()
+
+    @property
+    def num_unwritten(self) -> int:
+        """Results that have come in and are not stored."""
+        return len(self._pairs)
+
+    def put(self, spec: TrialSpec, result: TrialResult) -> None:
+        """Have a result written soon."""
+        with self._lock:
+            self._pairs.append((spec, result))
+        self.check()
+
+    def _write(self) -> None:
+        try:
+            while not self._ending.wait(FLUSH_PERIOD_S):
+                self._append()
+            self._append()
+        except BaseException as error:
+            self._error = error
+
+    def _append(self) -> None:
+        with self._lock:
+            pairs = list(self._pairs)
+        self._writer.append(pairs)
+        with self._lock:
+            del self._pairs[: len(pairs)]
+        self.num_written += len(pairs)
+        if self._checkpoints:  # only now, when the results are on disk
+            self._checkpoints.drop(result.trial_id for _, result in pairs if not _keeps_checkpoint(result))
+
+    def check(self) -> None:
+        """Raise what the thread failed with, if it did."""
+        if self._error is not None:
+            raise self._error
+
+
+def _keeps_checkpoint(result: TrialResult) -> bool:
+    """Whether the trial continues from its checkpoint if it runs again."""
+    return result.status in RULES and RULES[result.status].goes_on
+
+
+def write_grid(writer: SweepWriter, plan: Plan, *, has_ended: bool) -> int:
+    """Store what the whole grid wants now, also if ``only`` has narrowed this launch to some of its cells.
+
+    While a sweep runs, its searches may ask for any of their learning rates; when it has ended, the ones that they
+    asked for are stored.
+
+    Returns:
+        How many trials are to run in the cells that the launch leaves out.
+    """
+    text, cells, lrs, num_elsewhere = resolved(plan.grid), plan.grid.cells, {}, 0
+    if not plan.grid.is_whole:
+        whole = make_plan(restore_grid(text), stored(writer.directory.parent, writer.directory.name))
+        own = {cell.wanted.cell_id for cell in plan.cells}
+        others = [cell for cell in whole.cells if cell.wanted.cell_id not in own]
+        cells, lrs = whole.grid.cells, {cell.wanted.cell_id: cell.lrs for cell in others}
+        num_elsewhere = sum(len(cell.missing) for cell in others)
+    if has_ended:
+        lrs.update((cell.wanted.cell_id, cell.lrs) for cell in plan.cells)
+    writer.write_wanted(_rows(cells, lrs))
+    writer.write_grid(text)
+    return num_elsewhere
+
+
+def _rows(cells: Iterable[WantedCell], asked: Mapping[str, tuple[float, ...]]) -> Iterator[WantedRow]:
+    for cell in cells:
+        search = cell.learning_rate
+        lrs = asked.get(cell.cell_id, search.choices if isinstance(search, Choices) else None)
+        bounds = search if lrs is None and isinstance(search, LogUniform) else None
+        yield WantedRow(
+            cell_id=cell.cell_id,
+            lrs=lrs,
+            lr_low=bounds.low if bounds else None,
+            lr_high=bounds.high if bounds else None,
+            seeds=cell.seeds,
+            num_trials=cell.max_trials,
+            test_lengths=cell.test.lengths,
+            num_sequences=cell.test.num_sequences,
+        )
