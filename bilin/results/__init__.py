@@ -24,7 +24,6 @@ from bilin.results.store.lock import LAPSE_S as LAPSE_S
 from bilin.results.store.lock import holder as holder
 from bilin.results.store.paths import DEFAULT_STORE as DEFAULT_STORE
 from bilin.results.store.paths import existing_sweep as existing_sweep
-from bilin.results.store.paths import sweep_directory as sweep_directory
 from bilin.results.store.paths import sweep_names as sweep_names
 from bilin.results.store.rows import WantedRow as WantedRow
 from bilin.results.store.trials import StoredTrial as StoredTrial

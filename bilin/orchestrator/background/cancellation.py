@@ -62,7 +62,7 @@ def cancel(
         StoreError: There is no such sweep.
         ClusterError: It cannot be ended from here; the message says where it can.
     """
-    folder = SweepFolder(existing_sweep(store, sweep))
+    folder = existing_sweep(store, sweep)
     jobs = cancel_jobs(folder, grace_s, slurm=slurm)
     if jobs:  # the job that the last of them was to continue may be about to end
         _wait_until(

@@ -57,7 +57,7 @@ def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
     Raises:
         StoreError: There is no such sweep, or it cannot be read.
     """
-    folder = SweepFolder(existing_sweep(store, sweep))
+    folder = existing_sweep(store, sweep)
     text = stored_grid(store, sweep)
     if text is None:
         raise StoreError(f"sweep {sweep!r} has no grid that can be read: launch it again, which stores one")

@@ -66,7 +66,7 @@ def watch(sweep: str, *, store: Path | str = DEFAULT_STORE) -> Iterator[Snapshot
     Raises:
         StoreError: There is no such sweep, or it cannot be read.
     """
-    folder = SweepFolder(existing_sweep(store, sweep))
+    folder = existing_sweep(store, sweep)
     pulse, queue = _Pulse(store, sweep), _Queue(folder.path)
     ran, num_elsewhere = False, 0
     while True:

@@ -28,25 +28,20 @@ def sweep_names(store: Path | str) -> list[str]:
 
 
 def sweep_folders(store: Path | str, sweep: str | None = None) -> list[SweepFolder]:
-    """Return the folders of one sweep, or of all sweeps in a store.
+    """Return the folders of one sweep, or of all sweeps in a store. Raises as `existing_sweep` does."""
+    if sweep is None:
+        return [SweepFolder.of(store, name) for name in sweep_names(store)]
+    return [existing_sweep(store, sweep)]
+
+
+def existing_sweep(store: Path | str, sweep: str) -> SweepFolder:
+    """Return the folder of a sweep that exists.
 
     Raises:
         StoreError: The store or the sweep does not exist; the message lists the sweeps of the store.
     """
-    if sweep is None:
-        return [SweepFolder.of(store, name) for name in sweep_names(store)]
     folder = SweepFolder.of(store, sweep)
     names = sweep_names(store)
     if sweep not in names:
-        raise StoreError(f"no sweep {sweep!r} in the store {store}; there: {', '.join(names) or 'none yet'}")
-    return [folder]
-
-
-def existing_sweep(store: Path | str, sweep: str) -> Path:
-    """Return the folder of a sweep that exists. Raises as `sweep_folders` does."""
-    return sweep_folders(store, sweep)[0].path
-
-
-def sweep_directory(store: Path | str, sweep: str) -> Path:
-    """Return the folder of a sweep, which need not exist. Use `SweepFolder.of` instead."""
-    return SweepFolder.of(store, sweep).path
+        raise StoreError(f"no sweep {sweep!r} in the store {store}; sweeps in it: {', '.join(names) or 'none yet'}")
+    return folder

@@ -85,7 +85,7 @@ def test_a_store_without_sweeps_is_empty(tmp_path):
 def test_what_is_not_there_is_said(tmp_path, filled):
     with pytest.raises(StoreError, match="nowhere does not exist"):
         query(store=tmp_path / "nowhere")
-    with pytest.raises(StoreError, match=r"no sweep 'third' in the store .*; there: first, second"):
+    with pytest.raises(StoreError, match=r"no sweep 'third' in the store .*; sweeps in it: first, second"):
         query(store=filled, sweep="third")
     with pytest.raises(StoreError, match="not the name of a sweep"):
         query(store=filled, sweep="../first")
