@@ -22,6 +22,8 @@ class Environment:
     Attributes:
         task_package: Name and version of the package that declares the task; None for bilin's own.
         tier_package: The same for the tier.
+        gpu: Name of the GPU; None on a CPU.
+        gpu_memory_mb: Memory of the GPU in MB, of 10**6 bytes.
     """
 
     host: str
@@ -36,6 +38,8 @@ class Environment:
     commit: str | None
     task_package: str | None = None
     tier_package: str | None = None
+    gpu: str | None = None
+    gpu_memory_mb: int | None = None
 
 
 class CurvePoint(NamedTuple):

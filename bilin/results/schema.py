@@ -66,6 +66,8 @@ ENVIRONMENT_COLUMNS: Mapping[str, pa.DataType] = {
     "torch": pa.string(),
     "task_package": pa.string(),
     "tier_package": pa.string(),
+    "gpu": pa.string(),
+    "gpu_memory_mb": pa.int64(),
 }
 """Attributes of `bilin.record.Environment`; null if the trial never reached a worker."""
 

@@ -9,6 +9,7 @@ import platform
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from bilin.record import Environment
 from bilin.registry import package_of
@@ -46,7 +47,19 @@ def environment(cell: Cell, resources: Resources) -> Environment:
         commit=_commit(),
         task_package=package_of(type(cell.task)),
         tier_package=package_of(type(cell.model)),
+        **(_gpu() if device_of(resources) == "cuda" else {}),
     )
+
+
+def _gpu() -> dict[str, Any]:
+    """The name and the memory of the GPU; nothing if it has failed, or if there is none."""
+    import torch
+
+    try:
+        properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+    except (RuntimeError, AssertionError):
+        return {}
+    return {"gpu": properties.name, "gpu_memory_mb": round(properties.total_memory / 1e6)}
 
 
 @functools.cache

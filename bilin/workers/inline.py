@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 from bilin.spec import Resources
 from bilin.workers.events import Emit, ignore
-from bilin.workers.output.copy import copied
+from bilin.workers.output.capture import copied
 from bilin.workers.output.files import Outputs
 from bilin.workers.pool import Group, RunTrial, TrialRunner
 from bilin.workers.training.checkpoint import Checkpoints
@@ -28,7 +28,7 @@ class InlinePool:
             run,
             emit,
             checkpoints=checkpoints,
-            output=lambda trial_id: copied(outputs.of(trial_id)) if outputs else nullcontext(),
+            output=lambda trial_id: copied(outputs.sweep.trial_log(trial_id)) if outputs else nullcontext(),
         )
         self._group: Group | None = None
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 import traceback
+from typing import Any
 
 from bilin.errors import one_line, printable
 from bilin.failures import class_of
@@ -13,45 +13,47 @@ from bilin.registry import package_of
 from bilin.spec import TrialSpec, derive_seed
 from bilin.workers.environment import device_of, environment
 from bilin.workers.events import Report, ignore
-from bilin.workers.training.checkpoint import Checkpoints
-from bilin.workers.training.clock import Clock
+from bilin.workers.training.checkpoint import Checkpoints, Clock
 
 
 def run_trial(spec: TrialSpec, *, report: Report = ignore, checkpoints: Checkpoints | None = None) -> TrialResult:
     """Train, validate and test one trial.
 
-    A failure is a result too: whatever is raised becomes a row with its class of failure as its status. Interrupts
-    pass through. ``report`` is called at evaluations, and between them about twice a second.
+    A failure is a result too: whatever is raised becomes a row whose status is the class of the failure. Interrupts
+    pass through, and so does `bilin.workers.events.TrialCancelled`. ``report`` is called at evaluations, and between
+    them about twice a second.
 
-    With ``checkpoints`` the trial goes on from where it was last kept, if it was; on a CPU its result is that of
-    a trial that was not interrupted, to the last bit.
+    With ``checkpoints`` the trial continues from its last one; on a CPU its result is the same, to the last bit, as
+    that of a trial that was not interrupted.
     """
     clock = Clock()
+    measured: dict[str, Any]
     try:
-        result = _run(spec, clock, report, checkpoints)
+        measured = _measure(spec, clock, report, checkpoints)
     except (Exception, SystemExit) as error:  # a trial that fails must not end the sweep
-        result = TrialResult(
-            trial_id=spec.trial_id,
-            status=class_of(error, own=not any(package_of(type(block)) for block in (spec.cell.task, spec.cell.model))),
-            error=one_line(error),
-            traceback=printable(traceback.format_exc()),
-        )
-    return dataclasses.replace(
-        result,
+        is_own = not any(package_of(type(block)) for block in (spec.cell.task, spec.cell.model))
+        measured = {
+            "status": class_of(error, own=is_own),
+            "error": one_line(error),
+            "traceback": printable(traceback.format_exc()),
+        }
+    return TrialResult(
+        trial_id=spec.trial_id,
         started_at=clock.started_at,
         finished_at=time.time(),
         wall_s=clock.seconds(),
         environment=environment(spec.cell, spec.resources),
+        **measured,
     )
 
 
-def _run(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpoints | None) -> TrialResult:
+def _measure(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpoints | None) -> dict[str, Any]:
+    """Train and test; return attributes of the result."""
     import torch
 
     from bilin.rules import is_solved
     from bilin.workers.training.evaluate import run_test
-    from bilin.workers.training.isolation import own_torch
-    from bilin.workers.training.state import start
+    from bilin.workers.training.state import own_torch, start
     from bilin.workers.training.train import train
 
     device = torch.device(device_of(spec.resources))
@@ -59,21 +61,19 @@ def _run(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpoints
         state = start(spec, device)
         state.clock = clock
         stop_reason = train(spec, state, report=report, checkpoints=checkpoints)
-        result = TrialResult(
-            trial_id=spec.trial_id,
-            status="diverged" if stop_reason == "diverged" else "done",
-            stop_reason=stop_reason,
-            steps=state.step,
-            params=sum(weight.numel() for weight in state.model.parameters() if weight.requires_grad),
-            recurrent_params=state.model.recurrent_params,
-            curve=tuple(state.curve),
-        )
-        if stop_reason == "diverged":
-            return result
-        return dataclasses.replace(
-            result,
-            solved=is_solved(state.accuracies),
-            validation_accuracy=state.accuracies[-1],
-            training_loss=next(point.loss for point in reversed(state.curve) if point.length is None),
-            lengths=run_test(spec, state.model, device=device),
-        )
+        measured: dict[str, Any] = {
+            "status": "diverged" if stop_reason == "diverged" else "done",
+            "stop_reason": stop_reason,
+            "steps": state.step,
+            "params": sum(weight.numel() for weight in state.model.parameters() if weight.requires_grad),
+            "recurrent_params": state.model.recurrent_params,
+            "curve": tuple(state.curve),
+        }
+        if stop_reason != "diverged":
+            measured |= {
+                "solved": is_solved(state.accuracies),
+                "validation_accuracy": state.accuracies[-1],
+                "training_loss": next(point.loss for point in reversed(state.curve) if point.length is None),
+                "lengths": run_test(spec, state.model, device=device),
+            }
+        return measured

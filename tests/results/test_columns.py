@@ -118,10 +118,14 @@ def test_a_name_that_two_packages_use_for_two_types_is_read(store, types, values
 def test_old_parts_without_the_new_columns_are_read(store):
     write(store, Other(order=3))
     path = store / "sweep/trials-00000001.parquet"
-    pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["task_package", "tier_package"]), path)
+    pq.write_table(
+        pq.read_table(path, partitioning=None).drop_columns(["task_package", "tier_package", "gpu", "gpu_memory_mb"]),
+        path,
+    )
     forget_checksums(store / "sweep")
     (row,) = query(store=store, view="trials").to_pylist()
     assert (row["task_package"], row["tier_package"], row["order"]) == (None, None, 3)
+    assert (row["gpu"], row["gpu_memory_mb"]) == (None, None)
 
 
 def test_united_columns_keep_the_order_of_the_first():

@@ -24,6 +24,7 @@ def test_the_environment_is_complete():
     found = environment(cell(), Resources(threads=2))
     assert (found.version, found.device, found.threads) == (__version__, "cpu", 2)
     assert (found.task_package, found.tier_package) == (None, None)
+    assert (found.gpu, found.gpu_memory_mb) == (None, None)
     assert found.cpu
     assert found.host
     assert found.commit is None or re.fullmatch("[0-9a-f]{40}", found.commit)

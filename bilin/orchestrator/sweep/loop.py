@@ -210,13 +210,14 @@ class Sweep:
                 pool.submit(Group((trial.spec,), avoid))
 
     def _take_result(self, trial: _Trial, event: Finished) -> None:
-        result, is_running = event.result, trial.trial_id in self._running
-        if event.is_late and is_running and result.status in RULES and RULES[result.status].attempts > 1:
-            return  # the attempt that runs may come to a better end
-        if event.node and self._retries(trial, result.status, result.error or "", event.node):
+        result = event.result
+        if event.is_late:
+            if result.status in RULES and RULES[result.status].attempts > 1:
+                return  # it is tried again already
+            if trial.trial_id in self._running and self._pool:
+                self._pool.cancel(trial.trial_id)
+        elif event.node and self._retries(trial, result.status, result.error or "", event.node):
             return
-        if event.is_late and is_running and self._pool:
-            self._pool.cancel(trial.trial_id)
         self._end(trial, result)
 
     def _retries(self, trial: _Trial, status: Status, reason: str, node: str | None) -> bool:

@@ -50,7 +50,7 @@ class TrialActor:
             run,
             self._put,
             checkpoints=checkpoints,
-            output=lambda trial_id: self._capture.of(trial_id) if self._capture else nullcontext(),
+            output=lambda trial_id: self._capture.capture(trial_id) if self._capture else nullcontext(),
             worker=name,
             node=self._node,
         )
@@ -83,7 +83,7 @@ class TrialActor:
     def _put(self, event: Event) -> None:
         self._outbox.put(event)
         if self._capture and isinstance(event, Progress):
-            self._capture.look()
+            self._capture.move()
 
     def _answer(self, received: int) -> Answer:
         return Answer(self._node, killed_here(), pickle.dumps(self._outbox.newer_than(received)))

@@ -1,8 +1,9 @@
-"""The output of a worker process, into the file of the trial that it runs.
+"""Sends what trials print to their files.
 
-Standard output and error go to a file of the worker's own; where a trial prints, that moves to the trial's file and
-what follows goes there directly. So it is the system that writes, which loses nothing when the process is killed, and
-what code below Python says is there too, such as an assertion of CUDA's that fails. A quiet trial makes no file.
+In a worker process, standard output and error go to a file of the worker. If a trial prints, that moves to the
+trial's file, and what follows goes there directly. The system writes it, so nothing is lost when the process is
+killed, and what code below Python prints is included, such as a failing assertion in CUDA. A trial that prints nothing
+makes no file. In the launching process, what Python code prints is copied instead.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from typing import Any
 
 from bilin.workers.output.files import KEPT_BYTES, Outputs, open_log, shorten, tail
 
@@ -28,8 +31,8 @@ class Capture:
         self._moved = False
 
     @contextmanager
-    def of(self, trial_id: str) -> Iterator[None]:
-        """Have what is printed go to the trial's file; a folder that cannot be written leaves things as they are."""
+    def capture(self, trial_id: str) -> Iterator[None]:
+        """Send what is printed to a trial's file, unless the folder cannot be written."""
         with suppress(OSError):
             self._open()
         if self._spool < 0:
@@ -41,14 +44,14 @@ class Capture:
         try:
             yield
         finally:
-            self.look(limit=KEPT_BYTES)
+            self.move(limit=KEPT_BYTES)
             self._trial = None
             for number, stream in zip(_STREAMS, before, strict=True):
                 os.dup2(stream, number)
                 os.close(stream)
 
-    def look(self, *, limit: int = 2 * KEPT_BYTES) -> None:
-        """Move what was printed, and keep it small; for the thread of the trial to call, now and then."""
+    def move(self, *, limit: int = 2 * KEPT_BYTES) -> None:
+        """Move what was printed to the trial's file, and keep that small; the thread of the trial calls it often."""
         with suppress(OSError, ValueError):  # a full disk; a stream that the trial has closed
             sys.stdout.flush()
             sys.stderr.flush()
@@ -56,7 +59,7 @@ class Capture:
             return
         with suppress(OSError):
             if not self._moved and os.fstat(self._spool).st_size:
-                self._move(self._trial)
+                self._move_to_log(self._trial)
             if self._moved:
                 shorten(_STREAMS[0], limit)
 
@@ -66,8 +69,8 @@ class Capture:
             path = self._outputs.of_worker(self._worker)
             self._spool = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
 
-    def _move(self, trial_id: str) -> None:
-        log = open_log(self._outputs.of(trial_id))
+    def _move_to_log(self, trial_id: str) -> None:
+        log = open_log(self._outputs.sweep.trial_log(trial_id))
         try:
             _point(log)
             self._moved = True
@@ -80,3 +83,54 @@ class Capture:
 def _point(file: int) -> None:
     for number in _STREAMS:
         os.dup2(file, number)
+
+
+@contextmanager
+def copied(path: Path) -> Iterator[None]:
+    """Send what Python code prints to a file too, which is made when something is printed."""
+    log = _Log(path)
+    try:
+        with redirect_stdout(_Tee(sys.stdout, log)), redirect_stderr(_Tee(sys.stderr, log)):
+            yield
+    finally:
+        log.close()
+
+
+class _Log:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = -1
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):  # a full disk is reported where results are written
+            if self._file < 0:
+                self._path.parent.mkdir(exist_ok=True)
+                self._file = open_log(self._path)
+            os.write(self._file, text.encode(errors="backslashreplace"))
+            shorten(self._file, 2 * KEPT_BYTES)
+
+    def close(self) -> None:
+        if self._file >= 0:
+            with suppress(OSError):
+                shorten(self._file, KEPT_BYTES)
+            os.close(self._file)
+            self._file = -1
+
+
+class _Tee:
+    """A text stream whose writes go to a log first; everything else is that of the stream."""
+
+    def __init__(self, stream: Any, log: _Log) -> None:
+        self._stream = stream
+        self._log = log
+
+    def write(self, text: str) -> Any:
+        self._log.write(text)
+        return self._stream.write(text)
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -1,4 +1,4 @@
-"""What trials print, kept beside the store: one file a trial, where it printed anything at all."""
+"""The files of what trials print, beside the store: one file a trial, if it prints anything."""
 
 from __future__ import annotations
 
@@ -31,28 +31,24 @@ class Outputs:
 
     sweep: SweepFolder
 
-    def of(self, trial_id: str) -> Path:
-        """Return the file of a trial, which exists if the trial printed anything."""
-        return self.sweep.trial_log(trial_id)
-
     def of_worker(self, worker: str) -> Path:
         """Return the file of a worker, for output that has not moved to that of its trial yet; see `Capture`."""
         return self.sweep.logs / f".{worker}"
 
     def last_words(self, trial_id: str, worker: str, pid: int | None) -> str:
-        """What a worker that died printed last in its trial; what had not moved to the trial's file does."""
+        """Return what a worker that died printed last in a trial, and move what is left of it to the trial's file."""
         try:
             spool = self.of_worker(worker)
             if spool.exists() and spool.stat().st_size:
-                with spool.open("rb") as source, self.of(trial_id).open("ab") as log:
+                with spool.open("rb") as source, self.sweep.trial_log(trial_id).open("ab") as log:
                     log.write(b"--- from a worker that died\n" + tail(source.fileno(), KEPT_BYTES))
                     spool.unlink()
-                    said = tail(source.fileno(), LAST_BYTES)
+                    last = tail(source.fileno(), LAST_BYTES)
             else:
-                said = self._of_process(trial_id, pid)
+                last = self._of_process(trial_id, pid)
         except OSError:
             return ""
-        return said.decode(errors="replace")
+        return last.decode(errors="replace")
 
     def __enter__(self) -> Self:
         self._tidy()  # after a launch that was killed
@@ -71,8 +67,8 @@ class Outputs:
             self.sweep.logs.rmdir()
 
     def _of_process(self, trial_id: str, pid: int | None) -> bytes:
-        """The end of what a process wrote last of all into a trial's file."""
-        content = self.of(trial_id).read_bytes()
+        """The end of what a process wrote to a trial's file, if no other process wrote after it."""
+        content = self.sweep.trial_log(trial_id).read_bytes()
         heads = list(_HEAD.finditer(content))
         return content[heads[-1].end() :][-LAST_BYTES:] if heads and int(heads[-1][1]) == pid else b""
 

@@ -35,6 +35,24 @@ if TYPE_CHECKING:
 CHECKSUM_BYTES, STEP_BYTES = 4, 8
 
 
+@dataclass(slots=True)
+class Clock:
+    """Measures how long a trial has run, over all workers that had it.
+
+    Attributes:
+        started_at: When the trial was first started, in seconds since the epoch.
+        before_s: Seconds that led to the checkpoint from which it continues; what was lost is not included.
+    """
+
+    started_at: float = field(default_factory=time.time)
+    before_s: float = 0.0
+    _began: float = field(default_factory=time.perf_counter)
+
+    def seconds(self) -> float:
+        """Return the seconds that led to where the trial is."""
+        return self.before_s + time.perf_counter() - self._began
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A checkpoint: at which step of its trial, and when in seconds since the epoch, it was kept."""

@@ -1,8 +1,9 @@
-"""The state of a trial while it trains: all of it, in one object."""
+"""The state of a trial while it trains, in one object, and the settings of torch that it trains with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -14,21 +15,21 @@ from bilin.record import CurvePoint
 from bilin.spec import Cell, TrainSpec, TrialSpec, derive_seed
 from bilin.tasks import Batch, Task
 from bilin.workers.training.batches import sample
-from bilin.workers.training.clock import Clock
+from bilin.workers.training.checkpoint import Clock
 
 
 @dataclass(slots=True, kw_only=True)
 class TrialState:
-    """What the next step depends on, and what the trial has found so far.
+    """What the next step depends on, and what the trial has measured so far.
 
     Attributes:
-        data: The generator that the training sequences come from.
-        examples: The training sequences, where they are drawn once.
-        lr: The rate of the last step.
+        data: The generator of the training sequences.
+        examples: The training sequences, if they are drawn once.
+        lr: The learning rate of the last step.
         step: Steps taken.
-        loss_sum: Sum of the losses of all steps; stays on the device, so that a step waits for nothing.
+        loss_sum: Sum of the losses of all steps; stays on the device, so that no step waits for it.
         curve: The evaluations so far.
-        accuracies: For each evaluation the least accuracy over all lengths; None for one that stopped early.
+        accuracies: For each evaluation the lowest accuracy over all lengths; None for one that stopped early.
         clock: How long it took to get there.
     """
 
@@ -45,9 +46,9 @@ class TrialState:
 
 
 def start(spec: TrialSpec, device: torch.device) -> TrialState:
-    """The state before the first step.
+    """Return the state before the first step.
 
-    Weights and training sequences depend on the cell and the seed, not on the learning rate, so that rates
+    Weights and training sequences depend on the cell and the seed, not on the learning rate, so that learning rates
     are compared on the same draws. The weights are drawn on the CPU, the same for every device.
     """
     cell, task = spec.cell, task_of(spec.cell)
@@ -69,20 +70,20 @@ def start(spec: TrialSpec, device: torch.device) -> TrialState:
 
 
 def draw(cell: Cell, generator: torch.Generator, num_sequences: int, *, look: bool) -> Batch:
-    """Fresh sequences of the training lengths. Raises as `bilin.workers.training.batches.sample` does."""
+    """Draw fresh sequences of the training lengths. Raises TaskError as `sample` does."""
     shortest, longest = cell.train.lengths
     lengths = torch.randint(shortest, longest + 1, (num_sequences,), generator=generator, device=generator.device)
     return sample(task_of(cell), lengths, generator, look=look)
 
 
 def task_of(cell: Cell) -> Task:
-    """The cell's task; a spec knows its settings alone."""
+    """Return the task of a cell; a spec knows it only as settings."""
     assert isinstance(cell.task, Task)
     return cell.task
 
 
 def tier_of(cell: Cell) -> Tier:
-    """The cell's tier; a spec knows its settings alone."""
+    """Return the tier of a cell; a spec knows it only as settings."""
     assert isinstance(cell.model, Tier)
     return cell.model
 
@@ -90,3 +91,29 @@ def tier_of(cell: Cell) -> Tier:
 def _optimizer(train: TrainSpec, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     kind: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer]
     return kind(parameters, lr=0.0, weight_decay=train.weight_decay, fused=True)
+
+
+@contextmanager
+def own_torch(threads: int, seed: int, device: torch.device) -> Iterator[None]:
+    """Give torch the settings that it has in a fresh process; restore them afterwards.
+
+    A tier of another package may change them in `build`, and a notebook before a launch; then the next trial, or
+    the same trial in another process, would give other numbers. Such a tier may also draw from torch's global
+    generator as it trains, as dropout does: the generator begins from ``seed``.
+    """
+    cuda = [torch.cuda.current_device()] if device.type == "cuda" else []
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    precision, num_threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    try:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+        torch.set_float32_matmul_precision("highest")
+        torch.set_num_threads(threads)
+        with torch.enable_grad(), torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_default_device(device)
+        torch.set_float32_matmul_precision(precision)
+        torch.set_num_threads(num_threads)

@@ -1,32 +1,30 @@
-"""Training: step by step, with an evaluation every so often, until the trial is solved or its steps are used up."""
+"""Training: step by step, with an evaluation every so often, until the trial is solved or has no steps left."""
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
 from bilin.record import Progress, StopReason
 from bilin.rules import is_solved
-from bilin.spec import Cell, TrialSpec
+from bilin.spec import Cell, TrainSpec, TrialSpec
 from bilin.tasks import Batch
 from bilin.workers.events import Checkpointed, Report
 from bilin.workers.training.checkpoint import Checkpoints
 from bilin.workers.training.evaluate import validate
-from bilin.workers.training.schedule import rate_at
 from bilin.workers.training.state import TrialState, draw
 
 REPORT_PERIOD_S = 0.5
 
 
 def train(spec: TrialSpec, state: TrialState, *, report: Report, checkpoints: Checkpoints | None = None) -> StopReason:
-    """Train to the end, from where the trial was last kept if it was, and say why it ended.
+    """Train to the end, from the last checkpoint if there is one; return why the training ended.
 
-    Evaluations alone decide: a loss that is not finite is found at the next one, not by the clock, so that a
-    trial that is run again ends at the same step.
+    Only evaluations decide: a loss that is not finite is found at the next one, not by the clock, so that a trial
+    that runs again ends at the same step.
     """
     cell = spec.cell
     device = state.loss_sum.device
@@ -37,13 +35,13 @@ def train(spec: TrialSpec, state: TrialState, *, report: Report, checkpoints: Ch
         if checkpoints and checkpoints.write_if_due(spec, state):
             report(Checkpointed(trial_id=progress.trial_id, step=state.step))
         take_step(cell, state, lr=spec.lr)
-        last = state.step == cell.train.steps
-        if state.step % cell.validate.every and not last:
-            progress.by_the_clock(state)
+        is_last = state.step == cell.train.steps
+        if state.step % cell.validate.every and not is_last:
+            progress.send_if_due(state)
             continue
         if not math.isfinite(state.loss_sum.item()):
             return "diverged"
-        points = validate(cell, state.model, seed=spec.seed, step=state.step, complete=last, device=device)
+        points = validate(cell, state.model, seed=spec.seed, step=state.step, complete=is_last, device=device)
         state.curve += points
         if math.isinf(points[0].loss):
             return "diverged"
@@ -56,7 +54,7 @@ def train(spec: TrialSpec, state: TrialState, *, report: Report, checkpoints: Ch
 
 
 def take_step(cell: Cell, state: TrialState, *, lr: float) -> None:
-    """One update of the weights."""
+    """Update the weights once."""
     state.model.train()
     batch = _next_batch(cell, state)
     every_token = cell.supervision == "every_token"
@@ -67,12 +65,22 @@ def take_step(cell: Cell, state: TrialState, *, lr: float) -> None:
     loss.backward()
     if cell.train.clip_norm is not None:
         nn.utils.clip_grad_norm_(state.model.parameters(), cell.train.clip_norm)
-    state.lr = rate_at(cell.train, lr, state.step)
+    state.lr = lr_at(cell.train, lr, state.step)
     for group in state.optimizer.param_groups:
         group["lr"] = state.lr
     state.optimizer.step()
     state.loss_sum += loss.detach()
     state.step += 1
+
+
+def lr_at(train: TrainSpec, lr: float, step: int) -> float:
+    """Return the learning rate of a step, counted from 0; the decay reaches 0 at the end."""
+    if step < train.warmup_steps:
+        return lr * (step + 1) / train.warmup_steps
+    progress = (step - train.warmup_steps) / (train.steps - train.warmup_steps)
+    if train.schedule == "cosine":
+        return lr * (1 + math.cos(math.pi * progress)) / 2
+    return lr * (1 - progress) if train.schedule == "linear" else lr
 
 
 def _next_batch(cell: Cell, state: TrialState) -> Batch:
@@ -83,31 +91,28 @@ def _next_batch(cell: Cell, state: TrialState) -> Batch:
     return state.examples.take(torch.randint(len(state.examples.tokens), (size,), generator=state.data, device=device))
 
 
-@dataclass(slots=True)
 class _Progress:
-    """Reports for the display, at evaluations and otherwise by the clock."""
+    """Reports how far a trial is: at evaluations, and otherwise by the clock."""
 
-    spec: TrialSpec
-    report: Report
-    trial_id: str = field(init=False)
-    sent_at: float = field(default_factory=time.monotonic)
+    def __init__(self, spec: TrialSpec, report: Report) -> None:
+        self.trial_id = spec.trial_id
+        self._max_steps = spec.cell.train.steps
+        self._report = report
+        self._sent_at = time.monotonic()
 
-    def __post_init__(self) -> None:
-        self.trial_id = self.spec.trial_id
-
-    def by_the_clock(self, state: TrialState) -> None:
-        if time.monotonic() - self.sent_at >= REPORT_PERIOD_S:
+    def send_if_due(self, state: TrialState) -> None:
+        if time.monotonic() - self._sent_at >= REPORT_PERIOD_S:
             self.send(state)
 
     def send(self, state: TrialState) -> None:
-        self.sent_at = time.monotonic()
-        newest = next((point for point in reversed(state.curve) if point.length is None), None)
-        self.report(
+        self._sent_at = time.monotonic()
+        latest = next((point for point in reversed(state.curve) if point.length is None), None)
+        self._report(
             Progress(
                 trial_id=self.trial_id,
                 step=state.step,
-                max_steps=self.spec.cell.train.steps,
-                loss=newest.loss if newest else None,
-                accuracy=newest.accuracy if newest else None,
+                max_steps=self._max_steps,
+                loss=latest.loss if latest else None,
+                accuracy=latest.accuracy if latest else None,
             )
         )

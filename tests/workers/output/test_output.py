@@ -11,7 +11,7 @@ import pytest
 
 from bilin.folder import SweepFolder
 from bilin.workers.output import files as module
-from bilin.workers.output.copy import copied
+from bilin.workers.output.capture import copied
 from bilin.workers.output.files import Outputs
 
 CAPTURE = """
@@ -23,7 +23,7 @@ from bilin.workers.output.files import Outputs
 outputs = Outputs(SweepFolder(Path(sys.argv[1])))
 capture = Capture(outputs, "w")
 def trial(name, printed):
-    with capture.of(name):
+    with capture.capture(name):
         printed()
 """
 
@@ -76,22 +76,22 @@ def test_what_a_killed_process_printed_is_kept(tmp_path: Path) -> None:
     worker(tmp_path, 'trial("a", lambda: (print("last", flush=True), os.kill(os.getpid(), 9)))')
     outputs = Outputs(SweepFolder(tmp_path))
     assert outputs.last_words("a", "w", None) == "last\n"
-    assert printed(outputs.of("a")) == "last\n"
+    assert printed(outputs.sweep.trial_log("a")) == "last\n"
     with outputs:
         pass
     assert [path.name for path in outputs.sweep.logs.iterdir()] == ["a.log"]
 
 
 def test_the_last_words_are_those_of_the_process_that_died(tmp_path: Path) -> None:
-    worker(tmp_path, 'trial("a", lambda: (print("once"), capture.look(), os.kill(os.getpid(), 7)))')
+    worker(tmp_path, 'trial("a", lambda: (print("once"), capture.move(), os.kill(os.getpid(), 7)))')
     outputs = Outputs(SweepFolder(tmp_path))
-    pid = int(outputs.of("a").read_text().partition("process ")[2].partition("\n")[0])
+    pid = int(outputs.sweep.trial_log("a").read_text().partition("process ")[2].partition("\n")[0])
     assert outputs.last_words("a", "w", pid) == "once\n"
     assert outputs.last_words("a", "w", pid + 1) == ""
 
 
 def test_the_end_of_much_output_is_kept(tmp_path: Path) -> None:
-    worker(tmp_path, 'trial("a", lambda: [(print("x" * 2**19), print(n), capture.look()) for n in range(9)])')
+    worker(tmp_path, 'trial("a", lambda: [(print("x" * 2**19), print(n), capture.move()) for n in range(9)])')
     path = tmp_path / "logs" / "a.log"
     assert path.stat().st_size < module.KEPT_BYTES + 200
     assert "bytes before this are left out" in path.read_text()

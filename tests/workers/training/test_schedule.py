@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from bilin.spec import TrainSpec
-from bilin.workers.training.schedule import rate_at
+from bilin.workers.training.train import lr_at
 
 
 def rates(**fields):
     train = TrainSpec(steps=8, **fields)
-    return [rate_at(train, 1.0, step) for step in range(train.steps)]
+    return [lr_at(train, 1.0, step) for step in range(train.steps)]
 
 
 def test_a_constant_rate_stays():

@@ -10,9 +10,8 @@ import torch
 from bilin.tasks.copying import Copying
 from bilin.workers.events import ignore
 from bilin.workers.training.evaluate import validate
-from bilin.workers.training.schedule import rate_at
 from bilin.workers.training.state import start
-from bilin.workers.training.train import take_step, train
+from bilin.workers.training.train import lr_at, take_step, train
 
 CPU = torch.device("cpu")
 
@@ -51,7 +50,7 @@ def test_a_step_takes_the_rate_of_the_schedule(make):
     state = start(spec, CPU)
     for step in range(10):
         take_step(spec.cell, state, lr=0.5)
-        assert state.lr == state.optimizer.param_groups[0]["lr"] == rate_at(spec.cell.train, 0.5, step)
+        assert state.lr == state.optimizer.param_groups[0]["lr"] == lr_at(spec.cell.train, 0.5, step)
     assert state.step == 10
 
 
