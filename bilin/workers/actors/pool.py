@@ -26,10 +26,10 @@ from bilin.workers.pool import Group, RunTrial
 from bilin.workers.training.checkpoint import Checkpoints
 
 SILENCE_S = 60.0
-"""How long a worker that has begun may not answer before it is taken for lost, whatever Ray says of it."""
+"""How long a worker that has begun may be silent before it counts as lost, even if Ray believes it alive."""
 
 PATIENCE_S = 60.0
-"""How long the result of a worker that was taken for lost is still waited for before it is ended."""
+"""How long a lost worker may still send a result before it is ended."""
 
 LOOK_PERIOD_S = 5.0
 """How often the pool looks which nodes there are: some come after the sweep has begun, and some go."""
@@ -90,7 +90,7 @@ class RayPool:
         worker.has_begun, worker.silent_s = False, 0.0  # loading torch, it may not answer for a while
         # Pickled here: Ray's own pickler handles functions too, and takes three times as long for plain values.
         self._busy[worker.actor.run.remote(pickle.dumps(group.trials))] = worker
-        worker.ask()  # at once: one that dies soon has said where it is
+        worker.ask()  # at once: the answer names the node of a worker that may die soon
 
     def wait(self, timeout_s: float) -> None:
         """Emit what has happened; wait up to ``timeout_s`` until a group ends."""
@@ -188,7 +188,7 @@ class RayPool:
             self._hearing.hear_out(worker)
             ray.kill(worker.actor)
             return [] if is_late else self._deaths.examine(worker, error)
-        if is_late:  # its results count; what else it says is of trials that others may run by now
+        if is_late:  # its results count; its other events are of trials that may run elsewhere by now
             events = [event for event in events if isinstance(event, Finished)]
         else:
             events += lost(worker, "its worker was ended because of another trial's failure")
