@@ -22,7 +22,7 @@ from pathlib import Path
 import ray
 from no_op import Listener, no_op, sweep, warm_up
 
-from bilin.orchestrator.clusters import ClusterSpec, open_pool
+from bilin.orchestrator.clusters import ClusterSpec, Work, open_pool
 from bilin.orchestrator.sweep.snapshot import Snapshot
 from bilin.spec import Resources
 from bilin.workers.actors.node import Node, amounts_of
@@ -68,7 +68,7 @@ class Tenths:
 def many_trials(count: int) -> float:
     """Run trials on two workers and print the driver's tenths; return its seconds for each trial."""
     listener = Listener()
-    with open_pool(ClusterSpec(workers=2), no_op, demand=[Resources()], emit=listener) as pool:
+    with open_pool(ClusterSpec(workers=2), Work(run=no_op, demand=[Resources()], emit=listener)) as pool:
         warm_up(pool, listener, 2)
         tenths = Tenths(count)
         sweep(pool, listener, count, observer=tenths)
@@ -122,7 +122,7 @@ def parts() -> Iterator[tuple[str, float]]:
     """Return the driver's costs for each worker, in seconds."""
     cluster = ClusterSpec(workers=2)
     listener = Listener()
-    with open_pool(cluster, no_op, demand=[Resources()], emit=listener) as pool:
+    with open_pool(cluster, Work(run=no_op, demand=[Resources()], emit=listener)) as pool:
         assert isinstance(pool, RayPool)
         warm_up(pool, listener, 2)
         actor = pool._idle[0].actor

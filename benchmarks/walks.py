@@ -38,16 +38,20 @@ _LONGEST = 50_000
 
 
 class Walk:
-    """The functions that a value passes while the walk is active.
-
-    Attributes:
-        passed: Names of functions, such as ``bilin.rules.select_lr``, in the order of their first calls.
-    """
+    """The functions that a value passes while the walk is active."""
 
     def __init__(self, *values: str) -> None:
-        self.passed: dict[str, None] = {}
+        self._of_threads: dict[int, dict[str, None]] = {threading.get_ident(): {}}
         self._value = re.compile("|".join(rf"(?<![\w.]){re.escape(value)}(?![\w.])" for value in values))
         self._busy = threading.local()
+
+    @property
+    def passed(self) -> dict[str, None]:
+        """Names of functions, such as ``bilin.rules.select_lr``, in the order of their first calls.
+
+        Those of this thread come first, since the order between threads differs from run to run.
+        """
+        return {name: None for names in self._of_threads.values() for name in names}
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
@@ -65,13 +69,14 @@ class Walk:
             return
         code = frame.f_code
         name = f"{frame.f_globals.get('__name__', '')}.{code.co_qualname}"
-        if not name.startswith("bilin.") or name in self.passed or _HIDDEN.search(name):
+        passed = self._of_threads.setdefault(threading.get_ident(), {})
+        if not name.startswith("bilin.") or name in passed or _HIDDEN.search(name):
             return
         self._busy.now = True
         try:
             arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + 2]
             if any(self._carries(frame.f_locals.get(argument)) for argument in arguments):
-                self.passed[name] = None
+                passed[name] = None
         finally:
             self._busy.now = False
 

@@ -1,8 +1,8 @@
 """bilin: sweeps over recurrent architectures, from grid.yaml to a table you can query.
 
-Everything that a command does, Python does: `plan`, `launch` and `query` stand here, the rest in
-`bilin.orchestrator` (`status`, `statuses`, `find_trial`) and `bilin.results` (`table`, `delete`). Names are
-loaded when they are first used, so that importing bilin costs nothing.
+Python can do everything that the command line can: `plan`, `launch` and `query` are here, `status`, `statuses` and
+`find_trial` in `bilin.orchestrator`, `table` and `delete` in `bilin.results`. Names are loaded at first use, so
+importing bilin is fast.
 """
 
 from __future__ import annotations

@@ -29,14 +29,14 @@ class Rule:
         then: What bilin does about it, and what the user can do.
         attempts: Number of times a launch starts the trial before it stores this class as its status.
         elsewhere: Whether the trial starts again on another node, if there is one.
-        goes_on: Whether the checkpoint is kept for the next run.
+        keeps_checkpoint: Whether the checkpoint is kept for the next run.
     """
 
     what: str
     then: str
     attempts: int = 1
     elsewhere: bool = False
-    goes_on: bool = False
+    keeps_checkpoint: bool = False
 
 
 RULES: Mapping[Status, Rule] = {
@@ -44,7 +44,7 @@ RULES: Mapping[Status, Rule] = {
         what="its worker or node died or stopped answering",
         then="it runs again on another worker, at most three times; the next launch runs it again without --retry",
         attempts=MAX_ATTEMPTS,
-        goes_on=True,
+        keeps_checkpoint=True,
     ),
     "hardware": Rule(
         what="a device or its node failed: a CUDA hardware error, an NCCL error, or a bus error",
@@ -52,7 +52,7 @@ RULES: Mapping[Status, Rule] = {
         "after that, use --retry hardware",
         attempts=MAX_ATTEMPTS,
         elsewhere=True,
-        goes_on=True,
+        keeps_checkpoint=True,
     ),
     "oom": Rule(
         what="it needed more memory than there was, or its worker was killed because its node ran out of memory",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_other_values_are_refused_with_what_is_accepted(name: str, value: object
         ({"above": 0}, "a number above 0"),
     ],
 )
-def test_what_is_accepted_names_both_ends(limits: dict[str, float], accepted: str) -> None:
+def test_what_is_accepted_names_both_ends(limits: dict[str, Any], accepted: str) -> None:
     @dataclass(frozen=True)
     class Bounded:
         share: float = option(0.5, doc="how much", **limits)

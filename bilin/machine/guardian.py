@@ -24,14 +24,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-MARK = "BILIN_RAY_FOLDER"
-"""Environment variable that names the folder that a process belongs to."""
-
-GUARDED = "guarded"
-"""File in the folder. The guardian holds a lock on it as long as it lives."""
-
-ABANDONED_S = 60.0
-"""Minimum age of an abandoned folder: a younger one may be about to be locked."""
+MARK = "BILIN_RAY_FOLDER"  # environment variable that names the folder that a process belongs to
+GUARDED = "guarded"  # file in the folder. The guardian holds a lock on it as long as it lives
+ABANDONED_S = 60.0  # minimum age of an abandoned folder: a younger one may be about to be locked
 
 TERM_S = 1.0
 KILL_S = 30.0
@@ -58,7 +53,8 @@ def main(folder: str) -> None:
     """Wait for the end of standard input, then end the processes of the folder and remove it."""
     started_by = os.getppid()
     with suppress(OSError):  # a full disk: then no later guardian finds the folder if this one is killed
-        _lock(Path(folder))
+        file = os.open(Path(folder) / GUARDED, os.O_CREAT | os.O_WRONLY, 0o600)
+        fcntl.flock(file, fcntl.LOCK_EX)  # until this process ends
         _remove_abandoned(Path(folder).parent)
     sys.stdin.buffer.read()
     started = time.monotonic()
@@ -71,11 +67,6 @@ def main(folder: str) -> None:
         if not pids:  # a dying process may have written once more: then the next turn removes it
             shutil.rmtree(folder, ignore_errors=True)
         time.sleep(0.1)
-
-
-def _lock(folder: Path) -> None:
-    file = os.open(folder / GUARDED, os.O_CREAT | os.O_WRONLY, 0o600)
-    fcntl.flock(file, fcntl.LOCK_EX)  # until this process ends
 
 
 def _remove_abandoned(parent: Path) -> None:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _MOUNT = Path("/sys/fs/cgroup")
-_UNLIMITED = 2**60
-"""Version 1 of control groups writes a number above this one where there is no limit."""
+_UNLIMITED = 2**60  # version 1 of control groups writes a number above this one where there is no limit
 
 
 def num_cpus() -> int:

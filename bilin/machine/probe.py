@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +34,14 @@ from bilin.machine.host import (
 )
 from bilin.version import __version__
 
-MARK = "bilin-node"
-"""First word of a line of an answer: set-up commands may print lines of their own."""
-
-PIECE = 400
-"""Characters of an answer in one line: Slurm may mix longer lines of two nodes."""
-
-SOCKET_PATH = 63
-"""Characters that Ray's sockets add to its temporary folder."""
-
-TORCH_S = 180
-"""How long torch may take to load from a slow disk and to initialise the GPUs."""
+MARK = "bilin-node"  # first word of a line of an answer: set-up commands may print lines of their own
+PIECE = 400  # characters of an answer in one line: Slurm may mix longer lines of two nodes
+SOCKET_PATH = 63  # characters that Ray's sockets add to its temporary folder
+TORCH_S = 180  # how long torch may take to load from a slow disk and to initialise the GPUs
 
 REPLACEMENTS = 20
 
-GATHER_S = 45.0
-"""How long the nodes of a step wait for each other: a network file system may show a new file late."""
+GATHER_S = 45.0  # how long the nodes of a step wait for each other: a network file system may show a new file late
 
 CONNECT_S = 5.0
 
@@ -157,18 +150,14 @@ def shared_memory(path: str) -> dict[str, Any]:
 
 def ports(host: str, count: int) -> dict[str, Any]:
     """Return whether so many ports can be bound at once."""
-    bound: list[socket.socket] = []
-    error = ""
-    try:
-        for _ in range(count):
-            bound.append(socket.socket())
-            bound[-1].bind((host, 0))
-    except OSError as fault:
-        error = f"{len(bound) - 1} of {count} ports could be bound: {reason(fault)}"
-    finally:
-        for probe in bound:
-            probe.close()
-    return {"host": host, "count": count, "error": error}
+    answer = {"host": host, "count": count, "error": ""}
+    with ExitStack() as sockets:
+        for number in range(count):
+            try:
+                sockets.enter_context(socket.socket()).bind((host, 0))
+            except OSError as error:
+                return answer | {"error": f"{number} of {count} ports could be bound: {reason(error)}"}
+    return answer
 
 
 def reach(folder: str) -> dict[str, Any]:

@@ -34,8 +34,7 @@ TEMP_ROOT = "/tmp"
 """Parent of the folder of a sweep's own Ray. Its socket paths must have fewer than 108 characters, so the folder that
 TMPDIR names may be too long (macOS, jobs); it may also be on a shared disk."""
 
-OBJECT_STORE_BYTES = 128 * 2**20
-"""Size of Ray's object store: specs and results are small, and pass by value."""
+OBJECT_STORE_BYTES = 128 * 2**20  # size of Ray's object store: specs and results are small, and pass by value
 
 RAY_SETTINGS = {
     "RAY_AUTH_MODE": "token",
@@ -63,20 +62,11 @@ JOB_RAY_SETTINGS = {
 }
 """Environment of the Ray of a Slurm job."""
 
-HEAD_JOB = "BILIN_HEAD_JOB"
-"""Environment variable with the id of the job that the sweep process is in."""
-
-HEAD_S = 300.0
-"""How long a node waits for the head, which may load Ray from a slow disk."""
-
-LATE_S = 30.0
-"""How long a further node waits: by then the head is up, or gone."""
-
-HEADLESS_S = 60.0
-"""How long the head may not answer before its job is taken for one without a sweep."""
-
-TRIES = 3
-"""How often Ray is started: it gives a node 30 s, however slow the disk is that it loads from."""
+HEAD_JOB = "BILIN_HEAD_JOB"  # environment variable with the id of the job that the sweep process is in
+HEAD_S = 300.0  # how long a node waits for the head, which may load Ray from a slow disk
+LATE_S = 30.0  # how long a further node waits: by then the head is up, or gone
+HEADLESS_S = 60.0  # how long the head may not answer before its job is taken for one without a sweep
+TRIES = 3  # how often Ray is started: it gives a node 30 s, however slow the disk is that it loads from
 
 UP, DOWN = "up", "down"
 RAY_IS_UP = "Ray runtime started"

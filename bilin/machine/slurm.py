@@ -13,13 +13,11 @@ from typing import Any
 
 from bilin.errors import ClusterError
 
-ANSWER_S = 30.0
-"""How long Slurm may take to answer a question."""
+ANSWER_S = 30.0  # how long Slurm may take to answer a question
 
 COMMANDS = ("sbatch", "scancel", "scontrol", "srun")
 
-GONE = "GONE"
-"""State of a job that Slurm no longer knows: it forgets a job some minutes after its end."""
+GONE = "GONE"  # state of a job that Slurm no longer knows: it forgets a job some minutes after its end
 
 OVER = frozenset(
     ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED")

@@ -1,6 +1,7 @@
 """Building blocks of layered tiers: the residual stack, a short convolution, and a gated perceptron.
 
-B  sequences in a batch    T  tokens    H  width of the residual stream    K  tokens in a convolution
+H is the width of the residual stream, V the number of tokens in the vocabulary, K the number of tokens in a
+convolution.
 """
 
 from __future__ import annotations

@@ -5,12 +5,12 @@ scipy; never `bilin.orchestrator`, `bilin.workers` or `bilin.cli`. duckdb and sc
 query runs, so that the store can be read without them.
 """
 
-from bilin.formats import Format as Format
 from bilin.results.comparison import table as table
 from bilin.results.maintenance import compact as compact
 from bilin.results.maintenance import delete as delete
 from bilin.results.maintenance import remove as remove
 from bilin.results.published import published as published
+from bilin.results.result_table import Format as Format
 from bilin.results.result_table import ResultTable as ResultTable
 from bilin.results.result_table import encode as encode
 from bilin.results.sql.query import brief as brief

@@ -15,18 +15,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from bilin.formats import Format
 
 MISSING = "–"  # noqa: RUF001 (a dash, as in printed tables)
 
 _SIGNIFICANT_DIGITS = 5
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class Format(StrEnum):
+    """How a table is written; all but `TABLE` and `MARKDOWN` keep every digit."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    PARQUET = "parquet"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import pytest
 
 from bilin.machine import host, probe
 from bilin.machine.slurm import megabytes
-from bilin.orchestrator.clusters.inquiry import Answers, beacon, command, last_error, read
+from bilin.orchestrator.clusters.inquiry import Answers, command, last_error, open_beacon, read
 from bilin.version import __version__
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="only root mounts")
@@ -124,20 +124,20 @@ def test_memory_is_what_slurm_gave(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_store_is_seen_written_and_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bilin.orchestrator.clusters.inquiry.APPEAR_S", 0.1)
-    with beacon(tmp_path) as made:
-        record = probe.store(**made.question("a"))
-        assert (record["lock"], record["num_torn"], made.fault("a", record)) == ("held", 0, "")
-        assert "another folder" in made.fault("b", record), "what the node wrote is not seen here"
+    with open_beacon(tmp_path) as beacon:
+        record = probe.store(**beacon.question("a"))
+        assert (record["lock"], record["num_torn"], beacon.fault("a", record)) == ("held", 0, "")
+        assert "another folder" in beacon.fault("b", record), "what the node wrote is not seen here"
         assert probe.try_lock(Path(__file__)) == "taken"
-        assert "another folder" in made.fault("a", {"error": "", "is_same": False})
-        assert "hang" in made.fault("a", None)
+        assert "another folder" in beacon.fault("a", {"error": "", "is_same": False})
+        assert "hang" in beacon.fault("a", None)
     assert list(tmp_path.iterdir()) == []
 
 
 @ROOT
 def test_a_store_on_another_mount_and_one_that_is_read_only(tmp_path: Path) -> None:
-    with beacon(tmp_path) as made:
-        questions = {"store": made.question("7")}
+    with open_beacon(tmp_path) as beacon:
+        questions = {"store": beacon.question("7")}
         for mounts, words in (
             (f"mount -t tmpfs none {tmp_path}", "sees another folder"),
             (f"mount --bind {tmp_path} {tmp_path} && mount -o remount,bind,ro {tmp_path}", "Read-only file system"),
@@ -148,4 +148,4 @@ def test_a_store_on_another_mount_and_one_that_is_read_only(tmp_path: Path) -> N
             ended = subprocess.run(there, capture_output=True, text=True, check=True)
             answers: dict[str, Answers] = {}
             read(ended.stdout.splitlines(), answers)
-            assert words in made.fault("7", answers["7"].records["store"])
+            assert words in beacon.fault("7", answers["7"].records["store"])

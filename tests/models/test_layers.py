@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from bilin.models.layers import ShortConvolution, SwiGLU
-from tests.models.by_hand import gradients, normal, silu
+from tests.models.formulas import gradients, normal, silu
 
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("size", "length"), [(1, 3), (4, 1), (4, 9)])
-def test_it_is_a_causal_convolution_of_every_channel(size, length, bias):
+def test_it_is_a_causal_convolution_of_every_channel(size: int, length: int, bias: bool) -> None:
     torch.manual_seed(0)
     ours = ShortConvolution(5, size, bias=bias).double()
     x = torch.randn(3, length, 5, dtype=torch.float64, requires_grad=True)
@@ -23,7 +23,7 @@ def test_it_is_a_causal_convolution_of_every_channel(size, length, bias):
 
 
 @pytest.mark.parametrize(("hidden", "width"), [(6, 16), (7, 18), (64, 170)])
-def test_it_is_its_formula_and_8_3_as_wide(hidden, width):
+def test_it_is_its_formula_and_8_3_as_wide(hidden: int, width: int) -> None:
     torch.manual_seed(0)
     layer, x = SwiGLU(hidden).double(), normal(2, 3, hidden).requires_grad_()
     assert layer.inputs.weight.shape == (2 * width, hidden)

@@ -5,35 +5,37 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import bilin.models
 from bilin.fields import fields_of
-from bilin.models import MODELS, Tier, tier_settings
+from bilin.models import MODELS, Tier
+from tests.models.variants import tier_class
 
 
-def test_a_registered_name_is_the_tiers_name_and_its_files():
+def test_a_registered_name_is_the_tiers_name_and_its_files() -> None:
     for name, place in MODELS.items():
-        settings = tier_settings(name)
+        settings = tier_class(name)
         assert issubclass(settings, Tier)
         assert name == settings.tier == settings.__module__.rpartition(".")[2]
         assert place == f"{settings.__module__}:{settings.__name__}"
 
 
-def test_every_file_that_names_a_tier_is_registered():
+def test_every_file_that_names_a_tier_is_registered() -> None:
     room = Path(bilin.models.__file__).parent
     tiers = {path.stem for path in room.rglob("*.py") if "    tier: ClassVar[str] = " in path.read_text()}
     assert tiers == set(MODELS)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_tier_says_where_it_comes_from(name):
-    assert tier_settings(name).source
+def test_every_tier_says_where_it_comes_from(name: str) -> None:
+    assert tier_class(name).source
 
 
-def test_settings_are_read_without_torch():
+def test_settings_are_read_without_torch() -> None:
     code = (
         "import sys; from bilin.fields import fields_of; from bilin.models import MODELS, tier_settings\n"
         "[fields_of(tier_settings(name)) for name in MODELS]\n"
@@ -64,35 +66,35 @@ def test_settings_are_read_without_torch():
         ("transformer", {"positions": "learned"}, 2 * (12 * 256**2 + 13 * 256) + 2 * 256),
     ],
 )
-def test_recurrent_params_are_the_published_counts(name, fields, count):
-    widths = {"hidden": 256} | ({"embedding": 128} if "embedding" in fields_of(tier_settings(name)) else {})
+def test_recurrent_params_are_the_published_counts(name: str, fields: dict[str, Any], count: int) -> None:
+    widths = {"hidden": 256} | ({"embedding": 128} if "embedding" in fields_of(tier_class(name)) else {})
     with torch.device("meta"):
-        module = tier_settings(name)(**widths, **fields).build(vocab_size=5, num_classes=4)
+        module = tier_class(name)(**widths, **fields).build(vocab_size=5, num_classes=4)
     assert module.recurrent_params == count
 
 
-def test_a_block_size_must_divide_the_hidden_size():
-    block_diagonal = tier_settings("block_diagonal")
+def test_a_block_size_must_divide_the_hidden_size() -> None:
+    block_diagonal = tier_class("block_diagonal")
     assert block_diagonal(hidden=6, block_size=3).problems() == {}
     assert block_diagonal(hidden=6, block_size=4).problems() == {"block_size": "a divisor of hidden (6)"}
 
 
-def test_a_rotation_needs_an_even_hidden_size():
-    assert tier_settings("rotation")(hidden=6).problems() == {}
-    assert tier_settings("rotation")(hidden=5).problems() == {"hidden": "an even number"}
+def test_a_rotation_needs_an_even_hidden_size() -> None:
+    assert tier_class("rotation")(hidden=6).problems() == {}
+    assert tier_class("rotation")(hidden=5).problems() == {"hidden": "an even number"}
 
 
 @pytest.mark.parametrize("name", ["full", "block_diagonal", "rotation", "real_diagonal"])
-def test_something_must_depend_on_the_token(name):
+def test_something_must_depend_on_the_token(name: str) -> None:
     fields = {"block_size": 2} if name == "block_diagonal" else {}
-    problems = tier_settings(name)(input_independent=True, **fields).problems()
+    problems = tier_class(name)(input_independent=True, **fields).problems()
     assert problems == {
-        "input_independent": "false, or additive: true beside it (nothing else would depend on the token)"
+        "input_independent": "false, or true with additive: true (otherwise nothing would depend on the token)"
     }
-    assert tier_settings(name)(input_independent=True, additive=True, **fields).problems() == {}
+    assert tier_class(name)(input_independent=True, additive=True, **fields).problems() == {}
 
 
-def test_only_bilinear_tiers_without_additive_terms_are_scale_invariant():
-    assert tier_settings("full")().scale_invariant
-    assert not tier_settings("full")(additive=True).scale_invariant
-    assert not tier_settings("lstm")().scale_invariant
+def test_only_bilinear_tiers_without_additive_terms_are_scale_invariant() -> None:
+    assert tier_class("full")().scale_invariant
+    assert not tier_class("full")(additive=True).scale_invariant
+    assert not tier_class("lstm")().scale_invariant

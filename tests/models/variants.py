@@ -1,24 +1,32 @@
-"""The settings under which the tests of the models see each tier: small ones, and one for each way it can go."""
+"""The settings with which the tests run each tier: small ones, and one for each way the tier can behave."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import torch
 
 from bilin.fields import fields_of
 from bilin.models import MODELS, Tier, tier_settings
+
+Build: TypeAlias = "Callable[..., Any]"
+"""The fixture `build`: from a tier to its module."""
+
+Draw: TypeAlias = "Callable[..., torch.Tensor]"
+"""The fixture `draw`: from a shape to tokens."""
 
 SMALL: Mapping[str, Any] = {
     "hidden": 8,
     "embedding": 6,
     "state_size": 3,
-    # Of an iteration so many steps whatever happens: all but a carried state keeps what the contract says exactly.
+    # A fixed number of iterations: with it, everything in the contract except a carried state holds exactly.
     "tolerance": 1e-300,
     "max_iterations": 4,
     "evaluation_iterations": 4,
 }
-"""Where a tier has these fields."""
+"""Values of these fields, in tiers that have them."""
 
 CONVERGED: Mapping[str, Any] = {
     "tolerance": 1e-9,
@@ -28,7 +36,7 @@ CONVERGED: Mapping[str, Any] = {
     "damping_decay": 0.8,
     "patience": 10,
 }
-"""Where a tier iterates, for what holds at the fixed point alone; it is reached from any seed."""
+"""Values for tiers that iterate, for what holds only at the fixed point; any seed reaches it."""
 
 VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "full": [{}, {"additive": True}, {"additive": True, "input_independent": True}],
@@ -101,21 +109,26 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         },
     ],
 }
-"""By tier: the fields of each variant, beside those in `SMALL`."""
+"""The fields of each variant of a tier, in addition to those in `SMALL`."""
 
 
 def variants() -> list[Tier]:
-    """Every registered tier in all its variants."""
+    """Return every registered tier in all its variants."""
     return [settings(name, **fields) for name in MODELS for fields in VARIANTS[name]]
 
 
-def settings(name: str, **fields: Any) -> Tier:
-    """A small tier."""
+def tier_class(name: str) -> Any:
+    """Return the class of settings of a tier, untyped: the fields differ from tier to tier."""
+    return tier_settings(name)
+
+
+def settings(name: str, **fields: Any) -> Any:
+    """Return small settings of a tier."""
     return tier_settings(name)(**_known(name, SMALL) | fields)
 
 
 def converged(tier: Tier) -> Tier:
-    """The tier with as many iterations as it takes, where it iterates."""
+    """Return the tier with as many iterations as it takes, if it iterates."""
     return dataclasses.replace(tier, **_known(tier.tier, CONVERGED))
 
 

@@ -21,8 +21,9 @@ Pair = tuple[TrialSpec, TrialResult]
 
 
 def cell(tier: str = "full", *, task: str = "modular_addition", m: int = 5, steps: int = 500, **fields: Any) -> Cell:
+    task_class: Any = task_settings(task)
     return Cell(
-        task=task_settings(task)(m=m),
+        task=task_class(m=m),
         model=tier_settings(tier)(**fields),
         train=TrainSpec(steps=steps),
         validate=ValidateSpec(),
@@ -35,6 +36,7 @@ def pair(
     """A trial and its result; `accuracy` is that of its validation and of every tested length."""
     of = of or cell()
     spec = TrialSpec(cell=of, lr=lr, seed=seed, test=TestSpec(), resources=Resources())
+    task: Any = of.task
     values: dict[str, Any] = {
         "status": "done",
         "stop_reason": "solved" if accuracy == 1.0 else "budget",
@@ -44,7 +46,7 @@ def pair(
         "recurrent_params": 100,
         "validation_accuracy": accuracy,
         "training_loss": 1.0 - accuracy,
-        "lengths": tuple(LengthResult(at, round(2048 * accuracy), 2048, of.task.num_classes) for at in (10, 500)),
+        "lengths": tuple(LengthResult(at, round(2048 * accuracy), 2048, task.num_classes) for at in (10, 500)),
         "curve": tuple(CurvePoint(250 * step, None, 1 / (step + 1), accuracy) for step in range(curve)),
         "wall_s": 1.5,
         "started_at": 1_790_000_000.25,

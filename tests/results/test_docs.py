@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -25,8 +26,13 @@ EXAMPLES = re.findall(r"^\$ bilin results (.+)\n((?:(?!\$ |```).*\n)*)", DOCS, r
 def parity(tmp_path_factory):
     """A store with the cells of the documented sweep."""
     store = tmp_path_factory.mktemp("documented") / "store"
-    sizes = {"hidden": 32, "embedding": 32}
-    models = [("full", {}), ("cp", {"rank": 32}), ("real_diagonal", {}), ("positive_diagonal", {})]
+    sizes: dict[str, Any] = {"hidden": 32, "embedding": 32}
+    models: list[tuple[str, dict[str, Any]]] = [
+        ("full", {}),
+        ("cp", {"rank": 32}),
+        ("real_diagonal", {}),
+        ("positive_diagonal", {}),
+    ]
     with SweepWriter(store, "parity") as writer:
         writer.append(
             [

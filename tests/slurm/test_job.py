@@ -84,7 +84,7 @@ def test_a_sweep_is_watched_from_the_queue_to_its_end_and_cancelled_from_outside
         assert (watching.returncode, "has ended before its end" in out) == (3, True)
 
     trains(stores["node2"], "endless")
-    command = [sys.executable, "-m", "bilin", "sweep", "cancel", "endless", "--store", stores["node2"]]
+    command = [sys.executable, "-m", "bilin", "sweep", "cancel", "endless", "--store", str(stores["node2"])]
     step = ["srun", "--overlap", f"--jobid={jobs['node2']}"]  # of the job itself, which ends with it
     within = subprocess.run([*step, *command], env=lab.environment, capture_output=True, text=True, check=False)
     assert f"job {jobs['node2']} has ended; the same" in within.stdout, within.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -25,11 +26,11 @@ Petty, Sabharwal 2024), at commits 0fb17d1, 37626ea and ce2aa5b. Their numbers a
 all 3600 products of each of these groups (A5=2.csv and so on there)."""
 
 
-def parities(p):
+def parities(p: Any) -> Any:
     return sum(p[i] > p[j] for i in range(len(p)) for j in range(i)) % 2
 
 
-def elements(factor):
+def elements(factor: str) -> Any:
     """What the elements of Z, S or A are, in the order of their numbers."""
     family, n = factor[0], int(factor[1:])
     if family == "Z":
@@ -37,13 +38,13 @@ def elements(factor):
     return [p for p in itertools.permutations(range(n)) if family == "S" or not parities(p)]
 
 
-def compose(left, right, factor):
+def compose(left: Any, right: Any, factor: str) -> Any:
     if factor[0] == "Z":
         return (left + right) % int(factor[1:])
     return tuple(left[right[i]] for i in range(len(right)))
 
 
-def labels(task, tokens):
+def labels(task: Any, tokens: Any) -> Any:
     """The products of pairs of elements themselves, from left to right."""
     factors = task.group.split("x")
     numbered = list(itertools.product(*(elements(factor) for factor in factors)))
@@ -54,20 +55,20 @@ def labels(task, tokens):
     return found
 
 
-def test_the_examples_of_the_file():
+def test_the_examples_of_the_file() -> None:
     assert labels(GroupWord(group="Z3"), [1, 2, 2]) == [1, 0, 2]
     assert labels(GroupWord(group="S3"), [1, 2, 5]) == [1, 4, 2]
 
 
 @pytest.mark.parametrize(("group", "tokens", "products"), PUBLISHED)
-def test_the_products_are_those_that_others_published(group, tokens, products):
+def test_the_products_are_those_that_others_published(group: str, tokens: Any, products: str) -> None:
     assert " ".join(map(str, labels(GroupWord(group=group), map(int, tokens.split())))) == products
 
 
 @pytest.mark.parametrize(
     ("group", "size"), [("Z2", 2), ("Z1000", 1000), ("S2", 2), ("S6", 720), ("A3", 3), ("A6", 360), ("A5xZ2xS3", 720)]
 )
-def test_there_is_a_token_and_an_answer_for_each_element(group, size):
+def test_each_element_has_a_token_and_a_label(group: str, size: int) -> None:
     task = GroupWord(group=group)
     assert (task.vocab_size, task.num_classes, task.problems()) == (size, size, {})
 
@@ -79,7 +80,7 @@ def test_there_is_a_token_and_an_answer_for_each_element(group, size):
         *("A5x", "xA5", "A5xS4", "A5xZ1", "A5 ", "A5\n", "A5xx Z2", "A5.5"),
     ],
 )
-def test_a_group_that_is_not_there_is_a_fault(group):
+def test_an_unknown_group_is_a_fault(group: str) -> None:
     assert list(GroupWord(group=group).problems()) == ["group"]
 
 
@@ -87,11 +88,11 @@ def test_a_group_that_is_not_there_is_a_fault(group):
     ("group", "meant"),
     [("a5", "A5"), ("A4_x_Z5", "A4xZ5"), ("A4 x Z5", "A4xZ5"), ("A4*z5", "A4xZ5"), ("A5XZ2", "A5xZ2")],
 )
-def test_a_group_that_is_written_otherwise_is_corrected(group, meant):
+def test_another_spelling_of_a_group_is_corrected(group: str, meant: str) -> None:
     assert GroupWord(group=group).problems()["group"].endswith(f" (write {meant})")
 
 
-def test_a_grid_says_where_and_what_is_accepted():
+def test_a_grid_says_where_and_what_is_accepted() -> None:
     with pytest.raises(GridError) as caught:
         parse_grid("name: n\ntasks: [{name: group_word, group: [A5, S9]}]\nmodels: [{tier: lstm}]\n")
     assert str(caught.value).splitlines()[-1].strip() == (

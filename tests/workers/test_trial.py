@@ -9,7 +9,9 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +23,7 @@ from bilin.tasks import TASKS, task_settings
 from bilin.tasks.modular_addition import ModularAddition
 from bilin.workers.trial import run_trial
 
-VARYING = {"wall_s": 0.0, "started_at": 0.0, "finished_at": 0.0}
+VARYING: dict[str, Any] = {"wall_s": 0.0, "started_at": 0.0, "finished_at": 0.0}
 
 
 def measured(result: TrialResult) -> TrialResult:
@@ -89,7 +91,7 @@ def test_additive_terms_that_leave_the_range_beyond_the_training_lengths_are_wro
 class Broken(ModularAddition):
     """A task whose batches cannot be drawn."""
 
-    error: type[BaseException]
+    error: Callable[[str], BaseException]
 
     def sample(self, lengths, generator):
         raise self.error("two\nlines")
@@ -108,6 +110,7 @@ def test_an_exception_is_a_row_with_its_text_and_traceback(make, error, status):
     result = run_trial(broken(spec, error))
     assert (result.status, result.stop_reason, result.lengths) == (status, None, ())
     assert result.error == f"{error.__name__}: two lines"
+    assert result.traceback is not None
     assert "in sample" in result.traceback
     assert result.environment is not None
 
@@ -118,7 +121,7 @@ def test_a_device_that_fails_is_one_of_hardware(make):
     spec = make()
     task = Broken(m=2, error=lambda text: error())
     result = run_trial(dataclasses.replace(spec, cell=dataclasses.replace(spec.cell, task=task)))
-    assert (result.status, "ECC" in result.error) == ("hardware", True)
+    assert (result.status, "ECC" in (result.error or "")) == ("hardware", True)
 
 
 def test_an_error_of_bilins_own_code_is_said_as_its_own(make, monkeypatch):
@@ -195,6 +198,7 @@ def test_the_row_says_where_and_with_what_it_ran(make):
     assert result.environment.torch == torch.__version__
     assert result.finished_at >= result.started_at > 1.6e9
     assert result.wall_s > 0
+    assert result.recurrent_params is not None
     assert result.params == 2 * 16 + 16 + 2 * 16 + result.recurrent_params
 
 

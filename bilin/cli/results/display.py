@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bilin.errors import InputError
-from bilin.formats import Format
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,9 +17,31 @@ if TYPE_CHECKING:
     from bilin.results import ResultTable
     from bilin.results.result_table import Section
 
+
+def _formats() -> list[str]:
+    from bilin.results import Format
+
+    return list(Format)
+
+
+def _known_format(name: str) -> str:
+    if name not in _formats():
+        raise typer.BadParameter(f"found {name}; accepted: {', '.join(_formats())}")
+    return name
+
+
 Sweep = Annotated[str | None, typer.Option("--sweep", help="Look at this sweep only.", show_default=False)]
 Everything = Annotated[bool, typer.Option("--all", help="Include rows that the grid as last launched does not want.")]
-FormatOption = Annotated[Format, typer.Option("--format", help="How to write the rows.")]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="<table|csv|json|markdown|parquet>",  # written out: `--help` does not load Arrow
+        callback=_known_format,
+        autocompletion=_formats,
+        help="How to write the rows.",
+    ),
+]
 Output = Annotated[
     Path | None, typer.Option("--output", help="Write to this file instead of the terminal.", show_default=False)
 ]
@@ -32,17 +53,17 @@ _MAX_LINES = 2
 """A row that takes more lines of the terminal than this is shown as a list of its values."""
 
 
-def show(table: ResultTable, format_: Format, output: Path | None = None) -> None:
+def show(table: ResultTable, format_: str, output: Path | None = None) -> None:
     """Write a table to a file or to standard output; a terminal gets colours."""
-    from bilin.results import encode
+    from bilin.results import Format, encode
 
     if output is None and sys.stdout.isatty():
-        if format_ is Format.TABLE:
+        if format_ == Format.TABLE:
             _draw(table)
             return
-        if format_ is Format.PARQUET:
+        if format_ == Format.PARQUET:
             raise InputError("Parquet cannot be shown on a terminal: name a file with --output, or use a pipe")
-    content = encode(table, format_)
+    content = encode(table, Format(format_))
     if output is None:
         typer.echo(content, nl=False)
         return

@@ -10,7 +10,6 @@ import typer
 
 from bilin.cli.options import DEFAULT_STORE, Store
 from bilin.cli.results.display import Everything, Sweep, show
-from bilin.formats import Format
 
 
 def delete(
@@ -28,7 +27,7 @@ def delete(
 
     rows = results.delete(store, where, sweep=sweep, everything=everything, dry_run=True)
     if dry_run or (sys.stdin.isatty() and not yes):
-        show(results.ResultTable.of(results.brief(rows)), Format.TABLE)
+        show(results.ResultTable.of(results.brief(rows)), "table")
         typer.echo(f"{_trials(rows.num_rows)} would be removed", err=True)
         if dry_run or not rows.num_rows or not typer.confirm("Remove them?"):
             return

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from bilin.cli.options import DEFAULT_STORE, Store
-from bilin.cli.results.display import Everything, FormatOption, Output, Sweep, show
-from bilin.formats import Format
+from bilin.cli.results.display import Everything, Format, Output, Sweep, show
 
 
 def query(
@@ -24,14 +23,14 @@ def query(
     sort: Annotated[str | None, typer.Option(help="Columns to sort by, for example 'm, mean desc'.")] = None,
     limit: Annotated[int | None, typer.Option(help="The greatest number of rows.")] = None,
     everything: Everything = False,
-    format_: FormatOption = Format.TABLE,
+    format_: Format = "table",
     output: Output = None,
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Show results: by default, every cell at its selected learning rate."""
     from bilin import results
 
-    if sql is None and view is None and select is None and format_ not in (Format.TABLE, Format.MARKDOWN):
+    if sql is None and view is None and select is None and format_ not in ("table", "markdown"):
         view = "cells"  # a script always gets all columns, whichever vary
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is written, and DuckDB would continue to compute
     rows = results.query(
@@ -45,6 +44,6 @@ def query(
         limit=limit,
         everything=everything,
     )
-    if view is not None and select is None and format_ is Format.TABLE:
+    if view is not None and select is None and format_ == "table":
         rows = results.brief(rows)
     show(results.ResultTable.of(rows), format_, output)

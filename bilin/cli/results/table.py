@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from bilin.cli.options import DEFAULT_STORE, Store
-from bilin.cli.results.display import Everything, FormatOption, Output, Sweep, show
-from bilin.formats import Format
+from bilin.cli.results.display import Everything, Format, Output, Sweep, show
 
 
 def table(
@@ -20,7 +19,7 @@ def table(
     by: Annotated[str, typer.Option(help="The columns: task, or length with a table per task.")] = "task",
     value: Annotated[str, typer.Option(help="mean, low, high, best, lr, num_seeds or num_solved.")] = "mean",
     everything: Everything = False,
-    format_: FormatOption = Format.TABLE,
+    format_: Format = "table",
     output: Output = None,
     store: Store = DEFAULT_STORE,
 ) -> None:

@@ -22,8 +22,8 @@ def describe_detached(detached: Detached | RayJob) -> str:
 def describe_cancelled(cancelled: Cancelled, *, grace_s: float) -> str:
     """Return lines that say how a sweep was ended."""
     killed = f"did not end within {grace_s:g} s and was killed"
-    said = {"cancelled": "is cancelled", "ended": "has ended", "killed": killed}
-    ends = [f"job {job_id} {said[how]}" for job_id, how in cancelled.jobs.items()]
+    texts = {"cancelled": "is cancelled", "ended": "has ended", "killed": killed}
+    ends = [f"job {job_id} {texts[how]}" for job_id, how in cancelled.jobs.items()]
     if cancelled.holder:
         ends.append(f"process {cancelled.holder.pid} {killed if cancelled.was_killed else 'has ended'}")
     if not ends:

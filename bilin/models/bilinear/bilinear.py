@@ -67,7 +67,9 @@ class Bilinear(Tier):
     def problems(self) -> Mapping[str, str]:
         """See `Tier.problems`. Something must depend on the token."""
         if self.input_independent and not self.additive:
-            return {"input_independent": "false, or additive: true beside it (nothing else would depend on the token)"}
+            return {
+                "input_independent": "false, or true with additive: true (otherwise nothing would depend on the token)"
+            }
         return {}
 
     def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:

@@ -6,7 +6,7 @@
     h, x, z  E numbers each, E = expand · hidden; (x_t, z_t) is linear in the input of the layer
     λ = σ(…), b = SiLU(…), c = SiLU(…)    linear in x_t and, where they see the output, λ and b in h^{l-1}_{t-1},
                                           c in the final h_{t-1}
-    Q_t (E, E)    mixer; for its form, the iteration and the gradient see implicit.py, whose y is h here
+    Q_t (E, E)    mixer; bilin/models/fixed_point/implicit.py describes it and the iteration (y there is h here)
 
 With `readout: plain`, out_t = W norm( h_t ), without c and z. These multiply by a function of the token, which lets
 the readout do a step of the task that the state has not done.

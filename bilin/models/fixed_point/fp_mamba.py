@@ -7,7 +7,7 @@
     λ_t = exp(Δ_t a), a (E, N) negative        Δ = softplus(W_Δ W' x_t + β), through rank ⌈hidden / 16⌉
     b = W x_t + V y^{l-1}_{t-1}, divided by its length; c likewise; settings decide whether Q and Δ see the output
     norm: layer normalization, after every iteration
-    Q_t (E, E)    mixer; for its form, the iteration and the gradient see implicit.py
+    Q_t (E, E)    mixer; bilin/models/fixed_point/implicit.py describes it and the iteration
 
 There is neither the skip D ∘ x of Mamba nor its short convolution.
 

@@ -1,4 +1,4 @@
-"""Gated DeltaNet: the delta rule on a state that each token first multiplies by a factor of its own.
+"""Gated DeltaNet: the delta rule on a state that each token first multiplies by a decay.
 
     S_t = α_t S_{t-1} (I - β_t k_t k_tᵀ) + β_t v_t k_tᵀ        o_t = S_t q_t        in each head, S_0 = 0
     α = exp(-exp(A_log) softplus(W_α x + b)), a number between 0 and 1        β = σ(W_β x), or 2σ(W_β x)

@@ -1,4 +1,4 @@
-"""Gated DeltaProduct: n steps of the delta rule per token, on a state that the token first multiplies by a factor.
+"""Gated DeltaProduct: n steps of the delta rule per token, on a state that the token first multiplies by a decay.
 
     S_{t,0} = α_t S_{t-1}        S_{t,j} = S_{t,j-1} (I - β_{t,j} k_{t,j} k_{t,j}ᵀ) + β_{t,j} v_{t,j} k_{t,j}ᵀ
     S_t = S_{t,n}        o_t = S_t q_t        in each head, S_0 = 0        j = 1 … n, n = `householders`

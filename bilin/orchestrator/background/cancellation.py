@@ -19,14 +19,9 @@ from bilin.machine.slurm import SLURM, JobStatus, Slurm
 from bilin.orchestrator.clusters.slurm.job import active_job, record_job, recorded_job, uncertain_job
 from bilin.results import DEFAULT_STORE, Holder, Process, existing_sweep, holder
 
-GRACE_S = 60.0
-"""How long a sweep may take to checkpoint its trials and to end, before it is killed."""
-
-SLURM_S = 180.0
-"""How long Slurm may take to end a job: it gives processes `KillWait` seconds first, usually 30."""
-
-_LEFT_S = 30.0
-"""How long processes that a sweep leaves behind may take to end: its guardian ends them within seconds."""
+GRACE_S = 60.0  # how long a sweep may take to checkpoint its trials and to end, before it is killed
+SLURM_S = 180.0  # how long Slurm may take to end a job: it gives processes `KillWait` seconds first, usually 30
+_LEFT_S = 30.0  # how long processes that a sweep leaves behind may take to end: its guardian ends them within seconds
 
 _LOOK_S = 0.1
 _ASK_SLURM_S = 1.0
@@ -70,7 +65,9 @@ def cancel(
     folder = SweepFolder(existing_sweep(store, sweep))
     jobs = cancel_jobs(folder, grace_s, slurm=slurm)
     if jobs:  # the job that the last of them was to continue may be about to end
-        _wait_until(lambda: not _is_in_another(holder(store, sweep), jobs), grace_s)
+        _wait_until(
+            lambda: not ((now := holder(store, sweep)) and now.slurm_job and now.slurm_job not in jobs), grace_s
+        )
     found = holder(store, sweep)
     if found is None or found.slurm_job in jobs:
         if job := uncertain_job(folder, slurm=slurm):
@@ -143,10 +140,6 @@ def _end_job(folder: SweepFolder, job_id: str, status: JobStatus, grace_s: float
 def _is_inside(job_id: str) -> bool:
     """Return whether this process is part of the job, and ends with it."""
     return os.environ.get("SLURM_JOB_ID") == job_id
-
-
-def _is_in_another(found: Holder | None, jobs: Mapping[str, HowEnded]) -> bool:
-    return found is not None and bool(found.slurm_job) and found.slurm_job not in jobs
 
 
 def _wait_until(condition: Callable[[], bool], timeout_s: float, *, look_s: float = _LOOK_S) -> bool:

@@ -6,9 +6,9 @@ ray is imported inside of the methods: `Inline` needs none, and in a job Ray mus
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -63,14 +63,23 @@ class ClusterSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What workers do: the arguments of `open_pool`."""
+    """What a pool is for.
+
+    Attributes:
+        run: How a worker runs one trial.
+        emit: Takes what happens to the trials.
+        demand: What the trials will ask for.
+        job: What the Slurm job of an ``allocation`` asked for.
+        checkpoints: Where trials keep their state; None: nowhere.
+        outputs: Where what they print is kept; None: nowhere.
+    """
 
     run: RunTrial
-    demand: Collection[Resources]
     emit: Emit
-    job: ClusterSettings
-    checkpoints: Checkpoints | None
-    outputs: Outputs | None
+    demand: Collection[Resources] = ()
+    job: ClusterSettings = field(default_factory=ClusterSettings)
+    checkpoints: Checkpoints | None = None
+    outputs: Outputs | None = None
 
 
 class Backend(Protocol):
@@ -162,38 +171,12 @@ BACKENDS: Mapping[str, Backend] = {
 """The kinds of clusters."""
 
 
-def open_pool(
-    cluster: ClusterSpec,
-    run: RunTrial,
-    *,
-    demand: Iterable[Resources],
-    emit: Emit,
-    job: ClusterSettings | None = None,
-    checkpoints: Checkpoints | None = None,
-    outputs: Outputs | None = None,
-) -> AbstractContextManager[Pool]:
+def open_pool(cluster: ClusterSpec, work: Work) -> AbstractContextManager[Pool]:
     """Return a context that brings up a pool, and takes down what it brought up.
-
-    Args:
-        cluster: Where to run.
-        run: How a worker runs one trial.
-        demand: What the trials will ask for.
-        emit: Takes what happens to the trials.
-        job: What the Slurm job of an ``allocation`` asked for.
-        checkpoints: Where trials keep their state.
-        outputs: Where what they print is kept.
 
     Raises:
         ClusterError: The cluster cannot be reached, or no node can hold a trial.
     """
-    work = Work(
-        run=run,
-        demand=tuple(demand),
-        emit=emit,
-        job=job or ClusterSettings(),
-        checkpoints=checkpoints,
-        outputs=outputs,
-    )
     return BACKENDS[cluster.kind].pool(cluster, work)
 
 

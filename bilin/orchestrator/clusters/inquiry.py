@@ -30,14 +30,12 @@ from bilin.version import __version__
 Questions = Mapping[str, Mapping[str, Any]]
 """Arguments by the name of a question, of `probe.QUESTIONS`."""
 
-ANSWER_S = 300.0
-"""How long a node may take to start, load what it needs, and answer."""
+ANSWER_S = 300.0  # how long a node may take to start, load what it needs, and answer
 
 APPEAR_S = 5.0
 """How long a file that a node wrote may take to be seen here: network file systems look again after seconds."""
 
-ABANDONED_S = 3600.0
-"""Age after which a beacon is removed whose process was killed."""
+ABANDONED_S = 3600.0  # age after which a beacon is removed whose process was killed
 
 
 @dataclass(slots=True)
@@ -162,7 +160,7 @@ class Beacon:
 
 
 @contextmanager
-def beacon(directory: Path) -> Iterator[Beacon]:
+def open_beacon(directory: Path) -> Iterator[Beacon]:
     """Make a beacon in an existing folder, and remove it at the end, with old ones whose process was killed.
 
     Raises:
@@ -172,18 +170,18 @@ def beacon(directory: Path) -> Iterator[Beacon]:
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > ABANDONED_S:
                 shutil.rmtree(left)
-    made = Beacon(directory.absolute() / f"{PROBE}{secrets.token_hex(8)}", secrets.token_hex(32))
-    made.folder.mkdir()
+    beacon = Beacon(directory.absolute() / f"{PROBE}{secrets.token_hex(8)}", secrets.token_hex(32))
+    beacon.folder.mkdir()
     try:
-        beside = made.folder / "here.new"
-        beside.write_text(made.content)
-        beside.replace(made.folder / "here")
-        descriptor = os.open(made.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+        beside = beacon.folder / "here.new"
+        beside.write_text(beacon.content)
+        beside.replace(beacon.folder / "here")
+        descriptor = os.open(beacon.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
         try:
             with suppress(OSError):  # what a node says about it counts
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield made
+            yield beacon
         finally:
             os.close(descriptor)
     finally:
-        shutil.rmtree(made.folder, ignore_errors=True)
+        shutil.rmtree(beacon.folder, ignore_errors=True)

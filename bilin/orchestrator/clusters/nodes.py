@@ -20,9 +20,9 @@ from bilin.orchestrator.clusters.inquiry import (
     Answers,
     Beacon,
     Questions,
-    beacon,
     command,
     last_error,
+    open_beacon,
     other_versions,
     own_versions,
     read,
@@ -44,20 +44,22 @@ def check_nodes(directory: Path, packages: Collection[str], *, but_own: bool) ->
     names = ["bilin", "ray", *(package.partition(" ")[0] for package in packages)]
     own = own_versions(names)
     own_id = ray.get_runtime_context().get_node_id() if but_own else None
-    with beacon(directory) as made:
-        answers = ask(lambda place: {"versions": {"packages": names}, "store": made.question(place)}, but=own_id)
-        faults = [f"node {node.name}: {fault}" for place, node in answers for fault in _faults(place, node, own, made)]
+    with open_beacon(directory) as beacon:
+        answers = ask(lambda place: {"versions": {"packages": names}, "store": beacon.question(place)}, but=own_id)
+        faults = [
+            f"node {node.name}: {fault}" for place, node in answers for fault in _faults(place, node, own, beacon)
+        ]
     if faults:
         raise ClusterError("\n  ".join(["not every node of this Ray can run the sweep:", *faults]))
 
 
-def _faults(place: str, node: Answers, own: Mapping[str, str], made: Beacon) -> Iterator[str]:
+def _faults(place: str, node: Answers, own: Mapping[str, str], beacon: Beacon) -> Iterator[str]:
     """Yield what keeps a node from running trials of a sweep."""
     if "versions" not in node.records:
         yield node.error or "did not answer"
         return
     yield from other_versions(own, node.records["versions"]).values()
-    if fault := made.fault(place, node.records.get("store")):
+    if fault := beacon.fault(place, node.records.get("store")):
         yield fault
 
 
@@ -83,7 +85,9 @@ def ask(
         for call in done or waiting:
             node_id = calls[call]
             answers = _answers(call, node_id, nodes[node_id]["NodeManagerHostname"], timeout_s)
-            if not answers.error or answers.records or _is_alive(node_id):
+            # No trial will run on a node that Ray has lost.
+            is_alive = any(node["Alive"] for node in ray.nodes() if node["NodeID"] == node_id)
+            if not answers.error or answers.records or is_alive:
                 node = Node.of(nodes[node_id])
                 answers.records["room"] = {
                     "name": answers.name,
@@ -114,8 +118,8 @@ def _start(node_id: str, questions: Questions, limit_s: float) -> Any:
                 return process.communicate()
 
     there = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(run)
-    return task.remote(command("", questions, place=node_id)[1:], limit_s)
+    function = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(run)
+    return function.remote(command("", questions, place=node_id)[1:], limit_s)
 
 
 def _answers(call: Any, node_id: str, name: str, timeout_s: float) -> Answers:
@@ -128,8 +132,3 @@ def _answers(call: Any, node_id: str, name: str, timeout_s: float) -> Answers:
     read(out.splitlines(), {node_id: answers})
     answers.name, answers.error = name, last_error(err)
     return answers
-
-
-def _is_alive(node_id: str) -> bool:
-    """Return whether Ray still has a node; no trial will run on one that it has lost."""
-    return any(node["Alive"] for node in ray.nodes() if node["NodeID"] == node_id)

@@ -16,8 +16,7 @@ import ray
 from bilin.errors import ClusterError
 from bilin.machine.host import environment
 
-TRIED = "2.60"
-"""The releases of Ray that bilin was tried with."""
+TRIED = "2.60"  # the releases of Ray that bilin was tried with
 
 _WORKER = "ray._private.worker"
 _CONSTANTS = "ray._private.ray_constants"

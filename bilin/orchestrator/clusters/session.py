@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
+import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -91,6 +92,8 @@ def _own(num_cpus: int) -> Iterator[None]:
                 _temp_dir=f"{folder}/ray",  # Ray opens its folder to everyone; the one around it is the user's alone
             )
             try:
+                if watch.poll() is not None:
+                    raise ClusterError(f"Could not start the guardian of Ray: is bilin installed for {sys.executable}?")
                 yield
             finally:
                 ray.shutdown()

@@ -10,17 +10,17 @@ from typing import Any
 from bilin.errors import ClusterError, StoreError
 from bilin.machine.ray_node import TEMP_ROOT
 from bilin.machine.slurm import SLURM, Slurm, megabytes
-from bilin.orchestrator.clusters.inquiry import Answers, Beacon, Questions, ask_here, beacon
+from bilin.orchestrator.clusters.inquiry import Answers, Beacon, Questions, ask_here, open_beacon
 from bilin.orchestrator.clusters.slurm.probe_step import ask_job
 from bilin.orchestrator.doctor import findings
 from bilin.orchestrator.doctor import slurm as slurm_checks
-from bilin.orchestrator.doctor.findings import HERE, Finding
+from bilin.orchestrator.doctor.findings import HERE, Finding, Level
 from bilin.orchestrator.doctor.needs import Needs, needs_of
+from bilin.orchestrator.doctor.slurm import PLACE
 from bilin.orchestrator.request import LaunchRequest
 from bilin.results.store.durable import explained
 
-NUM_PORTS = 16
-"""About as many as the processes of a Ray listen on, without its workers."""
+NUM_PORTS = 16  # about as many as the processes of a Ray listen on, without its workers
 
 
 def examine(request: LaunchRequest, *, wait_s: float = 60.0, slurm: Slurm = SLURM) -> list[Finding]:
@@ -36,114 +36,117 @@ def examine(request: LaunchRequest, *, wait_s: float = 60.0, slurm: Slurm = SLUR
         StoreError: The store is a file.
     """
     needs = needs_of(request)
-    found = list(slurm_checks.check(needs.settings, slurm)) if needs.is_job else []
-    with ExitStack() as stack:
-        made = _open_beacon(needs, stack, found)
-        asked = _ask(needs, made, wait_s, found, slurm)
-        for place, answers in asked.items():
-            found += findings.of_node(place, answers, questions(needs, made, place), made, needs)
-    nodes = [findings.node_of(place, answers) for place, answers in asked.items() if "room" in answers.records]
-    found += findings.fits(nodes, needs)
-    limit_s = slurm_checks.time_limit_s(needs.settings, slurm) if needs.is_job and not slurm.missing() else None
-    if time := findings.duration(sum(needs.num_trials(node) for node in nodes) or 1, limit_s, needs):
-        found.append(time)
-    return found
-
-
-def _open_beacon(needs: Needs, stack: ExitStack, found: list[Finding]) -> Beacon | None:
-    """Make a beacon in the store, or in the folder that it would be made in; None if it cannot be written."""
-
-    def add_error(fault: str) -> None:
-        what, _, advice = fault.partition("): ")
-        found.append(
-            Finding("error", HERE, "store", f"{what})", advice)
-            if advice
-            else Finding("error", HERE, "store", fault, "repair it, or name another store with --store")
-        )
-
-    if needs.unreadable:
-        add_error(needs.unreadable)
-    folder = next(path for path in (needs.store, *needs.store.parents) if path.exists())
-    try:
-        with explained(folder, "written"):
-            try:
-                made = stack.enter_context(beacon(folder))
-            except OSError as fault:
-                raise OSError(fault.errno, fault.strerror) from fault  # of the store, not of the file in it
-    except StoreError as fault:
-        add_error(str(fault))
-        return None
-    yet = "" if folder == needs.store else f"does not exist yet; a launch makes it in {folder}, which "
-    found.append(Finding("ok", HERE, "store", f"{needs.store} {yet}can be written"))
-    return made
-
-
-def _ask(needs: Needs, made: Beacon | None, wait_s: float, found: list[Finding], slurm: Slurm) -> Mapping[str, Answers]:
-    """Return the answers of every node, by its place; what prevents them is a finding."""
+    examination = _Examination(needs, slurm)
+    limit_s = None
     if needs.is_job:
-        # If Slurm would refuse the job, it would refuse the step as well.
-        refuses = any(finding.level == "error" and finding.where == slurm_checks.PLACE for finding in found)
-        return {} if refuses else _ask_job(needs, made, wait_s, found, slurm)
-    if needs.cluster.kind == "inline":
-        return {"0": ask_here(questions(needs, made, "0"), place="0")}
-    from bilin.orchestrator.clusters import nodes, session
-
-    address = needs.cluster.address
-    try:
-        with session.connected(address):
-            asked = dict(nodes.ask(lambda place: questions(needs, made, place)))
-    except ClusterError as fault:
-        found.append(Finding("error", "Ray", "cluster", str(fault), "a launch would fail with the same message"))
-        return {} if address else {"0": ask_here(questions(needs, made, "0"), place="0")}
-    what = f"reached at {address}" if address else "started one and stopped it"
-    found.append(Finding("ok", "Ray", "cluster", f"{what}: {_counted(len(asked))}"))
-    return asked
+        examination.findings += slurm_checks.check(needs.settings, slurm)
+        limit_s = None if slurm.missing() else slurm_checks.time_limit_s(needs.settings, slurm)
+    with ExitStack() as stack:
+        beacon = examination.check_store(stack)
+        answers = examination.ask(beacon, wait_s)
+        for place, node in answers.items():
+            examination.findings += findings.of_node(place, node, questions(needs, beacon, place), beacon, needs)
+    nodes = [findings.node_of(place, node) for place, node in answers.items() if "room" in node.records]
+    examination.findings += findings.fits(nodes, needs)
+    if needs.plan:
+        num_at_once = sum(needs.num_trials(node) for node in nodes) or 1
+        examination.findings.append(findings.duration(num_at_once, limit_s, needs.plan, needs.settings))
+    return examination.findings
 
 
-def _ask_job(
-    needs: Needs, made: Beacon | None, wait_s: float, found: list[Finding], slurm: Slurm
-) -> Mapping[str, Answers]:
-    step = ask_job(needs.settings, questions(needs, made, ""), wait_s=wait_s, slurm=slurm)
-    rooms = [answers.records["room"] for answers in step.answers.values() if "room" in answers.records]
-    num_nodes = max((room["num_nodes"] for room in rooms), default=0)
-    if step.is_waiting:
-        what = f"no place for {needs.settings.nodes} nodes within {wait_s:g} s: they were not examined"
-        finding = Finding(
-            "warning", slurm_checks.PLACE, "nodes", what, "wait longer with --wait SECONDS, or try again later"
-        )
-    elif step.error or len(step.answers) < num_nodes:
-        what = (
-            f"{len(step.answers)} of {num_nodes or needs.settings.nodes} nodes answer: {' '.join(step.error.split())}"
-        )
-        advice = "see that cluster.python and cluster.setup work on the nodes"
-        finding = Finding("error", slurm_checks.PLACE, "nodes", what, advice)
-    else:
-        finding = Finding("ok", slurm_checks.PLACE, "nodes", f"{_counted(len(step.answers))} asked")
-    found.append(finding)
-    return dict(sorted(step.answers.items()))
+class _Examination:
+    """The findings so far."""
+
+    def __init__(self, needs: Needs, slurm: Slurm) -> None:
+        self.findings: list[Finding] = []
+        self._needs = needs
+        self._slurm = slurm
+
+    def _add(self, level: Level, where: str, check: str, found: str, advice: str = "") -> None:
+        self.findings.append(Finding(level, where, check, found, advice))
+
+    def check_store(self, stack: ExitStack) -> Beacon | None:
+        """Make a beacon in the store, or in the folder that it would be made in; None if it cannot be written."""
+        if fault := self._needs.unreadable:
+            self._add_store_error(fault)
+        store = self._needs.store
+        folder = next(path for path in (store, *store.parents) if path.exists())
+        try:
+            with explained(folder, "written"):
+                try:
+                    beacon = stack.enter_context(open_beacon(folder))
+                except OSError as error:
+                    raise OSError(error.errno, error.strerror) from error  # of the store, not of the file in it
+        except StoreError as error:
+            self._add_store_error(str(error))
+            return None
+        yet = "" if folder == store else f"does not exist yet; a launch makes it in {folder}, which "
+        self._add("ok", HERE, "store", f"{store} {yet}can be written")
+        return beacon
+
+    def _add_store_error(self, fault: str) -> None:
+        found, closes, advice = fault.partition("): ")
+        advice = advice or "repair it, or name another store with --store"
+        self._add("error", HERE, "store", found + closes.removesuffix(": "), advice)
+
+    def ask(self, beacon: Beacon | None, wait_s: float) -> Mapping[str, Answers]:
+        """Return the answers of every node, by its place; what prevents them is a finding."""
+        needs, address = self._needs, self._needs.cluster.address
+        if needs.is_job:
+            # If Slurm would refuse the job, it would refuse the step as well.
+            refuses = any(finding.level == "error" and finding.where == PLACE for finding in self.findings)
+            return {} if refuses else self._ask_job(beacon, wait_s)
+        if needs.cluster.kind == "inline":
+            return {"0": ask_here(questions(needs, beacon, "0"), place="0")}
+        from bilin.orchestrator.clusters import nodes, session
+
+        try:
+            with session.connected(address):
+                answers = dict(nodes.ask(lambda place: questions(needs, beacon, place)))
+        except ClusterError as fault:
+            self._add("error", "Ray", "cluster", str(fault), "a launch would fail with the same message")
+            return {} if address else {"0": ask_here(questions(needs, beacon, "0"), place="0")}
+        found = f"reached at {address}" if address else "started one and stopped it"
+        self._add("ok", "Ray", "cluster", f"{found}: {_counted(len(answers))}")
+        return answers
+
+    def _ask_job(self, beacon: Beacon | None, wait_s: float) -> Mapping[str, Answers]:
+        settings = self._needs.settings
+        step = ask_job(settings, questions(self._needs, beacon, ""), wait_s=wait_s, slurm=self._slurm)
+        num_nodes = max((node.records.get("room", {}).get("num_nodes", 0) for node in step.answers.values()), default=0)
+        if step.is_waiting:
+            found = f"no place for {settings.nodes} nodes within {wait_s:g} s: they were not examined"
+            self._add("warning", PLACE, "nodes", found, "wait longer with --wait SECONDS, or try again later")
+        elif step.error or len(step.answers) < num_nodes:
+            error = " ".join(step.error.split())
+            found = f"{len(step.answers)} of {num_nodes or settings.nodes} nodes answer: {error}"
+            self._add("error", PLACE, "nodes", found, "see that cluster.python and cluster.setup work on the nodes")
+        else:
+            self._add("ok", PLACE, "nodes", f"{_counted(len(step.answers))} asked")
+        return dict(sorted(step.answers.items()))
 
 
-def questions(needs: Needs, made: Beacon | None, place: str) -> Questions:
+def questions(needs: Needs, beacon: Beacon | None, place: str) -> Questions:
     """Return what is asked of the node at a place; without a place, of every node of a Slurm step."""
     own, is_linux = needs.starts_ray, sys.platform == "linux"
-    asked: dict[str, Mapping[str, Any]] = {
+    named: dict[str, Mapping[str, Any]] = {
         "room": {},
         "versions": {"packages": [name for name in needs.versions if name != "python"]},
         "temporary": {"root": TEMP_ROOT if own else None},
     }
     if is_linux:
-        asked["memory"] = {"limit": megabytes(needs.settings.memory or "0") if needs.is_job else 0}
+        named["memory"] = {"limit": megabytes(needs.settings.memory or "0") if needs.is_job else 0}
     if own and is_linux:
-        asked["shared_memory"] = {"path": "/dev/shm"}
+        named["shared_memory"] = {"path": "/dev/shm"}
     if own:
-        asked["ports"] = {"host": "" if needs.is_job else "127.0.0.1", "count": NUM_PORTS}
-    if made and needs.is_job and needs.settings.max_nodes > 1:
-        asked["reach"] = {"folder": str(made.folder)}
-    asked["torch"] = {"all_gpus": needs.cluster.kind in ("local", "ray")}  # the task that asks is given none
-    if made:
-        asked["store"] = made.question(place)
-    asked["clock"] = {}  # last: it is compared with the time at which the answers arrive
-    return asked
+        named["ports"] = {"host": "" if needs.is_job else "127.0.0.1", "count": NUM_PORTS}
+    if beacon and needs.is_job and needs.settings.max_nodes > 1:
+        named["reach"] = {"folder": str(beacon.folder)}
+    named["torch"] = {"all_gpus": needs.cluster.kind in ("local", "ray")}  # the call that asks is given none
+    if beacon:
+        named["store"] = beacon.question(place)
+    named["clock"] = {}  # last: it is compared with the time at which the answers arrive
+    return named
 
 
 def _counted(count: int) -> str:

@@ -10,32 +10,22 @@ from bilin.machine.ray_node import OBJECT_STORE_BYTES
 from bilin.orchestrator.clusters.capacity import ADVICE, job_shortfalls, shortfall
 from bilin.orchestrator.clusters.inquiry import Answers, Beacon, Questions, other_versions
 from bilin.orchestrator.doctor.needs import Needs
+from bilin.orchestrator.grid import ClusterSettings
+from bilin.orchestrator.planning.plan import Plan
 from bilin.workers.actors.node import Node
 
 Level = Literal["ok", "warning", "error"]
 
-HERE = "here"
-"""Place of a finding about this machine."""
-
-SWEEP = "sweep"
-"""Place of a finding about all nodes together."""
-
-WORKER_BYTES = 300 * 2**20
-"""A worker with torch loaded, without its model."""
-
-RAY_BYTES = 400 * 2**20
-"""The processes of a Ray."""
-
-LOW_DISK_BYTES = 2**30
-"""Free disk space below which the doctor warns."""
+HERE = "here"  # place of a finding about this machine
+SWEEP = "sweep"  # place of a finding about all nodes together
+WORKER_BYTES = 300 * 2**20  # a worker with torch loaded, without its model
+RAY_BYTES = 400 * 2**20  # the processes of a Ray
+LOW_DISK_BYTES = 2**30  # free disk space below which the doctor warns
 
 LEAST_DISK_BYTES = 100 * 2**20
 
-SKEW_S = 10.0
-"""How far two clocks may differ: bilin relies on none, but rows and logs contain times."""
-
-DIGITS_ONLY = ("torch", "numpy")
-"""Packages that may differ between nodes: only the last bits of results depend on them."""
+SKEW_S = 10.0  # how far two clocks may differ: bilin relies on none, but rows and logs contain times
+DIGITS_ONLY = ("torch", "numpy")  # packages that may differ between nodes: only the last bits of results depend on them
 
 LEASE = "two launches then know each other by their lease alone: taking over from one that died takes a minute"
 
@@ -63,21 +53,20 @@ Verdict = tuple[Level, str, str]
 """The level of a finding, what was found, and what to do."""
 
 
-def of_node(place: str, answers: Answers, questions: Questions, made: Beacon | None, needs: Needs) -> Iterator[Finding]:
+def of_node(
+    place: str, answers: Answers, questions: Questions, beacon: Beacon | None, needs: Needs
+) -> Iterator[Finding]:
     """Yield what is concluded from the answers of one node to questions."""
     records, node = answers.records, node_of(place, answers)
     if silent := [question.replace("_", " ") for question in questions if question not in records]:
         why = f" ({answers.error})" if answers.error else ""
-        found, advice = (
-            f"none about {', '.join(silent)}{why}",
-            "see that node: what does not answer hangs, or never began",
-        )
-        yield Finding("error", answers.name, "answers", found, advice)
+        advice = "see that node: what does not answer hangs, or never began"
+        yield Finding("error", answers.name, "answers", f"none about {', '.join(silent)}{why}", advice)
     for question in (question for question in questions if question in records):
         record, check = records[question], CHECKS.get(question, question.replace("_", " "))
         verdicts: Iterator[Verdict]
         if question == "store":
-            verdicts = store(place, record, made) if made else iter(())
+            verdicts = store(place, record, beacon) if beacon else iter(())
         elif set(record) == {"error"}:
             verdicts = iter([("error", record["error"], "correct this on that node")])
         elif question == "clock":
@@ -89,8 +78,8 @@ def of_node(place: str, answers: Answers, questions: Questions, made: Beacon | N
 
 def node_of(place: str, answers: Answers) -> Node:
     """Return what a node has: all that its Ray says, or the CPUs and GPUs that it says itself."""
-    record = answers.records.get("room", {"cpus": 0, "gpus": 0})
-    return Node(place, record.get("has") or {"CPU": float(record["cpus"]), "GPU": float(record["gpus"])})
+    room = answers.records.get("room", {})
+    return Node(place, room.get("has") or {"CPU": float(room.get("cpus", 0)), "GPU": float(room.get("gpus", 0))})
 
 
 def room(_: Mapping[str, Any], node: Node, needs: Needs) -> Iterator[Verdict]:
@@ -148,11 +137,8 @@ def temporary(record: Mapping[str, Any], _: Node, needs: Needs) -> Iterator[Verd
     if needs.starts_ray and (fault := record.get("error")):
         yield "error", f"{record['path']}: Ray cannot make a socket there: {fault}", "a shorter path is needed"
     else:
-        yield (
-            _disk_level(record) or "ok",
-            f"{record['path']}: {size(record['free'])} free",
-            ("make room on its disk: Ray writes its logs there" if _disk_level(record) else ""),
-        )
+        low, free = _disk_level(record), f"{record['path']}: {size(record['free'])} free"
+        yield low or "ok", free, "make room on its disk: Ray writes its logs there" if low else ""
 
 
 def ports(record: Mapping[str, Any], _: Node, __: Needs) -> Iterator[Verdict]:
@@ -197,19 +183,18 @@ def torch(record: Mapping[str, Any], node: Node, needs: Needs) -> Iterator[Verdi
             advice = f"install a build of torch for the driver there ({driver}), or a newer driver"
         why = f": {record['error'][:300]}" if record["error"] else ""
         found = f"sees {len(names)} of {node.gpus:g} GPUs; {build}{why}"
-        yield (
-            ("error", found, advice)
-            if needs.wants_gpus
-            else ("warning", found, f"trials without GPUs run; for others: {advice}")
-        )
+        if needs.wants_gpus:
+            yield "error", found, advice
+        else:
+            yield "warning", found, f"trials without GPUs run; for others: {advice}"
     else:
         unused = "no GPU is given out" if names or driver else "no GPU"
         yield "ok", f"{unused}; {build}: trials compute on the CPU", ""
 
 
-def store(place: str, record: Mapping[str, Any], made: Beacon) -> Iterator[Verdict]:
+def store(place: str, record: Mapping[str, Any], beacon: Beacon) -> Iterator[Verdict]:
     """Whether a node sees the store, and can work with it."""
-    if fault := made.fault(place, record):
+    if fault := beacon.fault(place, record):
         found, _, advice = fault.partition(". ")
         yield "error", found, advice or "mount the same file system there"
         return
@@ -247,8 +232,7 @@ JUDGES: Mapping[str, Callable[[Mapping[str, Any], Node, Needs], Iterator[Verdict
     "torch": torch,
 }
 
-CHECKS = {"temporary": "temp directory", "reach": "other nodes"}
-"""What a check is called, if not like its question."""
+CHECKS = {"temporary": "temp directory", "reach": "other nodes"}  # what a check is called, if not like its question
 
 
 def fits(nodes: Sequence[Node], needs: Needs) -> Iterator[Finding]:
@@ -265,17 +249,15 @@ def fits(nodes: Sequence[Node], needs: Needs) -> Iterator[Finding]:
         yield Finding("ok", SWEEP, "resources", "every trial has room on some node")
 
 
-def duration(num_at_once: int, limit_s: float | None, needs: Needs) -> Finding | None:
-    """Return whether the job lasts as long as the sweep, as far as stored trials tell; None without a grid.
+def duration(num_at_once: int, limit_s: float | None, plan: Plan, settings: ClusterSettings) -> Finding:
+    """Return whether a job lasts as long as the sweep, as far as stored trials tell.
 
     Args:
         num_at_once: How many trials the nodes have room for.
-        limit_s: Seconds that a job has; None without a limit.
-        needs: What a launch needs.
+        limit_s: Seconds that the job has; None without a limit.
+        plan: What would run.
+        settings: What the job would ask for.
     """
-    plan = needs.plan
-    if plan is None:
-        return None
     if not plan.num_missing:
         return Finding("ok", SWEEP, "time", "nothing is missing: there is nothing to run")
     estimate = plan.estimate
@@ -286,14 +268,10 @@ def duration(num_at_once: int, limit_s: float | None, needs: Needs) -> Finding |
     needed_s = estimate.seconds / max(min(num_at_once, plan.num_missing), 1)
     unknown = f", and {estimate.num_unknown} of unknown shape" if estimate.num_unknown else ""
     found = f"about {_duration(needed_s)} for {plan.num_missing} trials, {num_at_once} at once{unknown}{limit}"
-    if limit_s is None or needed_s + needs.settings.warning_s <= limit_s:
+    if limit_s is None or needed_s + settings.warning_s <= limit_s:
         return Finding("ok", SWEEP, "time", found)
-    how = (
-        "further jobs by itself; to need only one,"
-        if needs.settings.requeue
-        else "further jobs, which wait anew; to need only one,"
-    )
-    return Finding("warning", SWEEP, "time", found, f"it continues in {how} raise cluster.time")
+    jobs = "further jobs by itself" if settings.requeue else "further jobs, each of which waits in the queue"
+    return Finding("warning", SWEEP, "time", found, f"it continues in {jobs}; for a single job, raise cluster.time")
 
 
 def size(num_bytes: float) -> str:

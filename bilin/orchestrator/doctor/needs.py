@@ -17,8 +17,7 @@ from bilin.orchestrator.request import LaunchRequest
 from bilin.spec import Resources
 from bilin.workers.actors.node import Node
 
-ALWAYS_LOADED = ("bilin", "torch", "ray", "numpy")
-"""Packages that every trial loads."""
+ALWAYS_LOADED = ("bilin", "torch", "ray", "numpy")  # packages that every trial loads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

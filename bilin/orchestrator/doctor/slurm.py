@@ -11,11 +11,8 @@ from bilin.orchestrator.clusters.slurm.script import options
 from bilin.orchestrator.doctor.findings import Finding
 from bilin.orchestrator.grid import ClusterSettings
 
-PLACE = "Slurm"
-"""Place of these findings."""
-
-OLDEST = (22, 5)
-"""The oldest Slurm that bilin was tried with."""
+PLACE = "Slurm"  # place of these findings
+OLDEST = (22, 5)  # the oldest Slurm that bilin was tried with
 
 DOWN = frozenset(("DOWN", "DRAIN", "DRAINED", "DRAINING", "ERROR", "FAIL", "FAILING"))
 """States of nodes that take no job until an administrator acts."""

@@ -5,6 +5,11 @@
 May import `bilin.spec`, `bilin.catalog`, the settings of tasks and models, and ruamel.yaml.
 """
 
+from bilin.orchestrator.grid.grid import Axis as Axis
+from bilin.orchestrator.grid.grid import Counts as Counts
+from bilin.orchestrator.grid.grid import Grid as Grid
+from bilin.orchestrator.grid.grid import WantedCell as WantedCell
+from bilin.orchestrator.grid.grid import resolved as resolved
 from bilin.orchestrator.grid.read import parse_grid as parse_grid
 from bilin.orchestrator.grid.read import read_grid as read_grid
 from bilin.orchestrator.grid.read import read_profile as read_profile
@@ -14,8 +19,3 @@ from bilin.orchestrator.grid.settings import Choices as Choices
 from bilin.orchestrator.grid.settings import ClusterSettings as ClusterSettings
 from bilin.orchestrator.grid.settings import LearningRate as LearningRate
 from bilin.orchestrator.grid.settings import LogUniform as LogUniform
-from bilin.orchestrator.grid.wanted import Axis as Axis
-from bilin.orchestrator.grid.wanted import Counts as Counts
-from bilin.orchestrator.grid.wanted import Grid as Grid
-from bilin.orchestrator.grid.wanted import WantedCell as WantedCell
-from bilin.orchestrator.grid.wanted import resolved as resolved

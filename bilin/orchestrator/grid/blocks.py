@@ -12,8 +12,8 @@ from bilin.catalog import REGISTRIES, settings_of
 from bilin.errors import PluginError, nearest
 from bilin.fields import Amounts, Field, Value, fields_of, plain_value
 from bilin.orchestrator.grid.place import Place
-from bilin.orchestrator.grid.settings import problems, written
-from bilin.orchestrator.grid.yaml import Node, shorten
+from bilin.orchestrator.grid.settings import format_value, problems
+from bilin.orchestrator.grid.yaml import YamlNode, shorten
 from bilin.registry import load
 
 T = TypeVar("T")
@@ -75,10 +75,10 @@ class Block:
             place = self.place.key(name)
             if name in indices:
                 place = place.items()[indices[name]]
-            place.fault(f"found {written(getattr(settings, name))}; accepted: {accepted}", once=True)
+            place.fault(f"found {format_value(getattr(settings, name))}; accepted: {accepted}", once=True)
         return None if found else settings
 
-    def plain(self) -> dict[str, object]:
+    def to_plain(self) -> dict[str, object]:
         """Return every field as plain values; those that are written come first, in their order."""
         chosen = {
             name: [plain_value(value) for value in values] if self.is_axis(name) else plain_value(values[0])
@@ -93,7 +93,7 @@ def read_block(
     place: Place,
     *,
     axes: bool = False,
-    key: str | None = None,
+    name_key: str | None = None,
     remarks: Mapping[str, str] | None = None,
 ) -> Block | None:
     """Return the block that is written at a place; None if a value has a fault or is missing.
@@ -102,7 +102,7 @@ def read_block(
         settings: The class that declares the fields.
         place: Where the block is.
         axes: Whether a list is an axis, for a field that is no list itself.
-        key: A key of the mapping that is read elsewhere, such as ``tier``.
+        name_key: The key that names the task or tier, which is no field.
         remarks: What to say of keys that belong to other blocks.
     """
     if not place.is_mapping():
@@ -113,7 +113,7 @@ def read_block(
     }
     missing = [name for name, field in fields.items() if field.required and name not in choices]
     is_sound = len(place.faults) == before and not missing
-    names = [key, *fields] if key else list(fields)
+    names = [name_key, *fields] if name_key else list(fields)
     place.check_keys(names, remarks)
     for name in missing:
         if not place.is_misspelt(name, names):
@@ -147,13 +147,13 @@ def read_value(field: Field, place: Place) -> Value:
                 place.key(name).fault(f'found the name "{shorten(name)}"; accepted: {field.accepted}')
         return Amounts(tuple((name, read_value(field.item, place.key(name))) for name in sorted(node.entries)))  # type: ignore[misc]
     try:
-        return field.convert(node.plain())
+        return field.convert(node.to_plain())
     except ValueError:
         place.refuse(field.accepted, _correction(field, node))
         return None
 
 
-def _correction(field: Field, node: Node) -> str:
+def _correction(field: Field, node: YamlNode) -> str:
     """Return a hint at what the user probably means, for a value that only looks like one of the right type."""
     value = node.value
     if field.type is int and isinstance(value, float) and value.is_integer() and abs(value) < 10**15:
@@ -174,7 +174,7 @@ def accepted_entries(kind: str) -> str:
     return f"a list of mappings, such as [{{{registry.key}: {next(iter(registry.names))}}}]"
 
 
-def named_settings(kind: str, nodes: Sequence[Node]) -> list[type]:
+def named_settings(kind: str, nodes: Sequence[YamlNode]) -> list[type]:
     """Return the settings that entries name, whatever else is wrong with them."""
     named = []
     for node in nodes:
@@ -186,7 +186,7 @@ def named_settings(kind: str, nodes: Sequence[Node]) -> list[type]:
     return named
 
 
-def _settings(kind: str, entry: Node) -> type | None:
+def _settings(kind: str, entry: YamlNode) -> type | None:
     """Return the settings of what an entry names; None if there is nothing of that name."""
     registry = REGISTRIES[kind]
     node = entry.entries.get(registry.key)
@@ -209,7 +209,7 @@ def _read_entry(kind: str, place: Place) -> Block | None:
         hint = nearest(name.node.value, registry.names) if name.node and isinstance(name.node.value, str) else ""
         name.refuse(f"one of {', '.join(registry.names)}", hint)
         return None
-    return read_block(settings, place, axes=True, key=registry.key, remarks=_owners(kind, settings))
+    return read_block(settings, place, axes=True, name_key=registry.key, remarks=_owners(kind, settings))
 
 
 @functools.cache

@@ -12,16 +12,16 @@ from typing import Any
 from bilin.catalog import REGISTRIES
 from bilin.errors import nearest
 from bilin.fields import Field, Value, fields_of, values_of
-from bilin.orchestrator.grid.place import Faults, Place, unknown
-from bilin.orchestrator.grid.settings import written
-from bilin.orchestrator.grid.wanted import WantedCell
+from bilin.orchestrator.grid.grid import WantedCell
+from bilin.orchestrator.grid.place import Faults, Place, unknown_name
+from bilin.orchestrator.grid.settings import format_value
 from bilin.orchestrator.grid.yaml import parse_yaml, shorten
 from bilin.registry import load, package_of
 from bilin.spec import TrainSpec
 
 _NAMES = {registry.what: registry for registry in REGISTRIES.values()}
 
-Known = Mapping[str, tuple[Field, ...]]
+KnownFields = Mapping[str, tuple[Field, ...]]
 """The fields that a cell can have, of any task, tier or of ``train``, by name."""
 
 
@@ -50,7 +50,7 @@ def attributes(settings: Any) -> dict[str, Value]:
     return {**named, **values_of(settings)}
 
 
-def known_fields(used: Iterable[type] = ()) -> Known:
+def known_fields(used: Iterable[type] = ()) -> KnownFields:
     """Return the fields of bilin's own tasks and tiers, of ``train``, and of those settings that are not bilin's."""
     known = dict(_own_fields())
     for settings in dict.fromkeys(used):
@@ -61,7 +61,7 @@ def known_fields(used: Iterable[type] = ()) -> Known:
 
 
 @functools.cache
-def _own_fields() -> Known:
+def _own_fields() -> KnownFields:
     own: dict[str, tuple[Field, ...]] = {}
     blocks = [load(place) for registry in REGISTRIES.values() for place in registry.own.values()]
     for name, field in (item for block in [*blocks, TrainSpec] for item in fields_of(block).items()):
@@ -69,7 +69,7 @@ def _own_fields() -> Known:
     return own
 
 
-def read_exclude(place: Place, known: Known) -> list[Condition]:
+def read_exclude(place: Place, known: KnownFields) -> list[Condition]:
     """Return the exclusions of a document, on fields that are known."""
     conditions = []
     for item in place.listed("a list of mappings, such as [{tier: cp, m: 2}]", may_be_empty=True):
@@ -81,7 +81,7 @@ def read_exclude(place: Place, known: Known) -> list[Condition]:
     return conditions
 
 
-def _accepted_values(name: str, place: Place, known: Known, line: int | None = None) -> frozenset[Value]:
+def _accepted_values(name: str, place: Place, known: KnownFields, line: int | None = None) -> frozenset[Value]:
     """Return the values of one field of a condition, in the type of the field.
 
     Args:
@@ -93,7 +93,7 @@ def _accepted_values(name: str, place: Place, known: Known, line: int | None = N
     fields = known.get(name, ())
     if not fields and name not in _NAMES:
         names = [*_NAMES, *(field for field in known if not known[field][0].is_list)]
-        place.fault(unknown("field", name, names), line=line)
+        place.fault(unknown_name("field", name, names), line=line)
         return frozenset()
     if fields and fields[0].is_list:
         place.fault("is a list in itself, the same in all cells of a document, and cannot be a condition")
@@ -104,7 +104,7 @@ def _accepted_values(name: str, place: Place, known: Known, line: int | None = N
 
 
 def _converted(name: str, place: Place, fields: Sequence[Field]) -> Iterator[Value]:
-    value = place.node.plain() if place.node else None
+    value = place.node.to_plain() if place.node else None
     if name in _NAMES:
         names = _NAMES[name].names
         if value in names:
@@ -159,18 +159,18 @@ def _blocks(wanted: WantedCell) -> tuple[Any, Any, Any]:
 
 
 def _read_part(
-    part: str, place: Place, there: Mapping[str, Mapping[Value, None]], known: Known
+    part: str, place: Place, there: Mapping[str, Mapping[Value, None]], known: KnownFields
 ) -> tuple[str, frozenset[Value]]:
     name, equals, text = (piece.strip() for piece in part.partition("="))
     node, text_faults = parse_yaml(text, with_lines=False)
     if not equals or node is None or text_faults:
         place.fault("accepted: field=value, such as tier=full or tier=full,m=2")
     elif name not in there:
-        place.fault(unknown("field", name, list(there)))
+        place.fault(unknown_name("field", name, list(there)))
     else:
         values = _accepted_values(name, dataclasses.replace(place, node=node), known)
         if values and not values & there[name].keys():
-            listed = ", ".join(map(written, there[name]))
+            listed = ", ".join(map(format_value, there[name]))
             place.fault(f"no cell of the grid has this value; values of {name}: {listed}")
         return name, values
     return name, frozenset()

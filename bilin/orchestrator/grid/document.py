@@ -8,20 +8,12 @@ from typing import Any
 
 from bilin.catalog import REGISTRIES
 from bilin.fields import Value, fields_of, plain_value, values_of
-from bilin.orchestrator.grid import expand
-from bilin.orchestrator.grid.blocks import (
-    Block,
-    accepted_entries,
-    named_settings,
-    read_block,
-    read_entries,
-    read_settings,
-    read_value,
-)
-from bilin.orchestrator.grid.conditions import Condition, Known, known_fields, read_exclude
+from bilin.orchestrator.grid import blocks, expand
+from bilin.orchestrator.grid.blocks import Block, read_block, read_settings
+from bilin.orchestrator.grid.conditions import Condition, KnownFields, known_fields, read_exclude
+from bilin.orchestrator.grid.grid import Axis
 from bilin.orchestrator.grid.place import Place
 from bilin.orchestrator.grid.settings import TOP_KEYS, Choices, LearningRate, LogUniform, Seeds
-from bilin.orchestrator.grid.wanted import Axis
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
 
 
@@ -79,19 +71,19 @@ class Document:
                 found.setdefault(name, {}).update(dict.fromkeys(block.values(name)))
         return tuple(Axis(name, tuple(values)) for name, values in found.items() if len(values) > 1)
 
-    def plain(self) -> dict[str, object]:
+    def to_plain(self) -> dict[str, object]:
         """Return the document as plain values, with every default."""
         return {
-            "tasks": [{"name": block.settings.name, **block.plain()} for block in self.tasks],
-            "models": [{"tier": block.settings.tier, **block.plain()} for block in self.models],
-            "train": self.train.plain(),
+            "tasks": [{"name": block.settings.name, **block.to_plain()} for block in self.tasks],
+            "models": [{"tier": block.settings.tier, **block.to_plain()} for block in self.models],
+            "train": self.train.to_plain(),
             "validate": _plain(self.validate),
             "test": _plain(self.test),
             "learning_rate": _plain(self.learning_rate),
             "seeds": list(self.seeds),
             "resources": _plain(self.resources),
-            "zip": [expand.names_of(group) for group in self.zips],
-            "exclude": [condition.place.node.plain() for condition in self.exclude if condition.place.node],
+            "zip": [expand.names_in_group(group) for group in self.zips],
+            "exclude": [condition.place.node.to_plain() for condition in self.exclude if condition.place.node],
         }
 
     def _owner(self, key: str) -> Place:
@@ -105,20 +97,20 @@ class Document:
         """Read what the cells are made from. The blocks without faults are varied."""
         faults = self.place.faults
         entries = {kind: self._read_entries(kind) for kind in REGISTRIES}
-        blocks = [*entries["tasks"], *entries["models"], train]
-        sound = [block for block in blocks if block]
+        every = [*entries["tasks"], *entries["models"], train]
+        sound = [block for block in every if block]
         known = known_fields(
             settings
             for kind in REGISTRIES
             if (node := self._find(kind).node)
-            for settings in named_settings(kind, node.items)
+            for settings in blocks.named_settings(kind, node.items)
         )
         self.exclude: list[Condition] = read_exclude(self._find("exclude"), known)
         before = len(faults)
-        self.zips = expand.read_zip(self._find("zip"), _axis_names(sound, {} if len(sound) == len(blocks) else known))
+        self.zips = expand.read_zip(self._find("zip"), _axis_names(sound, {} if len(sound) == len(every) else known))
         tasks, models = ([block for block in entries[kind] if block] for kind in ("tasks", "models"))
         if len(entries["tasks"]) * len(entries["models"]) > expand.MAX_COMBINATIONS:
-            self.place.fault(expand.too_many(len(entries["tasks"]) * len(entries["models"])))
+            self.place.fault(expand.too_many_combinations(len(entries["tasks"]) * len(entries["models"])))
         elif len(faults) == before:
             expand.check_lengths(self.zips, tasks, models, train)
         if len(faults) == before:
@@ -131,14 +123,14 @@ class Document:
     def _read_entries(self, kind: str) -> list[Block | None]:
         place = self._find(kind)
         if place.node is None and not self.place.is_misspelt(kind, TOP_KEYS):
-            place.refuse(accepted_entries(kind))
-        return read_entries(kind, place)
+            place.refuse(blocks.accepted_entries(kind))
+        return blocks.read_entries(kind, place)
 
     def _combine(self) -> None:
         """Combine the variants of the blocks, and leave out what is excluded."""
-        self.num_combinations = expand.count(self.tasks, self.models, self.train)
+        self.num_combinations = expand.count_combinations(self.tasks, self.models, self.train)
         if self.num_combinations > expand.MAX_COMBINATIONS:
-            self.place.fault(expand.too_many(self.num_combinations))
+            self.place.fault(expand.too_many_combinations(self.num_combinations))
             return
         self.kept = []
         for combination in expand.combine(self.tasks, self.models, self.train):
@@ -166,7 +158,7 @@ class Document:
         if "seeds" not in owner.entries:
             return Seeds().seeds
         before = len(owner.faults)
-        choices = {"seeds": (read_value(fields_of(Seeds)["seeds"], owner.key("seeds")),)}
+        choices = {"seeds": (blocks.read_value(fields_of(Seeds)["seeds"], owner.key("seeds")),)}
         seeds = Block(settings=Seeds, place=owner, choices=choices).select() if len(owner.faults) == before else None
         return seeds.seeds if seeds else ()
 
@@ -195,9 +187,9 @@ class Document:
             place.key("every").fault(message)
 
 
-def _axis_names(blocks: Sequence[Block], known: Known) -> set[str]:
+def _axis_names(sound: Sequence[Block], known: KnownFields) -> set[str]:
     """Return the fields that can be an axis: those of the blocks, and those that are known beside."""
-    fields = [field for block in blocks for field in fields_of(block.settings).values()]
+    fields = [field for block in sound for field in fields_of(block.settings).values()]
     fields += [field for named in known.values() for field in named]
     return {field.name for field in fields if not field.is_list}
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from bilin.fields import Value, fields_of
 from bilin.orchestrator.grid.blocks import Block, Variant
 from bilin.orchestrator.grid.conditions import attributes
-from bilin.orchestrator.grid.place import Place, unknown
+from bilin.orchestrator.grid.place import Place, unknown_name
 from bilin.registry import blamed_on_its_package
 
 MAX_COMBINATIONS = 1_000_000
@@ -29,7 +29,7 @@ def vary(block: Block, zips: Sequence[Place]) -> Block | None:
     """Return a block with its variants; None if some of its values are not accepted, or not together."""
     faults = block.place.faults
     before = len(faults)
-    groups = {name: group.path for group in zips for name in names_of(group)}
+    groups = {name: group.path for group in zips for name in names_in_group(group)}
     axes: dict[str, list[str]] = defaultdict(list)
     for name in filter(block.is_axis, block.choices):
         axes[groups.get(name, name)].append(name)
@@ -37,7 +37,7 @@ def vary(block: Block, zips: Sequence[Place]) -> Block | None:
             _check_repeated(block, name)
     sizes = {axis: len(block.choices[names[0]]) for axis, names in axes.items()}
     if math.prod(sizes.values()) > MAX_COMBINATIONS:
-        block.place.fault(too_many(math.prod(sizes.values())))
+        block.place.fault(too_many_combinations(math.prod(sizes.values())))
     if len(faults) > before:
         return None
     variants = []
@@ -50,13 +50,13 @@ def vary(block: Block, zips: Sequence[Place]) -> Block | None:
     return dataclasses.replace(block, sizes=sizes, variants=tuple(variants)) if len(faults) == before else None
 
 
-def too_many(count: int) -> str:
+def too_many_combinations(count: int) -> str:
     """Return the message for more combinations than a grid may have."""
     found = f"{count:,}" if count < 10**12 else "more than 10^12"
     return f"found {found} combinations; accepted: at most {MAX_COMBINATIONS:,} in one grid"
 
 
-def count(tasks: Sequence[Block], models: Sequence[Block], train: Block) -> int:
+def count_combinations(tasks: Sequence[Block], models: Sequence[Block], train: Block) -> int:
     """Return the number of combinations before exclusion."""
     pairs = itertools.product(tasks, models)
     return sum(math.prod({**task.sizes, **model.sizes, **train.sizes}.values()) for task, model in pairs)
@@ -90,7 +90,7 @@ def _check_repeated(block: Block, name: str) -> None:
         seen.add(value)
 
 
-def names_of(group: Place) -> list[str]:
+def names_in_group(group: Place) -> list[str]:
     """Return the fields of a group of ``zip``."""
     return [str(item.value) for item in (group.node.items if group.node else ())]
 
@@ -112,7 +112,7 @@ def read_zip(place: Place, known: Collection[str]) -> list[Place]:
             if not isinstance(name, str):
                 item.refuse("the name of a field")
             elif name not in known:
-                item.fault(unknown("field", name, sorted(known)))
+                item.fault(unknown_name("field", name, sorted(known)))
             elif name in taken:
                 item.fault(f'found "{name}" twice; accepted: each field once, in one group')
             else:
@@ -133,7 +133,7 @@ def check_lengths(zips: Sequence[Place], tasks: Sequence[Block], models: Sequenc
             f"{block.place.path}.{name}": f"{len(block.choices[name])} values" if block.is_axis(name) else "one value"
             for block in (task, model, train)
             if block
-            for name in names_of(group)
+            for name in names_in_group(group)
             if name in fields_of(block.settings)
         }
         if len(set(sizes.values())) > 1:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from bilin.catalog import REGISTRIES
 from bilin.fields import fields_of
 from bilin.orchestrator.grid.blocks import named_settings
-from bilin.orchestrator.grid.place import Faults, Place, unknown
+from bilin.orchestrator.grid.place import Faults, Place, unknown_name
 from bilin.orchestrator.grid.settings import BLOCKS, DOCUMENT_KEYS, TOP_KEYS
-from bilin.orchestrator.grid.yaml import Node, parse_yaml, shorten
+from bilin.orchestrator.grid.yaml import YamlNode, parse_yaml, shorten
 
 _PATH = re.compile(r"([^.\[\]]+)(?:\[([0-9]{1,9})\])?(?:\.([^.\[\]]+))?")
 _KEYS = tuple(key for key in TOP_KEYS if key != "grids")
@@ -24,16 +24,16 @@ class _Override:
     key: str
     index: int | None
     field: str | None
-    node: Node
+    node: YamlNode
 
     @property
     def is_in_entries(self) -> bool:
         return self.key in REGISTRIES and (self.index is not None or self.field is not None)
 
-    def problem(self, root: Node) -> str:
+    def problem(self, root: YamlNode) -> str:
         """Return what is wrong with the path; empty if nothing is."""
         if self.key not in _KEYS:
-            return unknown("key", self.key, _KEYS)
+            return unknown_name("key", self.key, _KEYS)
         if self.is_in_entries:
             grids = root.entries.get("grids")
             documents = [root, *(grids.items if grids else ())]
@@ -43,9 +43,13 @@ class _Override:
         names = [name for block in BLOCKS.get(self.key, ()) for name in fields_of(block)]
         if self.field is None or self.field in names:
             return ""
-        return unknown("field", self.field, names) if names else f"{self.key} has no fields; accepted: {self.key}=value"
+        return (
+            unknown_name("field", self.field, names)
+            if names
+            else f"{self.key} has no fields; accepted: {self.key}=value"
+        )
 
-    def _entry_problem(self, lists: Sequence[Node]) -> str:
+    def _entry_problem(self, lists: Sequence[YamlNode]) -> str:
         if self.index is not None:
             longest = max((len(node.items) for node in lists if node.is_list), default=self.index + 1)
             return f"found the index {self.index}; accepted: 0 to {longest - 1}" if self.index >= longest else ""
@@ -53,29 +57,29 @@ class _Override:
         names = dict.fromkeys(name for block in settings for name in fields_of(block))
         if not self.field or not names or self.field in (*names, REGISTRIES[self.key].key):
             return ""  # if no entry is known, the faults of the entries say more
-        return f"no entry of {self.key} has it: {unknown('field', self.field, list(names))}"
+        return f"no entry of {self.key} has it: {unknown_name('field', self.field, list(names))}"
 
-    def apply(self, root: Node) -> Node:
+    def apply(self, root: YamlNode) -> YamlNode:
         """Return the grid with the value, in all of its documents."""
         grids = root.entries.get("grids")
         if grids and grids.is_list and self.key in DOCUMENT_KEYS:
             items = tuple(self._set(item) if self.key in item.entries else item for item in grids.items)
-            root = root.with_entry("grids", Node(grids.line, items))
+            root = root.with_entry("grids", YamlNode(grids.line, items))
         return self._set(root)
 
-    def _set(self, document: Node) -> Node:
+    def _set(self, document: YamlNode) -> YamlNode:
         old = document.entries.get(self.key)
         if self.is_in_entries:
             if not old or not old.is_list:
                 return document
             items = tuple(self._set_in_entry(index, entry) for index, entry in enumerate(old.items))
-            return document.with_entry(self.key, Node(old.line, items))
+            return document.with_entry(self.key, YamlNode(old.line, items))
         if self.field is None:
             return document.with_entry(self.key, self.node)
-        block = old if old and old.is_mapping else Node(None, {})
+        block = old if old and old.is_mapping else YamlNode(None, {})
         return document.with_entry(self.key, block.with_entry(self.field, self.node))
 
-    def _set_in_entry(self, index: int, entry: Node) -> Node:
+    def _set_in_entry(self, index: int, entry: YamlNode) -> YamlNode:
         if self.index is None:
             names = [name for block in named_settings(self.key, [entry]) for name in fields_of(block)]
             is_meant = self.field in (*names, REGISTRIES[self.key].key)
@@ -88,7 +92,7 @@ class _Override:
         return entry.with_entry(self.field, self.node) if entry.is_mapping else entry
 
 
-def apply_overrides(root: Node, overrides: Sequence[str], faults: Faults) -> Node:
+def apply_overrides(root: YamlNode, overrides: Sequence[str], faults: Faults) -> YamlNode:
     """Return the grid with overrides applied one after the other, each in all documents.
 
     ``models.hidden`` means every entry that has the field, ``models[1].hidden`` the second entry.
@@ -107,7 +111,7 @@ def apply_overrides(root: Node, overrides: Sequence[str], faults: Faults) -> Nod
             continue
         node, value_faults = parse_yaml(value, with_lines=False)
         index = None if match[2] is None else int(match[2])
-        override = _Override(match[1], index, match[3], node or Node(None, None))
+        override = _Override(match[1], index, match[3], node or YamlNode(None, None))
         messages = [fault.message for fault in value_faults] or list(filter(None, [override.problem(root)]))
         for message in messages:
             place.fault(message)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from bilin.errors import Fault, GridError, closest, nearest
-from bilin.orchestrator.grid.yaml import Node, shorten
+from bilin.orchestrator.grid.yaml import YamlNode, shorten
 
 
 class Faults:
@@ -50,13 +50,13 @@ class Place:
         parent: The mapping that it belongs to. Its line stands for that of a value that is missing.
     """
 
-    node: Node | None
+    node: YamlNode | None
     path: str
     faults: Faults
-    parent: Node | None = None
+    parent: YamlNode | None = None
 
     @property
-    def entries(self) -> Mapping[str, Node]:
+    def entries(self) -> Mapping[str, YamlNode]:
         """The entries of a mapping; none for any other value."""
         return self.node.entries if self.node else {}
 
@@ -102,7 +102,7 @@ class Place:
         """Add a fault for each key that is not one of the names; ``remarks`` say more of some keys."""
         for key in self.entries:
             if self.node and key not in names:
-                message = unknown("key", key, names, (remarks or {}).get(key, ""))
+                message = unknown_name("key", key, names, (remarks or {}).get(key, ""))
                 self.key(key).fault(message, line=self.node.key_lines[key])
 
     def is_misspelt(self, name: str, names: Collection[str]) -> bool:
@@ -110,6 +110,6 @@ class Place:
         return any(closest(key, names) == name for key in self.entries if key not in names)
 
 
-def unknown(what: str, name: str, names: Collection[str], remark: str = "") -> str:
+def unknown_name(what: str, name: str, names: Collection[str], remark: str = "") -> str:
     """Return the message for an unknown name, with a remark on it or the nearest known name."""
     return f'unknown {what} "{shorten(name)}"{remark or nearest(name, names)}; accepted: {", ".join(names)}'

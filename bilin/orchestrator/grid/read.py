@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
 
 from bilin.catalog import clash
 from bilin.errors import Fault, GridError
@@ -15,15 +14,13 @@ from bilin.folder import SWEEP_NAME, SWEEP_NAME_ACCEPTED
 from bilin.orchestrator.grid.blocks import read_settings
 from bilin.orchestrator.grid.conditions import narrow
 from bilin.orchestrator.grid.document import Document
-from bilin.orchestrator.grid.expand import MAX_COMBINATIONS, too_many
+from bilin.orchestrator.grid.expand import MAX_COMBINATIONS, too_many_combinations
+from bilin.orchestrator.grid.grid import Counts, Grid, WantedCell
 from bilin.orchestrator.grid.overrides import apply_overrides
 from bilin.orchestrator.grid.place import Faults, Place
-from bilin.orchestrator.grid.settings import DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings, LearningRate
-from bilin.orchestrator.grid.wanted import Counts, Grid, WantedCell
-from bilin.orchestrator.grid.yaml import Node, from_plain, parse_yaml, read_text
+from bilin.orchestrator.grid.settings import DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings
+from bilin.orchestrator.grid.yaml import YamlNode, from_plain, parse_yaml, read_text
 from bilin.spec import Cell
-
-_T = TypeVar("_T", int, float)
 
 
 def read_grid(path: str | os.PathLike[str], *, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Grid:
@@ -57,7 +54,7 @@ def parse_grid(text: str, *, source: str = "grid", overrides: Sequence[str] = ()
         found = f"found {root}" if root else "is empty"
         Place(root, "", faults).fault(f"{found}; accepted: a mapping with name, tasks and models")
         faults.raise_if_any(source)
-    root = apply_overrides(root or Node(None, {}), overrides, faults)
+    root = apply_overrides(root or YamlNode(None, {}), overrides, faults)
     return _build(root, only, source, faults, check_exclusions=not overrides)
 
 
@@ -96,7 +93,7 @@ def read_profile(path: str | os.PathLike[str]) -> Mapping[str, Value]:
     return values
 
 
-def _parse(text: str, source: str) -> tuple[Node | None, Faults]:
+def _parse(text: str, source: str) -> tuple[YamlNode | None, Faults]:
     root, text_faults = parse_yaml(text)
     faults = Faults()
     for fault in text_faults:
@@ -106,7 +103,7 @@ def _parse(text: str, source: str) -> tuple[Node | None, Faults]:
     return root, faults
 
 
-def _build(root: Node, only: Sequence[str], source: str, faults: Faults, *, check_exclusions: bool) -> Grid:
+def _build(root: YamlNode, only: Sequence[str], source: str, faults: Faults, *, check_exclusions: bool) -> Grid:
     top = Place(root, "", faults)
     name = _read_name(top)
     cluster = _read_cluster(top.key("cluster"))
@@ -128,7 +125,7 @@ def _build(root: Node, only: Sequence[str], source: str, faults: Faults, *, chec
         after_exclusion=sum(len(document.kept or ()) for document in documents),
         after_deduplication=len(cells),
     )
-    plain = tuple(document.plain() for document in documents)
+    plain = tuple(document.to_plain() for document in documents)
     return Grid(name=name, cells=narrowed, counts=counts, documents=plain, cluster=cluster)
 
 
@@ -174,7 +171,7 @@ def _check_total(top: Place, documents: Sequence[Document], *, check_exclusions:
     exclusions = [condition.place for document in documents for condition in document.exclude]
     matched = {document.exclude[index].place.node for document in documents for index in document.matched}
     if _num_combinations(documents) > MAX_COMBINATIONS:
-        top.key("grids").fault(too_many(_num_combinations(documents)))
+        top.key("grids").fault(too_many_combinations(_num_combinations(documents)))
     elif not any(document.kept for document in documents):
         first = next(place for place in exclusions if place.node in matched)
         first.fault("no cell is left; accepted: exclusions that leave some")
@@ -219,9 +216,11 @@ def _gather(documents: Sequence[Document]) -> tuple[WantedCell, ...]:
 
 
 def _unite(wanted: WantedCell, first: Document, second: Document) -> WantedCell:
-    learning_rate = _unite_learning_rates(wanted.learning_rate, second.learning_rate)
+    known, other = wanted.learning_rate, second.learning_rate
+    if isinstance(known, Choices) and isinstance(other, Choices) and known.until_solved == other.until_solved:
+        known = other = dataclasses.replace(known, choices=tuple(dict.fromkeys(known.choices + other.choices)))
     same = {
-        "learning_rate": learning_rate is not None,
+        "learning_rate": known == other,
         "test": first.test == second.test,
         "resources": first.resources == second.resources,
     }
@@ -229,15 +228,5 @@ def _unite(wanted: WantedCell, first: Document, second: Document) -> WantedCell:
         remark = ", or other choices with the same until_solved" if key == "learning_rate" else ""
         message = f"some of its cells are in {first.where} too, with another {key}; accepted: the same {key}{remark}"
         second.place.key(key).fault(message)
-    learning_rate = learning_rate or wanted.learning_rate
-    return dataclasses.replace(wanted, learning_rate=learning_rate, seeds=_union(wanted.seeds, second.seeds))
-
-
-def _unite_learning_rates(first: LearningRate, second: LearningRate) -> LearningRate | None:
-    if isinstance(first, Choices) and isinstance(second, Choices) and first.until_solved == second.until_solved:
-        return dataclasses.replace(first, choices=_union(first.choices, second.choices))
-    return first if first == second else None
-
-
-def _union(first: tuple[_T, ...], second: tuple[_T, ...]) -> tuple[_T, ...]:
-    return tuple(dict.fromkeys(first + second))
+    seeds = tuple(dict.fromkeys(wanted.seeds + second.seeds))
+    return dataclasses.replace(wanted, learning_rate=known, seeds=seeds)

@@ -153,18 +153,7 @@ BLOCKS: Mapping[str, tuple[type, ...]] = {
 }
 """The settings of each block; of two, the grid has one."""
 
-DOCUMENT_KEYS = (
-    "tasks",
-    "models",
-    "train",
-    "validate",
-    "test",
-    "learning_rate",
-    "resources",
-    "seeds",
-    "zip",
-    "exclude",
-)
+DOCUMENT_KEYS = ("tasks", "models", *(key for key in BLOCKS if key != "cluster"), "seeds", "zip", "exclude")
 TOP_KEYS = ("name", *DOCUMENT_KEYS, "cluster", "grids")
 
 
@@ -193,7 +182,7 @@ def problems(settings: Any) -> Mapping[str, str]:
 def _list_problem(name: str, values: tuple[Any, ...], what: str, *, may_be_empty: bool = False) -> Mapping[str, str]:
     if not values and not may_be_empty:
         return {name: f"at least one {what}"}
-    repeated = [written(value) for value, count in Counter(values).items() if count > 1]
+    repeated = [format_value(value) for value, count in Counter(values).items() if count > 1]
     return {name: f"each {what} once ({', '.join(repeated)} is repeated)"} if repeated else {}
 
 
@@ -223,13 +212,13 @@ def _resource_problems(resources: Resources) -> dict[str, str]:
     return found
 
 
-def written(value: Value) -> str:
-    """Return the value as a grid has it."""
+def format_value(value: Value) -> str:
+    """Return the value as it is written in a grid."""
     match value:
         case Amounts():
             return f"{{{', '.join(f'{name}: {amount:g}' for name, amount in value.pairs)}}}"
         case tuple():
-            return f"[{', '.join(map(written, value))}]"
+            return f"[{', '.join(map(format_value, value))}]"
         case None:
             return "null"
         case bool():

@@ -61,7 +61,7 @@ _ADVICE = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Node:
+class YamlNode:
     """A value of a YAML text; as a string, the value as a message names it.
 
     Attributes:
@@ -72,7 +72,7 @@ class Node:
     """
 
     line: int | None
-    value: Scalar | tuple[Node, ...] | dict[str, Node] | None
+    value: Scalar | tuple[YamlNode, ...] | dict[str, YamlNode] | None
     text: str = ""
     key_lines: Mapping[str, int | None] = field(default_factory=dict)
 
@@ -87,25 +87,25 @@ class Node:
         return isinstance(self.value, dict)
 
     @property
-    def items(self) -> tuple[Node, ...]:
+    def items(self) -> tuple[YamlNode, ...]:
         """The items of a list; none for any other value."""
         return self.value if isinstance(self.value, tuple) else ()
 
     @property
-    def entries(self) -> Mapping[str, Node]:
+    def entries(self) -> Mapping[str, YamlNode]:
         """The values of a mapping by key; none for any other value."""
         return self.value if isinstance(self.value, dict) else {}
 
-    def with_entry(self, key: str, node: Node) -> Node:
+    def with_entry(self, key: str, node: YamlNode) -> YamlNode:
         """Return a mapping with this one's entries and another."""
-        return Node(self.line, {**self.entries, key: node}, key_lines={**self.key_lines, key: node.line})
+        return YamlNode(self.line, {**self.entries, key: node}, key_lines={**self.key_lines, key: node.line})
 
-    def plain(self) -> object:
+    def to_plain(self) -> object:
         """Return the value in Python's own lists and dicts."""
         if isinstance(self.value, tuple):
-            return [item.plain() for item in self.value]
+            return [item.to_plain() for item in self.value]
         if isinstance(self.value, dict):
-            return {key: node.plain() for key, node in self.value.items()}
+            return {key: node.to_plain() for key, node in self.value.items()}
         return self.value
 
     def __str__(self) -> str:
@@ -128,20 +128,20 @@ def shorten(text: str, longest: int = 60) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def from_plain(value: object) -> Node:
+def from_plain(value: object) -> YamlNode:
     """Return a node without lines from Python's own lists and dicts.
 
     Raises:
         TypeError: Some part of the value cannot be in a grid.
     """
     if isinstance(value, list | tuple):
-        return Node(None, tuple(map(from_plain, value)))
+        return YamlNode(None, tuple(map(from_plain, value)))
     if isinstance(value, dict):
-        return Node(None, {key: from_plain(item) for key, item in value.items()}, key_lines=dict.fromkeys(value))
+        return YamlNode(None, {key: from_plain(item) for key, item in value.items()}, key_lines=dict.fromkeys(value))
     if isinstance(value, int) and abs(value) > LARGEST:
         raise TypeError(f"{value!r} is not a whole number from -{LARGEST} to {LARGEST}")
     if value is None or isinstance(value, bool | int | float | str):
-        return Node(None, value, str(value))
+        return YamlNode(None, value, str(value))
     raise TypeError(f"{value!r} cannot be in a grid")
 
 
@@ -157,7 +157,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
         raise GridError(os.fspath(path), [error.fault]) from error
 
 
-def parse_yaml(text: str, *, with_lines: bool = True) -> tuple[Node | None, list[Fault]]:
+def parse_yaml(text: str, *, with_lines: bool = True) -> tuple[YamlNode | None, list[Fault]]:
     """Return the one document of a YAML 1.2 text, and the faults of the text.
 
     Args:
@@ -212,9 +212,9 @@ class _Composer:
         self.faults: list[Fault] = []
         self._events = _events(text)
         self._with_lines = with_lines
-        self._anchors: dict[str, tuple[Node, int] | None] = {}
+        self._anchors: dict[str, tuple[YamlNode, int] | None] = {}
 
-    def document(self) -> Node | None:
+    def document(self) -> YamlNode | None:
         root = None
         for event in self._events:
             if isinstance(event, DocumentStartEvent) and root:
@@ -227,7 +227,7 @@ class _Composer:
     def _fault(self, line: int, message: str) -> None:
         self.faults.append(Fault(line=line, path="", message=message))
 
-    def _node(self, event: Any, depth: int) -> tuple[Node, int]:
+    def _node(self, event: Any, depth: int) -> tuple[YamlNode, int]:
         """Return the node that begins with an event, and its number of values."""
         line = event.start_mark.line + 1
         if isinstance(event, AliasEvent):
@@ -240,7 +240,7 @@ class _Composer:
             self._anchors[event.anchor] = built
         return built
 
-    def _aliased(self, anchor: str, line: int) -> tuple[Node, int]:
+    def _aliased(self, anchor: str, line: int) -> tuple[YamlNode, int]:
         if anchor not in self._anchors:
             raise _UnreadableError(line, f"found the alias *{anchor}, but no anchor &{anchor} before it")
         built = self._anchors[anchor]
@@ -248,7 +248,7 @@ class _Composer:
             raise _UnreadableError(line, f"found the alias *{anchor} inside the value of its own anchor")
         return built
 
-    def _scalar(self, event: Any, line: int) -> Node:
+    def _scalar(self, event: Any, line: int) -> YamlNode:
         text: str = event.value
         value: Scalar | None = text
         if event.style is None:
@@ -257,14 +257,14 @@ class _Composer:
             except ValueError as error:
                 self._fault(line, f"found {text[:_LONGEST_TEXT]}; accepted: {error}")
                 value = 1  # which nearly every field accepts: one fault is enough
-        return Node(line if self._with_lines else None, value, text)
+        return YamlNode(line if self._with_lines else None, value, text)
 
-    def _collection(self, event: Any, depth: int, line: int) -> tuple[Node, int]:
+    def _collection(self, event: Any, depth: int, line: int) -> tuple[YamlNode, int]:
         if depth == MAX_DEPTH:
             raise _UnreadableError(line, f"nested more than {MAX_DEPTH} levels deep; a grid needs no more than 6")
         if event.anchor:
             self._anchors[event.anchor] = None
-        children: list[Node] = []
+        children: list[YamlNode] = []
         size = 1
         while not isinstance(child := next(self._events), CollectionEndEvent):
             node, count = self._node(child, depth + 1)
@@ -274,10 +274,10 @@ class _Composer:
                 raise _UnreadableError(line, f"more than {MAX_VALUES} values, with each use of an alias counted")
         if isinstance(event, MappingStartEvent):
             return self._mapping(children, line), size
-        return Node(line if self._with_lines else None, tuple(children)), size
+        return YamlNode(line if self._with_lines else None, tuple(children)), size
 
-    def _mapping(self, children: list[Node], line: int) -> Node:
-        entries: dict[str, Node] = {}
+    def _mapping(self, children: list[YamlNode], line: int) -> YamlNode:
+        entries: dict[str, YamlNode] = {}
         key_lines: dict[str, int | None] = {}
         for key, node in zip(children[::2], children[1::2], strict=True):
             at = key.line or line
@@ -291,7 +291,7 @@ class _Composer:
             else:
                 entries[key.value] = node
                 key_lines[key.value] = key.line
-        return Node(line if self._with_lines else None, entries, key_lines=key_lines)
+        return YamlNode(line if self._with_lines else None, entries, key_lines=key_lines)
 
 
 def _events(text: str) -> Iterator[Any]:

@@ -13,7 +13,7 @@ from typing import Unpack
 
 from bilin.errors import InputError, InterruptedSweepError, StoreError
 from bilin.folder import SweepFolder
-from bilin.orchestrator.clusters import ClusterSpec, check_nodes, open_pool
+from bilin.orchestrator.clusters import ClusterSpec, Work, check_nodes, open_pool
 from bilin.orchestrator.clusters.slurm.continuation import WARNING, continued
 from bilin.orchestrator.grid import ClusterSettings, Grid
 from bilin.orchestrator.planning.plan import Plan
@@ -146,12 +146,14 @@ def _run(
             Outputs(folder) as outputs,
             open_pool(
                 request.cluster,
-                run,
-                demand=dict.fromkeys(cell.wanted.resources for cell in plan.cells if cell.missing),
-                emit=sweep.take,
-                job=request.job,
-                checkpoints=checkpoints,
-                outputs=outputs,
+                Work(
+                    run=run,
+                    emit=sweep.take,
+                    demand={cell.wanted.resources for cell in plan.cells if cell.missing},
+                    job=request.job,
+                    checkpoints=checkpoints,
+                    outputs=outputs,
+                ),
             ) as pool,
             signals_interrupt(received, outermost=False),  # a second time, since Ray sets its own handlers
         ):

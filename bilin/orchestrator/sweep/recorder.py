@@ -90,7 +90,7 @@ class Recorder:
 
 def _keeps_checkpoint(result: TrialResult) -> bool:
     """Whether the trial continues from its checkpoint if it runs again."""
-    return result.status in RULES and RULES[result.status].goes_on
+    return result.status in RULES and RULES[result.status].keeps_checkpoint
 
 
 def write_grid(writer: SweepWriter, plan: Plan, *, has_ended: bool) -> int:

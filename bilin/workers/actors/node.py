@@ -10,14 +10,9 @@ from typing import Any
 
 from bilin.spec import Resources
 
-ROUNDING = 1e-9
-"""Error that sums of fractions of a CPU or GPU may have."""
-
-ACCELERATOR = "accelerator_type:"
-"""Prefix of the resource of an accelerator; a node with such GPUs has 1 of it."""
-
-_ACCELERATOR_AMOUNT = 0.001
-"""What Ray takes of that resource for a worker that must have such a GPU."""
+ROUNDING = 1e-9  # error that sums of fractions of a CPU or GPU may have
+ACCELERATOR = "accelerator_type:"  # prefix of the resource of an accelerator; a node with such GPUs has 1 of it
+_ACCELERATOR_AMOUNT = 0.001  # what Ray takes of that resource for a worker that must have such a GPU
 
 
 @functools.cache

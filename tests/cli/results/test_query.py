@@ -3,13 +3,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
+from typing import get_args
 
 import pyarrow.parquet as pq
 import pytest
 
+from bilin.cli.results import display
 from bilin.errors import InputError, QueryError, StoreError
+from bilin.results import Format
 
 
 def test_without_arguments_a_table_of_the_cells(bilin):
@@ -66,6 +70,14 @@ def test_faults_are_errors_of_the_user(bilin, arguments, error):
     result = bilin("query", *arguments)
     assert isinstance(result.exception, error)
     assert result.exception.exit_code == 2
+
+
+def test_the_help_names_every_format_and_no_other_is_accepted(bilin):
+    _, option = get_args(display.Format)
+    assert option.metavar == f"<{'|'.join(Format)}>"
+    refused = bilin("query", "--format", "xml")
+    assert refused.exit_code == 2
+    assert "found xml; accepted: table, csv" in re.sub(r"[\s│]+", " ", refused.stderr)
 
 
 def test_help_loads_nothing_heavy():

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from bilin.models import tier_settings
-from tests.models.by_hand import norm, shaken, values_and_gradients
-from tests.models.variants import settings
+from tests.models.formulas import norm, perturbed, values_and_gradients
+from tests.models.variants import Build, Draw, settings, tier_class
 
 POSITIONS = ("alibi", "rope", "sinusoidal", "learned", "none")
 
 
-def turned(x, position):
+def turned(x: Any, position: int) -> Any:
     """RoPE: pairs (0, 1), (2, 3), … by position · 10000^(-2j/width)."""
     out = []
     for j in range(0, len(x), 2):
@@ -25,11 +25,11 @@ def turned(x, position):
     return torch.stack(out)
 
 
-def normed(x, layer_norm):
+def normed(x: Any, layer_norm: Any) -> Any:
     return norm(x) * layer_norm.weight + layer_norm.bias
 
 
-def embedded(module, tier, token, position):
+def embedded(module: Any, tier: Any, token: Any, position: int) -> Any:
     x = module.embedding[token]
     if tier.positions == "learned":
         x = x + module.positions[min(position, 1023)]
@@ -40,7 +40,7 @@ def embedded(module, tier, token, position):
     return x
 
 
-def attended(layer, tier, xs, time, head):
+def attended(layer: Any, tier: Any, xs: Any, time: int, head: int) -> Any:
     """What one head finds at one time."""
     width = tier.hidden // tier.heads
     q, k, v = (
@@ -58,7 +58,7 @@ def attended(layer, tier, xs, time, head):
     return sum(weight * value for weight, value in zip(weights, v, strict=True)) / sum(weights)
 
 
-def by_the_formulas(module, tier, tokens):
+def by_the_formulas(module: Any, tier: Any, tokens: Any) -> Any:
     rows = []
     for row in tokens:
         xs = [embedded(module, tier, token, position) for position, token in enumerate(row)]
@@ -76,17 +76,17 @@ def by_the_formulas(module, tier, tokens):
 
 
 @pytest.mark.parametrize("positions", POSITIONS)
-def test_it_is_its_formulas(build, draw, positions):
+def test_it_is_its_formulas(build: Build, draw: Draw, positions: str) -> None:
     tier = settings("transformer", positions=positions, hidden=12, heads=3)
-    module, tokens = shaken(build(tier)), draw(2, 7)
+    module, tokens = perturbed(build(tier)), draw(2, 7)
     ways = module(tokens, torch.full((2,), 7)), by_the_formulas(module, tier, tokens)
     ours, theirs = values_and_gradients(module, *ways)
     torch.testing.assert_close(ours, theirs)
 
 
-def test_it_is_the_layer_that_torch_has(build, draw):
+def test_it_is_the_layer_that_torch_has(build: Build, draw: Draw) -> None:
     tier = settings("transformer", positions="none", layers=1)
-    module, x = shaken(build(tier)), torch.randn(3, 9, 8, dtype=torch.float64)
+    module, x = perturbed(build(tier)), torch.randn(3, 9, 8, dtype=torch.float64)
     attention, perceptron = module.layers
     theirs = nn.TransformerEncoderLayer(8, 4, 32, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
     theirs.double().load_state_dict({
@@ -103,20 +103,20 @@ def test_it_is_the_layer_that_torch_has(build, draw):
 
 
 @pytest.mark.parametrize("positions", POSITIONS)
-def test_it_goes_far_beyond_what_it_was_trained_on(build, draw, positions):
+def test_it_goes_far_beyond_what_it_was_trained_on(build: Build, draw: Draw, positions: str) -> None:
     module = build(settings("transformer", positions=positions, layers=1)).float().eval()
     assert module(draw(1, 1100), torch.tensor([1100])).isfinite().all()
 
 
-def test_one_layer_without_positions_sees_a_set_and_with_them_an_order(build, draw):
+def test_one_layer_without_positions_sees_a_set_and_with_them_an_order(build: Build, draw: Draw) -> None:
     tokens = torch.tensor([[0, 1, 2, 3], [2, 0, 1, 3]])
     for positions in POSITIONS:
-        module = shaken(build(settings("transformer", positions=positions, layers=1)))
+        module = perturbed(build(settings("transformer", positions=positions, layers=1)))
         one, other = module(tokens, torch.full((2,), 4))
         assert torch.allclose(one, other) == (positions == "none")
 
 
-def test_weights_begin_as_in_gpt_2(build):
+def test_weights_begin_as_in_gpt_2(build: Build) -> None:
     module = build(settings("transformer", hidden=64, positions="learned"))
     std = {name: weight.std().item() for name, weight in module.named_parameters() if weight.dim() == 2}
     for name in ("embedding", "positions", "layers.0.inputs.weight", "layers.3.inputs.weight"):
@@ -125,8 +125,8 @@ def test_weights_begin_as_in_gpt_2(build):
         assert std[name] == pytest.approx(0.02 / 2, rel=0.1)
 
 
-def test_heads_must_share_the_width():
-    transformer = tier_settings("transformer")
+def test_heads_must_share_the_width() -> None:
+    transformer = tier_class("transformer")
     assert transformer(hidden=12, heads=3, positions="rope").problems() == {}
     assert transformer(hidden=12, heads=5).problems() == {"heads": "a divisor of hidden (12)"}
     assert transformer(hidden=12, heads=4).problems() == {}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
-from tests.models.by_hand import norm, rms_norm, sigmoid, silu, softplus
+from tests.models.formulas import norm, rms_norm, sigmoid, silu, softplus
 
 
-def projected(weights, x, before):
+def projected(weights: Any, x: Any, before: Any) -> Any:
     """W x + β + V y, for one time."""
     value = weights.of_input.weight @ x
     if weights.of_input.bias is not None:
@@ -15,7 +17,7 @@ def projected(weights, x, before):
     return value if weights.of_output is None else value + weights.of_output.weight @ before
 
 
-def explicit_mixer(tier, mixer, x, before):
+def explicit_mixer(tier: Any, mixer: Any, x: Any, before: Any) -> Any:
     """Q_t as a matrix."""
     c = 2.0 if tier.eigenvalues == "signed" else 1.0
     width, eye = len(x), torch.eye(len(x), dtype=x.dtype)
@@ -36,7 +38,7 @@ def explicit_mixer(tier, mixer, x, before):
     return Q
 
 
-def explicit_factor(triangle, size):
+def explicit_factor(triangle: Any, size: int) -> Any:
     """U Uᵀ over its largest eigenvalue, as sixteen rounds of power iteration find it."""
     U, numbers = torch.zeros(size, size, dtype=triangle.dtype), iter(triangle)
     for i in range(size):
@@ -47,7 +49,7 @@ def explicit_factor(triangle, size):
     return M / (torch.trace(M @ P) / torch.trace(P) + 1e-6)
 
 
-def dense_states(tier, layer, xs):
+def dense_states(tier: Any, layer: Any, xs: Any) -> Any:
     """h_t = A_t h_{t-1} + A_t (Λ_t^{-1} - I) Q_t (b_t ∘ x_t) with A_t = (I + (Λ_t^{-1} - I) Q_t)^{-1}."""
     eye, h, states = torch.eye(tier.inner, dtype=xs.dtype), torch.zeros_like(xs[0]), []
     for x in xs:
@@ -61,7 +63,7 @@ def dense_states(tier, layer, xs):
     return torch.stack(states)
 
 
-def applied_once(tier, layer, xs, iterate):
+def applied_once(tier: Any, layer: Any, xs: Any, iterate: Any) -> Any:
     """Equation 8 from a previous iterate: λ_t ∘ h_{t-1} + (1 - λ_t) ∘ (Q_t (b_t ∘ x_t) + (I - Q_t) iterate_t)."""
     before, h, states = torch.zeros_like(xs[0]), torch.zeros_like(xs[0]), []
     for x, old in zip(xs, iterate, strict=True):
@@ -74,7 +76,7 @@ def applied_once(tier, layer, xs, iterate):
     return torch.stack(states)
 
 
-def read(layer, xs, gates, states):
+def read(layer: Any, xs: Any, gates: Any, states: Any) -> Any:
     """W norm( SiLU(z_t) ∘ c_t ∘ h_t ), or W norm( h_t )."""
     before, outputs = torch.zeros_like(xs[0]), []
     for x, gate, h in zip(xs, gates, states, strict=True):
@@ -84,7 +86,7 @@ def read(layer, xs, gates, states):
     return torch.stack(outputs)
 
 
-def mamba_step(tier, layer, H, x, before, y):
+def mamba_step(tier: Any, layer: Any, H: Any, x: Any, before: Any, y: Any) -> Any:
     """Equations 12 and 13 at one time, from the state before and the previous iterate: the state and y."""
     Q = explicit_mixer(tier, layer.mixer, x, before)
     delta = softplus(layer.delta.weight @ projected(layer.low, x, before) + layer.delta.bias)
@@ -94,7 +96,7 @@ def mamba_step(tier, layer, H, x, before, y):
     return H, layer.norm.weight * norm(H @ (c / c.norm())) + layer.norm.bias
 
 
-def mamba_applied_once(tier, layer, xs, iterate):
+def mamba_applied_once(tier: Any, layer: Any, xs: Any, iterate: Any) -> Any:
     """One application to a whole iterate: the earlier outputs that the parameters see are those of the iterate."""
     H, before, outputs = torch.zeros_like(layer.log_a.T), torch.zeros_like(xs[0]), []
     for x, old in zip(xs, iterate, strict=True):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from bilin.models.linear_attention.gla import GLA
-from tests.models.by_hand import convolved, sigmoid, silu
+from tests.models.formulas import convolved, sigmoid, silu
 from tests.models.linear_attention.twins import added, assert_alike
 
 
-def equations(tier: GLA, layer: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+def equations(tier: GLA, layer: Any, x: torch.Tensor) -> torch.Tensor:
     """S_t = diag(α_t) S_{t-1} + k_t v_tᵀ and o_t = S_tᵀ q_t, for one sequence."""
     d = tier.hidden // tier.heads
     vectors = x @ layer.inputs.projection.weight.T
@@ -31,13 +33,13 @@ def equations(tier: GLA, layer: torch.nn.Module, x: torch.Tensor) -> torch.Tenso
 
 @pytest.mark.parametrize("length", [1, 9])
 @pytest.mark.parametrize("fields", [{}, {"conv_size": 3}, {"heads": 1, "output_gate": False, "rank": 1}])
-def test_a_layer_is_what_the_equations_say(fields, length):
+def test_a_layer_is_what_the_equations_say(fields: dict[str, Any], length: int) -> None:
     torch.manual_seed(0)
     tier = GLA(**{"hidden": 6, "heads": 2, "rank": 3} | fields)
     layer = tier.layer().double()
     assert_alike(layer, lambda x: equations(tier, layer, x), hidden=6, length=length)
 
 
-def test_heads_must_divide_the_width():
+def test_heads_must_divide_the_width() -> None:
     assert GLA(hidden=6, heads=3).problems() == {}
     assert GLA(hidden=6, heads=4).problems() == {"heads": "a divisor of hidden (6)"}

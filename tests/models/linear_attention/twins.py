@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from tests.models.by_hand import rms_norm, silu
+from tests.models.formulas import rms_norm, silu
 
 
-def added(layer: torch.nn.Module, read: list[Tensor], x: Tensor) -> Tensor:
+def added(layer: Any, read: list[Tensor], x: Tensor) -> Any:
     """W_o concat_h( RMSNorm(o_h) ∘ SiLU(W_g x)_h ), for what the heads read at one time."""
     joined = torch.cat([rms_norm(o, layer.outputs.norm.weight) for o in read])
     if layer.outputs.gate is not None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from mambapy.mamba import Mamba as Theirs
 from mambapy.mamba import MambaConfig
 
-from bilin.models import tier_settings
 from bilin.models.state_space.modules import selective_scan
-from tests.models.by_hand import convolved, gradients, rms_norm, shaken, silu, softplus
+from tests.models.formulas import convolved, gradients, perturbed, rms_norm, silu, softplus
+from tests.models.variants import Build, Draw, tier_class
 
 NAMES = {
     "into.weight": "mixer.in_proj.weight",
@@ -27,9 +29,11 @@ NAMES = {
 
 @pytest.mark.parametrize("length", [1, 3, 33])
 @pytest.mark.parametrize("fields", [{"layers": 1}, {"layers": 3, "state_size": 5, "expand": 3, "conv_size": 2}])
-def test_it_is_what_an_independent_implementation_computes(build, draw, fields, length):
-    tier = tier_settings("mamba")(hidden=20, **fields)
-    module = shaken(build(tier), by=0.2)
+def test_it_is_what_an_independent_implementation_computes(
+    build: Build, draw: Draw, fields: dict[str, Any], length: int
+) -> None:
+    tier = tier_class("mamba")(hidden=20, **fields)
+    module = perturbed(build(tier), by=0.2)
     theirs = Theirs(
         MambaConfig(20, tier.layers, d_state=tier.state_size, expand_factor=tier.expand, d_conv=tier.conv_size)
     ).double()
@@ -52,21 +56,21 @@ def test_it_is_what_an_independent_implementation_computes(build, draw, fields, 
         pairs, gradients(ours, list(pairs.values())), gradients(expected, [weights[n] for n in pairs]), strict=True
     ):
         right = right.T if name.endswith("A_log") else right
-        torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-5, msg=f"{name} differs")
 
 
-def twin(module, tokens, *, signed):
+def twin(module: Any, tokens: Any, *, signed: bool) -> Any:
     """Each sequence, token and channel by itself, from the equations."""
     return torch.stack([_sequence(module, module.embedding[row], signed) for row in tokens])
 
 
-def _sequence(module, x, signed):
+def _sequence(module: Any, x: Any, signed: bool) -> Any:
     for layer, norm in zip(module.layers, module.norms, strict=True):
         x = x + _layer(layer, rms_norm(x, norm.weight), signed)
     return rms_norm(x, module.last_norm.weight)
 
 
-def _layer(layer, v, signed):
+def _layer(layer: Any, v: Any, signed: bool) -> Any:
     inner, (states, _), rank = len(layer.D), layer.A_log.shape, layer.steps.weight.shape[1]
     into = [layer.into.weight @ v_t for v_t in v]
     h, added = [torch.zeros(states, dtype=v.dtype)] * inner, []
@@ -86,9 +90,9 @@ def _layer(layer, v, signed):
 
 
 @pytest.mark.parametrize("fields", [{}, {"eigenvalues": "signed"}, {"conv_size": 0}], ids=str)
-def test_it_is_what_its_equations_say(build, draw, fields):
-    tier = tier_settings("mamba")(hidden=6, state_size=3, **fields)
-    module, tokens = shaken(build(tier)), draw(2, 7)
+def test_it_is_what_its_equations_say(build: Build, draw: Draw, fields: dict[str, Any]) -> None:
+    tier = tier_class("mamba")(hidden=6, state_size=3, **fields)
+    module, tokens = perturbed(build(tier)), draw(2, 7)
     ours, _ = module.advance(tokens)
     expected = twin(module, tokens, signed=tier.eigenvalues == "signed")
     torch.testing.assert_close(ours, expected)
@@ -97,7 +101,7 @@ def test_it_is_what_its_equations_say(build, draw, fields):
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_gradients_also_go_through_the_state(signed):
+def test_gradients_also_go_through_the_state(signed: bool) -> None:
     torch.manual_seed(0)
     shapes = [(2, 3, 2), (2, 3, 2), (2, 2), (2, 3, 2), (2, 3, 2), (2, 2, 2)]
     w, steps, A, B, C, h = (torch.randn(shape, dtype=torch.float64) for shape in shapes)
@@ -106,18 +110,19 @@ def test_gradients_also_go_through_the_state(signed):
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_a_long_sequence_of_great_and_tiny_steps_stays_finite(signed):
+def test_a_long_sequence_of_great_and_tiny_steps_stays_finite(signed: bool) -> None:
     torch.manual_seed(0)
     steps = (torch.randn(2, 800, 4) * 10).exp().requires_grad_()
     w, B, C = torch.randn(2, 800, 4), torch.randn(2, 800, 3), torch.randn(2, 800, 3)
     y, _ = selective_scan(w, steps, -torch.ones(3, 4), B, C, None, signed=signed)
     y.sum().backward()
     assert y.isfinite().all()
+    assert steps.grad is not None
     assert steps.grad.isfinite().all()
 
 
-def test_the_count_of_weights_is_that_of_the_formula():
+def test_the_count_of_weights_is_that_of_the_formula() -> None:
     H, I, N, K, R = 256, 512, 16, 4, 16  # noqa: E741
     with torch.device("meta"):
-        module = tier_settings("mamba")().build(vocab_size=5, num_classes=4)
+        module = tier_class("mamba")().build(vocab_size=5, num_classes=4)
     assert module.recurrent_params == 2 * (3 * H * I + I * (2 * R + 3 * N + K + 3) + H) + H

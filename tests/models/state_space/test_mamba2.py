@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
-from bilin.models import tier_settings
 from bilin.models.state_space.modules import CHUNK, scan_in_chunks
-from tests.models.by_hand import convolved, gradients, rms_norm, shaken, silu, softplus
+from tests.models.formulas import convolved, gradients, perturbed, rms_norm, silu, softplus
+from tests.models.variants import Build, Draw, tier_class
 
 
-def twin(module, tokens, *, signed):
+def twin(module: Any, tokens: Any, *, signed: bool) -> Any:
     """Each sequence, token and head by itself, from the equations."""
     rows = []
     for row in tokens:
@@ -21,7 +23,7 @@ def twin(module, tokens, *, signed):
     return torch.stack(rows)
 
 
-def _layer(layer, v, signed):
+def _layer(layer: Any, v: Any, signed: bool) -> Any:
     inner, heads = layer.out.weight.shape[1], len(layer.D)
     width, states = inner // heads, (len(layer.into.weight) - 2 * inner - heads) // 2
     into = [layer.into.weight @ v_t for v_t in v]
@@ -40,15 +42,15 @@ def _layer(layer, v, signed):
     return torch.stack(added)
 
 
-def small(**fields):
-    return tier_settings("mamba2")(hidden=6, state_size=3, heads=3, **fields)
+def small(**fields: Any) -> Any:
+    return tier_class("mamba2")(hidden=6, state_size=3, heads=3, **fields)
 
 
 @pytest.mark.parametrize(
     ("fields", "length"), [({}, CHUNK + 3), ({"eigenvalues": "signed"}, CHUNK + 3), ({"conv_size": 0}, 3)], ids=str
 )
-def test_it_is_what_its_equations_say(build, draw, fields, length):
-    module, tokens = shaken(build(small(**fields))), draw(2, length)
+def test_it_is_what_its_equations_say(build: Build, draw: Draw, fields: dict[str, Any], length: int) -> None:
+    module, tokens = perturbed(build(small(**fields))), draw(2, length)
     ours, _ = module.advance(tokens)
     expected = twin(module, tokens, signed="eigenvalues" in fields)
     torch.testing.assert_close(ours, expected)
@@ -56,8 +58,8 @@ def test_it_is_what_its_equations_say(build, draw, fields, length):
     torch.testing.assert_close(gradients(ours, weights), gradients(expected, weights))
 
 
-def test_gradients_also_go_through_the_state(build, draw):
-    module, tokens = shaken(build(small())), draw(2, 9)
+def test_gradients_also_go_through_the_state(build: Build, draw: Draw) -> None:
+    module, tokens = perturbed(build(small())), draw(2, 9)
     whole, _ = module.advance(tokens)
     first, state = module.advance(tokens[:, :4])
     split = torch.cat([first, module.advance(tokens[:, 4:], state)[0]], dim=1)
@@ -65,30 +67,30 @@ def test_gradients_also_go_through_the_state(build, draw):
     torch.testing.assert_close(gradients(split, weights), gradients(whole, weights))
 
 
-def test_factors_of_any_sign_and_size_are_multiplied_in_float32():
+def test_factors_of_any_sign_and_size_are_multiplied_in_float32() -> None:
     torch.manual_seed(0)
     a = torch.tensor([1.0, -1.0, 0.0, -1e-30, 1e-30, -0.5])[torch.randint(6, (2, 2 * CHUNK, 3))].requires_grad_()
     w, B, C = torch.randn(2, 2 * CHUNK, 3, 2), torch.randn(2, 2 * CHUNK, 4), torch.randn(2, 2 * CHUNK, 4)
     y, _ = scan_in_chunks(w, a, B, C, None)
-    h, expected = torch.zeros(2, 3, 2, 4), []
+    h, outputs = torch.zeros(2, 3, 2, 4), []
     for t in range(2 * CHUNK):
         h = a[:, t, :, None, None] * h + w[:, t, :, :, None] * B[:, t, None, None]
-        expected.append((h * C[:, t, None, None]).sum(-1))
-    expected = torch.stack(expected, dim=1)
+        outputs.append((h * C[:, t, None, None]).sum(-1))
+    expected = torch.stack(outputs, dim=1)
     torch.testing.assert_close(y, expected)
     torch.testing.assert_close(*(torch.autograd.grad(values.square().sum(), a) for values in (y, expected)))
 
 
-def test_heads_must_divide_the_channels():
-    mamba2 = tier_settings("mamba2")
+def test_heads_must_divide_the_channels() -> None:
+    mamba2 = tier_class("mamba2")
     assert mamba2(hidden=12, expand=1, heads=3).problems() == {}
     assert mamba2(hidden=6, expand=3, heads=9).problems() == {}
     assert mamba2(hidden=6, heads=9).problems() == {"heads": "a divisor of hidden times expand (12)"}
 
 
-def test_the_count_of_weights_is_that_of_the_formula():
+def test_the_count_of_weights_is_that_of_the_formula() -> None:
     H, I, N, K, heads = 256, 512, 64, 4, 8  # noqa: E741
     with torch.device("meta"):
-        module = tier_settings("mamba2")().build(vocab_size=5, num_classes=4)
+        module = tier_class("mamba2")().build(vocab_size=5, num_classes=4)
     layer = 3 * H * I + 2 * H * N + H * heads + (I + 2 * N) * (K + 1) + 3 * heads + I
     assert module.recurrent_params == 2 * (layer + H) + H

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
-from bilin.models import tier_settings
-from tests.models.by_hand import softplus
+from tests.models.formulas import softplus
+from tests.models.variants import tier_class
 
-WHERE = {
+WHERE: dict[str, Callable[[Any], tuple[Any, Any, Any]]] = {
     "mamba": lambda layer: (layer.A_log, layer.steps.bias, layer.steps.weight),
     "mamba2": lambda layer: (layer.A_log, layer.step_bias, None),
     "gated_deltanet": lambda layer: (layer.decay.log_scale, layer.decay.rate.bias, None),
@@ -21,9 +24,9 @@ FIELDS = {"mamba": {}, "mamba2": {"expand": 1, "heads": 64}, "fp_mamba": {"expan
 
 
 @pytest.mark.parametrize("name", WHERE)
-def test_decays_and_steps_begin_in_their_ranges(name):
+def test_decays_and_steps_begin_in_their_ranges(name: str) -> None:
     torch.manual_seed(0)
-    tier = tier_settings(name)(hidden=64, **FIELDS.get(name, {"heads": 64}))
+    tier = tier_class(name)(hidden=64, **FIELDS.get(name, {"heads": 64}))
     log_a, bias, weight = WHERE[name](tier.build(vocab_size=2, num_classes=2).layers[0])
     if weight is None:  # a number a head, uniform between 1 and 16
         assert 1 <= log_a.exp().min() < 3

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from bilin.models import tier_settings
 from bilin.models.xlstm.modules import write_and_read
-from tests.models.by_hand import convolved, norm, shaken, sigmoid, silu, values_and_gradients
-from tests.models.variants import settings
+from tests.models.formulas import convolved, norm, perturbed, sigmoid, silu, values_and_gradients
+from tests.models.variants import Build, Draw, settings, tier_class
 
 
-def cell_by_the_equations(layer, tier, seen, inner):
+def cell_by_the_equations(layer: Any, tier: Any, seen: Any, inner: Any) -> Any:
     """h at all times: C q / max(|n·q|, 1) of each head, normed, side by side."""
     E = len(inner[0])
     P = E // tier.heads
@@ -38,7 +38,7 @@ def cell_by_the_equations(layer, tier, seen, inner):
     return shown
 
 
-def by_the_equations(module, tier, tokens):
+def by_the_equations(module: Any, tier: Any, tokens: Any) -> Any:
     rows = []
     for row in tokens:
         xs = [module.embedding[token] for token in row]
@@ -58,15 +58,15 @@ def by_the_equations(module, tier, tokens):
     [{"layers": 2}, {"forget_gate": "exp"}, {"heads": 1, "conv_size": 0}, {"conv_size": 2, "expand": 1}],
     ids=str,
 )
-def test_it_is_its_equations(build, draw, fields):
+def test_it_is_its_equations(build: Build, draw: Draw, fields: dict[str, Any]) -> None:
     tier = settings("mlstm", **{"heads": 2, **fields})
-    module, tokens = shaken(build(tier)), draw(2, 9)
+    module, tokens = perturbed(build(tier)), draw(2, 9)
     ways = module(tokens, torch.full((2,), 9)), by_the_equations(module, tier, tokens)
     ours, theirs = values_and_gradients(module, *ways)
     torch.testing.assert_close(ours, theirs)
 
 
-def drawn(time, *, dtype=torch.float64):
+def drawn(time: int, *, dtype: Any = torch.float64) -> Any:
     """Queries, keys, values and logarithms of gates of two sequences and three heads of width 4."""
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(2, 3, time, 4, generator=generator, dtype=dtype) for _ in range(3))
@@ -74,7 +74,7 @@ def drawn(time, *, dtype=torch.float64):
     return [x.requires_grad_() for x in (q, k, v, 2 * log_i, torch.nn.functional.logsigmoid(raw_f + 2))]
 
 
-def by_the_loop(q, k, v, log_i, log_f, C, n, m):
+def by_the_loop(q: Any, k: Any, v: Any, log_i: Any, log_f: Any, C: Any, n: Any, m: Any) -> Any:
     """The recurrence of the paper with its stabiliser, through which gradients go here."""
     shown = []
     for t in range(q.shape[2]):
@@ -88,12 +88,12 @@ def by_the_loop(q, k, v, log_i, log_f, C, n, m):
 
 
 @pytest.mark.parametrize("time", [1, 63, 64, 65, 150])
-def test_chunks_are_the_loop_and_so_is_the_memory_they_leave(time):
-    given = drawn(time)
-    memory = [torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4), torch.zeros(2, 3)]
+def test_chunks_are_the_loop_and_so_is_the_memory_they_leave(time: int) -> None:
+    given: Any = drawn(time)
+    memory: Any = [torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4), torch.zeros(2, 3)]
     memory = [x.double().requires_grad_() for x in memory]
     found = []
-    for way in (write_and_read(*given, tuple(memory)), by_the_loop(*given, *memory)):
+    for way in (write_and_read(*[*given, tuple(memory)]), by_the_loop(*given, *memory)):
         h, (C, n, m) = way
         true = (C * m.exp()[..., None, None]).sin().sum() + (n * m.exp()[..., None]).sin().sum()
         found.append([*torch.autograd.grad(h.sin().sum() + true, [*given, *memory[:2]], retain_graph=True), h, C, n, m])
@@ -101,7 +101,7 @@ def test_chunks_are_the_loop_and_so_is_the_memory_they_leave(time):
 
 
 @pytest.mark.parametrize("shift", [1000.0, -1000.0])
-def test_gates_that_would_leave_float32_leave_it_finite(shift):
+def test_gates_that_would_leave_float32_leave_it_finite(shift: Any) -> None:
     """A factor on every input gate: e^1000 cancels where |n·q| is over 1, and e^-1000 leaves nothing."""
     q, k, v, log_i, log_f = given = drawn(300, dtype=torch.float32)
     h, memory = write_and_read(q.abs(), k.abs(), v, log_i + shift, log_f, None)
@@ -112,7 +112,7 @@ def test_gates_that_would_leave_float32_leave_it_finite(shift):
 
 
 @pytest.mark.parametrize("forget_gate", ["sigmoid", "exp"])
-def test_weights_begin_as_in_the_authors_code(build, forget_gate):
+def test_weights_begin_as_in_the_authors_code(build: Build, forget_gate: str) -> None:
     (layer,) = build(settings("mlstm", hidden=128, forget_gate=forget_gate)).layers
     for maps in (layer.inputs, layer.query, layer.key, layer.value):
         assert maps.weight.std().item() == pytest.approx((2 / (5 * 128)) ** 0.5, rel=0.1)
@@ -123,8 +123,8 @@ def test_weights_begin_as_in_the_authors_code(build, forget_gate):
     torch.testing.assert_close(started, torch.tensor([3.0, 4.0, 5.0, 6.0]).double().sigmoid(), rtol=1e-5, atol=0)
 
 
-def test_heads_must_share_the_width_and_be_wider_than_one():
-    assert tier_settings("mlstm")(hidden=3, heads=2).problems() == {}
+def test_heads_must_share_the_width_and_be_wider_than_one() -> None:
+    assert tier_class("mlstm")(hidden=3, heads=2).problems() == {}
     for fields in ({"heads": 4}, {"heads": 6}):
-        wrong = tier_settings("mlstm")(hidden=3, **fields)
+        wrong = tier_class("mlstm")(hidden=3, **fields)
         assert wrong.problems() == {"heads": "a divisor of hidden times expand (6), and smaller"}

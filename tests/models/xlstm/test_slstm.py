@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from bilin.models import tier_settings
-from tests.models.by_hand import convolved, norm, shaken, sigmoid, silu, values_and_gradients
-from tests.models.variants import settings
+from tests.models.formulas import convolved, norm, perturbed, sigmoid, silu, values_and_gradients
+from tests.models.variants import Build, Draw, settings, tier_class
 
 
-def head_by_the_equations(layer, tier, seen, xs, head):
+def head_by_the_equations(layer: Any, tier: Any, seen: Any, xs: Any, head: int) -> Any:
     """h of one head at all times."""
     P = tier.hidden // tier.heads
     part = slice(head * P, head * P + P)
@@ -32,7 +32,7 @@ def head_by_the_equations(layer, tier, seen, xs, head):
     return shown
 
 
-def by_the_equations(module, tier, tokens):
+def by_the_equations(module: Any, tier: Any, tokens: Any) -> Any:
     rows = []
     for row in tokens:
         xs = [module.embedding[token] for token in row]
@@ -54,18 +54,18 @@ def by_the_equations(module, tier, tokens):
 @pytest.mark.parametrize(
     "fields", [{"layers": 2}, {"forget_gate": "exp"}, {"heads": 1, "conv_size": 0}, {"conv_size": 2}], ids=str
 )
-def test_it_is_its_equations(build, draw, fields):
+def test_it_is_its_equations(build: Build, draw: Draw, fields: dict[str, Any]) -> None:
     tier = settings("slstm", **{"heads": 2, **fields})
-    module, tokens = shaken(build(tier)), draw(2, 9)
+    module, tokens = perturbed(build(tier)), draw(2, 9)
     ways = module(tokens, torch.full((2,), 9)), by_the_equations(module, tier, tokens)
     ours, theirs = values_and_gradients(module, *ways)
     torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize("forget_gate", ["sigmoid", "exp"])
-def test_gates_that_would_leave_float32_leave_it_finite(build, draw, forget_gate):
+def test_gates_that_would_leave_float32_leave_it_finite(build: Build, draw: Draw, forget_gate: str) -> None:
     """A factor on every input gate cancels in c / n; that of 1e4 is e^10000."""
-    module = shaken(build(settings("slstm", heads=2, forget_gate=forget_gate))).float()
+    module = perturbed(build(settings("slstm", heads=2, forget_gate=forget_gate))).float()
     tokens, num_tokens, found = draw(2, 300), torch.tensor([300, 200]), []
     for shift in (0.0, 1e4, -2e4):
         with torch.no_grad():
@@ -74,7 +74,7 @@ def test_gates_that_would_leave_float32_leave_it_finite(build, draw, forget_gate
     torch.testing.assert_close(found[1:], [found[0]] * 2, rtol=0, atol=0.05)
 
 
-def test_weights_begin_as_in_the_authors_code(build):
+def test_weights_begin_as_in_the_authors_code(build: Build) -> None:
     module = build(settings("slstm", hidden=128, layers=2))
     for index, exponent in ((0, 0.3), (2, 1.6)):
         cell = module.layers[index]
@@ -90,13 +90,13 @@ def test_weights_begin_as_in_the_authors_code(build):
     assert perceptron.output.weight.std().item() == pytest.approx(2 / 2 / 128**0.5, rel=0.1)
 
 
-def test_both_forget_gates_begin_at_the_same_values(build):
+def test_both_forget_gates_begin_at_the_same_values(build: Build) -> None:
     sigmoid, exp = (build(settings("slstm", forget_gate=kind)).layers[0].bias for kind in ("sigmoid", "exp"))
     torch.testing.assert_close(exp[..., 2:4].exp(), sigmoid[..., 2:4].sigmoid(), rtol=1e-5, atol=1e-7)
 
 
-def test_heads_must_share_the_width_and_be_wider_than_one():
-    assert tier_settings("slstm")(hidden=6, heads=3).problems() == {}
+def test_heads_must_share_the_width_and_be_wider_than_one() -> None:
+    assert tier_class("slstm")(hidden=6, heads=3).problems() == {}
     for heads in (4, 6):
-        wrong = tier_settings("slstm")(hidden=6, heads=heads)
+        wrong = tier_class("slstm")(hidden=6, heads=heads)
         assert wrong.problems() == {"heads": "a divisor of hidden (6), and smaller"}

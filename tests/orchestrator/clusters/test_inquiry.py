@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from bilin.orchestrator.clusters.inquiry import Answers, beacon, other_versions
+from bilin.orchestrator.clusters.inquiry import Answers, open_beacon, other_versions
 
 
 def test_it_is_gone_at_its_end_with_those_that_were_left_long_ago(tmp_path: Path) -> None:
@@ -14,8 +14,8 @@ def test_it_is_gone_at_its_end_with_those_that_were_left_long_ago(tmp_path: Path
     (old / "here").write_text("left")
     os.utime(old, (0, 0))
     (young := tmp_path / ".seen-young").mkdir()
-    with beacon(tmp_path) as made:
-        assert (made.folder / "here").read_text() == made.content
+    with open_beacon(tmp_path) as beacon:
+        assert (beacon.folder / "here").read_text() == beacon.content
         assert not old.exists()
     assert list(tmp_path.iterdir()) == [young]
 

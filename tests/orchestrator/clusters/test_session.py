@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bilin.machine import guardian
-from bilin.orchestrator.clusters import ClusterSpec, open_pool
+from bilin.orchestrator.clusters import ClusterSpec, Work, open_pool
 from tests.workers.pool_runs import by_seed
 
 pytestmark = pytest.mark.ray
@@ -24,7 +24,7 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "0000000000000000000
 def test_it_listens_on_loopback_behind_a_token_of_its_own_and_leaves_nothing() -> None:
     seen = []
     for _ in range(2):  # the second must not be the first one's in disguise
-        with open_pool(ClusterSpec(workers=1), by_seed, demand=[], emit=print):
+        with open_pool(ClusterSpec(workers=1), Work(run=by_seed, demand=[], emit=print)):
             folder, token = os.environ[guardian.MARK], os.environ["RAY_AUTH_TOKEN"]
             pids = guardian.belonging(folder)
             assert len(pids) >= 2

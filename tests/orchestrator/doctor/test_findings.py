@@ -138,14 +138,9 @@ def test_a_sweep_that_is_longer_than_its_job() -> None:
     text = TINY.format(m="[2]", rate="{choices: [1e-2, 1e-3]}", seeds="[0, 1]", lengths="[10]")
     unknown = make_plan(parse_grid(text), {})
     plan = replace(unknown, estimate=Estimate(seconds=7200, num_stored=3, num_unknown=0))
-    wanted = replace(IN_JOB, plan=plan)
-    found = findings.duration(2, 1800.0, wanted)
-    assert found
+    found = findings.duration(2, 1800.0, plan, ClusterSettings())
     assert (found.level, found.found) == ("warning", "about 60 min for 4 trials, 2 at once; a job has 30 min")
     for once, limit_s in ((2, None), (2, 3800.0), (8, 2000.0)):
-        found = findings.duration(once, limit_s, wanted)
-        assert found
-        assert found.level == "ok"
-    found = findings.duration(2, 60.0, replace(IN_JOB, plan=unknown))
-    assert found
+        assert findings.duration(once, limit_s, plan, ClusterSettings()).level == "ok"
+    found = findings.duration(2, 60.0, unknown, ClusterSettings())
     assert (found.level, found.found.partition(":")[0]) == ("ok", "not known")

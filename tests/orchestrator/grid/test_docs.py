@@ -15,7 +15,7 @@ from bilin.errors import GridError
 from bilin.fields import Field, fields_of
 from bilin.models import MODELS, tier_settings
 from bilin.orchestrator.grid import Choices, ClusterSettings, LogUniform, grid_schema, parse_grid
-from bilin.orchestrator.grid.settings import Seeds, written
+from bilin.orchestrator.grid.settings import Seeds, format_value
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
 from bilin.tasks import TASKS, task_settings
 
@@ -24,7 +24,7 @@ TEXT = "".join(page.read_text() for page in PAGES)
 
 
 def cells(field: Field) -> list[str]:
-    default = "required" if field.required else f"`{written(field.default)}`"
+    default = "required" if field.required else f"`{format_value(field.default)}`"
     return [default, field.accepted, field.doc.replace("|", "\\|")]
 
 

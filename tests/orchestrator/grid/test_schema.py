@@ -87,7 +87,7 @@ BAD_ENTRIES = [
 def value(text: str) -> object:
     node, found = parse_yaml(text)
     assert not found
-    return node.plain() if node else None
+    return node.to_plain() if node else None
 
 
 def test_the_schema_is_one() -> None:

@@ -8,11 +8,11 @@ import pytest
 
 from bilin.errors import Fault, GridError
 from bilin.orchestrator.grid import read_grid
-from bilin.orchestrator.grid.yaml import Node, parse_yaml, resolve
+from bilin.orchestrator.grid.yaml import YamlNode, parse_yaml, resolve
 from tests.orchestrator.grid.grids import HEAD
 
 
-def read(text: str) -> Node:
+def read(text: str) -> YamlNode:
     node, found = parse_yaml(text)
     assert node
     assert not found
@@ -27,7 +27,7 @@ def fault(text: str) -> Fault:
 
 def test_every_value_and_key_has_its_line() -> None:
     node = read("# comment\na: 1\nb:\n  - x\n  - {c: 2}\n")
-    assert node.plain() == {"a": 1, "b": ["x", {"c": 2}]}
+    assert node.to_plain() == {"a": 1, "b": ["x", {"c": 2}]}
     assert [node.key_lines[key] for key in "ab"] == [2, 3]
     assert node.entries["b"].line == 4
 
@@ -38,11 +38,11 @@ def test_a_text_without_values_has_no_node_and_no_fault() -> None:
 
 
 def test_quotes_make_a_text() -> None:
-    assert read("[\"1\", '2', 3]").plain() == ["1", "2", 3]
+    assert read("[\"1\", '2', 3]").to_plain() == ["1", "2", 3]
 
 
 def test_aliases_stand_for_their_anchor() -> None:
-    assert read("a: &x [1, 2]\nb: *x\n").plain() == {"a": [1, 2], "b": [1, 2]}
+    assert read("a: &x [1, 2]\nb: *x\n").to_plain() == {"a": [1, 2], "b": [1, 2]}
 
 
 def test_tags_duplicate_keys_and_other_keys_are_reported_together() -> None:

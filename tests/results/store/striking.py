@@ -62,7 +62,7 @@ class Strike:
     def __init__(self, number: int, store: Path, way: str) -> None:
         self.left = number
         self._store, self._way, self._fsync = f"{store}{os.sep}", way, os.fsync
-        os.fsync = self._synced
+        os.fsync = self._synced  # type: ignore[assignment]
         sys.addaudithook(self._heard)
 
     def _heard(self, event: str, arguments: tuple[object, ...]) -> None:

@@ -11,6 +11,7 @@ import time
 import zlib
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from bilin.spec import TrialSpec
 from bilin.workers.training.checkpoint import Checkpoints
 from bilin.workers.trial import run_trial
 
-VARYING = {"wall_s": 0.0, "started_at": 0.0, "finished_at": 0.0}
+VARYING: dict[str, Any] = {"wall_s": 0.0, "started_at": 0.0, "finished_at": 0.0}
 ALWAYS, NEVER = 0.0, 1e9
 
 

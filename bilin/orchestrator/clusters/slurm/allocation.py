@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from bilin.errors import ClusterError
 from bilin.machine.host import environment, own_address
@@ -28,13 +28,11 @@ from bilin.machine.slurm import SLURM, Slurm
 from bilin.orchestrator.clusters.slurm.script import further_node_script
 from bilin.orchestrator.grid import ClusterSettings
 
-START_S = 600.0
-"""How long the nodes may take to come up; the sweep then begins with those that are up."""
+START_S = 600.0  # how long the nodes may take to come up; the sweep then begins with those that are up
 
 STOP_S = 60.0
 
-HEAD = "0"
-"""Slurm's number of the first node of a job, on which its script runs."""
+HEAD = "0"  # Slurm's number of the first node of a job, on which its script runs
 
 
 @contextmanager
@@ -153,14 +151,11 @@ def _address(slurm: Slurm) -> str:
 
 def _free_ports(count: int) -> list[int]:
     """Return ports that are free now, bound together so that they differ."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 @contextmanager

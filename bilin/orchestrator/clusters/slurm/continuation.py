@@ -26,8 +26,7 @@ from bilin.orchestrator.clusters.slurm.job import (
     recorded_job,
 )
 
-WARNING = signal.SIGUSR1
-"""The signal that `#SBATCH --signal` sends before the time limit."""
+WARNING = signal.SIGUSR1  # the signal that `#SBATCH --signal` sends before the time limit
 
 
 @contextmanager

@@ -17,20 +17,23 @@ from bilin.spec import Resources
 from bilin.workers.events import Cancelled, Emit, Event, Finished, Lost
 from bilin.workers.pool import Group, Pool
 
-LOOK_S = 60.0
-"""How often Slurm is asked for the end of the job: its time limit can be changed while it runs."""
+LOOK_S = 60.0  # how often Slurm is asked for the end of the job: its time limit can be changed while it runs
 
 
 class Deadline:
     """When the job will be warned before its end."""
 
-    def __init__(self, time_left: Callable[[], float | None], warning_s: float) -> None:
+    def __init__(
+        self, time_left: Callable[[], float | None], warning_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Ask for the end of the job.
 
         Args:
             time_left: Seconds until the job ends; None if nothing limits it.
             warning_s: How many seconds before the end the warning comes.
+            clock: Seconds since some moment.
         """
+        self._clock = clock
         self._time_left = time_left
         self._warning_s = warning_s
         self._look()
@@ -39,16 +42,16 @@ class Deadline:
         """Return whether so much time is left before the warning."""
         if self.left() >= seconds:
             return True
-        if time.monotonic() - self._looked_at > LOOK_S:
+        if self._clock() - self._looked_at > LOOK_S:
             self._look()
         return self.left() >= seconds
 
     def left(self) -> float:
         """Return the seconds until the warning."""
-        return self._ends_at - self._warning_s - time.monotonic()
+        return self._ends_at - self._warning_s - self._clock()
 
     def _look(self) -> None:
-        self._looked_at = time.monotonic()
+        self._looked_at = self._clock()
         left_s = self._time_left()
         self._ends_at = math.inf if left_s is None else self._looked_at + left_s
 
@@ -60,14 +63,16 @@ class Starts:
         longest_s: The longest so far; 0 before the first.
     """
 
-    def __init__(self, emit: Emit, *, with_checkpoints: bool) -> None:
+    def __init__(self, emit: Emit, *, with_checkpoints: bool, clock: Callable[[], float] = time.monotonic) -> None:
         """Listen to the events.
 
         Args:
             emit: Takes them afterwards.
             with_checkpoints: Whether a trial that has begun can be checkpointed.
+            clock: Seconds since some moment.
         """
         self.longest_s = 0.0
+        self._clock = clock
         self._emit = emit
         self._with_checkpoints = with_checkpoints
         self._submitted: dict[str, float] = {}
@@ -81,7 +86,7 @@ class Starts:
     def submitted(self, group: Group) -> None:
         """Note that a worker gets a group."""
         for spec in group.trials:
-            self._submitted[spec.trial_id] = time.monotonic()
+            self._submitted[spec.trial_id] = self._clock()
             self._running.add(spec.trial_id)
 
     def take(self, event: Event) -> None:
@@ -91,7 +96,7 @@ class Starts:
             self._running.discard(event.trial_id)
         if has_ended or (self._with_checkpoints and isinstance(event, Progress) and event.step):
             submitted_at = self._submitted.pop(event.trial_id, math.inf)
-            self.longest_s = max(self.longest_s, time.monotonic() - submitted_at)
+            self.longest_s = max(self.longest_s, self._clock() - submitted_at)
         self._emit(event)
 
 

@@ -16,8 +16,7 @@ from bilin.orchestrator.clusters.inquiry import ANSWER_S, Answers, Questions, co
 from bilin.orchestrator.clusters.slurm.script import extra, place
 from bilin.orchestrator.grid import ClusterSettings
 
-STEP_MINUTES = 10
-"""Time limit of the step, if that of the job is longer: Slurm finds a place for a short one sooner."""
+STEP_MINUTES = 10  # time limit of the step, if that of the job is longer: Slurm finds a place for a short one sooner
 
 NOT_OF_SRUN = frozenset(
     "array a requeue no-requeue output o error e input i wrap signal hold".split()  # noqa: SIM905

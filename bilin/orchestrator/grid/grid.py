@@ -62,7 +62,7 @@ class Grid:
         cells: In the order of the file: tasks, within them models, within them train. Each cell once.
         counts: How they came about.
         documents: The documents with every default written out, as plain values.
-        cluster: What is written of the jobs that run it, by field of `ClusterSettings`.
+        cluster: The settings of its jobs that the file has, by field of `ClusterSettings`.
     """
 
     name: str
