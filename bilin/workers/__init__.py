@@ -1,6 +1,7 @@
 """The workers: how one trial is trained, and the pools that run many.
 
-    a pool (inline, actors) ──> trial ──> training          output: what trials print meanwhile
+    a pool (inline, actors) ──> trial ──> training          events: what happens to trials meanwhile
+                                                            output: what they print
 
 May import the modules of `bilin`, `bilin.tasks` and `bilin.models`; ray in `actors` only.
 Importing this room imports neither torch nor ray: the sweep process needs neither, its workers do.

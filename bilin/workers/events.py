@@ -43,7 +43,7 @@ class Finished:
     """A trial has a result, which may be a failure.
 
     Attributes:
-        node: Ray's id of the node that it ran on; None where it cannot run on another worker.
+        node: Ray's id of the node that it ran on; None if it cannot run on another worker.
         is_late: Whether the attempt was `Lost` before; another one may run by now.
     """
 
@@ -63,7 +63,7 @@ class Lost:
 
     Attributes:
         status: The class of the failure, a key of `bilin.failures.RULES`.
-        node: Ray's id of the node that the worker was on; None where that is not known.
+        node: Ray's id of the node that the worker was on; None if not known.
     """
 
     trial_id: str
@@ -74,7 +74,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """A trial was ended without a result, since the pool was told to, after a number of steps."""
+    """A trial was ended without a result, by `Pool.cancel`, after a number of steps."""
 
     trial_id: str
     step: int
@@ -86,7 +86,7 @@ Emit = Callable[[Event], None]
 """Takes events, in the order in which they happened to each trial."""
 
 Report = Callable[[Progress | Checkpointed], None]
-"""Takes what a running trial says of itself."""
+"""Takes the events that a running trial reports."""
 
 
 class TrialCancelled(BaseException):

@@ -6,12 +6,7 @@ import typer
 
 from bilin.cli.sweep.cancel import cancel
 from bilin.cli.sweep.launch import launch
-from bilin.cli.sweep.monitor.listing import list_sweeps
-from bilin.cli.sweep.monitor.logs import logs
-from bilin.cli.sweep.monitor.show import show
-from bilin.cli.sweep.monitor.status import status
-from bilin.cli.sweep.monitor.watch import watch
-from bilin.cli.sweep.monitor.why import why
+from bilin.cli.sweep.monitor.commands import list_sweeps, logs, show, status, watch, why
 from bilin.cli.sweep.plan import plan
 from bilin.cli.sweep.schema import schema
 

@@ -71,12 +71,9 @@ def describe_time(plan: Plan) -> str:
     if not plan.num_missing:
         return "nothing to run"
     if estimate.num_unknown == plan.num_missing:
-        return "not known: no stored trial has the same task, model and training as one of those to run"
-    unknown = f"; for {estimate.num_unknown} more there is no such trial" if estimate.num_unknown else ""
-    return (
-        f"about {duration(estimate.seconds)} on one worker, from {estimate.num_stored} stored trials with the same "
-        f"task, model and training{unknown}"
-    )
+        return "not known: no stored trial has the same task, model and training"
+    left_out = f", without {estimate.num_unknown} to which no stored trial is similar" if estimate.num_unknown else ""
+    return f"about {duration(estimate.seconds)} on one worker, from {estimate.num_stored} stored trials{left_out}"
 
 
 def duration(seconds: float) -> str:

@@ -72,7 +72,7 @@ class _Lines:
 
 
 class _View:
-    """A view that is drawn anew every `REFRESH_S`, with the notes above it."""
+    """A view that is drawn every `REFRESH_S`, with the notes above it."""
 
     def __init__(self, live: Live) -> None:
         self._live = live

@@ -1,1 +1,1 @@
-"""How sweeps and trials stand: from the store alone, on any machine that sees it, whoever runs them."""
+"""How sweeps and trials stand, from the store: on any machine that sees it, whoever runs them."""

@@ -1,6 +1,6 @@
 """A sweep in another process, seen from the store: from any terminal, on any machine that sees the store.
 
-Slurm is asked too, where it can be: a job of the sweep may wait, before its first process and between two jobs.
+Slurm is asked too, if possible: a job of the sweep may wait, before its first process and between two jobs.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class _Queue:
         return self._queued
 
     def forget(self) -> None:
-        """Ask anew next time: a process runs the sweep."""
+        """Ask again next time: a process runs the sweep."""
         self._queued, self._asked_at = None, -ASK_S
 
     def _ask(self) -> None:

@@ -36,7 +36,7 @@ class CellPlan:
     @classmethod
     def of(cls, wanted: WantedCell, known: Known, stored: Mapping[tuple[float, int], Status]) -> CellPlan:
         """Decide what a cell needs, given what is known of it."""
-        asks = tuple(decide(wanted, known))
+        asks = decide(wanted, known)
         missing = asks if not known else tuple(ask for ask in asks if not ask.is_known(known))
         return cls(wanted=wanted, known=known, stored=stored, asks=asks, missing=missing)
 
@@ -47,7 +47,7 @@ class CellPlan:
 
     def found(self, asks: Iterable[Ask]) -> Iterator[Status]:
         """The status of each trial, of those asked for, that is stored."""
-        return (self.stored[ask.lr, ask.seed] for ask in asks if (ask.lr, ask.seed) in self.stored)
+        return (self.stored[ask.lr, ask.seed] for ask in asks if ask.is_known(self.stored))
 
     def spec(self, lr: float, seed: int) -> TrialSpec:
         """The trial of the cell at a learning rate under a seed."""
@@ -129,7 +129,8 @@ def make_plan(grid: Grid, stored: Mapping[str, StoredTrial], *, retry: Collectio
         }
         known = {key: Outcome.of(*key, trial) for key, trial in standing.items()}
         cell = CellPlan.of(wanted, known, {key: trial.status for key, trial in standing.items()})
-        statuses.update(cell.found(cell.asks))
+        if standing:
+            statuses.update(cell.found(cell.asks))
         cells.append(cell)
     return Plan(
         grid=grid,

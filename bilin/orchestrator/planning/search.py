@@ -28,18 +28,22 @@ class Ask(NamedTuple):
     seed: int
     until_step: int
 
-    def is_known(self, known: Known) -> bool:
-        """Whether the trial has its outcome."""
+    def is_known(self, known: Mapping[tuple[float, int], object]) -> bool:
+        """Return whether the trial is among those known."""
         return (self.lr, self.seed) in known
 
 
-def decide(cell: WantedCell, known: Known) -> list[Ask]:
+def decide(cell: WantedCell, known: Known) -> tuple[Ask, ...]:
     """Return every trial that should have a result by now, in the order in which they are asked for.
 
     Once all of them are known and no other is asked for, the cell is complete.
     """
-    until_step = cell.cell.train.steps
-    return [Ask(lr, seed, until_step) for lr in dict.fromkeys(_lrs(cell, known)) for seed in cell.seeds]
+    return _asks(tuple(dict.fromkeys(_lrs(cell, known))), cell.seeds, cell.cell.train.steps)
+
+
+@lru_cache(1024)
+def _asks(lrs: tuple[float, ...], seeds: tuple[int, ...], until_step: int) -> tuple[Ask, ...]:
+    return tuple(Ask(lr, seed, until_step) for lr in lrs for seed in seeds)  # shared by the many cells that ask alike
 
 
 def learns(cell: WantedCell) -> bool:

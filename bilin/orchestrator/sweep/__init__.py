@@ -1,1 +1,1 @@
-"""A sweep while it runs: the launch, the loop, and what it tells of itself."""
+"""Runs a sweep: the launch, its loop, what it writes, and what it looks like meanwhile."""

@@ -20,7 +20,7 @@ from bilin.orchestrator.planning.plan import Plan
 from bilin.orchestrator.request import LaunchRequest, RequestOptions
 from bilin.orchestrator.sweep.loop import Sweep
 from bilin.orchestrator.sweep.recorder import Recorder, write_grid
-from bilin.orchestrator.sweep.signals import Came, signals_interrupt
+from bilin.orchestrator.sweep.signals import ReceivedSignal, signals_interrupt
 from bilin.orchestrator.sweep.snapshot import Observer, Snapshot, SnapshotFile
 from bilin.record import Status
 from bilin.results import SweepWriter
@@ -100,10 +100,10 @@ def launch(
     keeps_job = in_job and "SLURM_JOB_ID" in os.environ
     with (
         SweepWriter(request.store, request.grid.name, command=" ".join(sys.argv), stays=keeps_job) as writer,
-        signals_interrupt(came := Came(), outermost=True),
+        signals_interrupt(received := ReceivedSignal(), outermost=True),
         continued(request.folder, request.job.patience) if in_job else nullcontext(),
     ):
-        end = _run(request, request.plan(), writer, observer, run, came)
+        end = _run(request, request.plan(), writer, observer, run, received)
     return Summary(
         sweep=request.grid.name,
         directory=request.folder.path,
@@ -124,7 +124,12 @@ def as_request(request: LaunchRequest | Grid | Path | str, options: RequestOptio
 
 
 def _run(
-    request: LaunchRequest, plan: Plan, writer: SweepWriter, observer: Observer | None, run: RunTrial, came: Came
+    request: LaunchRequest,
+    plan: Plan,
+    writer: SweepWriter,
+    observer: Observer | None,
+    run: RunTrial,
+    received: ReceivedSignal,
 ) -> Snapshot:
     """Run a plan, and return what the sweep looks like at its end."""
     folder = SweepFolder(writer.directory.resolve())
@@ -150,20 +155,20 @@ def _run(
                     outputs=outputs,
                 ),
             ) as pool,
-            signals_interrupt(came, outermost=False),  # again: Ray sets handlers of its own
+            signals_interrupt(received, outermost=False),  # a second time, since Ray sets its own handlers
         ):
             check_nodes(request.cluster, writer.directory, plan.packages)
             num_elsewhere = write_grid(writer, plan, has_ended=False)
             try:
                 sweep.run(pool, num_elsewhere=num_elsewhere)
             except KeyboardInterrupt as interrupt:
-                pool.keep(_grace(came.by(interrupt), request.job))
+                pool.keep(_grace(received.number_of(interrupt), request.job))
                 raise
             finally:
                 file.remove()
                 write_grid(writer, sweep.current_plan(), has_ended=True)
     except KeyboardInterrupt as interrupt:
-        raise InterruptedSweepError(_interrupted(sweep.snapshot()), signal=came.by(interrupt)) from None
+        raise InterruptedSweepError(_interrupted(sweep.snapshot()), signal=received.number_of(interrupt)) from None
     except StoreError as error:
         if not recorder.num_written and not recorder.num_unwritten:
             raise

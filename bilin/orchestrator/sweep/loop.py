@@ -51,7 +51,7 @@ class _Cell:
         self.asks = self.plan.asks
 
     def decide(self) -> list[Ask]:
-        """Decide anew; return the asks that were not there before."""
+        """Decide again; return the new asks."""
         if not learns(self.plan.wanted):
             return []
         before = set(self.asks)
@@ -125,7 +125,7 @@ class Sweep:
             self._enqueue(cell, cell.plan.missing)
 
     def run(self, pool: Pool, *, num_elsewhere: int = 0) -> None:
-        """Run until nothing is left, or until the same error came too often; then `stopped` says so.
+        """Run until nothing is left, or until the same error came too often (see `stopped`).
 
         Args:
             pool: Where to run; it was made with `take` as its emit.
@@ -140,7 +140,7 @@ class Sweep:
         self._observe(now=True)
 
     def take(self, event: Event) -> None:
-        """Take what happened to a trial. The first result counts, also from a worker that was taken for lost."""
+        """Take what happened to a trial. The first result counts, also from a worker that was reported lost."""
         trial = self._trials.get(event.trial_id)
         if trial is None:
             return
@@ -221,7 +221,7 @@ class Sweep:
         self._end(trial, result)
 
     def _retries(self, trial: _Trial, status: Status, reason: str, node: str | None) -> bool:
-        """Have a trial wait to run another time, if the rule for what happened to it says so; return whether."""
+        """Have a trial wait to run another time, if the rule of its status allows it; return whether it does."""
         rule = RULES.get(status)
         if rule is None or trial.attempts >= rule.attempts:
             return False

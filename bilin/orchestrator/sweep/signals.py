@@ -1,4 +1,4 @@
-"""The signals that end a launch as Ctrl-C does: what has ended is kept, what runs is kept where it can be."""
+"""The signals that end a launch as Ctrl-C does: results are kept, and running trials write checkpoints."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, WARNING)
 
 
 @dataclass(slots=True)
-class Came:
-    """The signal that came, if one did."""
+class ReceivedSignal:
+    """The signal that interrupted a launch, if one did."""
 
     number: int | None = None
 
-    def by(self, interrupt: KeyboardInterrupt) -> int | None:
-        """What an interrupt came by. Ray makes one of its own out of that of the handler, without the number."""
+    def number_of(self, interrupt: KeyboardInterrupt) -> int | None:
+        """Return the signal that raised an interrupt. Ray replaces the interrupt by one without the number."""
         return next(iter(interrupt.args), self.number)
 
 
 @contextmanager
-def signals_interrupt(came: Came, *, outermost: bool) -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a sweep as Ctrl-C does: the finished trials kept, nothing left running.
+def signals_interrupt(received: ReceivedSignal, *, outermost: bool) -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a sweep as Ctrl-C does: finished trials are kept, and nothing is left running.
 
-    Once: a second signal would interrupt the ending. A signal that is ignored (as by nohup) stays so, but for the
-    warning of a job, which its script ignores until a launch can take it.
+    Only the first signal counts: a second one would interrupt the ending. A signal that is ignored (as by nohup) stays
+    ignored, except the warning of a job, which the job's script ignores until a launch can take it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
@@ -38,7 +38,7 @@ def signals_interrupt(came: Came, *, outermost: bool) -> Iterator[None]:
     signals = [number for number in INTERRUPTS if number == WARNING or signal.getsignal(number) is not signal.SIG_IGN]
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
-        came.number = number
+        received.number = number
         for other in signals:
             signal.signal(other, signal.SIG_IGN)
         raise KeyboardInterrupt(number)
@@ -47,5 +47,5 @@ def signals_interrupt(came: Came, *, outermost: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items() if came.number is None or outermost else ():
+        for number, handler in before.items() if received.number is None or outermost else ():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

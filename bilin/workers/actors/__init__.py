@@ -1,1 +1,1 @@
-"""The pool of Ray actors: one actor a worker, placed on the nodes that there are, asked how it is, and mourned."""
+"""The pool of Ray actors: each worker is an actor."""

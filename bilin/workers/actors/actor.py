@@ -27,7 +27,7 @@ class Answer(NamedTuple):
 
     Attributes:
         node: Ray's id of its node.
-        killed: How many processes the kernel of its node has ended, where that is known.
+        killed: How many processes the kernel of its node has ended; None if not known.
         events: Pickled: the events that the pool does not have yet, each with its number.
     """
 

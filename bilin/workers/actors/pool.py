@@ -26,10 +26,10 @@ from bilin.workers.pool import Group, RunTrial
 from bilin.workers.training.checkpoint import Checkpoints
 
 SILENCE_S = 60.0
-"""How long a worker that has begun may not answer before it is taken for lost, whatever Ray says of it."""
+"""How long a worker that has begun may be silent before it counts as lost, even if Ray believes it alive."""
 
 PATIENCE_S = 60.0
-"""How long the result of a worker that was taken for lost is still waited for before it is ended."""
+"""How long a lost worker may still send a result before it is ended."""
 
 LOOK_PERIOD_S = 5.0
 """How often the pool looks which nodes there are: some come after the sweep has begun, and some go."""
@@ -90,7 +90,7 @@ class RayPool:
         worker.has_begun, worker.silent_s = False, 0.0  # loading torch, it may not answer for a while
         # Pickled here: Ray's own pickler handles functions too, and takes three times as long for plain values.
         self._busy[worker.actor.run.remote(pickle.dumps(group.trials))] = worker
-        worker.ask()  # at once: one that dies soon has said where it is
+        worker.ask()  # at once: the answer names the node of a worker that may die soon
 
     def wait(self, timeout_s: float) -> None:
         """Emit what has happened; wait up to ``timeout_s`` until a group ends."""
@@ -144,7 +144,7 @@ class RayPool:
                 ray.kill(self._idle.pop(0).actor)
 
     def _free(self, group: Group) -> Worker:
-        """A worker for a group: an idle one that fits, or a new one, for which idle ones that do not fit make room."""
+        """Return an idle worker that fits a group, or start one, for which idle ones that do not fit make room."""
         nodes = self._placement.allowed(group.resources, group.avoid)
         worker = self._placement.find(self._idle, group.resources, nodes)
         if worker is not None:
@@ -188,7 +188,7 @@ class RayPool:
             self._hearing.hear_out(worker)
             ray.kill(worker.actor)
             return [] if is_late else self._deaths.examine(worker, error)
-        if is_late:  # its results count; what else it says is of trials that others may run by now
+        if is_late:  # its results count; its other events are of trials that may run elsewhere by now
             events = [event for event in events if isinstance(event, Finished)]
         else:
             events += lost(worker, "its worker was ended because of another trial's failure")
@@ -217,7 +217,7 @@ class Placement:
         return True
 
     def allowed(self, resources: Resources, avoid: Collection[str]) -> list[Node]:
-        """The nodes for a worker of a size: all, where none that is up and not to be avoided could hold it."""
+        """Return the nodes for a worker of a size: those not to avoid, or all if none of those could hold it."""
         if not avoid:
             return self.nodes
         up = {node.id for node in _alive()}
@@ -225,12 +225,12 @@ class Placement:
         return others if any(node.holds(resources) >= 1 for node in others) else self.nodes
 
     def find(self, idle: Iterable[Worker], resources: Resources, nodes: Sequence[Node]) -> Worker | None:
-        """One of some idle workers that has the size asked for and is on one of some nodes."""
+        """Return one of some idle workers that has the size and is on one of some nodes."""
         wanted = amounts_of(resources)
         return next((worker for worker in self._on(nodes, idle, unknown=False) if worker.amounts == wanted), None)
 
     def has_room(self, resources: Resources, workers: Collection[Worker], nodes: Sequence[Node]) -> bool:
-        """Whether some nodes have room for one more worker of a size beside those that there are."""
+        """Return whether some nodes have room for one more worker of a size beside the present ones."""
         wanted, there = amounts_of(resources), [worker.amounts for worker in self._on(nodes, workers, unknown=True)]
         limit = self._num_workers or max(1, int(sum(node.cpus for node in self.nodes)))
         return (
@@ -241,11 +241,11 @@ class Placement:
         )
 
     def hold(self, workers: Iterable[Worker]) -> bool:
-        """Whether the nodes still have what all of some workers occupy, in sum."""
+        """Return whether the nodes still have what some workers occupy together."""
         return hold(self.nodes, [worker.amounts for worker in workers])
 
     def _on(self, nodes: Sequence[Node], workers: Iterable[Worker], *, unknown: bool) -> list[Worker]:
-        """Those of some workers that are on some nodes, with or without those of which it is not known."""
+        """Those of some workers that are on some nodes; with ``unknown``, also those whose node is not known."""
         ids = {*(node.id for node in nodes), *([None] if unknown else [])}
         return [worker for worker in workers if nodes is self.nodes or worker.node in ids]
 
@@ -268,6 +268,6 @@ def _failed(spec: TrialSpec, error: RayTaskError) -> TrialResult:
 
 
 def _lacking(cell: Cell) -> str:
-    """What the machine of a worker that could not read a trial seems to lack."""
+    """What seems to be missing on the machine of a worker that could not read a trial."""
     packages = {package for block in (cell.task, cell.model) if (package := package_of(type(block)))}
     return f"; the worker's Python needs {' and '.join(sorted(packages))}, as this one has" if packages else ""

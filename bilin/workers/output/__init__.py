@@ -1,1 +1,1 @@
-"""What trials print, kept beside the store. Standard library only."""
+"""Keeps what trials print beside the store. Standard library only."""

@@ -60,7 +60,7 @@ class Outputs:
         self._tidy()
 
     def _tidy(self) -> None:
-        """Remove what workers that are gone have left, and the folder where it is empty."""
+        """Remove what workers that are gone have left, and the folder if it is empty."""
         with suppress(OSError):
             for spool in self.sweep.logs.glob(".*"):
                 spool.unlink(missing_ok=True)

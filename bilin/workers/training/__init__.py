@@ -1,1 +1,1 @@
-"""How a trial is trained: its state, its steps, its evaluations, and what of it is kept on disk."""
+"""Trains a trial: its state, steps, evaluations and checkpoints."""

@@ -1,4 +1,4 @@
-"""The sequences that a trial draws, checked: a task of another package may give anything."""
+"""Draws the sequences of a trial, and checks them: a task of another package may return anything."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from bilin.tasks.task import IGNORED
 
 
 class TaskError(Exception):
-    """A task gives what no trial can be trained or tested on."""
+    """A task returned sequences on which no trial can be trained or tested."""
 
 
 def sample(task: Task, lengths: torch.Tensor, generator: torch.Generator, *, look: bool) -> Batch:
-    """One sequence of each length.
+    """Draw one sequence of each length.
 
     Args:
         task: What draws them.
         lengths: Number of tokens of each sequence.
         generator: The only source of randomness.
-        look: Whether to look at every token and label, which takes as long as a small training step.
+        look: Whether to check every token and label, which takes as long as a small training step.
 
     Raises:
-        TaskError: They are not what `bilin.tasks.task.Batch` says.
+        TaskError: They are not as `bilin.tasks.task.Batch` describes.
     """
     batch = task.sample(lengths, generator)
     if fault := _shape_fault(batch, len(lengths)) or (look and _fault(task, batch)):

@@ -1,8 +1,8 @@
-"""The state of a trial that runs, on disk: whichever worker runs the trial next goes on from there.
+"""Checkpoints: the state of a running trial on disk, from which the next worker that runs the trial continues.
 
-A file is a checksum, the step, and what `torch.save` makes of plain values and tensors. It is read without
-executing anything (`weights_only`), and one that is damaged, or of another making (device, threads, versions, shapes
-of the weights), counts as none: the trial then starts anew, since a row says of the whole trial what it ran with.
+A file is a checksum, the step, and what `torch.save` writes of plain values and tensors. Reading it executes nothing
+(`weights_only`). A file that is damaged, or that was written with another device, number of threads, version or shape
+of the weights, is ignored: the trial then starts anew, since a row describes what the whole trial ran with.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint: at which step of its trial, and when in seconds since the epoch, it was kept."""
+    """The step of a checkpoint, and when it was written, in seconds since the epoch."""
 
     step: int
     at: float
@@ -63,7 +63,7 @@ class Checkpoint:
 
 @dataclass(slots=True)
 class Checkpoints:
-    """Where trials keep their state, and how often. Each process that it is sent to has one of its own.
+    """Where trials write checkpoints, and how often. Each process that receives it has its own copy.
 
     Attributes:
         sweep: Its folder; every worker that may continue a trial must see it.
@@ -81,13 +81,13 @@ class Checkpoints:
         return Checkpoints, (self.sweep, self.period_s)
 
     def ask(self, timeout_s: float) -> bool:
-        """From another thread: have the running trial keep its state now; whether it did in time."""
+        """From another thread: have the running trial write a checkpoint; return whether it did in time."""
         self._kept.clear()
         self._asked.set()
         return self._kept.wait(timeout_s)
 
     def begin(self, spec: TrialSpec, state: TrialState) -> None:
-        """Bring the state of a trial to where it was last kept, if it was, and start the clock."""
+        """Bring a trial to the state of its checkpoint, if it has one, and start the clock."""
         self._kept_at = time.monotonic()
         kept = _read(self.sweep.checkpoint(spec.trial_id))
         if kept is not None and kept.pop("made_by", None) == _maker(spec, state):
@@ -113,7 +113,7 @@ class Checkpoints:
         return is_newer
 
     def latest(self, trial_id: str) -> Checkpoint | None:
-        """What is kept of a trial, by the first bytes of its file; None where nothing is."""
+        """Return the checkpoint of a trial, by the first bytes of its file; None if there is none."""
         try:
             with self.sweep.checkpoint(trial_id).open("rb") as file:
                 head = file.read(CHECKSUM_BYTES + STEP_BYTES)
@@ -123,18 +123,18 @@ class Checkpoints:
         return Checkpoint(int.from_bytes(head[CHECKSUM_BYTES:]), at)
 
     def drop(self, trial_ids: Iterable[str]) -> None:
-        """Remove those of trials that have ended."""
+        """Remove the checkpoints of trials that have ended."""
         for trial_id in trial_ids if self.sweep.checkpoints.exists() else ():
-            with suppress(OSError):  # what cannot be removed is not taken up either: its trial has a row
+            with suppress(OSError):  # one that stays is never read: its trial has a row
                 self.sweep.checkpoint(trial_id).unlink()
 
     def drop_partial(self) -> None:
-        """Remove what workers were writing when they were killed; only while no other launch runs the sweep."""
-        for half in self.sweep.checkpoints.glob(f"*{PARTIAL}"):
-            half.unlink(missing_ok=True)
+        """Remove the files that killed workers left half written; only while no other launch runs the sweep."""
+        for partial in self.sweep.checkpoints.glob(f"*{PARTIAL}"):
+            partial.unlink(missing_ok=True)
 
     def clear(self, *, everything: bool) -> None:
-        """Remove the folder if it is empty; with ``everything``, where nothing will be taken up, whatever is in it."""
+        """Remove the folder if it is empty, or with ``everything`` in it: then no trial is left that could continue."""
         if everything:
             shutil.rmtree(self.sweep.checkpoints, ignore_errors=True)
         else:
@@ -143,7 +143,7 @@ class Checkpoints:
 
 
 def _maker(spec: TrialSpec, state: TrialState) -> dict[str, Any]:
-    """What the bits of a trial depend on beside its spec; the shapes, for code that changed within a version."""
+    """What the bits of a trial depend on beside its spec; shapes show code that changed within a version."""
     import torch
 
     return {
@@ -192,13 +192,13 @@ def _restore(state: TrialState, kept: Mapping[str, Any]) -> None:
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:
-    """In one step: a crash leaves this one or the one before."""
+    """Write a file in one step: a crash leaves it or the one before."""
     import torch
 
     content = io.BytesIO()
     content.write(values["step"].to_bytes(STEP_BYTES))
     torch.save(values, content)
-    # Two workers, one of them taken for lost, must not share it, nor two containers with the same process ids.
+    # A random name: a lost worker may write too, and process ids repeat between containers.
     beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
     path.parent.mkdir(exist_ok=True)
     try:
@@ -218,13 +218,13 @@ def _read(path: Path) -> dict[str, Any] | None:
 
     try:
         content = memoryview(path.read_bytes())
-    except OSError:  # none, or not to be read
+    except OSError:  # missing, or not readable
         return None
     checksum, rest = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
     if zlib.crc32(rest).to_bytes(CHECKSUM_BYTES) != bytes(checksum):
         return None
     try:
         values: dict[str, Any] = torch.load(io.BytesIO(rest[STEP_BYTES:]), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError):  # whole, but not written by `_write`
+    except (pickle.UnpicklingError, RuntimeError):  # intact, but not written by `_write`
         return None
     return values if isinstance(values, dict) else None

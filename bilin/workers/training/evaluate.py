@@ -1,4 +1,4 @@
-"""How well a model does: at one length, and at an evaluation while it trains."""
+"""Measures a model on fresh sequences: while it trains, and at each tested length."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from bilin.workers.training.batches import sample
 from bilin.workers.training.state import task_of
 
 TOKENS_AT_ONCE = 2**19
-"""Sequences are drawn and run in parts of so many tokens, which bounds the memory whatever their number.
+"""Sequences are drawn and run in parts of so many tokens, which bounds the memory for any number of sequences.
 
-A part of what is measured: other parts draw other sequences.
+The value is part of what is measured: parts of another size would draw other sequences.
 """
 
 
 TOKENS_OF_ALL_AT_ONCE, LOGITS_AT_ONCE = 2**17, 2**24
-"""Where all labels are looked at, so many tokens and logits are held at most at a time."""
+"""If all labels are scored, at most so many tokens and logits are held at a time."""
 
 
 @dataclass(slots=True)
 class Score:
-    """What a model makes of fresh sequences.
+    """How well a model predicts fresh sequences.
 
-    A label counts as told where the greatest logit is its own and all are finite.
+    A prediction is correct if the largest logit is that of the label, and all logits are finite.
 
     Attributes:
-        loss_sum: Sum of the cross-entropies of the labels that were looked at, in nats.
-        num_labels: How many that were.
-        num_correct: Sequences whose last label was told, which is their answer.
-        num_sequences_right: Sequences whose every label was told, of those that were looked at.
+        loss_sum: Sum of the cross-entropies of the scored labels, in nats.
+        num_labels: Number of scored labels.
+        num_correct: Sequences with a correct prediction of their last label, which is their answer.
+        num_sequences_right: Sequences with correct predictions of all scored labels.
     """
 
     num_sequences: int = 0
@@ -48,12 +48,12 @@ class Score:
 
     @property
     def loss(self) -> float:
-        """The mean cross-entropy, infinite where it is not finite."""
+        """The mean cross-entropy; infinite if it is not finite."""
         return self.loss_sum / self.num_labels if math.isfinite(self.loss_sum) else math.inf
 
     @property
     def accuracy(self) -> float:
-        """The share of sequences that were right, from 0 to 1: with all labels that were looked at."""
+        """The share of sequences, from 0 to 1, of which all scored labels were predicted correctly."""
         return self.num_sequences_right / self.num_sequences
 
     def add(
@@ -62,14 +62,14 @@ class Score:
         targets: Int[Tensor, "batch time"],
         num_tokens: Int[Tensor, " batch"],
     ) -> None:
-        """Count sequences; logits at times without a label mean nothing."""
+        """Score sequences; logits at times without a label are not used."""
         labelled = targets != IGNORED
-        told = (logits.argmax(2) == targets) & logits.isfinite().all(2)
+        is_correct = (logits.argmax(2) == targets) & logits.isfinite().all(2)
         self.num_sequences += len(targets)
         self.num_labels += int(labelled.sum())
         self.loss_sum += nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum").item()
-        self.num_correct += int(told.gather(1, num_tokens[:, None] - 1).sum())
-        self.num_sequences_right += int((told | ~labelled).all(1).sum())
+        self.num_correct += int(is_correct.gather(1, num_tokens[:, None] - 1).sum())
+        self.num_sequences_right += int((is_correct | ~labelled).all(1).sum())
 
 
 @torch.no_grad()
@@ -86,11 +86,11 @@ def evaluate(
 
     Args:
         model: The model.
-        task: What it is asked.
-        lengths: The shortest and the longest; all between them come.
-        num_sequences: How many sequences.
+        task: What draws the sequences.
+        lengths: The shortest and the longest length; all between them are drawn too.
+        num_sequences: Number of sequences.
         generator: The only source of randomness.
-        every_token: Whether to look at all labels of a sequence, or at its answer alone.
+        every_token: Whether to score all labels of a sequence, or only its answer.
     """
     model.eval()
     shortest, longest = lengths
@@ -100,20 +100,20 @@ def evaluate(
         drawn = torch.randint(shortest, longest + 1, (size,), generator=generator, device=generator.device)
         batch = sample(task, drawn, generator, look=score.num_sequences == 0)
         if every_token:
-            _look_at_all(model, task, batch, score)
+            _score_all(model, task, batch, score)
         else:
-            _look_at_answers(model, batch, score)
+            _score_answers(model, batch, score)
     return score
 
 
-def _look_at_answers(model: SequenceModel, batch: Batch, score: Score) -> None:
+def _score_answers(model: SequenceModel, batch: Batch, score: Score) -> None:
     at_once = max(1, model.tokens_at_once // batch.tokens.shape[1])
     parts = zip(batch.tokens.split(at_once), batch.num_tokens.split(at_once), strict=True)
     logits = torch.cat([model(*part) for part in parts])
     score.add(logits[:, None], batch.answers[:, None], torch.ones_like(batch.num_tokens))
 
 
-def _look_at_all(model: SequenceModel, task: Task, batch: Batch, score: Score) -> None:
+def _score_all(model: SequenceModel, task: Task, batch: Batch, score: Score) -> None:
     tokens_at_once = min(model.tokens_at_once, TOKENS_OF_ALL_AT_ONCE, LOGITS_AT_ONCE // task.num_classes)
     at_once = max(1, tokens_at_once // batch.tokens.shape[1])
     whole = (batch.tokens, batch.targets, batch.num_tokens)
@@ -124,13 +124,13 @@ def _look_at_all(model: SequenceModel, task: Task, batch: Batch, score: Score) -
 def validate(
     cell: Cell, model: SequenceModel, *, seed: int, step: int, complete: bool, device: torch.device
 ) -> list[CurvePoint]:
-    """One evaluation: the training lengths, then the validation lengths from the shortest up.
+    """Evaluate at the training lengths, then at the validation lengths from the shortest up.
 
-    Each length at each step has a generator of its own, so that looking more often changes nothing. At the
-    first length at which not every answer was right it ends, unless it is to be ``complete``.
+    Each length at each step has a generator of its own, so that evaluating more often changes nothing. The evaluation
+    stops at the first length with an accuracy below 1, unless it must be ``complete``.
 
     Returns:
-        One point a length that was looked at; the training lengths first.
+        One point for each evaluated length; the training lengths first.
     """
     points: list[CurvePoint] = []
     for length in (None, *sorted(set(cell.validate.lengths))):
@@ -149,7 +149,7 @@ def validate(
 
 
 def run_test(spec: TrialSpec, model: SequenceModel, *, device: torch.device) -> tuple[LengthResult, ...]:
-    """The tested lengths, each on data of its own."""
+    """Test each length on sequences of its own."""
     task, results = task_of(spec.cell), []
     for length in spec.test.lengths:
         score = evaluate(

@@ -24,7 +24,7 @@ def lrs(wanted: WantedCell, known: Known) -> tuple[float, ...]:
     """The learning rates that are asked for, each on every seed."""
     asks = decide(wanted, known)
     found = tuple(dict.fromkeys(ask.lr for ask in asks))
-    assert asks == [(lr, seed, wanted.cell.train.steps) for lr in found for seed in wanted.seeds]
+    assert asks == tuple((lr, seed, wanted.cell.train.steps) for lr in found for seed in wanted.seeds)
     return found
 
 

@@ -83,7 +83,7 @@ def describe_list(statuses: Mapping[str, SweepStatus | InputError]) -> str:
 
 
 def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
-    """Say of a stored trial its spec, its result, where it ran, and how to repeat it."""
+    """Say in lines what a stored trial was, how it ended, where it ran, and how to repeat it."""
     spec = json.loads(row["spec"])
     rows = [
         ("sweep", row["sweep"]),

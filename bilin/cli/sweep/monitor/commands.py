@@ -1,0 +1,114 @@
+"""`bilin sweep status`, `list`, `show`, `why`, `logs` and `watch`: look at sweeps and trials."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from bilin.cli.options import DEFAULT_STORE, Store
+
+Sweep = Annotated[str, typer.Argument(help="Name of the sweep.", show_default=False)]
+
+
+def status(
+    name: Annotated[str | None, typer.Argument(help="Name of a sweep. [default: all]", show_default=False)] = None,
+    store: Store = DEFAULT_STORE,
+    everything: Annotated[bool, typer.Option("--all", help="Count rows that the grid no longer wants too.")] = False,
+) -> None:
+    """Show how sweeps stand, by the grid of their last launch. Reads only the store."""
+    from bilin import orchestrator
+    from bilin.cli.sweep.monitor.describe import describe_status
+
+    found = {name: orchestrator.status(name, store=store)} if name else orchestrator.statuses(store=store)
+    for sweep, how in found.items():
+        typer.echo(describe_status(sweep, how, everything=everything))
+
+
+def list_sweeps(store: Store = DEFAULT_STORE) -> None:
+    """List the sweeps of a store, one line each."""
+    from bilin import orchestrator
+    from bilin.cli.sweep.monitor.describe import describe_list
+
+    typer.echo(describe_list(orchestrator.statuses(store=store)))
+
+
+def show(
+    trial: Annotated[str, typer.Argument(help="Id of a trial, or its first digits.", show_default=False)],
+    store: Store = DEFAULT_STORE,
+    sweep: Annotated[str | None, typer.Option(help="Look in one sweep only.")] = None,
+    grid: Annotated[bool, typer.Option("--grid", help="Print only the grid.yaml that repeats this trial.")] = False,
+) -> None:
+    """Show a trial: its spec, its result, where it ran, and how to repeat it."""
+    from bilin import orchestrator
+    from bilin.cli.sweep.monitor.describe import describe_trial
+
+    found = orchestrator.find_trial(trial, store=store, sweep=sweep)
+    typer.echo(orchestrator.repeat_grid(found) if grid else describe_trial(found, store=store))
+
+
+def why(
+    sweep: Sweep,
+    trial: Annotated[str, typer.Argument(help="Id of a trial or a cell, or its first digits.", show_default=False)],
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Show how a trial stands, and why it does not run. Reads only the store, from any machine that sees it."""
+    from bilin import orchestrator
+    from bilin.cli.sweep.monitor.describe import describe_why
+
+    for found in orchestrator.why(sweep, trial, store=store):
+        typer.echo(describe_why(found, store=store))
+
+
+def logs(
+    sweep: Sweep,
+    trial: Annotated[str, typer.Argument(help="Id of a trial, or its first digits.", show_default=False)],
+    store: Store = DEFAULT_STORE,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the trial has ended.")] = False,
+) -> None:
+    """Print what a trial wrote to its standard output and error, from whichever node it ran on."""
+    from bilin import orchestrator
+
+    is_empty = True
+    for text in orchestrator.output(sweep, trial, store=store, follow=follow):
+        is_empty = False
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+    if is_empty:
+        typer.echo("it has printed nothing", err=True)
+
+
+def watch(
+    sweep: Sweep,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Show a sweep while it runs, wherever it was launched, from the store alone. Ends with the sweep.
+
+    Also waits for a sweep that waits in Slurm, or that is between two jobs.
+
+    Ctrl-C does not stop the sweep. Exit codes are those of its launch: 0 every wanted trial has a result, 1 some
+    failed, 3 it stopped before its end; and 2 there is no such sweep.
+    """
+    from bilin.cli.sweep.background import command, describe_ended
+    from bilin.cli.sweep.display import display
+    from bilin.cli.sweep.monitor.describe import describe_own_job
+    from bilin.orchestrator import Ended, Queued, Snapshot
+    from bilin.orchestrator import watch as look
+
+    ended: Ended | None = None
+    try:
+        with display() as observer:
+            for seen in look(sweep, store=store):
+                if isinstance(seen, Snapshot):
+                    observer(seen)
+                elif isinstance(seen, Queued):
+                    observer.wait(f"{sweep}: {describe_own_job(seen.job, seen.status)}")
+                elif seen is not None:
+                    ended = seen
+    except KeyboardInterrupt:
+        typer.echo(f"\n{sweep} runs on; to watch it again: {command('watch', sweep, store / sweep)}")
+        return
+    assert ended is not None
+    typer.echo(describe_ended(ended))
+    raise typer.Exit(ended.exit_code)
