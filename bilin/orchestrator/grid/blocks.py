@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 
 from bilin.catalog import REGISTRIES, settings_of
 from bilin.errors import PluginError, nearest
-from bilin.fields import Amounts, Field, Value, fields_of, plain_value
+from bilin.fields import Amounts, Field, Value, fields_of, format_value, plain_value
 from bilin.orchestrator.grid.place import Place
-from bilin.orchestrator.grid.settings import format_value, problems
 from bilin.orchestrator.grid.yaml import YamlNode, shorten
 from bilin.registry import load
 
@@ -70,7 +69,7 @@ class Block:
         """
         indices = indices or {}
         settings = self.settings(**{name: values[indices.get(name, 0)] for name, values in self.choices.items()})
-        found = problems(settings)
+        found = settings.problems()
         for name, accepted in found.items():
             place = self.place.key(name)
             if name in indices:

@@ -11,10 +11,9 @@ from typing import Any
 
 from bilin.catalog import REGISTRIES
 from bilin.errors import nearest
-from bilin.fields import Field, Value, fields_of, values_of
+from bilin.fields import Field, Value, fields_of, format_value, values_of
 from bilin.orchestrator.grid.grid import WantedCell
 from bilin.orchestrator.grid.place import Faults, Place, unknown_name
-from bilin.orchestrator.grid.settings import format_value
 from bilin.orchestrator.grid.yaml import parse_yaml, shorten
 from bilin.registry import load, package_of
 from bilin.spec import TrainSpec
