@@ -162,17 +162,6 @@ def _correction(field: Field, node: YamlNode) -> str:
     return nearest(value, map(str, field.choices)) if isinstance(value, str) and field.choices else ""
 
 
-def read_entries(kind: str, place: Place) -> list[Block | None]:
-    """Return the entries of ``tasks`` or ``models``; None in place of each that has a fault."""
-    return [_read_entry(kind, item) for item in place.listed(accepted_entries(kind))]
-
-
-def accepted_entries(kind: str) -> str:
-    """Return what ``tasks`` or ``models`` may be, for messages."""
-    registry = REGISTRIES[kind]
-    return f"a list of mappings, such as [{{{registry.key}: {next(iter(registry.names))}}}]"
-
-
 def named_settings(kind: str, nodes: Sequence[YamlNode]) -> list[type]:
     """Return the settings that entries name, whatever else is wrong with them."""
     named = []
@@ -192,6 +181,15 @@ def _settings(kind: str, entry: YamlNode) -> type | None:
     if node and isinstance(node.value, str) and node.value in registry.names:
         return settings_of(kind, node.value)
     return None
+
+
+def read_entries(kind: str, place: Place, *, may_be_missing: bool) -> list[Block | None]:
+    """Return the entries of ``tasks`` or ``models``; None in place of each that has a fault."""
+    registry = REGISTRIES[kind]
+    accepted = f"a list of mappings, such as [{{{registry.key}: {next(iter(registry.names))}}}]"
+    if place.node is None and not may_be_missing:
+        place.refuse(accepted)
+    return [_read_entry(kind, item) for item in place.listed(accepted)]
 
 
 def _read_entry(kind: str, place: Place) -> Block | None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+import math
 from typing import Any
 
 from bilin.catalog import REGISTRIES
 from bilin.fields import Value, fields_of, plain_value, values_of
 from bilin.orchestrator.grid import blocks, expand
 from bilin.orchestrator.grid.blocks import Block, read_block, read_settings
-from bilin.orchestrator.grid.conditions import Condition, KnownFields, known_fields, read_exclude
+from bilin.orchestrator.grid.conditions import Condition, known_fields, read_exclude
 from bilin.orchestrator.grid.grid import Axis
 from bilin.orchestrator.grid.place import Place
 from bilin.orchestrator.grid.settings import TOP_KEYS, Choices, LearningRate, LogUniform, Seeds
+from bilin.orchestrator.grid.yaml import YamlNode
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
 
 
@@ -47,7 +49,9 @@ class Document:
         self.test: TestSpec = _with_sorted_lengths(test or TestSpec())
         self.learning_rate: LearningRate = learning_rate or Choices()
         self.resources = read_settings(Resources, self._find("resources")) or Resources()
-        self.seeds = self._read_seeds()
+        owner = self._owner("seeds")
+        alone = YamlNode(None, {key: node for key, node in owner.entries.items() if key == "seeds"})
+        self.seeds = (read_settings(Seeds, dataclasses.replace(owner, node=alone)) or Seeds()).seeds
         if validate and test:
             self._check_tested()
         if validate and train:
@@ -96,7 +100,10 @@ class Document:
     def _read_cells(self, train: Block | None) -> None:
         """Read what the cells are made from. The blocks without faults are varied."""
         faults = self.place.faults
-        entries = {kind: self._read_entries(kind) for kind in REGISTRIES}
+        entries = {
+            kind: blocks.read_entries(kind, self._find(kind), may_be_missing=self.place.is_misspelt(kind, TOP_KEYS))
+            for kind in REGISTRIES
+        }
         every = [*entries["tasks"], *entries["models"], train]
         sound = [block for block in every if block]
         known = known_fields(
@@ -107,7 +114,10 @@ class Document:
         )
         self.exclude: list[Condition] = read_exclude(self._find("exclude"), known)
         before = len(faults)
-        self.zips = expand.read_zip(self._find("zip"), _axis_names(sound, {} if len(sound) == len(every) else known))
+        fields = [field for block in sound for field in fields_of(block.settings).values()]
+        if len(sound) < len(every):
+            fields += [field for named in known.values() for field in named]
+        self.zips = expand.read_zip(self._find("zip"), {field.name for field in fields if not field.is_list})
         tasks, models = ([block for block in entries[kind] if block] for kind in ("tasks", "models"))
         if len(entries["tasks"]) * len(entries["models"]) > expand.MAX_COMBINATIONS:
             self.place.fault(expand.too_many_combinations(len(entries["tasks"]) * len(entries["models"])))
@@ -120,19 +130,14 @@ class Document:
         self.tasks, self.models = tasks, models
         self.train = train or Block(settings=TrainSpec, place=self._find("train"), choices={})
 
-    def _read_entries(self, kind: str) -> list[Block | None]:
-        place = self._find(kind)
-        if place.node is None and not self.place.is_misspelt(kind, TOP_KEYS):
-            place.refuse(blocks.accepted_entries(kind))
-        return blocks.read_entries(kind, place)
-
     def _combine(self) -> None:
         """Combine the variants of the blocks, and leave out what is excluded."""
-        self.num_combinations = expand.count_combinations(self.tasks, self.models, self.train)
-        if self.num_combinations > expand.MAX_COMBINATIONS:
-            self.place.fault(expand.too_many_combinations(self.num_combinations))
+        pairs = itertools.product(self.tasks, self.models)
+        count = sum(math.prod({**task.sizes, **model.sizes, **self.train.sizes}.values()) for task, model in pairs)
+        if count > expand.MAX_COMBINATIONS:
+            self.place.fault(expand.too_many_combinations(count))
             return
-        self.kept = []
+        self.num_combinations, self.kept = count, []
         for combination in expand.combine(self.tasks, self.models, self.train):
             attributes = [variant.attributes for variant in combination]
             hits = [index for index, condition in enumerate(self.exclude) if condition.holds(*attributes)]
@@ -152,15 +157,6 @@ class Document:
         if is_search:
             return read_settings(LogUniform, place, remarks=remarks)
         return read_settings(Choices, place, remarks=remarks)
-
-    def _read_seeds(self) -> tuple[int, ...]:
-        owner = self._owner("seeds")
-        if "seeds" not in owner.entries:
-            return Seeds().seeds
-        before = len(owner.faults)
-        choices = {"seeds": (blocks.read_value(fields_of(Seeds)["seeds"], owner.key("seeds")),)}
-        seeds = Block(settings=Seeds, place=owner, choices=choices).select() if len(owner.faults) == before else None
-        return seeds.seeds if seeds else ()
 
     def _check_tested(self) -> None:
         """Add a fault for each validation length that is tested, where it is written."""
@@ -185,13 +181,6 @@ class Document:
                 f"found {every} with {steps} steps; accepted with until_solved: fewer, for at least two evaluations"
             )
             place.key("every").fault(message)
-
-
-def _axis_names(sound: Sequence[Block], known: KnownFields) -> set[str]:
-    """Return the fields that can be an axis: those of the blocks, and those that are known beside."""
-    fields = [field for block in sound for field in fields_of(block.settings).values()]
-    fields += [field for named in known.values() for field in named]
-    return {field.name for field in fields if not field.is_list}
 
 
 def _with_sorted_lengths(settings: Any) -> Any:

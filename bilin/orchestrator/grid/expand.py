@@ -20,7 +20,6 @@ from bilin.registry import blamed_on_its_package
 
 MAX_COMBINATIONS = 1_000_000
 
-
 Combination = tuple[Variant, Variant, Variant]
 """A task, a model and a training."""
 
@@ -34,7 +33,11 @@ def vary(block: Block, zips: Sequence[Place]) -> Block | None:
     for name in filter(block.is_axis, block.choices):
         axes[groups.get(name, name)].append(name)
         if name not in groups:
-            _check_repeated(block, name)
+            seen: set[Value] = set()
+            for value, place in zip(block.choices[name], block.place.key(name).items(), strict=True):
+                if value in seen:
+                    place.fault(f"found {place.node} twice; accepted: each value once")
+                seen.add(value)
     sizes = {axis: len(block.choices[names[0]]) for axis, names in axes.items()}
     if math.prod(sizes.values()) > MAX_COMBINATIONS:
         block.place.fault(too_many_combinations(math.prod(sizes.values())))
@@ -56,12 +59,6 @@ def too_many_combinations(count: int) -> str:
     return f"found {found} combinations; accepted: at most {MAX_COMBINATIONS:,} in one grid"
 
 
-def count_combinations(tasks: Sequence[Block], models: Sequence[Block], train: Block) -> int:
-    """Return the number of combinations before exclusion."""
-    pairs = itertools.product(tasks, models)
-    return sum(math.prod({**task.sizes, **model.sizes, **train.sizes}.values()) for task, model in pairs)
-
-
 def combine(tasks: Sequence[Block], models: Sequence[Block], train: Block) -> Iterator[Combination]:
     """Return the combinations before exclusion: tasks, within them models, within them trainings."""
     for task in tasks:
@@ -80,14 +77,6 @@ def _finder(block: Block, sizes: Collection[str]) -> Callable[[Mapping[str, int]
     for variant in block.variants:
         variants[tuple(variant.indices[axis] for axis in shared)].append(variant)
     return lambda indices: variants[tuple(indices[axis] for axis in shared)]
-
-
-def _check_repeated(block: Block, name: str) -> None:
-    seen: set[Value] = set()
-    for value, place in zip(block.choices[name], block.place.key(name).items(), strict=True):
-        if value in seen:
-            place.fault(f"found {place.node} twice; accepted: each value once")
-        seen.add(value)
 
 
 def names_in_group(group: Place) -> list[str]:
