@@ -107,9 +107,12 @@ def read_block(
     if not place.is_mapping():
         return None
     before, fields = len(place.faults), fields_of(settings)
-    choices = {
-        name: _read_choices(fields[name], place.key(name), axes=axes) for name in place.entries if name in fields
-    }
+    choices: dict[str, tuple[Value, ...]] = {}
+    for name, node in place.entries.items():
+        if field := fields.get(name):
+            written, is_axis = place.key(name), axes and node.is_list and not field.is_list
+            items = written.listed(f"{field.accepted}, or a list of such values") if is_axis else [written]
+            choices[name] = tuple(read_value(field, item) for item in items)
     missing = [name for name, field in fields.items() if field.required and name not in choices]
     is_sound = len(place.faults) == before and not missing
     names = [name_key, *fields] if name_key else list(fields)
@@ -125,12 +128,6 @@ def read_settings(settings: type[T], place: Place, *, remarks: Mapping[str, str]
     block = read_block(settings, place, remarks=remarks)
     selected: T | None = block.select() if block else None
     return selected
-
-
-def _read_choices(field: Field, place: Place, *, axes: bool) -> tuple[Value, ...]:
-    if not axes or field.is_list or not place.node or not place.node.is_list:
-        return (read_value(field, place),)
-    return tuple(read_value(field, item) for item in place.listed(f"{field.accepted}, or a list of such values"))
 
 
 def read_value(field: Field, place: Place) -> Value:

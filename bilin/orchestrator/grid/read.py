@@ -38,13 +38,7 @@ def read_grid(path: str | os.PathLike[str], *, overrides: Sequence[str] = (), on
 
 
 def parse_grid(text: str, *, source: str = "grid", overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Grid:
-    """Read a grid from its text; see `read_grid`.
-
-    Args:
-        text: What a grid.yaml holds.
-        source: What the errors call it.
-        overrides: Values to set first.
-        only: Conditions that narrow the cells.
+    """Read a grid from the text of a grid.yaml, which errors call ``source``; see `read_grid`.
 
     Raises:
         GridError: The text, an override or a condition has faults; it carries all of them.
@@ -60,11 +54,6 @@ def parse_grid(text: str, *, source: str = "grid", overrides: Sequence[str] = ()
 
 def restore_grid(text: str, *, source: str = "resolved grid", only: Sequence[str] = ()) -> Grid:
     """Read what `bilin.orchestrator.grid.resolved` wrote, of any size, and faster than `parse_grid` does.
-
-    Args:
-        text: What it wrote.
-        source: What the errors call it.
-        only: Conditions that narrow the cells.
 
     Raises:
         GridError: The text is something else, or one of its tasks or tiers no longer exists.
