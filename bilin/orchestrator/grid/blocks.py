@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -163,11 +164,9 @@ def named_settings(kind: str, nodes: Sequence[YamlNode]) -> list[type]:
     """Return the settings that entries name, whatever else is wrong with them."""
     named = []
     for node in nodes:
-        try:
+        with contextlib.suppress(PluginError):
             if settings := _settings(kind, node):
                 named.append(settings)
-        except PluginError:
-            continue
     return named
 
 

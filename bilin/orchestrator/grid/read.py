@@ -13,8 +13,7 @@ from bilin.fields import Value, values_of
 from bilin.folder import SWEEP_NAME, SWEEP_NAME_ACCEPTED
 from bilin.orchestrator.grid.blocks import read_settings
 from bilin.orchestrator.grid.conditions import narrow
-from bilin.orchestrator.grid.document import Document
-from bilin.orchestrator.grid.expand import MAX_COMBINATIONS, too_many_combinations
+from bilin.orchestrator.grid.document import MAX_COMBINATIONS, Document, too_many_combinations
 from bilin.orchestrator.grid.grid import Counts, Grid, WantedCell
 from bilin.orchestrator.grid.overrides import apply_overrides
 from bilin.orchestrator.grid.place import Faults, Place
