@@ -148,11 +148,7 @@ class LaunchRequest:
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "request") -> Self:
-        """Read a request that `to_json` wrote.
-
-        Args:
-            text: The JSON text.
-            source: Name of the text in error messages.
+        """Read a request that `to_json` wrote; error messages call it ``source``.
 
         Raises:
             InputError: The text is something else, of another version, or names a tier or task that is not installed.

@@ -63,11 +63,7 @@ class Block:
         return self.choices.get(name) or (fields_of(self.settings)[name].default,)
 
     def select(self, indices: Mapping[str, int] | None = None) -> Any:
-        """Return the settings with one value of each axis; None, and a fault, if its values do not go together.
-
-        Args:
-            indices: Which value of each axis.
-        """
+        """Return the settings with the values at these indices; None, and a fault, if they do not go together."""
         indices = indices or {}
         settings = self.settings(**{name: values[indices.get(name, 0)] for name, values in self.choices.items()})
         found = settings.problems()

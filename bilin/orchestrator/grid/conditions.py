@@ -76,13 +76,9 @@ def read_exclude(place: Place, known: KnownFields) -> list[Condition]:
 
 
 def _accepted_values(name: str, place: Place, known: KnownFields, line: int | None = None) -> frozenset[Value]:
-    """Return the values of one field of a condition, ``task`` or ``tier``, in the type of the field.
+    """Return the values of a field, ``task`` or ``tier`` in a condition, in the type of the field.
 
-    Args:
-        name: The field.
-        place: Where its value is, or a list of values.
-        known: The fields that a cell can have.
-        line: The line of the name.
+    The place has one value or a list of values; ``line`` is that of the name.
     """
     fields = known.get(name, ())
     if not fields and name not in _NAMES:
@@ -116,12 +112,9 @@ def _accepted_values(name: str, place: Place, known: KnownFields, line: int | No
 
 
 def narrow(cells: tuple[WantedCell, ...], only: Sequence[str], faults: Faults) -> tuple[WantedCell, ...]:
-    """Return the cells that have one of the values of each field that ``only`` names.
+    """Return the cells that have one of the values of each field that ``only`` names, as in ``tier=full,m=2``.
 
-    Args:
-        cells: All cells of the grid.
-        only: Texts such as ``tier=full,m=2``. For a field that is named several times, any of the values.
-        faults: Collects what is wrong with them.
+    For a field that is named several times, any of the values is accepted.
     """
     if not only:
         return cells

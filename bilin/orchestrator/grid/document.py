@@ -259,17 +259,11 @@ def _finder(block: Block, sizes: Collection[str]) -> Callable[[Mapping[str, int]
 
 
 def _names_in_group(group: Place) -> list[str]:
-    """Return the fields of a group of ``zip``."""
     return [str(item.value) for item in (group.node.items if group.node else ())]
 
 
 def _read_zip(place: Place, known: Collection[str]) -> list[Place]:
-    """Return the places of the groups of fields that vary together.
-
-    Args:
-        place: Where ``zip`` is.
-        known: The fields that the entries of the document have and that can be an axis.
-    """
+    """Return the places of the groups of fields that vary together; the fields are among ``known``."""
     taken: set[str] = set()
     groups = place.listed("a list of groups, such as [[hidden, embedding]]", may_be_empty=True)
     for group in groups:
