@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from typing import Any
 
@@ -35,6 +37,7 @@ class Amounts:
 Value = Scalar | tuple[Scalar, ...] | Amounts | None
 
 _KEY = "bilin"
+_LONGEST = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,3 +240,29 @@ def plain_value(value: Value) -> object:
     if isinstance(value, Amounts):
         return value.by_name
     return list(value) if isinstance(value, tuple) else value
+
+
+def format_value(value: Value) -> str:
+    """Return a value as it is written in a grid."""
+    match value:
+        case Amounts():
+            return f"{{{', '.join(f'{name}: {amount:g}' for name, amount in value.pairs)}}}"
+        case tuple():
+            return f"[{', '.join(map(format_value, value))}]"
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case str() if not value.isprintable() or not 0 < len(value) <= _LONGEST:
+            return f"{json.dumps(value[:_LONGEST])} …"
+    return str(value)
+
+
+def list_problems(name: str, items: Sequence[Scalar], what: str, *, may_be_empty: bool = False) -> dict[str, str]:
+    """Return what is accepted in place of a list that is empty or repeats an item, under the name of its field."""
+    if not items and not may_be_empty:
+        return {name: f"at least one {what}"}
+    repeated = [format_value(item) for item, count in Counter(items).items() if count > 1]
+    return {name: f"each {what} once ({', '.join(repeated)} is repeated)"} if repeated else {}

@@ -13,11 +13,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, replace
 from typing import Any, ClassVar, Protocol
 
-from bilin.fields import Amounts, Form, Value, fields_of, option, values_of
+from bilin.fields import Amounts, Form, Value, fields_of, list_problems, option, values_of
 from bilin.registry import OWN, origin
 
 RESULTS_VERSION = 1
@@ -68,6 +68,15 @@ class TrainSpec:
     )
     stop_when_solved: bool = option(True, doc="stop after two perfect evaluations in a row")
 
+    def problems(self) -> Mapping[str, str]:
+        """See `bilin.models.Tier.problems`."""
+        found = {}
+        if self.lengths[0] > self.lengths[1]:
+            found["lengths"] = "the shortest length, then the longest"
+        if self.warmup_steps >= self.steps:
+            found["warmup_steps"] = f"fewer than steps ({self.steps})"
+        return found
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidateSpec:
@@ -79,6 +88,10 @@ class ValidateSpec:
     )
     num_sequences: int = option(512, at_least=1, doc="sequences per length; the training lengths count as one length")
 
+    def problems(self) -> Mapping[str, str]:
+        """See `bilin.models.Tier.problems`."""
+        return list_problems("lengths", self.lengths, "length", may_be_empty=True)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestSpec:
@@ -89,10 +102,16 @@ class TestSpec:
     lengths: tuple[int, ...] = option((10, 500), at_least=1, doc="tested lengths")
     num_sequences: int = option(2048, at_least=1, doc="sequences per length")
 
+    def problems(self) -> Mapping[str, str]:
+        """See `bilin.models.Tier.problems`."""
+        return list_problems("lengths", self.lengths, "length")
+
 
 _MEMORY = Form(r"[0-9]{1,9}(\.[0-9]{1,3})? ?[KMGTkmgt]([iI]?[bB])?", "a size, as in 500MB, 4GB or 4GiB")
 _ACCELERATOR = Form(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "a Ray accelerator type, as in H100 or A100-40G")
 _CUSTOM = Form(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}", "a name without spaces", "names without spaces")
+_RESERVED_BY_RAY = {"CPU", "GPU", "memory", "object_store_memory", "bundle"}
+"""Names that Ray refuses for a custom resource."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +137,24 @@ class Resources:
     def memory_bytes(self) -> int:
         """The memory in bytes; 0 without a reservation."""
         return bytes_of(self.memory) if self.memory else 0
+
+    def problems(self) -> Mapping[str, str]:
+        """See `bilin.models.Tier.problems`."""
+        found = {}
+        if self.device == "cuda" and not self.gpus:
+            found["device"] = "auto or cpu, or gpus above 0"
+        if self.device == "cpu" and self.gpus:
+            found["device"] = f"auto or cuda, or gpus: 0 (a trial on the CPU would hold {self.gpus:g} GPUs)"
+        if self.gpus > 1 and not self.gpus.is_integer():
+            found["gpus"] = "a fraction below 1, or a whole number"
+        if self.accelerator and not self.gpus:
+            found["accelerator"] = "null, or gpus above 0"
+        if self.memory and not self.memory_bytes:
+            found["memory"] = "null, or a size above 0"
+        if reserved := _RESERVED_BY_RAY & self.custom.by_name.keys():
+            names = ", ".join(sorted(reserved))
+            found["custom"] = f"other names than {names}; use cpus, gpus and memory for those of Ray"
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypedDict
 
 from bilin.errors import InputError, nearest
 from bilin.failures import RETRYABLE
-from bilin.fields import Value, fields_of
+from bilin.fields import fields_of
 from bilin.folder import SweepFolder
 from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.grid import ClusterSettings, Counts, Grid, read_grid, read_profile, resolved, restore_grid
@@ -99,15 +99,22 @@ class LaunchRequest:
                 raise InputError("overrides and only change a grid file: read the grid with them instead")
         else:
             grid = NO_GRID if grid is None else read_grid(Path(grid), overrides=tuple(overrides), only=tuple(only))
-        settings = {**(read_profile(profile) if profile else {}), **grid.cluster, **_nodes(nodes)}
-        _check(settings)
-        return cls(
+        settings = {**(read_profile(profile) if profile else {}), **grid.cluster}
+        if nodes is not None:
+            try:
+                settings["nodes"] = fields_of(ClusterSettings)["nodes"].convert(nodes)
+            except ValueError as error:
+                raise InputError(f'cluster.nodes: found "{nodes}"; accepted: {error}') from error
+        request = cls(
             grid=replace(grid, cluster=settings),
             store=Path(store),
             cluster=cluster or ClusterSpec(),
             only=tuple(only),
             retry=statuses,
         )
+        for name, accepted in request.job.problems().items():  # of settings from several places
+            raise InputError(f"cluster.{name}: found {settings[name]!r}; accepted: {accepted}")
+        return request
 
     @property
     def job(self) -> ClusterSettings:
@@ -141,11 +148,7 @@ class LaunchRequest:
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "request") -> Self:
-        """Read a request that `to_json` wrote.
-
-        Args:
-            text: The JSON text.
-            source: Name of the text in error messages.
+        """Read a request that `to_json` wrote; error messages call it ``source``.
 
         Raises:
             InputError: The text is something else, of another version, or names a tier or task that is not installed.
@@ -174,18 +177,3 @@ def _statuses(names: Iterable[str]) -> frozenset[Status]:
         found = ", ".join(f"{name!r}{nearest(name, known)}" for name in unknown)
         raise InputError(f"retry: found {found}; accepted: {', '.join(known)} (lost trials run again without it)")
     return frozenset(known[name] for name in names)
-
-
-def _nodes(nodes: str | None) -> Mapping[str, Value]:
-    if nodes is None:
-        return {}
-    try:
-        return {"nodes": fields_of(ClusterSettings)["nodes"].convert(nodes)}
-    except ValueError as error:
-        raise InputError(f'cluster.nodes: found "{nodes}"; accepted: {error}') from error
-
-
-def _check(settings: Mapping[str, Value]) -> None:
-    job = ClusterSettings(**settings)  # type: ignore[arg-type]
-    for name, accepted in job.problems().items():  # of settings from several places
-        raise InputError(f"cluster.{name}: found {getattr(job, name)!r}; accepted: {accepted}")

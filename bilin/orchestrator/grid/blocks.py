@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +11,8 @@ from typing import Any, TypeVar
 
 from bilin.catalog import REGISTRIES, settings_of
 from bilin.errors import PluginError, nearest
-from bilin.fields import Amounts, Field, Value, fields_of, plain_value
+from bilin.fields import Amounts, Field, Value, fields_of, format_value, plain_value
 from bilin.orchestrator.grid.place import Place
-from bilin.orchestrator.grid.settings import format_value, problems
 from bilin.orchestrator.grid.yaml import YamlNode, shorten
 from bilin.registry import load
 
@@ -63,14 +63,10 @@ class Block:
         return self.choices.get(name) or (fields_of(self.settings)[name].default,)
 
     def select(self, indices: Mapping[str, int] | None = None) -> Any:
-        """Return the settings with one value of each axis; None, and a fault, if its values do not go together.
-
-        Args:
-            indices: Which value of each axis.
-        """
+        """Return the settings with the values at these indices; None, and a fault, if they do not go together."""
         indices = indices or {}
         settings = self.settings(**{name: values[indices.get(name, 0)] for name, values in self.choices.items()})
-        found = problems(settings)
+        found = settings.problems()
         for name, accepted in found.items():
             place = self.place.key(name)
             if name in indices:
@@ -108,9 +104,12 @@ def read_block(
     if not place.is_mapping():
         return None
     before, fields = len(place.faults), fields_of(settings)
-    choices = {
-        name: _read_choices(fields[name], place.key(name), axes=axes) for name in place.entries if name in fields
-    }
+    choices: dict[str, tuple[Value, ...]] = {}
+    for name, node in place.entries.items():
+        if field := fields.get(name):
+            written, is_axis = place.key(name), axes and node.is_list and not field.is_list
+            items = written.listed(f"{field.accepted}, or a list of such values") if is_axis else [written]
+            choices[name] = tuple(read_value(field, item) for item in items)
     missing = [name for name, field in fields.items() if field.required and name not in choices]
     is_sound = len(place.faults) == before and not missing
     names = [name_key, *fields] if name_key else list(fields)
@@ -126,12 +125,6 @@ def read_settings(settings: type[T], place: Place, *, remarks: Mapping[str, str]
     block = read_block(settings, place, remarks=remarks)
     selected: T | None = block.select() if block else None
     return selected
-
-
-def _read_choices(field: Field, place: Place, *, axes: bool) -> tuple[Value, ...]:
-    if not axes or field.is_list or not place.node or not place.node.is_list:
-        return (read_value(field, place),)
-    return tuple(read_value(field, item) for item in place.listed(f"{field.accepted}, or a list of such values"))
 
 
 def read_value(field: Field, place: Place) -> Value:
@@ -163,26 +156,13 @@ def _correction(field: Field, node: YamlNode) -> str:
     return nearest(value, map(str, field.choices)) if isinstance(value, str) and field.choices else ""
 
 
-def read_entries(kind: str, place: Place) -> list[Block | None]:
-    """Return the entries of ``tasks`` or ``models``; None in place of each that has a fault."""
-    return [_read_entry(kind, item) for item in place.listed(accepted_entries(kind))]
-
-
-def accepted_entries(kind: str) -> str:
-    """Return what ``tasks`` or ``models`` may be, for messages."""
-    registry = REGISTRIES[kind]
-    return f"a list of mappings, such as [{{{registry.key}: {next(iter(registry.names))}}}]"
-
-
 def named_settings(kind: str, nodes: Sequence[YamlNode]) -> list[type]:
     """Return the settings that entries name, whatever else is wrong with them."""
     named = []
     for node in nodes:
-        try:
+        with contextlib.suppress(PluginError):
             if settings := _settings(kind, node):
                 named.append(settings)
-        except PluginError:
-            continue
     return named
 
 
@@ -193,6 +173,15 @@ def _settings(kind: str, entry: YamlNode) -> type | None:
     if node and isinstance(node.value, str) and node.value in registry.names:
         return settings_of(kind, node.value)
     return None
+
+
+def read_entries(kind: str, place: Place, *, may_be_missing: bool) -> list[Block | None]:
+    """Return the entries of ``tasks`` or ``models``; None in place of each that has a fault."""
+    registry = REGISTRIES[kind]
+    accepted = f"a list of mappings, such as [{{{registry.key}: {next(iter(registry.names))}}}]"
+    if place.node is None and not may_be_missing:
+        place.refuse(accepted)
+    return [_read_entry(kind, item) for item in place.listed(accepted)]
 
 
 def _read_entry(kind: str, place: Place) -> Block | None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bilin.catalog import REGISTRIES
 from bilin.errors import nearest
-from bilin.fields import Field, Value, fields_of, values_of
+from bilin.fields import Field, Value, fields_of, format_value, values_of
 from bilin.orchestrator.grid.grid import WantedCell
 from bilin.orchestrator.grid.place import Faults, Place, unknown_name
-from bilin.orchestrator.grid.settings import format_value
 from bilin.orchestrator.grid.yaml import parse_yaml, shorten
 from bilin.registry import load, package_of
 from bilin.spec import TrainSpec
@@ -57,21 +55,12 @@ def attributes(settings: Any) -> dict[str, Value]:
 
 def known_fields(used: Iterable[type] = ()) -> KnownFields:
     """Return the fields of bilin's own tasks and tiers, of ``train``, and of those settings that are not bilin's."""
-    known = dict(_own_fields())
-    for settings in dict.fromkeys(used):
-        if package_of(settings) is not None:
-            for name, field in fields_of(settings).items():
-                known[name] = (*known.get(name, ()), field)
+    own = [load(place) for registry in REGISTRIES.values() for place in registry.own.values()]
+    others = [settings for settings in dict.fromkeys(used) if package_of(settings) is not None]
+    known: dict[str, tuple[Field, ...]] = {}
+    for name, field in (item for settings in [*own, TrainSpec, *others] for item in fields_of(settings).items()):
+        known[name] = (*known.get(name, ()), field)
     return known
-
-
-@functools.cache
-def _own_fields() -> KnownFields:
-    own: dict[str, tuple[Field, ...]] = {}
-    blocks = [load(place) for registry in REGISTRIES.values() for place in registry.own.values()]
-    for name, field in (item for block in [*blocks, TrainSpec] for item in fields_of(block).items()):
-        own[name] = (*own.get(name, ()), field)
-    return own
 
 
 def read_exclude(place: Place, known: KnownFields) -> list[Condition]:
@@ -87,13 +76,9 @@ def read_exclude(place: Place, known: KnownFields) -> list[Condition]:
 
 
 def _accepted_values(name: str, place: Place, known: KnownFields, line: int | None = None) -> frozenset[Value]:
-    """Return the values of one field of a condition, in the type of the field.
+    """Return the values of a field, ``task`` or ``tier`` in a condition, in the type of the field.
 
-    Args:
-        name: The field, or ``task`` or ``tier``.
-        place: Where its value is, or a list of values.
-        known: The fields that there are.
-        line: The line of the name.
+    The place has one value or a list of values; ``line`` is that of the name.
     """
     fields = known.get(name, ())
     if not fields and name not in _NAMES:
@@ -105,55 +90,60 @@ def _accepted_values(name: str, place: Place, known: KnownFields, line: int | No
         return frozenset()
     is_list = place.node is not None and place.node.is_list
     places = place.listed("a value, or a list of values") if is_list else [place]
-    return frozenset(value for each in places for value in _converted(name, each, fields))
-
-
-def _converted(name: str, place: Place, fields: Sequence[Field]) -> Iterator[Value]:
-    value = place.node.to_plain() if place.node else None
-    if name in _NAMES:
-        names = _NAMES[name].names
-        if value in names:
-            yield str(value)
-        else:
-            place.refuse(", ".join(names), nearest(value, names) if isinstance(value, str) else "")
-        return
-    any_accepts = False
-    for field in fields:
-        with contextlib.suppress(ValueError):
-            yield field.convert(value)
-            any_accepts = True
-    if not any_accepts:
-        place.refuse(fields[0].accepted)
+    accepted: set[Value] = set()
+    for item in places:
+        value = item.node.to_plain() if item.node else None
+        if name in _NAMES:
+            accepted_names = _NAMES[name].names
+            if value in accepted_names:
+                accepted.add(str(value))
+            else:
+                hint = nearest(value, accepted_names) if isinstance(value, str) else ""
+                item.refuse(", ".join(accepted_names), hint)
+            continue
+        converted = []
+        for field in fields:
+            with contextlib.suppress(ValueError):
+                converted.append(field.convert(value))
+        accepted.update(converted)
+        if not converted:
+            item.refuse(fields[0].accepted)
+    return frozenset(accepted)
 
 
 def narrow(cells: tuple[WantedCell, ...], only: Sequence[str], faults: Faults) -> tuple[WantedCell, ...]:
-    """Return the cells that have one of the values of each field that ``only`` names.
+    """Return the cells that have one of the values of each field that ``only`` names, as in ``tier=full,m=2``.
 
-    Args:
-        cells: All cells of the grid.
-        only: Texts such as ``tier=full,m=2``. For a field that is named several times, any of the values.
-        faults: Collects what is wrong with them.
+    For a field that is named several times, any of the values is accepted.
     """
     if not only:
         return cells
     blocks = {id(block): block for wanted in cells for block in _blocks(wanted)}
-    values_of_blocks = {key: attributes(block) for key, block in blocks.items()}
+    attributes_of = {key: attributes(block) for key, block in blocks.items()}
     there: dict[str, dict[Value, None]] = {}
-    for name, value in (item for values in values_of_blocks.values() for item in values.items()):
+    for name, value in (item for values in attributes_of.values() for item in values.items()):
         if not isinstance(value, tuple):
             there.setdefault(name, {})[value] = None
     before, known = len(faults), known_fields(map(type, blocks.values()))
     accepted: dict[str, frozenset[Value]] = {}
     for part in ",".join(only).split(","):
         place = Place(None, f"--only {shorten(part.strip())}", faults)
-        name, accepted_here = _read_part(part, place, there, known)
-        accepted[name] = accepted.get(name, frozenset()) | accepted_here
+        name, equals, text = (piece.strip() for piece in part.partition("="))
+        node, text_faults = parse_yaml(text, with_lines=False)
+        if not equals or node is None or text_faults:
+            place.fault("accepted: field=value, such as tier=full or tier=full,m=2")
+        elif name not in there:
+            place.fault(unknown_name("field", name, list(there)))
+        else:
+            values = _accepted_values(name, dataclasses.replace(place, node=node), known)
+            if values and not values & there[name].keys():
+                listed = ", ".join(map(format_value, there[name]))
+                place.fault(f"no cell of the grid has this value; values of {name}: {listed}")
+            accepted[name] = accepted.get(name, frozenset()) | values
     if len(faults) > before:
         return ()
     condition = Condition(accepted, Place(None, f"--only {shorten(','.join(only))}", faults))
-    kept = tuple(
-        wanted for wanted in cells if condition.holds(*(values_of_blocks[id(block)] for block in _blocks(wanted)))
-    )
+    kept = tuple(cell for cell in cells if condition.holds(*(attributes_of[id(block)] for block in _blocks(cell))))
     if not kept:
         condition.place.fault("no cell has all of these values together, though some cells have each of them")
     return kept
@@ -161,21 +151,3 @@ def narrow(cells: tuple[WantedCell, ...], only: Sequence[str], faults: Faults) -
 
 def _blocks(wanted: WantedCell) -> tuple[Any, Any, Any]:
     return wanted.cell.task, wanted.cell.model, wanted.cell.train
-
-
-def _read_part(
-    part: str, place: Place, there: Mapping[str, Mapping[Value, None]], known: KnownFields
-) -> tuple[str, frozenset[Value]]:
-    name, equals, text = (piece.strip() for piece in part.partition("="))
-    node, text_faults = parse_yaml(text, with_lines=False)
-    if not equals or node is None or text_faults:
-        place.fault("accepted: field=value, such as tier=full or tier=full,m=2")
-    elif name not in there:
-        place.fault(unknown_name("field", name, list(there)))
-    else:
-        values = _accepted_values(name, dataclasses.replace(place, node=node), known)
-        if values and not values & there[name].keys():
-            listed = ", ".join(map(format_value, there[name]))
-            place.fault(f"no cell of the grid has this value; values of {name}: {listed}")
-        return name, values
-    return name, frozenset()

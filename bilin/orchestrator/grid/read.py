@@ -13,8 +13,7 @@ from bilin.fields import Value, values_of
 from bilin.folder import SWEEP_NAME, SWEEP_NAME_ACCEPTED
 from bilin.orchestrator.grid.blocks import read_settings
 from bilin.orchestrator.grid.conditions import narrow
-from bilin.orchestrator.grid.document import Document
-from bilin.orchestrator.grid.expand import MAX_COMBINATIONS, too_many_combinations
+from bilin.orchestrator.grid.document import MAX_COMBINATIONS, Document, too_many_combinations
 from bilin.orchestrator.grid.grid import Counts, Grid, WantedCell
 from bilin.orchestrator.grid.overrides import apply_overrides
 from bilin.orchestrator.grid.place import Faults, Place
@@ -38,13 +37,7 @@ def read_grid(path: str | os.PathLike[str], *, overrides: Sequence[str] = (), on
 
 
 def parse_grid(text: str, *, source: str = "grid", overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Grid:
-    """Read a grid from its text; see `read_grid`.
-
-    Args:
-        text: What a grid.yaml holds.
-        source: What the errors call it.
-        overrides: Values to set first.
-        only: Conditions that narrow the cells.
+    """Read a grid from the text of a grid.yaml, which errors call ``source``; see `read_grid`.
 
     Raises:
         GridError: The text, an override or a condition has faults; it carries all of them.
@@ -60,11 +53,6 @@ def parse_grid(text: str, *, source: str = "grid", overrides: Sequence[str] = ()
 
 def restore_grid(text: str, *, source: str = "resolved grid", only: Sequence[str] = ()) -> Grid:
     """Read what `bilin.orchestrator.grid.resolved` wrote, of any size, and faster than `parse_grid` does.
-
-    Args:
-        text: What it wrote.
-        source: What the errors call it.
-        only: Conditions that narrow the cells.
 
     Raises:
         GridError: The text is something else, or one of its tasks or tiers no longer exists.
@@ -108,20 +96,28 @@ def _build(root: YamlNode, only: Sequence[str], source: str, faults: Faults, *, 
     name = _read_name(top)
     cluster = _read_cluster(top.key("cluster"))
     documents: list[Document] = []
+    combinations = 0
     for place in _split(top):
         documents.append(Document(place, top))
-        if _num_combinations(documents) > MAX_COMBINATIONS:
+        combinations += documents[-1].num_combinations
+        if combinations > MAX_COMBINATIONS:
+            top.key("grids").fault(too_many_combinations(combinations))
             break  # the rest would fill the memory
-    _check_total(top, documents, check_exclusions=check_exclusions)
+    if all(document.kept is not None for document in documents):
+        _check_exclusions(documents, are_all_needed=check_exclusions)
     faults.raise_if_any(source)
-    _check_clashes(documents)
+    earlier: dict[type, None] = {}
+    for block in (block for document in documents for block in (*document.tasks, *document.models)):
+        if message := clash(block.settings, earlier):
+            block.place.fault(message)
+        earlier[block.settings] = None
     cells = _gather(documents)
     faults.raise_if_any(source)
     narrowed = narrow(cells, only, faults)
     faults.raise_if_any(source)
     counts = Counts(
         axes=tuple(document.axes for document in documents),
-        combinations=_num_combinations(documents),
+        combinations=combinations,
         after_exclusion=sum(len(document.kept or ()) for document in documents),
         after_deduplication=len(cells),
     )
@@ -157,36 +153,19 @@ def _split(top: Place) -> list[Place]:
     return places
 
 
-def _num_combinations(documents: Sequence[Document]) -> int:
-    return sum(document.num_combinations for document in documents if document.kept is not None)
+def _check_exclusions(documents: Sequence[Document], *, are_all_needed: bool) -> None:
+    """Check that some cell is left and, if all exclusions are needed, that each of them excludes some.
 
-
-def _check_total(top: Place, documents: Sequence[Document], *, check_exclusions: bool) -> None:
-    """Check what can only be said of all documents together, if all of them could be combined.
-
-    Exclusions are not checked if there are overrides, which may leave an exclusion without a cell.
+    Overrides may leave an exclusion without a cell.
     """
-    if not documents or any(document.kept is None for document in documents):
-        return
     exclusions = [condition.place for document in documents for condition in document.exclude]
     matched = {document.exclude[index].place.node for document in documents for index in document.matched}
-    if _num_combinations(documents) > MAX_COMBINATIONS:
-        top.key("grids").fault(too_many_combinations(_num_combinations(documents)))
-    elif not any(document.kept for document in documents):
+    if documents and not any(document.kept for document in documents):
         first = next(place for place in exclusions if place.node in matched)
         first.fault("no cell is left; accepted: exclusions that leave some")
     for place in exclusions:
-        if check_exclusions and place.node not in matched:
+        if are_all_needed and place.node not in matched:
             place.fault("excludes nothing; accepted: values that some cell has")
-
-
-def _check_clashes(documents: Sequence[Document]) -> None:
-    """Add a fault for each entry of another package with a field whose name an earlier entry uses otherwise."""
-    earlier: dict[type, None] = {}
-    for block in (block for document in documents for block in (*document.tasks, *document.models)):
-        if message := clash(block.settings, earlier):
-            block.place.fault(message)
-        earlier[block.settings] = None
 
 
 def _gather(documents: Sequence[Document]) -> tuple[WantedCell, ...]:

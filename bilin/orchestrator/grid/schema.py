@@ -36,12 +36,11 @@ def grid_schema() -> Schema:
         },
         **document,
         "cluster": _block(ClusterSettings),
-        "grids": {
-            "type": "array",
-            "minItems": 1,
-            "items": _closed({key: {"$ref": f"#/properties/{key}"} for key in document}),
-            "description": "several documents; the top-level keys are their defaults",
-        },
+        "grids": _list(
+            _closed({key: {"$ref": f"#/properties/{key}"} for key in document}),
+            minItems=1,
+            description="several documents; the top-level keys are their defaults",
+        ),
     }
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A grid of bilin"}
     return {**schema, **_closed(properties), "required": ["name"], "allOf": needed}
@@ -49,30 +48,21 @@ def grid_schema() -> Schema:
 
 def _document_properties() -> Schema:
     blocks = {key: [_block(block, axes=key == "train") for block in settings] for key, settings in BLOCKS.items()}
-    groups, exclusions = _conditions()
-    properties = {
-        **{key: schemas[0] if len(schemas) == 1 else {"oneOf": schemas} for key, schemas in blocks.items()},
-        "tasks": _entries("tasks", "what is trained on; each field may be a list, which is an axis"),
-        "models": _entries("models", "what is trained; each field may be a list, which is an axis"),
-        "seeds": _field(fields_of(Seeds)["seeds"], not_empty=True),
-        "zip": groups,
-        "exclude": exclusions,
-    }
-    return {key: properties[key] for key in DOCUMENT_KEYS}
-
-
-def _conditions() -> tuple[Schema, Schema]:
-    """Return the schemas of ``zip`` and ``exclude``, which name fields of any block."""
     used = (settings for kind in REGISTRIES for settings in usable(kind).values())
     known = {name: fields for name, fields in known_fields(used).items() if not fields[0].is_list}
     group = {"type": "array", "minItems": 2, "uniqueItems": True, "items": {"enum": list(known)}}
     values: Schema = {registry.what: {"enum": list(usable(kind))} for kind, registry in REGISTRIES.items()}
     values |= {name: {"anyOf": [_one_value(field) for field in fields]} for name, fields in known.items()}
     cells = {**_closed({name: _or_list(value) for name, value in values.items()}), "minProperties": 1}
-    return (
-        {"type": "array", "items": group, "default": [], "description": "groups of fields that vary together"},
-        {"type": "array", "items": cells, "default": [], "description": "cells to leave out: all values must match"},
-    )
+    properties = {
+        **{key: schemas[0] if len(schemas) == 1 else {"oneOf": schemas} for key, schemas in blocks.items()},
+        "tasks": _entries("tasks", "what is trained on; each field may be a list, which is an axis"),
+        "models": _entries("models", "what is trained; each field may be a list, which is an axis"),
+        "seeds": _field(fields_of(Seeds)["seeds"], not_empty=True),
+        "zip": _list(group, default=[], description="groups of fields that vary together"),
+        "exclude": _list(cells, default=[], description="cells to leave out: all values must match"),
+    }
+    return {key: properties[key] for key in DOCUMENT_KEYS}
 
 
 def _entries(kind: str, description: str) -> Schema:
@@ -85,7 +75,7 @@ def _entries(kind: str, description: str) -> Schema:
         for name, block in settings.items()
     ]
     entry = {"type": "object", "required": [key], "properties": {key: {"enum": list(settings)}}, "allOf": each}
-    return {"type": "array", "minItems": 1, "items": entry, "description": description}
+    return _list(entry, minItems=1, description=description)
 
 
 def _block(settings: type, *, axes: bool = False, also: Mapping[str, Any] | None = None) -> Schema:
@@ -99,13 +89,17 @@ def _closed(properties: Schema) -> Schema:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
+def _list(items: Schema, **more: object) -> Schema:
+    return {"type": "array", "items": items, **more}
+
+
 def _field(field: Field, *, axes: bool = False, not_empty: bool = False) -> Schema:
     schema = _one_value(field.item if field.is_list or field.is_mapping else field)
     if field.is_mapping:
         names = {"propertyNames": {"pattern": f"^(?:{field.form.pattern})$"}} if field.form else {}
         schema = {"type": "object", "additionalProperties": schema, **names}
     elif field.is_list:
-        schema = {"type": "array", "items": schema}
+        schema = _list(schema)
         if field.length is not None:
             schema |= {"minItems": field.length, "maxItems": field.length}
         else:
@@ -117,7 +111,7 @@ def _field(field: Field, *, axes: bool = False, not_empty: bool = False) -> Sche
 
 
 def _or_list(schema: Schema) -> Schema:
-    return {"anyOf": [schema, {"type": "array", "minItems": 1, "items": schema}]}
+    return {"anyOf": [schema, _list(schema, minItems=1)]}
 
 
 def _one_value(field: Field) -> Schema:

@@ -1,18 +1,13 @@
-"""Blocks of a grid that only the orchestrator reads, and what the fields of any block must satisfy together."""
+"""Blocks of a grid that only the orchestrator reads, and the keys of a grid."""
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from bilin.fields import Amounts, Form, Value, option
+from bilin.fields import Form, list_problems, option
 from bilin.machine.slurm import seconds
-from bilin.models import Tier
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
-from bilin.tasks import Task
 
 _NAME = Form(r"[^\s'\"\\#]+", "text without spaces, quotes, # and \\")
 _NODES = Form(r"[1-9][0-9]{0,6}(-[1-9][0-9]{0,6})?", "a whole number of at least 1, or a range such as 1-8")
@@ -30,11 +25,6 @@ _OPTION = Form(
 _COMMAND = Form(r"[^\r\x00]+", "a shell command", "shell commands")
 _PYTHON = Form(r"[^\r\n\x00]+", "a path or the name of a command")
 
-_RESERVED_BY_RAY = {"CPU", "GPU", "memory", "object_store_memory", "bundle"}
-"""Names that Ray refuses for a custom resource."""
-
-_LONGEST = 60
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
@@ -51,6 +41,10 @@ class Choices:
     def max_lrs(self) -> int:
         """The greatest number of learning rates that are tried."""
         return len(self.choices)
+
+    def problems(self) -> Mapping[str, str]:
+        """See `bilin.models.Tier.problems`."""
+        return list_problems("choices", self.choices, "learning rate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +72,10 @@ class LogUniform:
         """The greatest number of learning rates that are tried."""
         return self.trials
 
+    def problems(self) -> Mapping[str, str]:
+        """See `bilin.models.Tier.problems`."""
+        return {} if self.low < self.high else {"log_uniform": "the lowest learning rate, then the highest"}
+
 
 LearningRate = Choices | LogUniform
 
@@ -89,6 +87,10 @@ class Seeds:
     seeds: tuple[int, ...] = option(
         (0,), at_least=0, doc="each learning rate of a cell is trained once with each of them"
     )
+
+    def problems(self) -> Mapping[str, str]:
+        """See `bilin.models.Tier.problems`."""
+        return list_problems("seeds", self.seeds, "seed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +135,7 @@ class ClusterSettings:
         return min(self.warning, seconds(self.time) // 2) if self.time else self.warning
 
     def problems(self) -> dict[str, str]:
-        """The fields whose values cannot be used, and what is accepted."""
+        """See `bilin.models.Tier.problems`."""
         found = {}
         if self.min_nodes > self.max_nodes:
             found["nodes"] = "the least number of nodes, then the greatest"
@@ -155,76 +157,3 @@ BLOCKS: Mapping[str, tuple[type, ...]] = {
 
 DOCUMENT_KEYS = ("tasks", "models", *(key for key in BLOCKS if key != "cluster"), "seeds", "zip", "exclude")
 TOP_KEYS = ("name", *DOCUMENT_KEYS, "cluster", "grids")
-
-
-def problems(settings: Any) -> Mapping[str, str]:
-    """Return the fields of a settings object whose values do not go together, and what is accepted."""
-    match settings:
-        case Task() | Tier() | ClusterSettings():
-            return settings.problems()
-        case TrainSpec():
-            return _train_problems(settings)
-        case Resources():
-            return _resource_problems(settings)
-        case ValidateSpec():
-            return _list_problem("lengths", settings.lengths, "length", may_be_empty=True)
-        case TestSpec():
-            return _list_problem("lengths", settings.lengths, "length")
-        case Choices():
-            return _list_problem("choices", settings.choices, "learning rate")
-        case Seeds():
-            return _list_problem("seeds", settings.seeds, "seed")
-        case LogUniform() if settings.low >= settings.high:
-            return {"log_uniform": "the lowest learning rate, then the highest"}
-    return {}
-
-
-def _list_problem(name: str, values: tuple[Any, ...], what: str, *, may_be_empty: bool = False) -> Mapping[str, str]:
-    if not values and not may_be_empty:
-        return {name: f"at least one {what}"}
-    repeated = [format_value(value) for value, count in Counter(values).items() if count > 1]
-    return {name: f"each {what} once ({', '.join(repeated)} is repeated)"} if repeated else {}
-
-
-def _train_problems(train: TrainSpec) -> dict[str, str]:
-    found = {}
-    if train.lengths[0] > train.lengths[1]:
-        found["lengths"] = "the shortest length, then the longest"
-    if train.warmup_steps >= train.steps:
-        found["warmup_steps"] = f"fewer than steps ({train.steps})"
-    return found
-
-
-def _resource_problems(resources: Resources) -> dict[str, str]:
-    found = {}
-    if resources.device == "cuda" and not resources.gpus:
-        found["device"] = "auto or cpu, or gpus above 0"
-    if resources.device == "cpu" and resources.gpus:
-        found["device"] = f"auto or cuda, or gpus: 0 (a trial on the CPU would hold {resources.gpus:g} GPUs)"
-    if resources.gpus > 1 and not resources.gpus.is_integer():
-        found["gpus"] = "a fraction below 1, or a whole number"
-    if resources.accelerator and not resources.gpus:
-        found["accelerator"] = "null, or gpus above 0"
-    if resources.memory and not resources.memory_bytes:
-        found["memory"] = "null, or a size above 0"
-    if reserved := _RESERVED_BY_RAY & resources.custom.by_name.keys():
-        found["custom"] = f"other names than {', '.join(sorted(reserved))}; use cpus, gpus and memory for those of Ray"
-    return found
-
-
-def format_value(value: Value) -> str:
-    """Return the value as it is written in a grid."""
-    match value:
-        case Amounts():
-            return f"{{{', '.join(f'{name}: {amount:g}' for name, amount in value.pairs)}}}"
-        case tuple():
-            return f"[{', '.join(map(format_value, value))}]"
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case float():
-            return f"{value:g}"
-        case str() if not value.isprintable() or not 0 < len(value) <= _LONGEST:
-            return f"{json.dumps(value[:_LONGEST])} …"
-    return str(value)

@@ -149,12 +149,31 @@ def read_text(path: str | os.PathLike[str]) -> str:
     """Return the text of a regular file of at most `MAX_SIZE` bytes.
 
     Raises:
-        GridError: There is no such file, or it is something else. Nothing of it was read.
+        GridError: There is no such file, or it is something else.
     """
+    line = None
     try:
-        return _text(Path(path))
-    except _UnreadableError as error:
-        raise GridError(os.fspath(path), [error.fault]) from error
+        status = Path(path).stat()
+        if stat.S_ISDIR(status.st_mode):
+            message = "is a directory; give the path of a grid.yaml"
+        elif not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
+            message = "is not a regular file; give the path of a grid.yaml"
+        elif status.st_size > MAX_SIZE:
+            message = f"has {status.st_size:,} bytes; a grid has at most {MAX_SIZE:,}"
+        else:
+            with Path(path).open("rb") as file:
+                return file.read(MAX_SIZE + 1).decode("utf-8-sig")
+    except FileNotFoundError:
+        grids = sorted(file.name for file in Path(path).parent.glob("*") if file.suffix in (".yaml", ".yml"))
+        message = "there is no such file" + (f"; beside it there is {', '.join(grids[:5])}" if grids else "")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        message = f"found the byte 0x{error.object[error.start]:02x}; a grid is text in UTF-8"
+    except OSError as error:
+        message = f"cannot be read: {os.strerror(error.errno or 0)}"
+    except ValueError as error:
+        message = f"is not a path: {error}"
+    raise GridError(os.fspath(path), [Fault(line=line, path="", message=message)])
 
 
 def parse_yaml(text: str, *, with_lines: bool = True) -> tuple[YamlNode | None, list[Fault]]:
@@ -231,21 +250,17 @@ class _Composer:
         """Return the node that begins with an event, and its number of values."""
         line = event.start_mark.line + 1
         if isinstance(event, AliasEvent):
-            return self._aliased(event.anchor, line)
+            if built := self._anchors.get(event.anchor):
+                return built
+            is_inside = event.anchor in self._anchors
+            where = " inside the value of its own anchor" if is_inside else f", but no anchor &{event.anchor} before it"
+            raise _UnreadableError(line, f"found the alias *{event.anchor}{where}")
         if event.tag:
             self._fault(line, f"found the tag {event.tag}; a grid is plain data: write the value without it")
         is_scalar = isinstance(event, ScalarEvent)
         built = (self._scalar(event, line), 1) if is_scalar else self._collection(event, depth, line)
         if event.anchor:
             self._anchors[event.anchor] = built
-        return built
-
-    def _aliased(self, anchor: str, line: int) -> tuple[YamlNode, int]:
-        if anchor not in self._anchors:
-            raise _UnreadableError(line, f"found the alias *{anchor}, but no anchor &{anchor} before it")
-        built = self._anchors[anchor]
-        if built is None:
-            raise _UnreadableError(line, f"found the alias *{anchor} inside the value of its own anchor")
         return built
 
     def _scalar(self, event: Any, line: int) -> YamlNode:
@@ -317,35 +332,3 @@ def _events(text: str) -> Iterator[Any]:
         raise _UnreadableError(line, f"{found}, which YAML does not allow") from error
     except Exception as error:  # the library lets errors of all kinds through on malformed escapes and directives
         raise _UnreadableError(None, f"not YAML: {error}") from error
-
-
-def _text(path: Path) -> str:
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise _UnreadableError(None, "is a directory; give the path of a grid.yaml")
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
-            raise _UnreadableError(None, "is not a regular file; give the path of a grid.yaml")
-        if status.st_size > MAX_SIZE:
-            raise _UnreadableError(None, f"has {status.st_size:,} bytes; a grid has at most {MAX_SIZE:,}")
-        with path.open("rb") as file:
-            data = file.read(MAX_SIZE + 1)
-    except FileNotFoundError as error:
-        raise _UnreadableError(None, f"there is no such file{_grids_beside(path)}") from error
-    except OSError as error:
-        raise _UnreadableError(None, f"cannot be read: {os.strerror(error.errno or 0)}") from error
-    except ValueError as error:
-        raise _UnreadableError(None, f"is not a path: {error}") from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise _UnreadableError(line, f"found the byte 0x{data[error.start]:02x}; a grid is text in UTF-8") from error
-
-
-def _grids_beside(path: Path) -> str:
-    try:
-        grids = sorted(file.name for file in path.parent.iterdir() if file.suffix in (".yaml", ".yml"))
-    except OSError:
-        return ""
-    return f"; beside it there is {', '.join(grids[:5])}" if grids else ""

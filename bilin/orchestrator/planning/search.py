@@ -38,7 +38,13 @@ def decide(cell: WantedCell, known: Known) -> tuple[Ask, ...]:
 
     Once all of them are known and no other is asked for, the cell is complete.
     """
-    return _asks(tuple(dict.fromkeys(_lrs(cell, known))), cell.seeds, cell.cell.train.steps)
+    search = cell.learning_rate
+    lrs: Iterable[float]
+    if isinstance(search, LogUniform):
+        lrs = _sample(cell, search, known)
+    else:
+        lrs = _until_solved(cell, search, known) if search.until_solved else search.choices
+    return _asks(tuple(dict.fromkeys(lrs)), cell.seeds, cell.cell.train.steps)
 
 
 @lru_cache(1024)
@@ -49,13 +55,6 @@ def _asks(lrs: tuple[float, ...], seeds: tuple[int, ...], until_step: int) -> tu
 def learns(cell: WantedCell) -> bool:
     """Return whether outcomes change what `decide` asks for."""
     return isinstance(cell.learning_rate, LogUniform) or cell.learning_rate.until_solved
-
-
-def _lrs(cell: WantedCell, known: Known) -> Iterable[float]:
-    search = cell.learning_rate
-    if isinstance(search, LogUniform):
-        return _sample(cell, search, known)
-    return _until_solved(cell, search, known) if search.until_solved else search.choices
 
 
 def _until_solved(cell: WantedCell, search: Choices, known: Known) -> Iterator[float]:

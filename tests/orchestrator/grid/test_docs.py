@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from bilin.errors import GridError
-from bilin.fields import Field, fields_of
+from bilin.fields import Field, fields_of, format_value
 from bilin.models import MODELS, tier_settings
 from bilin.orchestrator.grid import Choices, ClusterSettings, LogUniform, grid_schema, parse_grid
-from bilin.orchestrator.grid.settings import Seeds, format_value
+from bilin.orchestrator.grid.settings import Seeds
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
 from bilin.tasks import TASKS, task_settings
 
