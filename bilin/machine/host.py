@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+ROUNDING = 1e-9  # error that sums of fractions of a CPU or GPU may have
 
 _MOUNT = Path("/sys/fs/cgroup")
 _UNLIMITED = 2**60  # version 1 of control groups writes a number above this one where there is no limit
@@ -24,6 +27,22 @@ def num_gpus() -> int:
         return int(given)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return 0 if visible in ("", "-1", "NoDevFiles") else len(visible.split(","))
+
+
+def num_fitting(has: Mapping[str, float], amounts: Mapping[str, float]) -> float:
+    """Return how many workers of one size a node holds, if it holds no others.
+
+    Args:
+        has: How much the node has of each of Ray's resources.
+        amounts: How much a worker takes.
+    """
+    counts = [math.inf]
+    for name, amount in amounts.items():
+        if name == "GPU" and amount < 1:  # a fraction is taken from a single GPU
+            counts.append(math.floor(has.get(name, 0.0) * math.floor(1 / amount + ROUNDING) + ROUNDING))
+        else:
+            counts.append(math.floor(has.get(name, 0.0) / amount + ROUNDING))
+    return min(counts)
 
 
 def own_address(peer: str) -> str:

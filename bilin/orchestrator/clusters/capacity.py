@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
 from bilin.errors import InputError
+from bilin.machine.host import ROUNDING
 from bilin.machine.ray_node import OBJECT_STORE_BYTES
 from bilin.orchestrator.grid import ClusterSettings
 from bilin.spec import Resources, bytes_of
-from bilin.workers.actors.node import ACCELERATOR, ROUNDING, Node, amounts_of, describe_amounts
+from bilin.workers.actors.node import ACCELERATOR, Node, amounts_of, describe_amounts
 
 ADVICE = "lower `resources`, or use a cluster with larger nodes"
 

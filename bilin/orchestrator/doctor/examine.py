@@ -8,18 +8,20 @@ from contextlib import ExitStack
 from typing import Any
 
 from bilin.errors import ClusterError, StoreError
-from bilin.machine.ray_node import TEMP_ROOT
+from bilin.machine.probe import Level
+from bilin.machine.ray_node import OBJECT_STORE_BYTES, TEMP_ROOT
 from bilin.machine.slurm import SLURM, Slurm, megabytes
 from bilin.orchestrator.clusters.inquiry import Answers, Beacon, Questions, ask_here, open_beacon
 from bilin.orchestrator.clusters.slurm.probe_step import ask_job
 from bilin.orchestrator.doctor import findings
 from bilin.orchestrator.doctor import slurm as slurm_checks
-from bilin.orchestrator.doctor.findings import HERE, Finding, Level
+from bilin.orchestrator.doctor.findings import HERE, Finding
 from bilin.orchestrator.doctor.needs import Needs, needs_of
 from bilin.orchestrator.doctor.slurm import PLACE
 from bilin.orchestrator.request import LaunchRequest
 from bilin.results.store.durable import explained
 
+RAY_BYTES = 400 * 2**20 + OBJECT_STORE_BYTES  # the processes of a Ray, and its object store
 NUM_PORTS = 16  # about as many as the processes of a Ray listen on, without its workers
 
 
@@ -45,11 +47,13 @@ def examine(request: LaunchRequest, *, wait_s: float = 60.0, slurm: Slurm = SLUR
         beacon = examination.check_store(stack)
         answers = examination.ask(beacon, wait_s)
         for place, node in answers.items():
-            examination.findings += findings.of_node(place, node, questions(needs, beacon, place), beacon, needs)
-    nodes = [findings.node_of(place, node) for place, node in answers.items() if "room" in node.records]
-    examination.findings += findings.fits(nodes, needs)
+            if beacon:
+                beacon.check(place, node)
+            examination.findings += findings.of_node(node, [*questions(needs, beacon)["questions"], "clock"])
+    nodes = [node.facts for node in answers.values() if node.facts]
+    examination.findings += findings.fits([facts["has"] for facts in nodes], needs)
     if needs.plan:
-        num_at_once = sum(needs.num_trials(node) for node in nodes) or 1
+        num_at_once = sum(facts["num_trials"] for facts in nodes) or 1
         examination.findings.append(findings.duration(num_at_once, limit_s, needs.plan, needs.settings))
     return examination.findings
 
@@ -97,23 +101,23 @@ class _Examination:
             refuses = any(finding.level == "error" and finding.where == PLACE for finding in self.findings)
             return {} if refuses else self._ask_job(beacon, wait_s)
         if needs.cluster.kind == "inline":
-            return {"0": ask_here(questions(needs, beacon, "0"), place="0")}
+            return ask_here(questions(needs, beacon))
         from bilin.orchestrator.clusters import nodes, session
 
         try:
             with session.connected(address):
-                answers = dict(nodes.ask(lambda place: questions(needs, beacon, place)))
+                answers = dict(nodes.ask(questions(needs, beacon)))
         except ClusterError as fault:
             self._add("error", "Ray", "cluster", str(fault), "a launch would fail with the same message")
-            return {} if address else {"0": ask_here(questions(needs, beacon, "0"), place="0")}
+            return {} if address else ask_here(questions(needs, beacon))
         found = f"reached at {address}" if address else "started one and stopped it"
         self._add("ok", "Ray", "cluster", f"{found}: {_counted(len(answers))}")
         return answers
 
     def _ask_job(self, beacon: Beacon | None, wait_s: float) -> Mapping[str, Answers]:
         settings = self._needs.settings
-        step = ask_job(settings, questions(self._needs, beacon, ""), wait_s=wait_s, slurm=self._slurm)
-        num_nodes = max((node.records.get("room", {}).get("num_nodes", 0) for node in step.answers.values()), default=0)
+        step = ask_job(settings, questions(self._needs, beacon), wait_s=wait_s, slurm=self._slurm)
+        num_nodes = max((node.facts.get("num_nodes", 0) for node in step.answers.values()), default=0)
         if step.is_waiting:
             found = f"no place for {settings.nodes} nodes within {wait_s:g} s: they were not examined"
             self._add("warning", PLACE, "nodes", found, "wait longer with --wait SECONDS, or try again later")
@@ -126,27 +130,36 @@ class _Examination:
         return dict(sorted(step.answers.items()))
 
 
-def questions(needs: Needs, beacon: Beacon | None, place: str) -> Questions:
-    """Return what is asked of the node at a place; without a place, of every node of a Slurm step."""
+def questions(needs: Needs, beacon: Beacon | None) -> Questions:
+    """Return what is asked of every node."""
     own, is_linux = needs.starts_ray, sys.platform == "linux"
+    may_differ = dict.fromkeys(("torch", "numpy"), "results may differ in their last bits")
+    if needs.is_job:
+        may_differ |= dict.fromkeys(("python", "ray"), "a job uses that of its nodes: see that all have the same")
     named: dict[str, Mapping[str, Any]] = {
         "room": {},
-        "versions": {"packages": [name for name in needs.versions if name != "python"]},
+        "versions": {"own": needs.versions, "may_differ": may_differ},
         "temporary": {"root": TEMP_ROOT if own else None},
     }
     if is_linux:
-        named["memory"] = {"limit": megabytes(needs.settings.memory or "0") if needs.is_job else 0}
+        limit = megabytes(needs.settings.memory or "0") if needs.is_job else 0
+        advice = "ask for more with cluster.memory" if needs.is_job else "free some, or launch with fewer --workers"
+        named["memory"] = {"limit": limit, "ray_bytes": RAY_BYTES if own else 0, "advice": advice}
     if own and is_linux:
         named["shared_memory"] = {"path": "/dev/shm"}
     if own:
         named["ports"] = {"host": "" if needs.is_job else "127.0.0.1", "count": NUM_PORTS}
     if beacon and needs.is_job and needs.settings.max_nodes > 1:
         named["reach"] = {"folder": str(beacon.folder)}
-    named["torch"] = {"all_gpus": needs.cluster.kind in ("local", "ray")}  # the call that asks is given none
+    # The call that asks a node of a Ray is given no GPU.
+    named["torch"] = {"all_gpus": needs.cluster.kind in ("local", "ray"), "wants_gpus": needs.wants_gpus}
     if beacon:
-        named["store"] = beacon.question(place)
-    named["clock"] = {}  # last: it is compared with the time at which the answers arrive
-    return named
+        named["store"] = beacon.question(thorough=True)
+    return {
+        "questions": named,
+        "demand": [dict(needs.amounts(resources)) for resources in needs.demand],
+        "max_trials": 1 if needs.cluster.kind == "inline" else None,
+    }
 
 
 def _counted(count: int) -> str:
