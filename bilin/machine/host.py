@@ -143,17 +143,17 @@ def memory_bytes() -> tuple[int, int]:
 @contextmanager
 def environment(values: Mapping[str, str | None]) -> Iterator[None]:
     """Set environment variables of this process for a while; None unsets one."""
+
+    def change(new: Mapping[str, str | None]) -> None:
+        for name, value in new.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
     before = {name: os.environ.get(name) for name in values}
-    _set(values)
+    change(values)
     try:
         yield
     finally:
-        _set(before)
-
-
-def _set(values: Mapping[str, str | None]) -> None:
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+        change(before)

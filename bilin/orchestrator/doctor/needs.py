@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bilin.errors import StoreError
 from bilin.folder import SweepFolder
-from bilin.orchestrator.clusters import BACKENDS, ClusterSpec
+from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.clusters.inquiry import own_versions
 from bilin.orchestrator.grid import ClusterSettings
 from bilin.orchestrator.planning.plan import Plan, make_plan
@@ -48,7 +48,7 @@ class Needs:
     @property
     def starts_ray(self) -> bool:
         """Whether it would start a Ray."""
-        return BACKENDS[self.cluster.kind].starts_ray
+        return self.cluster.kind in ("local", "allocation")
 
     @property
     def wants_gpus(self) -> bool:
