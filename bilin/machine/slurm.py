@@ -218,6 +218,10 @@ def parse_job(line: str) -> JobStatus | None:
     values = {name: "" if value in ("(null)", "None", "Unknown", "N/A") else value for name, value in reversed(words)}
     if "JobState" not in values:
         return None
+    try:
+        left_s = float(max(seconds(values.get("TimeLimit", "")) - seconds(values.get("RunTime", "")), 0))
+    except ValueError:  # no limit, or none yet
+        left_s = None
     log = re.search(r"\sStdOut=(.*?)(?=\s\w+=|\s*$)", line)  # may contain spaces
     return JobStatus(
         state=values["JobState"],
@@ -228,16 +232,9 @@ def parse_job(line: str) -> JobStatus | None:
         exit_code=int(values.get("ExitCode", "0").partition(":")[0] or 0),
         restarts=int(values.get("Restarts", "0") or 0),
         log=log.group(1) if log else "",
-        left_s=_left_s(values.get("TimeLimit", ""), values.get("RunTime", "")),
+        left_s=left_s,
         is_preempted=bool(values.get("PreemptTime")),
     )
-
-
-def _left_s(limit: str, run: str) -> float | None:
-    try:
-        return float(max(seconds(limit) - seconds(run), 0))
-    except ValueError:  # no limit, or none yet
-        return None
 
 
 def seconds(time: str) -> int:

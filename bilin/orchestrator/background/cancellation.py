@@ -81,7 +81,12 @@ def cancel(
         return Cancelled(sweep=sweep, directory=folder.path, holder=found, was_killed=was_killed, jobs=jobs)
     if not found.ray_job:
         raise ClusterError(_elsewhere(folder, found))
-    _stop_ray_job(sweep, found.ray_job)
+    from bilin.orchestrator.clusters import jobs as ray_jobs
+
+    job_id, _, address = found.ray_job.partition("@")
+    ray_jobs.stop(address, job_id)  # Ray gives it a few seconds to checkpoint its trials
+    if not _wait_until(lambda: ray_jobs.state(address, job_id) in ray_jobs.OVER, _LEFT_S):
+        raise ClusterError(f"Ray job {job_id} of sweep {sweep!r} has not ended: `ray job stop {job_id}` on its head")
     return Cancelled(sweep=sweep, directory=folder.path, holder=found, jobs=jobs)
 
 
@@ -191,16 +196,6 @@ def _signal(process: Process, number: signal.Signals) -> None:
             raise ClusterError(f"process {process.pid} is another user's: ask them to end the sweep") from error
         finally:
             os.close(descriptor)
-
-
-def _stop_ray_job(sweep: str, job: str) -> None:
-    """Have Ray end the job that a sweep is; Ray gives it a few seconds to checkpoint its trials."""
-    from bilin.orchestrator.clusters import jobs
-
-    job_id, _, address = job.partition("@")
-    jobs.stop(address, job_id)
-    if not _wait_until(lambda: jobs.state(address, job_id) in jobs.OVER, _LEFT_S):
-        raise ClusterError(f"Ray job {job_id} of sweep {sweep!r} has not ended: `ray job stop {job_id}` on its head")
 
 
 def _elsewhere(folder: SweepFolder, found: Holder) -> str:

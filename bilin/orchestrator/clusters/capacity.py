@@ -43,10 +43,13 @@ def job_shortfalls(settings: ClusterSettings, demand: Iterable[Resources]) -> It
     What the settings leave to Slurm is unknown until the job runs, and is checked there.
     """
     for resources in demand:
-        node = _job_node(settings, resources)
-        if any(amount > node.has.get(name, 0.0) + ROUNDING for name, amount in amounts_of(resources).items()):
-            known = {name: amount for name, amount in node.has.items() if math.isfinite(amount)}
-            yield shortfall(resources, [Node(node.id, known)], of="this job, by its `cluster`,")
+        gpus = math.inf if settings.extra else float(settings.gpus.rpartition(":")[2])
+        has = {"CPU": float(settings.cpus or math.inf), "GPU": gpus, "memory": _memory_bytes(settings.memory)}
+        if resources.accelerator:
+            has[f"{ACCELERATOR}{resources.accelerator}"] = math.inf
+        if any(amount > has.get(name, 0.0) + ROUNDING for name, amount in amounts_of(resources).items()):
+            known = {name: amount for name, amount in has.items() if math.isfinite(amount)}
+            yield shortfall(resources, [Node("", known)], of="this job, by its `cluster`,")
 
 
 def check_job_size(settings: ClusterSettings, demand: Iterable[Resources]) -> None:
@@ -58,14 +61,6 @@ def check_job_size(settings: ClusterSettings, demand: Iterable[Resources]) -> No
 def _size(node: Node, names: AbstractSet[str]) -> tuple[float, ...]:
     """Return how large a node is: first by the rare resources that are asked for, then by those that all nodes have."""
     return tuple(node.has.get(name, 0.0) for name in (*sorted(names - set(_ALWAYS)), "GPU", "CPU", "memory"))
-
-
-def _job_node(settings: ClusterSettings, resources: Resources) -> Node:
-    gpus = math.inf if settings.extra else float(settings.gpus.rpartition(":")[2])
-    has = {"CPU": float(settings.cpus or math.inf), "GPU": gpus, "memory": _memory_bytes(settings.memory)}
-    if resources.accelerator:
-        has[f"{ACCELERATOR}{resources.accelerator}"] = math.inf
-    return Node("", has)
 
 
 def _memory_bytes(memory: str | None) -> float:

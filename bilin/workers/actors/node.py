@@ -56,11 +56,6 @@ class Node:
         """How many CPUs it has."""
         return self.has.get("CPU", 0.0)
 
-    @property
-    def gpus(self) -> float:
-        """How many GPUs it has."""
-        return self.has.get("GPU", 0.0)
-
     def holds(self, resources: Resources) -> float:
         """Return how many workers of one size it holds, if it holds no others."""
         return num_fitting(self.has, amounts_of(resources))
