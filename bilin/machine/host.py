@@ -30,12 +30,7 @@ def num_gpus() -> int:
 
 
 def num_fitting(has: Mapping[str, float], amounts: Mapping[str, float]) -> float:
-    """Return how many workers of one size a node holds, if it holds no others.
-
-    Args:
-        has: How much the node has of each of Ray's resources.
-        amounts: How much a worker takes.
-    """
+    """Return how many workers of one size a node holds, if it holds no others; amounts are by Ray's names."""
     counts = [math.inf]
     for name, amount in amounts.items():
         if name == "GPU" and amount < 1:  # a fraction is taken from a single GPU

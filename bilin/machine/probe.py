@@ -319,14 +319,7 @@ def torch(here: Here, all_gpus: bool, wants_gpus: bool) -> Iterator[Verdict]:
 
 
 def judge_torch(report: Mapping[str, Any], driver: str, num_gpus: float, *, wants_gpus: bool) -> Verdict:
-    """Return the verdict about what `TORCH` prints.
-
-    Args:
-        report: What it printed.
-        driver: The version of the driver by nvidia-smi; empty if it reports none.
-        num_gpus: How many GPUs Ray or Slurm gives out.
-        wants_gpus: Whether a trial needs a GPU.
-    """
+    """Return the verdict about what `TORCH` printed; ``driver`` is empty if nvidia-smi reports none."""
     names = report["names"]
     build = f"torch {report['version']}" + (f", CUDA {report['cuda']}" if report["cuda"] else ", CPU only")
     if not num_gpus:

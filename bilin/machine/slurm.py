@@ -118,12 +118,9 @@ class Slurm:
             return subprocess.CompletedProcess(command, 127, "", f"could not run {command[0]}: {error.strerror}")
 
     def submit(self, script: str, *options: str, log: Path | str) -> str:
-        """Submit a batch script and return the id of the job.
+        """Submit a batch script with further options of sbatch and return the id of the job.
 
-        Args:
-            script: The batch script.
-            options: Further options of sbatch.
-            log: Where the output of the job goes; ``%j`` stands for the job's id.
+        In the path of the log, ``%j`` stands for the job's id.
 
         Raises:
             ClusterError: There is no sbatch on this machine, or it refuses the job.

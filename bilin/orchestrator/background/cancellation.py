@@ -93,11 +93,6 @@ def cancel(
 def cancel_jobs(folder: SweepFolder, grace_s: float, *, slurm: Slurm = SLURM) -> dict[str, HowEnded]:
     """End the Slurm job of a sweep that waits or runs, and those that continue it.
 
-    Args:
-        folder: The sweep's folder.
-        grace_s: How long a job may take to checkpoint its trials and to end by itself.
-        slurm: Slurm's commands.
-
     Returns:
         How each job was ended, by its id; empty if there is none, or Slurm does not answer.
 

@@ -117,12 +117,7 @@ def _ray_pool(address: str | None, num_workers: int | None, work: Work) -> Abstr
 
 
 def check_nodes(cluster: ClusterSpec, directory: Path, packages: Collection[str]) -> None:
-    """Raise if a node of a cluster whose pool is open cannot run trials of a sweep.
-
-    Args:
-        cluster: Where it runs.
-        directory: The sweep's folder, which all nodes must see.
-        packages: Names and versions of the packages whose tasks and tiers its trials have.
+    """Raise if a node of an open pool does not see the folder of a sweep, or has other versions of its packages.
 
     Raises:
         ClusterError: A node cannot; the message says why, for each such node.

@@ -19,13 +19,7 @@ _ALWAYS = ("CPU", "GPU", "memory")
 
 
 def shortfall(resources: Resources, nodes: Sequence[Node], *, of: str) -> str:
-    """Return what a trial asks for, and what the largest node has.
-
-    Args:
-        resources: What the trial asks for.
-        nodes: All nodes.
-        of: What they belong to, such as ``this Ray``.
-    """
+    """Return what a trial asks for, and what the largest node has; ``of`` is what the nodes belong to."""
     amounts = amounts_of(resources)
     largest = max(nodes, key=lambda node: _size(node, amounts.keys()), default=Node("", {}))
     rare = [name for name in largest.has if name not in _ALWAYS and (name in amounts or name.startswith(ACCELERATOR))]

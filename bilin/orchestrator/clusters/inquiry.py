@@ -83,10 +83,7 @@ def clock(ahead_s: float) -> Verdict:
 def command(python: str, questions: Questions, **known: object) -> list[str]:
     """Return the command line that asks one node.
 
-    Args:
-        python: The Python of that node.
-        questions: What to ask.
-        known: What is known of that node: its ``place``, by default its number in a Slurm step, and what it ``has``.
+    What is known of that node follows: its ``place``, by default its number in a Slurm step, and what it ``has``.
     """
     return [python, "-P", "-m", probe.__name__, json.dumps({**questions, **known})]
 

@@ -31,10 +31,7 @@ from bilin.orchestrator.clusters.inquiry import (
 def check_nodes(directory: Path, packages: Collection[str], *, but_own: bool) -> None:
     """Raise if a node of the Ray that this process is connected to cannot run trials of a sweep.
 
-    Args:
-        directory: The sweep's folder.
-        packages: Names and versions of the packages whose tasks and tiers its trials have.
-        but_own: Leave out the node that this process is on.
+    Packages are names with versions. With ``but_own``, leave out the node that this process is on.
 
     Raises:
         ClusterError: A node cannot; the message says why, for each such node.
@@ -64,12 +61,7 @@ def faults(node: Answers, store: Path) -> Iterator[str]:
 
 
 def ask(questions: Questions, *, but: str | None = None, timeout_s: float = ANSWER_S) -> Iterator[tuple[str, Answers]]:
-    """Ask every node of the Ray that this process is connected to, except those that Ray loses meanwhile.
-
-    Args:
-        questions: What to ask each node.
-        but: The id of a node that is left out.
-        timeout_s: How long a node may take.
+    """Ask every node of the Ray that this process is connected to, except one, and those that Ray loses meanwhile.
 
     Yields:
         The id of a node and its answers, as soon as it has given them.
@@ -85,7 +77,13 @@ def ask(questions: Questions, *, but: str | None = None, timeout_s: float = ANSW
         done, waiting = ray.wait(waiting, timeout=max(until - time.monotonic(), 0.1))
         for call in done or waiting:
             node_id = calls[call]
-            answers = _answers(call, node_id, nodes[node_id]["NodeManagerHostname"], timeout_s)
+            answers = Answers(nodes[node_id]["NodeManagerHostname"])
+            try:
+                out, err = ray.get(call, timeout=0.1)
+                read(out.splitlines(), {node_id: answers})
+                answers.name, answers.error = nodes[node_id]["NodeManagerHostname"], last_error(err)
+            except RayError as error:
+                answers.error = f"did not answer within {timeout_s:g} s ({one_line(error)[:300]})"
             # No trial will run on a node that Ray has lost.
             is_alive = any(node["Alive"] for node in ray.nodes() if node["NodeID"] == node_id)
             if not answers.error or answers.verdicts or is_alive:
@@ -114,15 +112,3 @@ def _start(node_id: str, arguments: list[str], limit_s: float) -> Any:
     there = NodeAffinitySchedulingStrategy(node_id, soft=False)
     function = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(run)
     return function.remote(arguments, limit_s)
-
-
-def _answers(call: Any, node_id: str, name: str, timeout_s: float) -> Answers:
-    answers = Answers(name)
-    try:
-        out, err = ray.get(call, timeout=0.1)
-    except RayError as error:
-        answers.error = f"did not answer within {timeout_s:g} s ({one_line(error)[:300]})"
-        return answers
-    read(out.splitlines(), {node_id: answers})
-    answers.name, answers.error = name, last_error(err)
-    return answers

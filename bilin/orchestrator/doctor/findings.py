@@ -54,9 +54,7 @@ def of_node(node: Answers, questions: Iterable[str]) -> Iterator[Finding]:
 def fits(nodes: Sequence[Mapping[str, float]], needs: Needs) -> Iterator[Finding]:
     """Yield whether every trial has room on some node and, by the settings of a job, on one of the job's nodes.
 
-    Args:
-        nodes: How much each node has of each of Ray's resources.
-        needs: What the launch needs.
+    A node is given as how much it has of each of Ray's resources.
     """
     if needs.cluster.kind == "inline":
         return
@@ -74,14 +72,7 @@ def fits(nodes: Sequence[Mapping[str, float]], needs: Needs) -> Iterator[Finding
 
 
 def duration(num_at_once: int, limit_s: float | None, plan: Plan, settings: ClusterSettings) -> Finding:
-    """Return whether a job lasts as long as the sweep, as far as stored trials tell.
-
-    Args:
-        num_at_once: How many trials the nodes have room for.
-        limit_s: Seconds that the job has; None without a limit.
-        plan: What would run.
-        settings: What the job would ask for.
-    """
+    """Return whether a job, with a limit or none, lasts as long as the sweep, as far as stored trials tell."""
     if not plan.num_missing:
         return Finding("ok", SWEEP, "time", "nothing is missing: there is nothing to run")
     estimate = plan.estimate

@@ -41,10 +41,6 @@ def ray_in_job(settings: ClusterSettings, *, slurm: Slurm = SLURM) -> Iterator[s
 
     Ray must be imported inside of this context only, since it reads its settings then.
 
-    Args:
-        settings: What the job asked for.
-        slurm: Slurm's commands.
-
     Raises:
         ClusterError: This process is not on the first node of a job, or its nodes do not come up.
     """
