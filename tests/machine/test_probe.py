@@ -71,7 +71,7 @@ def test_a_node_has_room_for_some_trials(more: dict[str, Any], num_trials: int) 
     assert {0: "no trial has room", 1: "one trial at once"}.get(num_trials, f": {num_trials} at once") in found
 
 
-HERE = {"python": sys.version.rpartition(".")[0][:4], "bilin": __version__}
+HERE = {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "bilin": __version__}
 
 
 @pytest.mark.parametrize(
