@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+ROUNDING = 1e-9  # error that sums of fractions of a CPU or GPU may have
 
 _MOUNT = Path("/sys/fs/cgroup")
 _UNLIMITED = 2**60  # version 1 of control groups writes a number above this one where there is no limit
@@ -24,6 +27,17 @@ def num_gpus() -> int:
         return int(given)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return 0 if visible in ("", "-1", "NoDevFiles") else len(visible.split(","))
+
+
+def num_fitting(has: Mapping[str, float], amounts: Mapping[str, float]) -> float:
+    """Return how many workers of one size a node holds, if it holds no others; amounts are by Ray's names."""
+    counts = [math.inf]
+    for name, amount in amounts.items():
+        if name == "GPU" and amount < 1:  # a fraction is taken from a single GPU
+            counts.append(math.floor(has.get(name, 0.0) * math.floor(1 / amount + ROUNDING) + ROUNDING))
+        else:
+            counts.append(math.floor(has.get(name, 0.0) / amount + ROUNDING))
+    return min(counts)
 
 
 def own_address(peer: str) -> str:
@@ -124,17 +138,17 @@ def memory_bytes() -> tuple[int, int]:
 @contextmanager
 def environment(values: Mapping[str, str | None]) -> Iterator[None]:
     """Set environment variables of this process for a while; None unsets one."""
+
+    def change(new: Mapping[str, str | None]) -> None:
+        for name, value in new.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
     before = {name: os.environ.get(name) for name in values}
-    _set(values)
+    change(values)
     try:
         yield
     finally:
-        _set(before)
-
-
-def _set(values: Mapping[str, str | None]) -> None:
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
+        change(before)

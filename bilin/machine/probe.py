@@ -1,8 +1,8 @@
-"""A node answers questions: one function a question, each with a plain record as its answer.
+"""A node answers questions about itself: one function a question, which yields verdicts.
 
 The program runs on the node with `python -P -m bilin.machine.probe`. It prints each answer as soon as it has it: a
-question without an answer, such as one about a disk that hangs, is known by its name. A question that fails has its
-error as the answer. torch is loaded in a process of its own. `bilin.orchestrator.clusters.inquiry` asks.
+question without an answer, such as one about a disk that hangs, is known by its name. torch is loaded in a process of
+its own. `bilin.orchestrator.clusters.inquiry` asks.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import socket
@@ -18,32 +19,37 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bilin.machine.host import (
     connection_error,
     free_bytes,
     memory_bytes,
     num_cpus,
+    num_fitting,
     num_gpus,
     own_address,
     reason,
 )
+from bilin.machine.ray_node import OBJECT_STORE_BYTES
 from bilin.version import __version__
 
 MARK = "bilin-node"  # first word of a line of an answer: set-up commands may print lines of their own
 PIECE = 400  # characters of an answer in one line: Slurm may mix longer lines of two nodes
 SOCKET_PATH = 63  # characters that Ray's sockets add to its temporary folder
 TORCH_S = 180  # how long torch may take to load from a slow disk and to initialise the GPUs
-
+GATHER_S = 45.0  # how long the nodes of a step wait for each other: a network file system may show a new file late
+CONNECT_S = 5.0
 REPLACEMENTS = 20
 
-GATHER_S = 45.0  # how long the nodes of a step wait for each other: a network file system may show a new file late
+WORKER_BYTES = 300 * 2**20  # a worker with torch loaded, without its model
+LOW_DISK_BYTES, LEAST_DISK_BYTES = 2**30, 100 * 2**20  # free disk space below which there is a warning, an error
 
-CONNECT_S = 5.0
+LEASE = "two launches then know each other by their lease alone: taking over from one that died takes a minute"
 
 TORCH = """
 import json, os, warnings
@@ -66,25 +72,65 @@ answer["error"] = answer["error"] or " ".join(str(each.message) for each in caug
 os.write(stdout, json.dumps(answer).encode())
 """
 
+Level = Literal["ok", "warning", "error"]
+
+Verdict = tuple[Level, str, str]
+"""How bad it is, what was found, and what to do; the last is empty if nothing is to be done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Here:
+    """This node.
+
+    Attributes:
+        place: What identifies it to the asker; in a Slurm step, its number there.
+        has: How much it has of each of Ray's resources.
+        num_trials: How many trials it has room for at once, at most.
+    """
+
+    place: str
+    has: Mapping[str, float]
+    num_trials: int
+
+    @property
+    def num_gpus(self) -> float:
+        """How many GPUs Ray or Slurm gives out here."""
+        return self.has.get("GPU", 0.0)
+
 
 def main(text: str) -> None:
     """Answer questions.
 
     Args:
-        text: JSON: the arguments of each question by its name, and ``place``, which identifies this node; in a Slurm
-            step, its number there.
+        text: JSON: ``questions`` with the arguments of each by its name and, if the asker knows them, the ``place`` of
+            this node and what it ``has``; ``demand``: how much of each of Ray's resources single trials take;
+            ``max_trials``: how many run at once at most.
     """
-    questions = json.loads(text)
-    place = questions.pop("place", None) or os.environ.get("SLURM_NODEID", "0")
-    for name, arguments in questions.items():
+    asked = json.loads(text)
+    has = asked.get("has") or {
+        "CPU": float(os.environ.get("SLURM_CPUS_ON_NODE") or num_cpus()),
+        "GPU": float(num_gpus()),
+    }
+    count = max((num_fitting(has, amounts) for amounts in asked.get("demand", ())), default=0)
+    count = asked.get("max_trials") or int(count if math.isfinite(count) else has.get("CPU", 0))
+    here = Here(place=asked.get("place") or os.environ.get("SLURM_NODEID", "0"), has=has, num_trials=count)
+    facts = {
+        "name": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+        "has": has,
+        "num_trials": count,
+        "num_nodes": int(os.environ.get("SLURM_NNODES") or 1),
+    }
+    print_answer(here.place, "node", facts)
+    for name, arguments in asked["questions"].items():
         try:
-            answer = QUESTIONS[name](**arguments)
+            verdicts = list(QUESTIONS[name](here, **arguments))
         except Exception as error:  # of any kind: the asker reports it
-            answer = {"error": reason(error)}
-        print_answer(place, name, answer)
+            verdicts = [("error", reason(error), "correct this on that node")]
+        print_answer(here.place, name, verdicts)
+    print_answer(here.place, "clock", time.time())  # last: it is compared with the time at which it arrives
 
 
-def print_answer(place: str, name: str, answer: dict[str, Any]) -> None:
+def print_answer(place: str, name: str, answer: object) -> None:
     """Print an answer in pieces: ``+`` before all but the last, which has ``.``."""
     text = json.dumps([name, answer])
     starts = range(0, len(text), PIECE)
@@ -92,99 +138,146 @@ def print_answer(place: str, name: str, answer: dict[str, Any]) -> None:
         print(MARK, place, ("." if start == starts[-1] else "+") + text[start : start + PIECE], flush=True)
 
 
-def versions(packages: list[str]) -> dict[str, str | None]:
+def room(here: Here) -> Iterator[Verdict]:
+    """How many trials this node has room for."""
+    given = f"{here.has.get('CPU', 0):g} CPUs, {here.num_gpus:g} GPUs"
+    if here.num_trials:
+        yield "ok", f"{given}: {here.num_trials if here.num_trials > 1 else 'one trial'} at once", ""
+    else:
+        yield "warning", f"{given}: no trial has room", "it would stay idle"
+
+
+def versions(_: Here, own: Mapping[str, str], may_differ: Mapping[str, str]) -> Iterator[Verdict]:
+    """Whether this node has the asker's versions.
+
+    Args:
+        own: The asker's `installed_versions`.
+        may_differ: What to say of packages whose versions may differ, by their names.
+    """
+    there = installed_versions(own)
+    for name, version in own.items():
+        if there[name] is None:
+            yield "error", f"has no {name}; here: {version}", "Install it there too"
+        elif there[name] != version:
+            level: Level = "warning" if name in may_differ else "error"
+            advice = may_differ.get(name, "Use the same version on all nodes and here")
+            yield level, f"has {name} {there[name]}; here: {version}", advice
+    if same := [f"{name} {version}" for name, version in own.items() if there[name] == version]:
+        yield "ok", f"{', '.join(same)}: as here", ""
+
+
+def installed_versions(packages: Iterable[str]) -> dict[str, str | None]:
     """Return the versions of Python (major and minor) and of packages; None for those that are not installed."""
     found: dict[str, str | None] = {"python": ".".join(platform.python_version_tuple()[:2])}
     for name in packages:
-        try:  # a checkout's metadata is as old as its installation
-            found[name] = __version__ if name == "bilin" else importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = None
+        if name != "python":
+            try:  # a checkout's metadata is as old as its installation
+                found[name] = __version__ if name == "bilin" else importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                found[name] = None
     return found
 
 
-def room() -> dict[str, Any]:
-    """Return the name of the node, the CPUs and GPUs that Slurm or the system gives, and the number of nodes."""
-    return {
-        "name": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
-        "cpus": int(os.environ.get("SLURM_CPUS_ON_NODE") or num_cpus()),
-        "gpus": num_gpus(),
-        "num_nodes": int(os.environ.get("SLURM_NNODES") or 1),
-    }
+def memory(here: Here, limit: int, ray_bytes: int, advice: str) -> Iterator[Verdict]:
+    """Whether there is memory for Ray and as many workers as this node has room for.
 
-
-def memory(limit: int = 0) -> dict[str, int]:
-    """Return the bytes of memory of the machine, and those that this process can get.
-
-    Args:
-        limit: What the job asks Slurm for, in units of 2²⁰ bytes; 0: what Slurm says itself, if it does.
+    ``limit`` is what the job asks Slurm for, in units of 2²⁰ bytes; 0: what Slurm says itself, if it does.
     """
-    total, available = memory_bytes()
+    total, free = memory_bytes()
     if given := limit or int(os.environ.get("SLURM_MEM_PER_NODE") or 0):
-        available = min(available, given * 2**20)
-    return {"total": total, "available": available}
+        free = min(free, given * 2**20)
+    needed = ray_bytes + here.num_trials * WORKER_BYTES
+    found = f"{size(free)} free of {size(total)}"
+    purpose = f"{'Ray and ' if ray_bytes else ''}{here.num_trials} at once hold {size(needed)} before their models"
+    if free >= needed:
+        yield "ok", f"{found}; {purpose}", ""
+    elif free < (least := ray_bytes + WORKER_BYTES):
+        yield "error", f"{found}; one trial holds {size(least)}", "free some, or ask for more"
+    else:
+        enough = f"there is enough for {(free - ray_bytes) // WORKER_BYTES}"
+        yield "warning", f"{found}; {purpose}", f"{enough}: {advice}"
 
 
-def temporary(root: str | None) -> dict[str, Any]:
-    """Return whether Ray's folder, with sockets in it, can be made in a temporary folder, and the bytes that are free.
+def temporary(_: Here, root: str | None) -> Iterator[Verdict]:
+    """Whether Ray's sockets, and other temporary files, have a place.
 
     Args:
-        root: The temporary folder; None: that of this process.
+        root: The temporary folder of a Ray that a launch starts; None: that of this process, without sockets.
     """
     with tempfile.TemporaryDirectory(prefix="bilin-", dir=root) as folder:
-        answer: dict[str, Any] = {"path": str(Path(folder).parent), "free": free_bytes(folder)}
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.bind(f"{folder}/ray{'-' * SOCKET_PATH}")
-            except OSError as error:
-                answer["error"] = reason(error)
-    return answer
+        path, free = Path(folder).parent, free_bytes(folder)
+        if root:
+            with socket.socket(socket.AF_UNIX) as probe:
+                try:
+                    probe.bind(f"{folder}/ray{'-' * SOCKET_PATH}")
+                except OSError as error:
+                    found = f"{path}: Ray cannot make a socket there: {reason(error)}"
+                    yield "error", found, "a shorter path is needed"
+                    return
+    level = disk_level(free)
+    advice = "" if level == "ok" else "make room on its disk: Ray writes its logs there"
+    yield level, f"{path}: {size(free)} free", advice
 
 
-def shared_memory(path: str) -> dict[str, Any]:
-    """Return the bytes that are free in shared memory, if it can be written."""
+def shared_memory(_: Here, path: str, needed: int = OBJECT_STORE_BYTES) -> Iterator[Verdict]:
+    """Whether Ray's object store has room in shared memory."""
     with tempfile.TemporaryFile(dir=path) as file:
         file.write(b"0")
-    return {"path": path, "free": free_bytes(path)}
+    free = free_bytes(path)
+    found = f"{path}: {size(free)} free; Ray's object store takes {size(needed)}"
+    if free > needed:
+        yield "ok", found, ""
+    else:
+        yield "warning", found, "Ray uses a disk instead: give it more (docker: --shm-size=1g)"
 
 
-def ports(host: str, count: int) -> dict[str, Any]:
-    """Return whether so many ports can be bound at once."""
-    answer = {"host": host, "count": count, "error": ""}
+def ports(_: Here, host: str, count: int) -> Iterator[Verdict]:
+    """Whether so many ports can be bound at once, as Ray needs."""
+    where = host or "all interfaces"
     with ExitStack() as sockets:
         for number in range(count):
             try:
                 sockets.enter_context(socket.socket()).bind((host, 0))
             except OSError as error:
-                return answer | {"error": f"{number} of {count} ports could be bound: {reason(error)}"}
-    return answer
+                found = f"{number} of {count} ports could be bound: {reason(error)}, on {where}"
+                yield "error", found, "see what takes them: ss -lntp"
+                return
+    yield "ok", f"{count} bound at once on {where}", ""
 
 
-def reach(folder: str) -> dict[str, Any]:
-    """Return whether this node can connect to the others of its Slurm step, at free ports, as Ray does.
+def reach(here: Here, folder: str) -> Iterator[Verdict]:
+    """Whether this node can connect to the others of its Slurm step, at free ports, as Ray does.
 
-    Args:
-        folder: In the store. By files there, each node says where it listens, and when it has tried the others.
+    By files in a folder of the store, each node says where it listens, and when it has tried the others.
     """
-    own, num_nodes = os.environ["SLURM_NODEID"], int(os.environ["SLURM_STEP_NUM_NODES"])
-    home = Path(folder)
-    if num_nodes == 1 or not home.is_dir():
-        return {"num_nodes": num_nodes, "met": 1, "failed": []}
-    with socket.socket() as listener:
-        listener.bind(("", 0))
-        listener.listen(num_nodes)
-        address = own_address(os.environ["SLURM_LAUNCH_NODE_IPADDR"])
-        _leave(home / f"at-{own}", json.dumps([socket.gethostname(), address, listener.getsockname()[1]]))
-        met = _gather(home, "at-", num_nodes)
-        places = [json.loads(text) for name, text in met.items() if name != f"at-{own}"]
-        failed = [
-            f"{name} ({host}): {fault}"
-            for name, host, port in places
-            if (fault := connection_error(host, port, CONNECT_S))
-        ]
-        _leave(home / f"tried-{own}", own)
-        _gather(home, "tried-", len(met))  # the others may still want to connect
-    return {"num_nodes": num_nodes, "met": len(met), "failed": failed}
+    num_nodes, home = int(os.environ["SLURM_STEP_NUM_NODES"]), Path(folder)
+    if num_nodes == 1:
+        return
+    num_met, failed = 1, []
+    if home.is_dir():
+        with socket.socket() as listener:
+            listener.bind(("", 0))
+            listener.listen(num_nodes)
+            address = own_address(os.environ["SLURM_LAUNCH_NODE_IPADDR"])
+            _leave(home / f"at-{here.place}", json.dumps([socket.gethostname(), address, listener.getsockname()[1]]))
+            met = _gather(home, "at-", num_nodes)
+            num_met = len(met)
+            places = [json.loads(text) for name, text in met.items() if name != f"at-{here.place}"]
+            failed = [
+                f"{name} ({host}): {fault}"
+                for name, host, port in places
+                if (fault := connection_error(host, port, CONNECT_S))
+            ]
+            _leave(home / f"tried-{here.place}", here.place)
+            _gather(home, "tried-", num_met)  # the others may still want to connect
+    if failed:
+        found = f"no connection to {', '.join(failed[:3])}{', …' * (len(failed) > 3)}"
+        yield "error", found, "check the firewall between the nodes: Ray needs every port above 1024 in both directions"
+    elif num_met < num_nodes:
+        found = f"{num_met - 1} of {num_nodes - 1} reached; the others left nothing in the store"
+        yield "warning", found, "see their own lines, and those about the store"
+    else:
+        yield "ok", f"{num_nodes - 1} reached, at a port that was free there", ""
 
 
 def _leave(path: Path, text: str) -> None:
@@ -204,25 +297,49 @@ def _gather(home: Path, prefix: str, count: int) -> dict[str, str]:
         time.sleep(0.1)
 
 
-def torch(all_gpus: bool) -> dict[str, Any]:
-    """Return what torch says about itself and the GPUs; it computes a small sum on each.
+def torch(here: Here, all_gpus: bool, wants_gpus: bool) -> Iterator[Verdict]:
+    """Whether torch loads on this node, and computes a small sum on each GPU that Ray or Slurm gives out here.
 
-    Args:
-        all_gpus: Look at all GPUs of the node; otherwise at those that this process was given.
+    With ``all_gpus``, it sees all GPUs of the node, otherwise those that this process was given.
     """
     hidden = "CUDA_VISIBLE_DEVICES" if all_gpus else ""
     environment = {name: value for name, value in os.environ.items() if name != hidden}
-    answer: dict[str, Any] = {"smi": nvidia_driver()}
+    command = [sys.executable, "-P", "-c", TORCH]
+    fault = ""
     try:
-        command = [sys.executable, "-P", "-c", TORCH]
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TORCH_S, check=False)
+        if ended.returncode:
+            fault = (ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"])[-1][:500]
     except subprocess.TimeoutExpired:
-        return answer | {"failed": f"it did not load within {TORCH_S} s"}
-    if ended.returncode:
-        lines = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
-        return answer | {"failed": lines[-1][:500]}
-    answer.update(json.loads(ended.stdout))
-    return answer
+        fault = f"it did not load within {TORCH_S} s"
+    if fault:
+        yield "error", f"cannot be loaded: {fault}", "reinstall it there"
+    else:
+        yield judge_torch(json.loads(ended.stdout), nvidia_driver(), here.num_gpus, wants_gpus=wants_gpus)
+
+
+def judge_torch(report: Mapping[str, Any], driver: str, num_gpus: float, *, wants_gpus: bool) -> Verdict:
+    """Return the verdict about what `TORCH` printed; ``driver`` is empty if nvidia-smi reports none."""
+    names = report["names"]
+    build = f"torch {report['version']}" + (f", CUDA {report['cuda']}" if report["cuda"] else ", CPU only")
+    if not num_gpus:
+        unused = "no GPU is given out" if names or driver else "no GPU"
+        return "ok", f"{unused}; {build}: trials compute on the CPU", ""
+    if len(names) >= num_gpus and not report["error"]:
+        gpus = ", ".join(f"{names.count(name)} × {name}" for name in dict.fromkeys(names))  # noqa: RUF001
+        supports = f", driver {driver or '?'} for CUDA up to {report['driver']}" if report["driver"] else ""
+        return "ok", f"{gpus}; {build}{supports}", ""
+    if not driver:
+        advice = "nvidia-smi finds no driver there: see that the node has one, and this job its devices"
+    elif not report["cuda"]:
+        advice = f"install a CUDA build of torch there (driver {driver})"
+    else:
+        advice = f"install a build of torch for the driver there ({driver}), or a newer driver"
+    why = f": {report['error'][:300]}" if report["error"] else ""
+    found = f"sees {len(names)} of {num_gpus:g} GPUs; {build}{why}"
+    if wants_gpus:
+        return "error", found, advice
+    return "warning", found, f"trials without GPUs run; for others: {advice}"
 
 
 def nvidia_driver() -> str:
@@ -235,26 +352,41 @@ def nvidia_driver() -> str:
     return ended.stdout.split("\n")[0].strip()
 
 
-def store(folder: str, content: str, name: str = "") -> dict[str, Any]:
-    """Return whether a folder of the store is the asker's, and works as a store must.
+def store(here: Here, folder: str, content: str, thorough: bool) -> Iterator[Verdict]:
+    """Whether this node sees the asker's store and can write there; it leaves a file named after its place.
 
-    Args:
-        folder: A folder made for this question, with a file ``here`` and a ``lock`` that the asker holds.
-        content: What ``here`` contains.
-        name: The file to leave there, replaced several times; by default the number of this node in a Slurm step.
+    The folder was made for this question, with a file ``here`` of this content and a ``lock`` that the asker holds.
+    With ``thorough``, say also whether the file system works as a store needs it.
     """
     home = Path(folder)
-    if home.parent.is_dir() and not home.exists():
-        return {"error": "", "is_same": False}
-    is_same = (home / "here").read_text() == content
-    num_torn = _replace_often(home / (name or os.environ.get("SLURM_NODEID", "0")))
-    return {
-        "error": "",
-        "is_same": is_same,
-        "num_torn": num_torn,
-        "lock": try_lock(home / "lock"),
-        "free": free_bytes(home),
-    }
+    try:
+        is_other = (home.parent.is_dir() and not home.exists()) or (home / "here").read_text() != content
+        num_torn = 0 if is_other else _replace_often(home / here.place)
+        lock, free = ("", 0) if is_other else (try_lock(home / "lock"), free_bytes(home))
+    except OSError as error:
+        advice = "All nodes must see it at this path, and be able to write"
+        yield "error", f"cannot use the store, {home.parent}: {reason(error)}", advice
+        return
+    if is_other:
+        yield other_store(home.parent)
+    elif thorough:
+        if num_torn:
+            found = f"a file that was replaced many times was missing or torn {num_torn} times"
+            yield "error", found, "use a file system on which a rename is atomic"
+        if lock == "taken":
+            yield "warning", "a lock that this machine holds was granted there again", LEASE
+        elif lock != "held":
+            yield "warning", f"its file system has no locks ({lock})", LEASE
+        if (level := disk_level(free)) != "ok":
+            yield level, f"{size(free)} free", "make room: a checkpoint of a wide trial holds 200 MB"
+        if not num_torn and level != "error":
+            yield "ok", f"written there, read here, replaced whole; {size(free)} free", ""
+
+
+def other_store(path: Path) -> Verdict:
+    """Return the verdict that a node sees another folder in place of the store."""
+    found = f"sees another folder at {path}: all nodes must see the same store"
+    return "error", found, "Mount the same file system there"
 
 
 def _replace_often(path: Path) -> int:
@@ -300,12 +432,21 @@ def try_lock(path: Path) -> str:
     return "taken"
 
 
-def clock() -> dict[str, float]:
-    """Return the seconds since the epoch by the clock of this node."""
-    return {"now": time.time()}
+def disk_level(free: float) -> Level:
+    """Return how bad it is that a disk has so few bytes left."""
+    return "error" if free < LEAST_DISK_BYTES else "warning" if free < LOW_DISK_BYTES else "ok"
 
 
-QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {
+def size(num_bytes: float) -> str:
+    """Return bytes with a unit."""
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if abs(num_bytes) < 1000:
+            return f"{num_bytes:.3g} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.3g} TB"
+
+
+QUESTIONS: Mapping[str, Callable[..., Iterator[Verdict]]] = {
     "room": room,
     "versions": versions,
     "memory": memory,
@@ -315,7 +456,6 @@ QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {
     "reach": reach,
     "torch": torch,
     "store": store,
-    "clock": clock,
 }
 
 if __name__ == "__main__":

@@ -189,7 +189,9 @@ def _ray_start(head: str, client_port: str, folder: str) -> list[str]:
         "include-log-monitor": "false",
         "dashboard-agent-listen-port": 0,  # of ray[default]
     }
-    if memory := _memory_bytes():
+    megabytes = int(os.environ.get("SLURM_MEM_PER_NODE", 0))
+    megabytes = megabytes or int(os.environ.get("SLURM_MEM_PER_CPU", 0)) * _num_cpus()
+    if (memory := megabytes * 2**20 - OBJECT_STORE_BYTES) > 0:  # Slurm sets a limit: what trials may reserve
         options["memory"] = memory
     host, _, port = head.rpartition(":")
     if _is_head():
@@ -249,13 +251,6 @@ def _is_in_head_job() -> bool:
 
 def _num_cpus() -> int:
     return int(os.environ["SLURM_CPUS_ON_NODE"])
-
-
-def _memory_bytes() -> int:
-    """Return how much memory of this node trials may reserve; 0 if Slurm set no limit."""
-    megabytes = int(os.environ.get("SLURM_MEM_PER_NODE", 0))
-    megabytes = megabytes or int(os.environ.get("SLURM_MEM_PER_CPU", 0)) * _num_cpus()
-    return max(megabytes * 2**20 - OBJECT_STORE_BYTES, 0)
 
 
 if __name__ == "__main__":

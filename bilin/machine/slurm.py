@@ -118,12 +118,9 @@ class Slurm:
             return subprocess.CompletedProcess(command, 127, "", f"could not run {command[0]}: {error.strerror}")
 
     def submit(self, script: str, *options: str, log: Path | str) -> str:
-        """Submit a batch script and return the id of the job.
+        """Submit a batch script with further options of sbatch and return the id of the job.
 
-        Args:
-            script: The batch script.
-            options: Further options of sbatch.
-            log: Where the output of the job goes; ``%j`` stands for the job's id.
+        In the path of the log, ``%j`` stands for the job's id.
 
         Raises:
             ClusterError: There is no sbatch on this machine, or it refuses the job.
@@ -218,6 +215,10 @@ def parse_job(line: str) -> JobStatus | None:
     values = {name: "" if value in ("(null)", "None", "Unknown", "N/A") else value for name, value in reversed(words)}
     if "JobState" not in values:
         return None
+    try:
+        left_s = float(max(seconds(values.get("TimeLimit", "")) - seconds(values.get("RunTime", "")), 0))
+    except ValueError:  # no limit, or none yet
+        left_s = None
     log = re.search(r"\sStdOut=(.*?)(?=\s\w+=|\s*$)", line)  # may contain spaces
     return JobStatus(
         state=values["JobState"],
@@ -228,16 +229,9 @@ def parse_job(line: str) -> JobStatus | None:
         exit_code=int(values.get("ExitCode", "0").partition(":")[0] or 0),
         restarts=int(values.get("Restarts", "0") or 0),
         log=log.group(1) if log else "",
-        left_s=_left_s(values.get("TimeLimit", ""), values.get("RunTime", "")),
+        left_s=left_s,
         is_preempted=bool(values.get("PreemptTime")),
     )
-
-
-def _left_s(limit: str, run: str) -> float | None:
-    try:
-        return float(max(seconds(limit) - seconds(run), 0))
-    except ValueError:  # no limit, or none yet
-        return None
 
 
 def seconds(time: str) -> int:

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +21,127 @@ from bilin.version import __version__
 ROOT = pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="only root mounts")
 
 
-def asked(questions: dict[str, dict[str, object]]) -> dict[str, Any]:
+NODE = probe.Here(place="7", has={"CPU": 1.0}, num_trials=1)
+CPU = {"version": "2.6+cpu", "cuda": None, "names": [], "error": "", "driver": ""}
+TOO_OLD = CPU | {"version": "2.6", "cuda": "12.8", "error": "The NVIDIA driver is too old"}
+TWO = CPU | {"version": "2.6", "cuda": "12.8", "names": ["H200", "H200"], "driver": "12.8"}
+
+
+def asked(questions: dict[str, dict[str, object]], **more: object) -> Answers:
     """What this Python says."""
-    ended = subprocess.run(command(sys.executable, questions, place="7"), capture_output=True, text=True, check=True)
+    words = command(sys.executable, {"questions": questions, **more}, place="7")
+    ended = subprocess.run(words, capture_output=True, text=True, check=True)
     answers: dict[str, Answers] = {}
     read([*ended.stdout.splitlines(), "a line of set-up commands"], answers)
-    return answers["7"].records
+    return answers["7"]
+
+
+def levels(verdicts: Iterable[probe.Verdict]) -> list[str]:
+    return [level for level, *_ in verdicts]
 
 
 def test_every_question_has_an_answer_and_an_error_is_an_answer() -> None:
-    records = asked({"room": {}, "versions": {"packages": ["bilin", "none"]}, "ports": {}, "quest": {}, "clock": {}})
-    assert list(records) == ["room", "versions", "ports", "quest", "clock"]
-    assert records["versions"] == {**probe.versions([]), "bilin": __version__, "none": None}
-    assert "missing 2 required" in records["ports"]["error"]
-    assert "quest" in records["quest"]["error"]
+    own = {"bilin": __version__, "none": "1"}
+    verdicts = asked({"room": {}, "versions": {"own": own, "may_differ": {}}, "ports": {}, "quest": {}}).verdicts
+    assert list(verdicts) == ["room", "versions", "ports", "quest", "clock"]
+    assert [tuple(each) for each in verdicts["versions"]] == [
+        ("error", "has no none; here: 1", "Install it there too"),
+        ("ok", f"bilin {__version__}: as here", ""),
+    ]
+    assert "missing 2 required" in verdicts["ports"][0][1]
+    assert "quest" in verdicts["quest"][0][1]
+    assert levels(verdicts["clock"]) == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("more", "num_trials"),
+    [
+        ({"has": {"CPU": 8.0}, "demand": [{"CPU": 2.0}]}, 4),
+        ({"has": {"CPU": 8.0}, "demand": [{"CPU": 2.0}], "max_trials": 1}, 1),
+        ({"has": {"CPU": 8.0}, "demand": [{}]}, 8),
+        ({"has": {"CPU": 1.0}, "demand": [{"CPU": 2.0}]}, 0),
+        ({"has": {"CPU": 8.0, "GPU": 2.0}, "demand": [{"GPU": 0.5}]}, 4),
+    ],
+)
+def test_a_node_has_room_for_some_trials(more: dict[str, Any], num_trials: int) -> None:
+    node = asked({"room": {}}, **more)
+    assert node.facts == {"name": socket.gethostname(), "has": more["has"], "num_trials": num_trials, "num_nodes": 1}
+    ((level, found, _advice),) = node.verdicts["room"]
+    assert level == ("ok" if num_trials else "warning")
+    assert {0: "no trial has room", 1: "one trial at once"}.get(num_trials, f": {num_trials} at once") in found
+
+
+HERE = {"python": f"{sys.version_info.major}.{sys.version_info.minor}", "bilin": __version__}
+
+
+@pytest.mark.parametrize(
+    ("other", "may_differ", "expected"),
+    [
+        ({}, {}, ["ok"]),
+        ({"bilin": "2"}, {}, ["error", "ok"]),
+        ({"ray": "0"}, {"torch": "they may"}, ["error", "ok"]),
+        ({"ray": "0"}, {"ray": "they may"}, ["warning", "ok"]),
+        ({"nothing": "1"}, {"nothing": "they may"}, ["error", "ok"]),
+    ],
+)
+def test_another_version_is_an_error_unless_it_may_differ(
+    other: dict[str, str], may_differ: dict[str, str], expected: list[str]
+) -> None:
+    found = list(probe.versions(NODE, {**HERE, **other}, may_differ))
+    assert sorted(levels(found)) == sorted(expected)
+    for name in other:
+        (text,) = (text for level, text, _ in found if level != "ok")
+        assert f"has {'no ' if name == 'nothing' else ''}{name}" in text
+
+
+@pytest.mark.parametrize(
+    ("report", "driver", "num_gpus", "wants_gpus", "level", "words"),
+    [
+        (CPU, "", 0, False, "ok", "no GPU"),
+        (CPU, "", 2, False, "warning", "sees 0 of 2 GPUs"),
+        (CPU, "570.1", 2, True, "error", "install a CUDA build"),
+        (CPU, "", 2, True, "error", "finds no driver"),
+        (TOO_OLD, "470.1", 1, True, "error", "too old"),
+        (TWO, "570.1", 2, True, "ok", "2 × H200; torch 2.6, CUDA 12.8, driver 570.1 for CUDA up to 12.8"),  # noqa: RUF001
+        (TWO, "570.1", 4, True, "error", "sees 2 of 4 GPUs"),
+        (TWO | {"error": "out of memory"}, "570.1", 2, True, "error", "out of memory"),
+    ],
+)
+def test_torch_and_the_gpus_that_are_given(
+    report: dict[str, Any], driver: str, num_gpus: float, wants_gpus: bool, level: str, words: str
+) -> None:
+    found = probe.judge_torch(report, driver, num_gpus, wants_gpus=wants_gpus)
+    assert found[0] == level
+    assert words in f"{found[1]} {found[2]}"
+
+
+def test_a_torch_that_cannot_be_loaded_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('libcudart.so.12 is missing')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    ((level, found, _advice),) = probe.torch(NODE, all_gpus=False, wants_gpus=False)
+    assert (level, "libcudart" in found) == ("error", True)
+
+
+def test_memory_for_ray_and_its_workers() -> None:
+    def found(limit: int, num_trials: int) -> probe.Verdict:
+        here = probe.Here(place="", has={}, num_trials=num_trials)
+        (only,) = probe.memory(here, limit, ray_bytes=100 * 2**20, advice="free some")
+        return only
+
+    assert levels([found(1001, 3), found(1001, 10), found(399, 1)]) == ["ok", "warning", "error"]
+    assert "Ray and 3 at once" in found(1001, 3)[1]
+    assert found(1001, 10)[2] == "there is enough for 3: free some"
+
+
+def test_a_disk_that_is_nearly_full() -> None:
+    assert [probe.disk_level(free) for free in (1e6, 5e8, 5e9)] == ["error", "warning", "ok"]
+    (little,) = probe.shared_memory(NODE, "/dev/shm", needed=2**60)
+    assert (little[0], "Ray uses a disk" in little[2]) == ("warning", True)
+    assert levels(probe.shared_memory(NODE, "/dev/shm", needed=1)) == ["ok"]
 
 
 def test_a_python_without_bilin_is_named() -> None:
-    python, *words = command(sys.executable, {"clock": {}})
+    python, *words = command(sys.executable, {"questions": {}})
     ended = subprocess.run([python, "-I", "-S", *words[1:]], capture_output=True, text=True, check=False)
     assert last_error(ended.stderr) == f"bilin is not installed for {python}. Install bilin {__version__} there"
 
@@ -45,7 +149,7 @@ def test_a_python_without_bilin_is_named() -> None:
 def test_a_bilin_without_this_program_is_named(tmp_path: Path) -> None:
     (tmp_path / "bilin").mkdir()
     (tmp_path / "bilin/__init__.py").touch()
-    python, *words = command(sys.executable, {"clock": {}})
+    python, *words = command(sys.executable, {"questions": {}})
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     ended = subprocess.run([python, "-S", *words], env=environment, capture_output=True, text=True, check=False)
     assert last_error(ended.stderr).startswith(f"has another bilin for {python}; here: {__version__}")
@@ -62,7 +166,7 @@ def test_a_program_for_nodes_loads_the_standard_library_alone(program: str) -> N
 
 def test_long_answers_of_two_nodes_may_be_mixed(capsys: pytest.CaptureFixture[str]) -> None:
     for place in "ab":
-        probe.print_answer(place, "room", {"name": place * 2000})
+        probe.print_answer(place, "node", {"name": place * 2000})
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) < 500
     half = len(lines) // 2
@@ -74,8 +178,9 @@ def test_long_answers_of_two_nodes_may_be_mixed(capsys: pytest.CaptureFixture[st
 def test_a_temp_directory_may_be_too_long_for_sockets(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 10)
     folder.mkdir()
-    assert "error" not in probe.temporary("/tmp")
-    assert "too long" in probe.temporary(str(folder))["error"]
+    assert not any("socket" in found for _, found, _ in probe.temporary(NODE, "/tmp"))
+    ((level, found, _advice),) = probe.temporary(NODE, str(folder))
+    assert (level, "too long" in found) == ("error", True)
     assert list(folder.iterdir()) == []
 
 
@@ -98,46 +203,56 @@ def test_nodes_of_a_step_look_for_each_other(tmp_path: Path, monkeypatch: pytest
         nodes = []
         for number in range(2):
             monkeypatch.setenv("SLURM_NODEID", str(number))
-            words = command(sys.executable, {"reach": {"folder": str(tmp_path)}})
+            words = command(sys.executable, {"questions": {"reach": {"folder": str(tmp_path)}}})
             nodes.append(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
         answers: dict[str, Answers] = {}
         for each in nodes:
             read(each.communicate()[0].splitlines(), answers)
-    refused = ["third (127.0.0.1): Connection refused"]
-    assert [answers[place].records["reach"] for place in "01"] == [{"num_nodes": 3, "met": 3, "failed": refused}] * 2
+    for place in "01":
+        ((level, found, _advice),) = answers[place].verdicts["reach"]
+        assert (level, found) == ("error", "no connection to third (127.0.0.1): Connection refused")
 
 
 def test_ports_that_cannot_be_bound_are_an_error() -> None:
-    assert probe.ports("127.0.0.1", 16) == {"host": "127.0.0.1", "count": 16, "error": ""}
-    there_is_none = probe.ports("192.0.2.1", 16)["error"]
-    assert there_is_none == "0 of 16 ports could be bound: Cannot assign requested address"
+    assert list(probe.ports(NODE, "127.0.0.1", 16)) == [("ok", "16 bound at once on 127.0.0.1", "")]
+    ((level, found, _advice),) = probe.ports(NODE, "192.0.2.1", 16)
+    assert level == "error"
+    assert found == "0 of 16 ports could be bound: Cannot assign requested address, on 192.0.2.1"
 
 
 def test_memory_is_what_slurm_gave(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = probe.memory()
-    assert 0 < there["available"] <= there["total"]
+    def found(limit: int) -> str:
+        ((_level, text, _advice),) = probe.memory(NODE, limit, ray_bytes=0, advice="")
+        return text
+
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "7")
-    assert probe.memory()["available"] == 7 * 2**20
-    assert probe.memory(limit=megabytes("5M"))["available"] == 5 * 2**20
+    assert found(0).startswith("7.34 MB free")
+    assert found(megabytes("5M")).startswith("5.24 MB free")
     assert [megabytes(text) for text in ("0", "1500", "2g", "4096K", "1T")] == [0, 1500, 2048, 4, 2**20]
 
 
 def test_the_store_is_seen_written_and_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bilin.orchestrator.clusters.inquiry.APPEAR_S", 0.1)
     with open_beacon(tmp_path) as beacon:
-        record = probe.store(**beacon.question("a"))
-        assert (record["lock"], record["num_torn"], beacon.fault("a", record)) == ("held", 0, "")
-        assert "another folder" in beacon.fault("b", record), "what the node wrote is not seen here"
+        question = beacon.question(thorough=True)
+        seen = Answers("a", verdicts={"store": list(probe.store(NODE, **question))})
+        beacon.check(NODE.place, seen)
+        ((level, found, _advice),) = seen.verdicts["store"]
+        assert (level, found.partition(";")[0]) == ("ok", "written there, read here, replaced whole")
+        beacon.check("b", seen)
+        ((level, found, _advice),) = seen.verdicts["store"]
+        assert (level, "another folder" in found) == ("error", True), "what the node wrote is not seen here"
         assert probe.try_lock(Path(__file__)) == "taken"
-        assert "another folder" in beacon.fault("a", {"error": "", "is_same": False})
-        assert "hang" in beacon.fault("a", None)
+        assert list(probe.store(NODE, **beacon.question(thorough=False))) == []
+        gone = question | {"folder": str(tmp_path / "none")}
+        assert list(probe.store(NODE, **gone)) == [probe.other_store(tmp_path)]
     assert list(tmp_path.iterdir()) == []
 
 
 @ROOT
 def test_a_store_on_another_mount_and_one_that_is_read_only(tmp_path: Path) -> None:
     with open_beacon(tmp_path) as beacon:
-        questions = {"store": beacon.question("7")}
+        questions = {"questions": {"store": beacon.question(thorough=False)}}
         for mounts, words in (
             (f"mount -t tmpfs none {tmp_path}", "sees another folder"),
             (f"mount --bind {tmp_path} {tmp_path} && mount -o remount,bind,ro {tmp_path}", "Read-only file system"),
@@ -148,4 +263,6 @@ def test_a_store_on_another_mount_and_one_that_is_read_only(tmp_path: Path) -> N
             ended = subprocess.run(there, capture_output=True, text=True, check=True)
             answers: dict[str, Answers] = {}
             read(ended.stdout.splitlines(), answers)
-            assert words in beacon.fault("7", answers["7"].records["store"])
+            beacon.check("7", answers["7"])
+            ((level, found, advice),) = answers["7"].verdicts["store"]
+            assert (level, words in found, bool(advice)) == ("error", True, True)

@@ -81,17 +81,17 @@ def cancel(
         return Cancelled(sweep=sweep, directory=folder.path, holder=found, was_killed=was_killed, jobs=jobs)
     if not found.ray_job:
         raise ClusterError(_elsewhere(folder, found))
-    _stop_ray_job(sweep, found.ray_job)
+    from bilin.orchestrator.clusters import jobs as ray_jobs
+
+    job_id, _, address = found.ray_job.partition("@")
+    ray_jobs.stop(address, job_id)  # Ray gives it a few seconds to checkpoint its trials
+    if not _wait_until(lambda: ray_jobs.state(address, job_id) in ray_jobs.OVER, _LEFT_S):
+        raise ClusterError(f"Ray job {job_id} of sweep {sweep!r} has not ended: `ray job stop {job_id}` on its head")
     return Cancelled(sweep=sweep, directory=folder.path, holder=found, jobs=jobs)
 
 
 def cancel_jobs(folder: SweepFolder, grace_s: float, *, slurm: Slurm = SLURM) -> dict[str, HowEnded]:
     """End the Slurm job of a sweep that waits or runs, and those that continue it.
-
-    Args:
-        folder: The sweep's folder.
-        grace_s: How long a job may take to checkpoint its trials and to end by itself.
-        slurm: Slurm's commands.
 
     Returns:
         How each job was ended, by its id; empty if there is none, or Slurm does not answer.
@@ -191,16 +191,6 @@ def _signal(process: Process, number: signal.Signals) -> None:
             raise ClusterError(f"process {process.pid} is another user's: ask them to end the sweep") from error
         finally:
             os.close(descriptor)
-
-
-def _stop_ray_job(sweep: str, job: str) -> None:
-    """Have Ray end the job that a sweep is; Ray gives it a few seconds to checkpoint its trials."""
-    from bilin.orchestrator.clusters import jobs
-
-    job_id, _, address = job.partition("@")
-    jobs.stop(address, job_id)
-    if not _wait_until(lambda: jobs.state(address, job_id) in jobs.OVER, _LEFT_S):
-        raise ClusterError(f"Ray job {job_id} of sweep {sweep!r} has not ended: `ray job stop {job_id}` on its head")
 
 
 def _elsewhere(folder: SweepFolder, found: Holder) -> str:

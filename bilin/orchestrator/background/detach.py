@@ -52,7 +52,10 @@ def detach(request: LaunchRequest) -> Detached:
         OSError: The sweep's folder cannot be written.
     """
     folder = request.folder
-    log = _new_log(folder)
+    folder.jobs.mkdir(parents=True, exist_ok=True)
+    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    names = (f"{now}{suffix}.log" for suffix in ("", *(f"-{count}" for count in range(2, 1000))))
+    log = next(path for name in names if not (path := folder.jobs / name).exists())
     for number in INTERRUPTS:  # a signal that is ignored here would be ignored there, and could not end the sweep
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
@@ -65,13 +68,6 @@ def detach(request: LaunchRequest) -> Detached:
         while process.poll() is None and not _runs(folder, process.pid):
             time.sleep(_LOOK_S)
     return Detached(sweep=folder.name, directory=folder.path, pid=process.pid, exit_code=process.poll(), log=log)
-
-
-def _new_log(folder: SweepFolder) -> Path:
-    folder.jobs.mkdir(parents=True, exist_ok=True)
-    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    names = (f"{now}{suffix}.log" for suffix in ("", *(f"-{count}" for count in range(2, 1000))))
-    return next(path for name in names if not (path := folder.jobs / name).exists())
 
 
 def _runs(folder: SweepFolder, pid: int) -> bool:
@@ -117,14 +113,13 @@ def submit_job(request: LaunchRequest) -> RayJob:
     except ClusterError:
         source.unlink()
         raise
-    while not _runs_as_job(folder, job_id):
+    while not (
+        (process := holder(folder.store, folder.name))
+        and process.ray_job.startswith(f"{job_id}@")
+        and _runs(folder, process.pid)
+    ):
         if jobs.state(address, job_id) in jobs.OVER:
             text = log.read_text(errors="replace").strip() if log.exists() else ""
             raise ClusterError(f"Ray job {job_id} ended early: {text}\n{jobs.output(address, job_id)}".rstrip())
         time.sleep(_ASK_RAY_S)
     return RayJob(sweep=folder.name, directory=folder.path, job_id=job_id, log=log)
-
-
-def _runs_as_job(folder: SweepFolder, job_id: str) -> bool:
-    process = holder(folder.store, folder.name)
-    return process is not None and process.ray_job.startswith(f"{job_id}@") and _runs(folder, process.pid)

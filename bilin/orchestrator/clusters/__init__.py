@@ -1,6 +1,6 @@
 """Clusters: where trials run. Each kind brings up a pool of workers, and takes down what it brought up.
 
-    backends       the kinds of clusters; which one is decided here
+    backends       the kinds of clusters, and how each brings up workers
     session        a pool on a Ray: one of our own, or a running one; `ray_internals`: Ray's private names
     slurm/         a sweep as a Slurm job, and Ray on the nodes of that job
     jobs           a sweep as a job of a running Ray
@@ -11,7 +11,6 @@ May import the grid, `bilin.results`, `bilin.workers`, `bilin.machine` and the m
 `ray_internals`, `nodes` and `jobs` only.
 """
 
-from bilin.orchestrator.clusters.backends import BACKENDS as BACKENDS
 from bilin.orchestrator.clusters.backends import ClusterSpec as ClusterSpec
 from bilin.orchestrator.clusters.backends import Work as Work
 from bilin.orchestrator.clusters.backends import check_nodes as check_nodes

@@ -1,17 +1,17 @@
-"""The kinds of clusters: for each, one class that brings up workers. `BACKENDS` says which.
+"""The kinds of clusters: how each brings up workers.
 
-ray is imported inside of the methods: `Inline` needs none, and in a job Ray must not read its settings too early.
+ray is imported inside of functions: cluster ``inline`` needs none, and in a job Ray must not read its settings too
+early.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from bilin.errors import InputError
 from bilin.orchestrator.grid import ClusterSettings
@@ -21,6 +21,8 @@ from bilin.workers.inline import InlinePool
 from bilin.workers.output.files import Outputs
 from bilin.workers.pool import Pool, RunTrial
 from bilin.workers.training.checkpoint import Checkpoints
+
+KINDS = ("local", "inline", "ray", "allocation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +49,8 @@ class ClusterSpec:
     def __post_init__(self) -> None:
         if self.kind == "slurm":
             raise InputError("cluster 'slurm' runs nothing itself: `bilin.orchestrator.submit` submits a sweep to it")
-        if self.kind not in BACKENDS:
-            raise InputError(f"unknown cluster {self.kind!r}; accepted: {', '.join(BACKENDS)}, slurm")
+        if self.kind not in KINDS:
+            raise InputError(f"unknown cluster {self.kind!r}; accepted: {', '.join(KINDS)}, slurm")
         if self.workers is not None and self.workers < 1:
             raise InputError(f"workers: found {self.workers}; accepted: a whole number of at least 1")
         if not 0 <= self.checkpoint_s < math.inf:
@@ -82,116 +84,28 @@ class Work:
     outputs: Outputs | None = None
 
 
-class Backend(Protocol):
-    """A way to bring up workers."""
-
-    starts_ray: bool
-    """Whether it starts a Ray."""
-
-    def pool(self, cluster: ClusterSpec, work: Work) -> AbstractContextManager[Pool]:
-        """Return a context that brings up a pool, and takes down what it brought up."""
-
-    def check_nodes(self, directory: Path, packages: Collection[str]) -> None:
-        """Check the nodes of the pool that is open; see `check_nodes` below."""
-
-
-class Inline:
-    """Runs trials in this process."""
-
-    starts_ray = False
-
-    def pool(self, cluster: ClusterSpec, work: Work) -> AbstractContextManager[Pool]:  # noqa: ARG002
-        """Return a pool in this process."""
-        return nullcontext(InlinePool(work.run, emit=work.emit, checkpoints=work.checkpoints, outputs=work.outputs))
-
-    def check_nodes(self, directory: Path, packages: Collection[str]) -> None:
-        """Do nothing: the one node is this process."""
-
-
-class LocalRay:
-    """Starts a Ray on this machine."""
-
-    starts_ray = True
-
-    def pool(self, cluster: ClusterSpec, work: Work) -> AbstractContextManager[Pool]:
-        """Return a pool on a new Ray."""
-        return _ray_pool(None, cluster.workers, work)
-
-    def check_nodes(self, directory: Path, packages: Collection[str]) -> None:
-        """Do nothing: the one node has the Python of this process."""
-
-
-class JoinedRay:
-    """Joins a running Ray."""
-
-    starts_ray = False
-
-    def pool(self, cluster: ClusterSpec, work: Work) -> AbstractContextManager[Pool]:
-        """Return a pool on the Ray at the cluster's address."""
-        return _ray_pool(cluster.address, cluster.workers, work)
-
-    def check_nodes(self, directory: Path, packages: Collection[str]) -> None:
-        """Check all nodes."""
-        from bilin.orchestrator.clusters import nodes
-
-        nodes.check_nodes(directory, packages, but_own=False)
-
-
-class Allocation:
-    """Starts a Ray on the nodes of the Slurm job that this process runs in."""
-
-    starts_ray = True
-
-    @contextmanager
-    def pool(self, cluster: ClusterSpec, work: Work) -> Iterator[Pool]:
-        """Open a pool that starts no trial for which the job has too little time left."""
-        from bilin.orchestrator.clusters.slurm.allocation import ray_in_job, time_left_s
-        from bilin.orchestrator.clusters.slurm.deadline import Deadline, Starts, TimedPool
-
-        starts = Starts(work.emit, with_checkpoints=work.checkpoints is not None)
-        with (
-            ray_in_job(work.job) as address,
-            _ray_pool(address, cluster.workers, replace(work, emit=starts.take)) as pool,
-        ):
-            yield TimedPool(pool, Deadline(time_left_s, work.job.warning_s), starts)
-
-    def check_nodes(self, directory: Path, packages: Collection[str]) -> None:
-        """Check all nodes but the first: that is this one, and its Ray was started with the Python of this process."""
-        from bilin.orchestrator.clusters import nodes
-
-        nodes.check_nodes(directory, packages, but_own=True)
-
-
-BACKENDS: Mapping[str, Backend] = {
-    "local": LocalRay(),
-    "inline": Inline(),
-    "ray": JoinedRay(),
-    "allocation": Allocation(),
-}
-"""The kinds of clusters."""
-
-
 def open_pool(cluster: ClusterSpec, work: Work) -> AbstractContextManager[Pool]:
     """Return a context that brings up a pool, and takes down what it brought up.
 
     Raises:
         ClusterError: The cluster cannot be reached, or no node can hold a trial.
     """
-    return BACKENDS[cluster.kind].pool(cluster, work)
+    if cluster.kind == "inline":
+        return nullcontext(InlinePool(work.run, emit=work.emit, checkpoints=work.checkpoints, outputs=work.outputs))
+    if cluster.kind == "allocation":
+        return _pool_in_job(cluster.workers, work)
+    return _ray_pool(cluster.address, cluster.workers, work)
 
 
-def check_nodes(cluster: ClusterSpec, directory: Path, packages: Collection[str]) -> None:
-    """Raise if a node of a cluster whose pool is open cannot run trials of a sweep.
+@contextmanager
+def _pool_in_job(num_workers: int | None, work: Work) -> Iterator[Pool]:
+    """Open a pool that starts no trial for which the job has too little time left."""
+    from bilin.orchestrator.clusters.slurm.allocation import ray_in_job, time_left_s
+    from bilin.orchestrator.clusters.slurm.deadline import Deadline, Starts, TimedPool
 
-    Args:
-        cluster: Where it runs.
-        directory: The sweep's folder, which all nodes must see.
-        packages: Names and versions of the packages whose tasks and tiers its trials have.
-
-    Raises:
-        ClusterError: A node cannot; the message says why, for each such node.
-    """
-    BACKENDS[cluster.kind].check_nodes(directory, packages)
+    starts = Starts(work.emit, with_checkpoints=work.checkpoints is not None)
+    with ray_in_job(work.job) as address, _ray_pool(address, num_workers, replace(work, emit=starts.take)) as pool:
+        yield TimedPool(pool, Deadline(time_left_s, work.job.warning_s), starts)
 
 
 def _ray_pool(address: str | None, num_workers: int | None, work: Work) -> AbstractContextManager[Pool]:
@@ -200,3 +114,16 @@ def _ray_pool(address: str | None, num_workers: int | None, work: Work) -> Abstr
 
     make = partial(RayPool, work.run, emit=work.emit, checkpoints=work.checkpoints, outputs=work.outputs)
     return ray_pool(address, make, num_workers=num_workers, demand=work.demand)
+
+
+def check_nodes(cluster: ClusterSpec, directory: Path, packages: Collection[str]) -> None:
+    """Raise if a node of an open pool does not see the folder of a sweep, or has other versions of its packages.
+
+    Raises:
+        ClusterError: A node cannot; the message says why, for each such node.
+    """
+    if cluster.kind in ("ray", "allocation"):  # the one node of the others has the Python of this process
+        from bilin.orchestrator.clusters import nodes
+
+        # The first node of a job is this one.
+        nodes.check_nodes(directory, packages, but_own=cluster.kind == "allocation")

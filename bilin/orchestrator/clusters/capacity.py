@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
 from bilin.errors import InputError
+from bilin.machine.host import ROUNDING
 from bilin.machine.ray_node import OBJECT_STORE_BYTES
 from bilin.orchestrator.grid import ClusterSettings
 from bilin.spec import Resources, bytes_of
-from bilin.workers.actors.node import ACCELERATOR, ROUNDING, Node, amounts_of, describe_amounts
+from bilin.workers.actors.node import ACCELERATOR, Node, amounts_of, describe_amounts
 
 ADVICE = "lower `resources`, or use a cluster with larger nodes"
 
@@ -18,13 +19,7 @@ _ALWAYS = ("CPU", "GPU", "memory")
 
 
 def shortfall(resources: Resources, nodes: Sequence[Node], *, of: str) -> str:
-    """Return what a trial asks for, and what the largest node has.
-
-    Args:
-        resources: What the trial asks for.
-        nodes: All nodes.
-        of: What they belong to, such as ``this Ray``.
-    """
+    """Return what a trial asks for, and what the largest node has; ``of`` is what the nodes belong to."""
     amounts = amounts_of(resources)
     largest = max(nodes, key=lambda node: _size(node, amounts.keys()), default=Node("", {}))
     rare = [name for name in largest.has if name not in _ALWAYS and (name in amounts or name.startswith(ACCELERATOR))]
@@ -42,10 +37,13 @@ def job_shortfalls(settings: ClusterSettings, demand: Iterable[Resources]) -> It
     What the settings leave to Slurm is unknown until the job runs, and is checked there.
     """
     for resources in demand:
-        node = _job_node(settings, resources)
-        if any(amount > node.has.get(name, 0.0) + ROUNDING for name, amount in amounts_of(resources).items()):
-            known = {name: amount for name, amount in node.has.items() if math.isfinite(amount)}
-            yield shortfall(resources, [Node(node.id, known)], of="this job, by its `cluster`,")
+        gpus = math.inf if settings.extra else float(settings.gpus.rpartition(":")[2])
+        has = {"CPU": float(settings.cpus or math.inf), "GPU": gpus, "memory": _memory_bytes(settings.memory)}
+        if resources.accelerator:
+            has[f"{ACCELERATOR}{resources.accelerator}"] = math.inf
+        if any(amount > has.get(name, 0.0) + ROUNDING for name, amount in amounts_of(resources).items()):
+            known = {name: amount for name, amount in has.items() if math.isfinite(amount)}
+            yield shortfall(resources, [Node("", known)], of="this job, by its `cluster`,")
 
 
 def check_job_size(settings: ClusterSettings, demand: Iterable[Resources]) -> None:
@@ -57,14 +55,6 @@ def check_job_size(settings: ClusterSettings, demand: Iterable[Resources]) -> No
 def _size(node: Node, names: AbstractSet[str]) -> tuple[float, ...]:
     """Return how large a node is: first by the rare resources that are asked for, then by those that all nodes have."""
     return tuple(node.has.get(name, 0.0) for name in (*sorted(names - set(_ALWAYS)), "GPU", "CPU", "memory"))
-
-
-def _job_node(settings: ClusterSettings, resources: Resources) -> Node:
-    gpus = math.inf if settings.extra else float(settings.gpus.rpartition(":")[2])
-    has = {"CPU": float(settings.cpus or math.inf), "GPU": gpus, "memory": _memory_bytes(settings.memory)}
-    if resources.accelerator:
-        has[f"{ACCELERATOR}{resources.accelerator}"] = math.inf
-    return Node("", has)
 
 
 def _memory_bytes(memory: str | None) -> float:

@@ -2,7 +2,7 @@
 
     questions ──> `bilin.machine.probe` on every node ──> lines ──> `Answers`
 
-`nodes` asks the nodes of a Ray, `slurm/step` those of a Slurm job, `ask_here` this machine. Without ray.
+`nodes` asks the nodes of a Ray, `slurm/probe_step` those of a Slurm job, `ask_here` this machine. Without ray.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from typing import Any
 
 from bilin.folder import PROBE
 from bilin.machine import probe
+from bilin.machine.probe import Verdict
 from bilin.version import __version__
 
-Questions = Mapping[str, Mapping[str, Any]]
-"""Arguments by the name of a question, of `probe.QUESTIONS`."""
+Questions = Mapping[str, Any]
+"""What nodes are asked: the argument of `probe.main`, before it is JSON."""
 
 ANSWER_S = 300.0  # how long a node may take to start, load what it needs, and answer
 
@@ -37,6 +38,8 @@ APPEAR_S = 5.0
 
 ABANDONED_S = 3600.0  # age after which a beacon is removed whose process was killed
 
+SKEW_S = 10.0  # how far two clocks may differ: bilin relies on none, but rows and logs contain times
+
 
 @dataclass(slots=True)
 class Answers:
@@ -44,34 +47,45 @@ class Answers:
 
     Attributes:
         name: The node.
-        records: By the name of a question, its record, as the functions of `probe` return it.
+        facts: What the node has: ``has``, ``num_trials`` and ``num_nodes``, as `probe.main` prints them.
+        verdicts: By the name of a question, what the node concludes.
         error: Why there are no more, if that is known.
-        ahead_s: How far its clock is ahead of the one here; negative if it is behind. It includes the time that the
-            answer took.
     """
 
     name: str
-    records: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    verdicts: dict[str, list[Verdict]] = field(default_factory=dict)
     error: str = ""
-    ahead_s: float = 0.0
     _pieces: str = ""
 
     def add(self, piece: str, *, now: float) -> None:
         """Add a piece of an answer that arrived at a time by the clock here."""
         self._pieces += piece[1:]
         if piece.startswith("."):
-            name, record = json.loads(self._pieces)
+            question, answer = json.loads(self._pieces)
             self._pieces = ""
-            self.records[name] = record
-            if name == "clock":
-                self.ahead_s = record["now"] - now
-            if name == "room":
-                self.name = record.get("name", self.name)
+            if question == "node":
+                self.name, self.facts = answer["name"], answer
+            elif question == "clock":
+                self.verdicts["clock"] = [clock(answer - now)]
+            else:
+                self.verdicts[question] = answer
 
 
-def command(python: str, questions: Questions, *, place: str = "") -> list[str]:
-    """Return the command line that asks one node; ``place`` identifies it in its answers."""
-    return [python, "-P", "-m", probe.__name__, json.dumps({**({"place": place} if place else {}), **questions})]
+def clock(ahead_s: float) -> Verdict:
+    """Return whether a clock agrees with that of this machine; the difference includes the time an answer takes."""
+    if abs(ahead_s) <= SKEW_S:
+        return "ok", f"within {SKEW_S:g} s of that here", ""
+    found = f"{abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} that here"
+    return "warning", found, "set it (NTP): the times in rows and logs are wrong, Slurm may refuse it"
+
+
+def command(python: str, questions: Questions, **known: object) -> list[str]:
+    """Return the command line that asks one node.
+
+    What is known of that node follows: its ``place``, by default its number in a Slurm step, and what it ``has``.
+    """
+    return [python, "-P", "-m", probe.__name__, json.dumps({**questions, **known})]
 
 
 def read(lines: Iterable[str], answers: dict[str, Answers]) -> None:
@@ -82,19 +96,19 @@ def read(lines: Iterable[str], answers: dict[str, Answers]) -> None:
             answers.setdefault(words[1], Answers(words[1])).add(words[2], now=time.time())
 
 
-def ask_here(questions: Questions, *, place: str = "0") -> Answers:
-    """Ask this machine, in a process of its own."""
+def ask_here(questions: Questions) -> dict[str, Answers]:
+    """Ask this machine, in a process of its own, as the node at place 0."""
     answers = Answers(platform.node())
-    words = command(sys.executable, questions, place=place)
+    words = command(sys.executable, questions, place="0")
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             out, err = process.communicate(timeout=ANSWER_S)
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()
-    read(out.splitlines(), {place: answers})
+    read(out.splitlines(), {"0": answers})
     answers.error = last_error(err)
-    return answers
+    return {"0": answers}
 
 
 def last_error(text: str) -> str:
@@ -110,19 +124,7 @@ def last_error(text: str) -> str:
 
 def own_versions(packages: Collection[str]) -> dict[str, str]:
     """Return the versions of Python and of packages here, as a node reports its own."""
-    return {name: version or "none" for name, version in probe.versions(list(packages)).items()}
-
-
-def other_versions(own: Mapping[str, str], there: Mapping[str, str | None]) -> dict[str, str]:
-    """Return what is wrong with the versions of a node, by the name of the package."""
-    faults = {}
-    for name, here in own.items():
-        version = there.get(name)
-        if version is None:
-            faults[name] = f"has no {name}; here: {here}. Install it there too"
-        elif version != here:
-            faults[name] = f"has {name} {version}; here: {here}. Use the same version on all nodes and here"
-    return faults
+    return {name: version or "none" for name, version in probe.installed_versions(packages).items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,30 +134,23 @@ class Beacon:
     folder: Path
     content: str
 
-    def question(self, place: str = "") -> dict[str, Any]:
-        """Return the arguments of the question `probe.store`; without a place, for every node of a Slurm step."""
-        return {"folder": str(self.folder), "content": self.content, **({"name": place} if place else {})}
+    def question(self, *, thorough: bool) -> dict[str, Any]:
+        """Return the arguments of the question `probe.store`."""
+        return {"folder": str(self.folder), "content": self.content, "thorough": thorough}
 
-    def fault(self, place: str, record: Mapping[str, Any] | None) -> str:
-        """Return why the node at a place cannot use the store; empty if it can."""
-        store = self.folder.parent
-        if record is None:
-            return f"did not answer what it sees of the store, {store}. Does its disk hang?"
-        if error := record.get("error"):
-            return f"cannot use the store, {store}: {error}. All nodes must see it at this path, and be able to write"
-        if not record["is_same"] or not self._has(place):
-            return f"sees another folder at {store}: all nodes must see the same store"
-        return ""
-
-    def _has(self, place: str) -> bool:
-        """Return whether what the node wrote is seen here."""
+    def check(self, place: str, node: Answers) -> None:
+        """Correct what the node at a place says of the store if the file that it left there is not seen here."""
+        verdicts = node.verdicts.get("store")
+        if verdicts is None or any(level == "error" for level, *_ in verdicts):
+            return
         until = time.monotonic() + APPEAR_S
         while True:
             with suppress(OSError):
                 if (self.folder / place).read_text() == place * 1000:
-                    return True
+                    return
             if time.monotonic() > until:
-                return False
+                node.verdicts["store"] = [probe.other_store(self.folder.parent)]
+                return
             time.sleep(0.2)
 
 

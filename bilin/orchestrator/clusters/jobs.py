@@ -19,13 +19,7 @@ OVER = frozenset(("STOPPED", "SUCCEEDED", "FAILED"))
 
 
 def submit(address: str, command: str, *, job_id: str, environment: Mapping[str, str]) -> None:
-    """Submit a shell command to the job server of the Ray at an address.
-
-    Args:
-        address: As in `ClusterSpec`.
-        command: For a shell on one of the nodes.
-        job_id: The name of the job.
-        environment: Variables to set for it.
+    """Submit a shell command to the job server of the Ray at an address, to run with some variables set.
 
     Raises:
         ClusterError: There is no job server, or it refuses the job.

@@ -66,8 +66,18 @@ def connected(address: str | None, min_cpus: int = 0) -> Iterator[None]:
     """
     if ray.is_initialized():
         raise ClusterError("this process is already connected to a Ray: call ray.shutdown() first")
-    with ray_internals.quiet(), _joined(address) if address else _own(max(num_cpus(), min_cpus)):
-        yield
+    with ray_internals.quiet():
+        if not address:
+            with _own(max(num_cpus(), min_cpus)):
+                yield
+            return
+        _check_reachable(address)
+        ray_internals.read_settings()  # the token may have been set since Ray was imported
+        _init(address=address)
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 @contextmanager
@@ -103,17 +113,6 @@ def _own(num_cpus: int) -> Iterator[None]:
         watch.wait()
 
 
-@contextmanager
-def _joined(address: str) -> Iterator[None]:
-    _check_reachable(address)
-    ray_internals.read_settings()  # the token may have been set since Ray was imported
-    _init(address=address)
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
 def _check_own() -> None:
     """Raise if an indispensable process of our own Ray has died: Ray itself would wait, or end this process."""
     if dead := ray_internals.dead_process():
@@ -144,7 +143,11 @@ def _init(**options: object) -> None:
 def _check_reachable(address: str) -> None:
     """Raise within seconds if nothing listens at an address: Ray itself would try for most of a minute."""
     if address == "auto":
-        address = _only_address()
+        addresses = {own} if (own := os.environ.get("RAY_ADDRESS")) else ray_internals.running_addresses()
+        if len(addresses) != 1:
+            listed = ", ".join(sorted(addresses)) or "none"
+            raise ClusterError(f"address 'auto' means the one Ray on this machine; found: {listed}. Give HOST:PORT")
+        (address,) = addresses
     try:
         parts = urlsplit(address if "//" in address else f"//{address}")
         host, port = parts.hostname or "", parts.port
@@ -154,12 +157,3 @@ def _check_reachable(address: str) -> None:
         raise ClusterError(f"address {address!r} has no port; accepted: HOST:PORT, ray://HOST:PORT or auto")
     if fault := connection_error(host, port, CONNECT_S):
         raise ClusterError(f"no Ray answers at {address}: {fault}. Is it running, and reachable from this machine?")
-
-
-def _only_address() -> str:
-    """Return the address that ``auto`` stands for."""
-    addresses = {own} if (own := os.environ.get("RAY_ADDRESS")) else ray_internals.running_addresses()
-    if len(addresses) != 1:
-        listed = ", ".join(sorted(addresses)) or "none"
-        raise ClusterError(f"address 'auto' means the one Ray on this machine; found: {listed}. Give HOST:PORT")
-    return next(iter(addresses))

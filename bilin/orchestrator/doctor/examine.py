@@ -8,18 +8,20 @@ from contextlib import ExitStack
 from typing import Any
 
 from bilin.errors import ClusterError, StoreError
-from bilin.machine.ray_node import TEMP_ROOT
+from bilin.machine.ray_node import OBJECT_STORE_BYTES, TEMP_ROOT
 from bilin.machine.slurm import SLURM, Slurm, megabytes
 from bilin.orchestrator.clusters.inquiry import Answers, Beacon, Questions, ask_here, open_beacon
-from bilin.orchestrator.clusters.slurm.probe_step import ask_job
+from bilin.orchestrator.clusters.slurm.probe_step import StepAnswers, ask_job
 from bilin.orchestrator.doctor import findings
 from bilin.orchestrator.doctor import slurm as slurm_checks
-from bilin.orchestrator.doctor.findings import HERE, Finding, Level
+from bilin.orchestrator.doctor.findings import HERE, Finding
 from bilin.orchestrator.doctor.needs import Needs, needs_of
 from bilin.orchestrator.doctor.slurm import PLACE
+from bilin.orchestrator.grid import ClusterSettings
 from bilin.orchestrator.request import LaunchRequest
 from bilin.results.store.durable import explained
 
+RAY_BYTES = 400 * 2**20 + OBJECT_STORE_BYTES  # the processes of a Ray, and its object store
 NUM_PORTS = 16  # about as many as the processes of a Ray listen on, without its workers
 
 
@@ -36,117 +38,119 @@ def examine(request: LaunchRequest, *, wait_s: float = 60.0, slurm: Slurm = SLUR
         StoreError: The store is a file.
     """
     needs = needs_of(request)
-    examination = _Examination(needs, slurm)
+    found: list[Finding] = []
     limit_s = None
     if needs.is_job:
-        examination.findings += slurm_checks.check(needs.settings, slurm)
+        found += slurm_checks.check(needs.settings, slurm)
         limit_s = None if slurm.missing() else slurm_checks.time_limit_s(needs.settings, slurm)
     with ExitStack() as stack:
-        beacon = examination.check_store(stack)
-        answers = examination.ask(beacon, wait_s)
-        for place, node in answers.items():
-            examination.findings += findings.of_node(place, node, questions(needs, beacon, place), beacon, needs)
-    nodes = [findings.node_of(place, node) for place, node in answers.items() if "room" in node.records]
-    examination.findings += findings.fits(nodes, needs)
-    if needs.plan:
-        num_at_once = sum(needs.num_trials(node) for node in nodes) or 1
-        examination.findings.append(findings.duration(num_at_once, limit_s, needs.plan, needs.settings))
-    return examination.findings
-
-
-class _Examination:
-    """The findings so far."""
-
-    def __init__(self, needs: Needs, slurm: Slurm) -> None:
-        self.findings: list[Finding] = []
-        self._needs = needs
-        self._slurm = slurm
-
-    def _add(self, level: Level, where: str, check: str, found: str, advice: str = "") -> None:
-        self.findings.append(Finding(level, where, check, found, advice))
-
-    def check_store(self, stack: ExitStack) -> Beacon | None:
-        """Make a beacon in the store, or in the folder that it would be made in; None if it cannot be written."""
-        if fault := self._needs.unreadable:
-            self._add_store_error(fault)
-        store = self._needs.store
-        folder = next(path for path in (store, *store.parents) if path.exists())
-        try:
-            with explained(folder, "written"):
-                try:
-                    beacon = stack.enter_context(open_beacon(folder))
-                except OSError as error:
-                    raise OSError(error.errno, error.strerror) from error  # of the store, not of the file in it
-        except StoreError as error:
-            self._add_store_error(str(error))
-            return None
-        yet = "" if folder == store else f"does not exist yet; a launch makes it in {folder}, which "
-        self._add("ok", HERE, "store", f"{store} {yet}can be written")
-        return beacon
-
-    def _add_store_error(self, fault: str) -> None:
-        found, closes, advice = fault.partition("): ")
-        advice = advice or "repair it, or name another store with --store"
-        self._add("error", HERE, "store", found + closes.removesuffix(": "), advice)
-
-    def ask(self, beacon: Beacon | None, wait_s: float) -> Mapping[str, Answers]:
-        """Return the answers of every node, by its place; what prevents them is a finding."""
-        needs, address = self._needs, self._needs.cluster.address
-        if needs.is_job:
-            # If Slurm would refuse the job, it would refuse the step as well.
-            refuses = any(finding.level == "error" and finding.where == PLACE for finding in self.findings)
-            return {} if refuses else self._ask_job(beacon, wait_s)
-        if needs.cluster.kind == "inline":
-            return {"0": ask_here(questions(needs, beacon, "0"), place="0")}
-        from bilin.orchestrator.clusters import nodes, session
-
-        try:
-            with session.connected(address):
-                answers = dict(nodes.ask(lambda place: questions(needs, beacon, place)))
-        except ClusterError as fault:
-            self._add("error", "Ray", "cluster", str(fault), "a launch would fail with the same message")
-            return {} if address else {"0": ask_here(questions(needs, beacon, "0"), place="0")}
-        found = f"reached at {address}" if address else "started one and stopped it"
-        self._add("ok", "Ray", "cluster", f"{found}: {_counted(len(answers))}")
-        return answers
-
-    def _ask_job(self, beacon: Beacon | None, wait_s: float) -> Mapping[str, Answers]:
-        settings = self._needs.settings
-        step = ask_job(settings, questions(self._needs, beacon, ""), wait_s=wait_s, slurm=self._slurm)
-        num_nodes = max((node.records.get("room", {}).get("num_nodes", 0) for node in step.answers.values()), default=0)
-        if step.is_waiting:
-            found = f"no place for {settings.nodes} nodes within {wait_s:g} s: they were not examined"
-            self._add("warning", PLACE, "nodes", found, "wait longer with --wait SECONDS, or try again later")
-        elif step.error or len(step.answers) < num_nodes:
-            error = " ".join(step.error.split())
-            found = f"{len(step.answers)} of {num_nodes or settings.nodes} nodes answer: {error}"
-            self._add("error", PLACE, "nodes", found, "see that cluster.python and cluster.setup work on the nodes")
+        beacon = _check_store(needs, stack, found)
+        asked = questions(needs, beacon)
+        # If Slurm would refuse the job, it would refuse the step as well.
+        if not needs.is_job:
+            answers = _ask_ray(needs, asked, found)
+        elif any(finding.level == "error" and finding.where == PLACE for finding in found):
+            answers = {}
         else:
-            self._add("ok", PLACE, "nodes", f"{_counted(len(step.answers))} asked")
-        return dict(sorted(step.answers.items()))
+            step = ask_job(needs.settings, asked, wait_s=wait_s, slurm=slurm)
+            found.append(_answering(step, needs.settings, wait_s))
+            answers = dict(sorted(step.answers.items()))
+        for place, node in answers.items():
+            if beacon:
+                beacon.check(place, node)
+            found += findings.of_node(node, [*asked["questions"], "clock"])
+    nodes = [node.facts for node in answers.values() if node.facts]
+    found += findings.fits([facts["has"] for facts in nodes], needs)
+    if needs.plan:
+        num_at_once = sum(facts["num_trials"] for facts in nodes) or 1
+        found.append(findings.duration(num_at_once, limit_s, needs.plan, needs.settings))
+    return found
 
 
-def questions(needs: Needs, beacon: Beacon | None, place: str) -> Questions:
-    """Return what is asked of the node at a place; without a place, of every node of a Slurm step."""
+def _check_store(needs: Needs, stack: ExitStack, found: list[Finding]) -> Beacon | None:
+    """Make a beacon in the store, or in the folder that it would be made in; None if it cannot be written."""
+    store, faults, beacon = needs.store, [needs.unreadable] if needs.unreadable else [], None
+    folder = next(path for path in (store, *store.parents) if path.exists())
+    try:
+        with explained(folder, "written"):
+            try:
+                beacon = stack.enter_context(open_beacon(folder))
+            except OSError as error:
+                raise OSError(error.errno, error.strerror) from error  # of the store, not of the file in it
+    except StoreError as error:
+        faults.append(str(error))
+    for fault in faults:
+        text, closes, advice = fault.partition("): ")
+        advice = advice or "repair it, or name another store with --store"
+        found.append(Finding("error", HERE, "store", text + closes.removesuffix(": "), advice))
+    if beacon:
+        yet = "" if folder == store else f"does not exist yet; a launch makes it in {folder}, which "
+        found.append(Finding("ok", HERE, "store", f"{store} {yet}can be written"))
+    return beacon
+
+
+def _ask_ray(needs: Needs, asked: Questions, found: list[Finding]) -> Mapping[str, Answers]:
+    """Ask every node of the Ray, or this machine if there is none."""
+    if needs.cluster.kind == "inline":
+        return ask_here(asked)
+    from bilin.orchestrator.clusters import nodes, session
+
+    address = needs.cluster.address
+    try:
+        with session.connected(address):
+            answers = dict(nodes.ask(asked))
+    except ClusterError as fault:
+        found.append(Finding("error", "Ray", "cluster", str(fault), "a launch would fail with the same message"))
+        return {} if address else ask_here(asked)
+    how = f"reached at {address}" if address else "started one and stopped it"
+    found.append(Finding("ok", "Ray", "cluster", f"{how}: {_counted(len(answers))}"))
+    return answers
+
+
+def _answering(step: StepAnswers, settings: ClusterSettings, wait_s: float) -> Finding:
+    """Return whether all nodes of a job answer."""
+    if step.is_waiting:
+        found = f"no place for {settings.nodes} nodes within {wait_s:g} s: they were not examined"
+        return Finding("warning", PLACE, "nodes", found, "wait longer with --wait SECONDS, or try again later")
+    num_nodes = max((node.facts.get("num_nodes", 0) for node in step.answers.values()), default=0)
+    if step.error or len(step.answers) < num_nodes:
+        error = " ".join(step.error.split())
+        found = f"{len(step.answers)} of {num_nodes or settings.nodes} nodes answer: {error}"
+        advice = "see that cluster.python and cluster.setup work on the nodes"
+        return Finding("error", PLACE, "nodes", found, advice)
+    return Finding("ok", PLACE, "nodes", f"{_counted(len(step.answers))} asked")
+
+
+def questions(needs: Needs, beacon: Beacon | None) -> Questions:
+    """Return what is asked of every node."""
     own, is_linux = needs.starts_ray, sys.platform == "linux"
+    may_differ = dict.fromkeys(("torch", "numpy"), "results may differ in their last bits")
+    if needs.is_job:
+        may_differ |= dict.fromkeys(("python", "ray"), "a job uses that of its nodes: see that all have the same")
     named: dict[str, Mapping[str, Any]] = {
         "room": {},
-        "versions": {"packages": [name for name in needs.versions if name != "python"]},
+        "versions": {"own": needs.versions, "may_differ": may_differ},
         "temporary": {"root": TEMP_ROOT if own else None},
     }
     if is_linux:
-        named["memory"] = {"limit": megabytes(needs.settings.memory or "0") if needs.is_job else 0}
+        limit = megabytes(needs.settings.memory or "0") if needs.is_job else 0
+        advice = "ask for more with cluster.memory" if needs.is_job else "free some, or launch with fewer --workers"
+        named["memory"] = {"limit": limit, "ray_bytes": RAY_BYTES if own else 0, "advice": advice}
     if own and is_linux:
         named["shared_memory"] = {"path": "/dev/shm"}
     if own:
         named["ports"] = {"host": "" if needs.is_job else "127.0.0.1", "count": NUM_PORTS}
     if beacon and needs.is_job and needs.settings.max_nodes > 1:
         named["reach"] = {"folder": str(beacon.folder)}
-    named["torch"] = {"all_gpus": needs.cluster.kind in ("local", "ray")}  # the call that asks is given none
+    # The call that asks a node of a Ray is given no GPU.
+    named["torch"] = {"all_gpus": needs.cluster.kind in ("local", "ray"), "wants_gpus": needs.wants_gpus}
     if beacon:
-        named["store"] = beacon.question(place)
-    named["clock"] = {}  # last: it is compared with the time at which the answers arrive
-    return named
+        named["store"] = beacon.question(thorough=True)
+    return {
+        "questions": named,
+        "demand": [dict(needs.amounts(resources)) for resources in needs.demand],
+        "max_trials": 1 if needs.cluster.kind == "inline" else None,
+    }
 
 
 def _counted(count: int) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bilin.errors import StoreError
 from bilin.folder import SweepFolder
-from bilin.orchestrator.clusters import BACKENDS, ClusterSpec
+from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.clusters.inquiry import own_versions
 from bilin.orchestrator.grid import ClusterSettings
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.request import LaunchRequest
 from bilin.spec import Resources
-from bilin.workers.actors.node import Node
+from bilin.workers.actors.node import amounts_of
 
 ALWAYS_LOADED = ("bilin", "torch", "ray", "numpy")  # packages that every trial loads
 
@@ -49,23 +48,16 @@ class Needs:
     @property
     def starts_ray(self) -> bool:
         """Whether it would start a Ray."""
-        return BACKENDS[self.cluster.kind].starts_ray
+        return self.cluster.kind in ("local", "allocation")
 
     @property
     def wants_gpus(self) -> bool:
         """Whether a trial computes on a GPU."""
         return any(resources.gpus > 0 or resources.device == "cuda" for resources in self.demand)
 
-    def num_trials(self, node: Node) -> int:
-        """Return how many trials a node has room for at once, at most."""
-        if self.cluster.kind == "inline":
-            return 1
-        room = max(self.room_for(resources, node) for resources in self.demand)
-        return int(room if math.isfinite(room) else node.cpus)
-
-    def room_for(self, resources: Resources, node: Node) -> float:
-        """Return how many trials of one size a node holds; a node of Slurm reports only its CPUs and GPUs."""
-        return node.holds(Resources(cpus=resources.cpus, gpus=resources.gpus) if self.is_job else resources)
+    def amounts(self, resources: Resources) -> Mapping[str, float]:
+        """Return what a trial takes of a node; a node of Slurm reports only its CPUs and GPUs."""
+        return amounts_of(Resources(cpus=resources.cpus, gpus=resources.gpus) if self.is_job else resources)
 
 
 def needs_of(request: LaunchRequest) -> Needs:

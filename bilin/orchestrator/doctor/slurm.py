@@ -41,7 +41,15 @@ def check(settings: ClusterSettings, slurm: Slurm) -> Iterator[Finding]:
     else:
         yield from _partitions(settings, parse_lines(text, "PartitionName"))
         yield _accepted(settings, slurm)
-        yield from _charged(settings, slurm)
+        charged = {"account": settings.account, "qos": settings.qos}
+        if asked := " and ".join(f"{name} {value}" for name, value in charged.items() if value):
+            _, text = _run(slurm, "scontrol", "show", "config")
+            enforced = re.search(r"^AccountingStorageEnforce\s*=\s*(\S+)", text, re.MULTILINE)
+            if enforced and enforced.group(1) != "none":
+                yield Finding("ok", PLACE, "account", f"{asked}: Slurm checks them when it takes a job, as above")
+            else:
+                found, advice = f"{asked}: this Slurm checks neither", "leave them out, or check their names"
+                yield Finding("warning", PLACE, "account", found, advice)
 
 
 def time_limit_s(settings: ClusterSettings, slurm: Slurm) -> float | None:
@@ -63,15 +71,21 @@ def _partitions(settings: ClusterSettings, shown: Mapping[str, Shown]) -> Iterat
     names, listed = _names(settings, shown), ", ".join(sorted(shown)) or "there are none"
     if not names:
         yield Finding("error", PLACE, "partition", "none is the default", f"name one in cluster.partition: {listed}")
-    too_short = {name for name in names if _is_too_short(shown.get(name, {}), settings)}
+    limits = {name: shown.get(name, {}).get("MaxTime", "") for name in names}
+    too_short = {
+        name
+        for name, limit in limits.items()
+        if settings.time and re.match(r"\d", limit) and seconds(settings.time) > seconds(limit)
+    }
     for name in names:
         partition = shown.get(name)
         if partition is None:
             yield Finding("error", PLACE, "partition", f"there is no {name}", f"name one of {listed}")
             continue
-        most = partition.get("MaxTime", "")
         if name in too_short:
-            found = f"{settings.time} are asked for, {name} gives {most} at most: a job would wait there for ever"
+            found = (
+                f"{settings.time} are asked for, {name} gives {limits[name]} at most: a job would wait there for ever"
+            )
             advice = "lower cluster.time: a sweep continues in the next job by itself"
             # Slurm uses any of several partitions.
             yield Finding("error" if too_short == set(names) else "warning", PLACE, "partition", found, advice)
@@ -79,13 +93,8 @@ def _partitions(settings: ClusterSettings, shown: Mapping[str, Shown]) -> Iterat
             found = f"{name} is {partition.get('State')}"
             yield Finding("warning", PLACE, "partition", found, "jobs wait until it is up")
         else:
-            found = f"{name}: {partition.get('TotalNodes')} nodes ({partition.get('Nodes')}), MaxTime {most}"
+            found = f"{name}: {partition.get('TotalNodes')} nodes ({partition.get('Nodes')}), MaxTime {limits[name]}"
             yield Finding("ok", PLACE, "partition", found)
-
-
-def _is_too_short(partition: Shown, settings: ClusterSettings) -> bool:
-    most = partition.get("MaxTime", "")
-    return bool(settings.time and re.match(r"\d", most)) and seconds(settings.time or "") > seconds(most)
 
 
 def _accepted(settings: ClusterSettings, slurm: Slurm) -> Finding:
@@ -96,42 +105,21 @@ def _accepted(settings: ClusterSettings, slurm: Slurm) -> Finding:
     text = re.sub(r"^(sbatch|allocation failure): (error: )?", "", text.splitlines()[-1]) if text else ""
     if code == 0:
         return Finding("ok", PLACE, "job", re.sub(r"^Job \d+", "would be taken,", text))
-    nodes = _nodes(settings, slurm)
-    num_up = sum(not _states(node) & DOWN for node in nodes)
+    _, listed = _run(slurm, "scontrol", "-o", "show", "node")
+    named = set(settings.partition.split(",")) if settings.partition else set()
+    nodes = [
+        node
+        for node in parse_lines(listed, "NodeName").values()
+        if not named or named & set(node.get("Partitions", "").split(","))
+    ]
+    states = ({word.rstrip("*~#!%$@^-") for word in node.get("State", "").split("+")} for node in nodes)
+    num_up = sum(not words & DOWN for words in states)
     if num_up < min(settings.min_nodes, len(nodes)):
         found = f"{num_up} of {len(nodes)} nodes are up: it would wait, as far as Slurm says ({text})"
         return Finding("warning", PLACE, "job", found, "see why: sinfo --list-reasons")
     shown = " ".join(option for option in asked if not option.startswith(("--signal", "--open-mode", "--no-kill")))
     advice = f"it asks for {shown}; the largest nodes have {_largest(nodes)}"
     return Finding("error", PLACE, "job", f"Slurm would refuse it: {text}", advice)
-
-
-def _charged(settings: ClusterSettings, slurm: Slurm) -> Iterator[Finding]:
-    """Yield whether Slurm checks the account and the quality of service that are named."""
-    named = {"account": settings.account, "qos": settings.qos}
-    asked = " and ".join(f"{name} {value}" for name, value in named.items() if value)
-    if not asked:
-        return
-    _, text = _run(slurm, "scontrol", "show", "config")
-    enforced = re.search(r"^AccountingStorageEnforce\s*=\s*(\S+)", text, re.MULTILINE)
-    if enforced and enforced.group(1) != "none":
-        yield Finding("ok", PLACE, "account", f"{asked}: Slurm checks them when it takes a job, as above")
-    else:
-        found, advice = f"{asked}: this Slurm checks neither", "leave them out, or check their names"
-        yield Finding("warning", PLACE, "account", found, advice)
-
-
-def _nodes(settings: ClusterSettings, slurm: Slurm) -> list[Shown]:
-    """Return the nodes of the partitions that are named; all nodes if none is."""
-    _, text = _run(slurm, "scontrol", "-o", "show", "node")
-    named = set(settings.partition.split(",")) if settings.partition else set()
-    nodes = parse_lines(text, "NodeName").values()
-    return [node for node in nodes if not named or named & set(node.get("Partitions", "").split(","))]
-
-
-def _states(node: Shown) -> set[str]:
-    """Return Slurm's words for how a node is, without its marks."""
-    return {word.rstrip("*~#!%$@^-") for word in node.get("State", "").split("+")}
 
 
 def _largest(nodes: Iterable[Shown]) -> str:

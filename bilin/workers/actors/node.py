@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bilin.machine.host import ROUNDING, num_fitting
 from bilin.spec import Resources
 
-ROUNDING = 1e-9  # error that sums of fractions of a CPU or GPU may have
 ACCELERATOR = "accelerator_type:"  # prefix of the resource of an accelerator; a node with such GPUs has 1 of it
 _ACCELERATOR_AMOUNT = 0.001  # what Ray takes of that resource for a worker that must have such a GPU
 
@@ -56,20 +56,9 @@ class Node:
         """How many CPUs it has."""
         return self.has.get("CPU", 0.0)
 
-    @property
-    def gpus(self) -> float:
-        """How many GPUs it has."""
-        return self.has.get("GPU", 0.0)
-
     def holds(self, resources: Resources) -> float:
         """Return how many workers of one size it holds, if it holds no others."""
-        return min((self._holds(name, amount) for name, amount in amounts_of(resources).items()), default=math.inf)
-
-    def _holds(self, name: str, amount: float) -> float:
-        there = self.has.get(name, 0.0)
-        if name == "GPU" and amount < 1:  # a fraction is taken from a single GPU
-            return math.floor(there * math.floor(1 / amount + ROUNDING) + ROUNDING)
-        return math.floor(there / amount + ROUNDING)
+        return num_fitting(self.has, amounts_of(resources))
 
 
 def hold(nodes: Sequence[Node], demand: Iterable[Mapping[str, float]]) -> bool:

@@ -41,10 +41,6 @@ def ray_in_job(settings: ClusterSettings, *, slurm: Slurm = SLURM) -> Iterator[s
 
     Ray must be imported inside of this context only, since it reads its settings then.
 
-    Args:
-        settings: What the job asked for.
-        slurm: Slurm's commands.
-
     Raises:
         ClusterError: This process is not on the first node of a job, or its nodes do not come up.
     """
@@ -165,27 +161,23 @@ def further_nodes(settings: ClusterSettings, command: NodeCommand, *, slurm: Slu
     If Slurm takes no jobs from within a job, this is reported, and the sweep goes on with the nodes that it has.
     """
     count = settings.max_nodes - int(os.environ["SLURM_JOB_NUM_NODES"])
-    job_id = _request_nodes(settings, command, count, slurm) if count > 0 else ""
+    job_id = ""
+    if count > 0:
+        own = slurm.status(os.environ["SLURM_JOB_ID"])
+        log = own.log.replace("%", "%%") if own and own.log else "/dev/null"
+        name = f"{os.environ.get('SLURM_JOB_NAME', 'bilin')}-more"
+        options = [f"--job-name={name}", f"--array=1-{count}", "--export=ALL"]
+        try:
+            job_id = slurm.submit(further_node_script(settings, command), *options, log=log)
+            print(f"requested {count} more nodes: job {job_id}", file=sys.stderr)
+        except ClusterError as error:
+            print(f"Could not request more nodes: {error}", file=sys.stderr)
     try:
         yield
     finally:
         if job_id:
             with suppress(ClusterError):  # they end when the head's Ray no longer answers
                 slurm.cancel(job_id)
-
-
-def _request_nodes(settings: ClusterSettings, command: NodeCommand, count: int, slurm: Slurm) -> str:
-    own = slurm.status(os.environ["SLURM_JOB_ID"])
-    name = f"{os.environ.get('SLURM_JOB_NAME', 'bilin')}-more"
-    log = own.log.replace("%", "%%") if own and own.log else "/dev/null"
-    options = [f"--job-name={name}", f"--array=1-{count}", "--export=ALL"]
-    try:
-        job_id = slurm.submit(further_node_script(settings, command), *options, log=log)
-    except ClusterError as error:
-        print(f"Could not request more nodes: {error}", file=sys.stderr)
-        return ""
-    print(f"requested {count} more nodes: job {job_id}", file=sys.stderr)
-    return job_id
 
 
 def time_left_s(*, slurm: Slurm = SLURM) -> float | None:

@@ -33,10 +33,7 @@ WARNING = signal.SIGUSR1  # the signal that `#SBATCH --signal` sends before the 
 def continued(folder: SweepFolder, patience: int, *, slurm: Slurm = SLURM) -> Iterator[None]:
     """Run a launch in a job; if Slurm ends the job first, let another one continue.
 
-    Args:
-        folder: The sweep's folder.
-        patience: After how many jobs in a row without progress none follows.
-        slurm: Slurm's commands.
+    After ``patience`` jobs in a row without progress, none follows.
 
     Raises:
         ClusterError: There have been that many: Slurm itself takes a job back without limit.

@@ -51,11 +51,7 @@ class StepAnswers:
 def ask_job(settings: ClusterSettings, questions: Questions, *, wait_s: float, slurm: Slurm = SLURM) -> StepAnswers:
     """Ask the nodes of the job that this process is in; outside of a job, those that a job with these settings gets.
 
-    Args:
-        settings: What the job would ask for.
-        questions: What to ask each node.
-        wait_s: How long to wait for nodes; at least 2, since 1 has another meaning for srun.
-        slurm: Slurm's commands.
+    It waits at least 2 s for nodes: 1 has another meaning for srun.
 
     Raises:
         ClusterError: There is no srun on this machine.

@@ -17,13 +17,7 @@ END = "END_OF_REQUEST"  # no line of JSON can be this
 
 
 def batch_script(name: str, job: ClusterSettings, request: str) -> str:
-    """Return the script for sbatch.
-
-    Args:
-        name: Name of the sweep.
-        job: What the job asks for.
-        request: The launch, as JSON text.
-    """
+    """Return the script for sbatch that launches a sweep; the request is JSON text."""
     python = job.python or sys.executable
     lines = [
         "#!/bin/bash",
