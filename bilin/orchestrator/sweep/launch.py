@@ -132,7 +132,7 @@ def _run(
     received: ReceivedSignal,
 ) -> Snapshot:
     """Run a plan, and return what the sweep looks like at its end."""
-    folder = SweepFolder(writer.directory.resolve())
+    folder = SweepFolder(writer.folder.path.resolve())
     file, checkpoints = SnapshotFile(folder), _checkpoints(folder, request.cluster)
     file.remove()  # that of a launch that was killed
     recorder = Recorder(writer, checkpoints)
@@ -157,7 +157,7 @@ def _run(
             ) as pool,
             signals_interrupt(received, outermost=False),  # a second time, since Ray sets its own handlers
         ):
-            check_nodes(request.cluster, writer.directory, plan.packages)
+            check_nodes(request.cluster, writer.folder.path, plan.packages)
             num_elsewhere = write_grid(writer, plan, has_ended=False)
             try:
                 sweep.run(pool, num_elsewhere=num_elsewhere)

@@ -104,7 +104,7 @@ def write_grid(writer: SweepWriter, plan: Plan, *, has_ended: bool) -> int:
     """
     text, cells, lrs, num_elsewhere = resolved(plan.grid), plan.grid.cells, {}, 0
     if not plan.grid.is_whole:
-        whole = make_plan(restore_grid(text), stored(writer.directory.parent, writer.directory.name))
+        whole = make_plan(restore_grid(text), stored(writer.folder.store, writer.folder.name))
         own = {cell.wanted.cell_id for cell in plan.cells}
         others = [cell for cell in whole.cells if cell.wanted.cell_id not in own]
         cells, lrs = whole.grid.cells, {cell.wanted.cell_id: cell.lrs for cell in others}
