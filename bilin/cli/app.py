@@ -18,7 +18,6 @@ from bilin.version import __version__
 
 app = typer.Typer(
     name="bilin",
-    help="Sweeps over recurrent architectures: from grid.yaml to a table you can query.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )

@@ -73,11 +73,10 @@ def show_task(
 
 
 def _print_all(listed: Sequence[Listed], format_: Format) -> None:
-    """Print each entry with its summary, fields and origin."""
     if format_ is Format.json:
         _print_json([_plain(entry) for entry in listed])
-        return
-    typer.echo("\n\n".join("\n".join(_entry(entry)) for entry in listed))
+    else:
+        typer.echo("\n\n".join("\n".join(_entry(entry)) for entry in listed))
 
 
 def _print_one(listed: Listed, format_: Format) -> None:
@@ -141,14 +140,8 @@ def _plain(listed: Listed) -> dict[str, Any]:
         }
         for field in listed.fields
     ]
-    return {
-        "name": listed.name,
-        "summary": listed.summary,
-        "fields": fields,
-        "source": listed.source,
-        "package": listed.package,
-        "fault": listed.fault,
-    }
+    names = ("name", "summary", "fields", "source", "package", "fault")
+    return {name: getattr(listed, name) for name in names} | {"fields": fields}
 
 
 def _print_json(value: Any) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
+import itertools
 import os
 import socket
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from bilin.failures import MAX_SAME_ERRORS, RULES
@@ -42,13 +43,9 @@ class _Cell:
     """
 
     plan: CellPlan
+    known: dict[tuple[float, int], Outcome]
+    asks: Sequence[Ask]
     label: str = ""
-    known: dict[tuple[float, int], Outcome] = field(init=False)
-    asks: Sequence[Ask] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.known = dict(self.plan.known)
-        self.asks = self.plan.asks
 
     def decide(self) -> list[Ask]:
         """Decide again; return the new asks."""
@@ -97,20 +94,14 @@ class Sweep:
     """
 
     def __init__(self, plan: Plan, recorder: Recorder, *observers: Observer) -> None:
-        """Prepare a sweep.
-
-        Args:
-            plan: What to run.
-            recorder: Takes the results.
-            observers: Take snapshots.
-        """
+        """Prepare to run a plan."""
         self.stopped: str | None = None
         self._plan = plan
         self._recorder = recorder
         self._observers = observers
         self._num_elsewhere = 0
         self._pool: Pool | None = None
-        self._cells = [_Cell(cell) for cell in plan.cells]
+        self._cells = [_Cell(cell, dict(cell.known), cell.asks) for cell in plan.cells]
         self._trials: dict[str, _Trial] = {}
         self._running: dict[str, _Trial] = {}
         self._queues: dict[tuple[Resources, frozenset[str]], deque[_Trial]] = defaultdict(deque)
@@ -169,6 +160,9 @@ class Sweep:
     def snapshot(self) -> Snapshot:
         """Return what the sweep looks like now."""
         num_ended = self._ended.total()
+        # Trials that were started and wait are at the heads of their queues.
+        heads = [itertools.takewhile(lambda trial: trial.attempts, queue) for queue in self._queues.values()]
+        retrying = [trial for trial in itertools.chain(*heads) if trial.trial_id in self._trials]
         leaders = heapq.nsmallest(NUM_LEADERS, self._best.values(), key=lambda best: _rank(*best))
         return Snapshot(
             sweep=self._plan.grid.name,
@@ -185,7 +179,7 @@ class Sweep:
             num_left=len(self._trials),
             trials_per_s=num_ended / max(time.monotonic() - self._began, 1e-9),
             running=tuple(self._running_trial(trial) for trial in self._running.values()),
-            retries={trial.trial_id: trial.reason for trial in self._retrying() if trial.reason},
+            retries={trial.trial_id: trial.reason for trial in retrying if trial.reason},
             leaders=tuple(self._leader(*best) for best in leaders),
             notes=tuple(self._notes[-MAX_NOTES:]),
             num_notes=len(self._notes),
@@ -237,17 +231,6 @@ class Sweep:
         if self._running.pop(trial.trial_id, None):
             trial.reason, trial.since = reason, None
             self._queues[trial.spec.resources.occupied, trial.avoid].appendleft(trial)
-
-    def _retrying(self) -> list[_Trial]:
-        """The trials that were started and wait; they are at the heads of their queues."""
-        trials = []
-        for queue in self._queues.values():
-            for trial in queue:
-                if not trial.attempts:
-                    break
-                if trial.trial_id in self._trials:
-                    trials.append(trial)
-        return trials
 
     def _end(self, trial: _Trial, result: TrialResult) -> None:
         # Only the sweep knows how many times it started the trial.

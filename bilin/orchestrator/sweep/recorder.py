@@ -80,17 +80,13 @@ class Recorder:
             del self._pairs[: len(pairs)]
         self.num_written += len(pairs)
         if self._checkpoints:  # only now, when the results are on disk
-            self._checkpoints.drop(result.trial_id for _, result in pairs if not _keeps_checkpoint(result))
+            rules = [(result.trial_id, RULES.get(result.status)) for _, result in pairs]
+            self._checkpoints.drop(trial_id for trial_id, rule in rules if not (rule and rule.keeps_checkpoint))
 
     def check(self) -> None:
         """Raise what the thread failed with, if it did."""
         if self._error is not None:
             raise self._error
-
-
-def _keeps_checkpoint(result: TrialResult) -> bool:
-    """Whether the trial continues from its checkpoint if it runs again."""
-    return result.status in RULES and RULES[result.status].keeps_checkpoint
 
 
 def write_grid(writer: SweepWriter, plan: Plan, *, has_ended: bool) -> int:
