@@ -74,7 +74,7 @@ def show_task(
 
 def _print_all(listed: Sequence[Listed], format_: Format) -> None:
     if format_ is Format.json:
-        _print_json([_plain(entry) for entry in listed])
+        typer.echo(json.dumps([_plain(entry) for entry in listed], indent=2, ensure_ascii=False))
     else:
         typer.echo("\n\n".join("\n".join(_entry(entry)) for entry in listed))
 
@@ -82,7 +82,7 @@ def _print_all(listed: Sequence[Listed], format_: Format) -> None:
 def _print_one(listed: Listed, format_: Format) -> None:
     """Print one entry: the docstring of its file, a table of its fields, and its origin."""
     if format_ is Format.json:
-        _print_json({**_plain(listed), "text": listed.text})
+        typer.echo(json.dumps({**_plain(listed), "text": listed.text}, indent=2, ensure_ascii=False))
         return
     parts = [listed.text or listed.name, *([_field_table(listed.fields)] if listed.fields else [])]
     if origin := _origin(listed):
@@ -142,7 +142,3 @@ def _plain(listed: Listed) -> dict[str, Any]:
     ]
     names = ("name", "summary", "fields", "source", "package", "fault")
     return {name: getattr(listed, name) for name in names} | {"fields": fields}
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -75,7 +75,7 @@ class RayPool:
         self._busy: dict[Any, Worker] = {}
         self._silent: dict[Any, Worker] = {}
         self._names = itertools.count(1)
-        self._look_at_nodes()
+        self._placement.look()
 
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
         """Whether a worker for these resources is idle or can be started now, on none of the nodes to avoid."""
@@ -90,9 +90,7 @@ class RayPool:
         if worker:
             self._idle.remove(worker)
         else:
-            while self._idle and not self._placement.has_room(
-                group.resources, [*self._busy.values(), *self._idle], nodes
-            ):
+            while self._idle and not self._placement.has_room(group.resources, self._workers, nodes):
                 ray.kill(self._idle.pop(0).actor)
             worker = self._start(group.resources, avoid=[] if nodes is self._placement.nodes else sorted(group.avoid))
         worker.trials = {spec.trial_id: spec for spec in group.trials}
@@ -104,7 +102,10 @@ class RayPool:
     def wait(self, timeout_s: float) -> None:
         """Emit what has happened; wait up to ``timeout_s`` until a group ends."""
         self._check()
-        self._look_at_nodes()
+        if self._placement.look():
+            # A worker that was started for a node that went meanwhile waits for the place of an idle one.
+            while self._idle and not hold(self._placement.nodes, [worker.amounts for worker in self._workers]):
+                ray.kill(self._idle.pop(0).actor)
         self._hearing.go_round(self._busy.values())
         if gone := [*self._lose_silent(), *self._deaths.unanswered()]:
             for event in gone:
@@ -142,13 +143,9 @@ class RayPool:
         for known in (self._idle, self._busy, self._silent, self._deaths.open):
             known.clear()
 
-    def _look_at_nodes(self) -> None:
-        if self._placement.look():
-            # A worker that was started for a node that went meanwhile waits for the place of an idle one.
-            while self._idle and not hold(
-                self._placement.nodes, [worker.amounts for worker in [*self._busy.values(), *self._idle]]
-            ):
-                ray.kill(self._idle.pop(0).actor)
+    @property
+    def _workers(self) -> list[Worker]:
+        return [*self._busy.values(), *self._idle]
 
     def _start(self, resources: Resources, avoid: Sequence[str]) -> Worker:
         # Two threads: one trains, the other answers.
