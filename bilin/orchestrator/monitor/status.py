@@ -46,11 +46,6 @@ class SweepStatus:
         return self.job is not None and self.job.alone and self.job_status is not None and not self.job_status.is_over
 
 
-def sweeps(store: Path | str = DEFAULT_STORE) -> list[str]:
-    """Return the names of the sweeps of a store. Raises StoreError if there is no store."""
-    return sweep_names(store)
-
-
 def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
     """Return how a sweep stands, by the grid of its last launch.
 
@@ -84,7 +79,7 @@ def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
 def statuses(*, store: Path | str = DEFAULT_STORE) -> dict[str, SweepStatus | InputError]:
     """Return how each sweep of a store stands; for one that cannot be read, the error."""
     found: dict[str, SweepStatus | InputError] = {}
-    for sweep in sweeps(store):
+    for sweep in sweep_names(store):
         try:
             found[sweep] = status(sweep, store=store)
         except InputError as error:
