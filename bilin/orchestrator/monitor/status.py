@@ -27,7 +27,7 @@ class SweepStatus:
         rows: All rows of the sweep by status, including those that the grid no longer wants.
         holder: The process that runs it; None if none does, or if that cannot be seen from here.
         snapshot: The latest snapshot of that process; None if nothing runs, or it has not written one yet.
-        job: The Slurm job that was submitted last; None if there was none.
+        job: The Slurm job that was submitted last.
         job_status: What Slurm says of that job; None if it cannot be asked.
     """
 

@@ -57,13 +57,7 @@ class _Cell:
 
 @dataclass(slots=True, eq=False)
 class _Trial:
-    """A wanted trial that has not ended.
-
-    Attributes:
-        attempts: How many times it was started.
-        avoid: Nodes whose hardware failed while they ran it.
-        reason: Why it waits to run another time.
-    """
+    """A wanted trial that has not ended: how often it was started, which nodes to avoid, and why it runs again."""
 
     spec: TrialSpec
     trial_id: str

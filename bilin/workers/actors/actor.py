@@ -23,12 +23,9 @@ from bilin.workers.training.checkpoint import Checkpoints
 
 
 class Answer(NamedTuple):
-    """What a worker answers.
+    """What a worker answers: Ray's id of its node, what the kernel there has ended, and its events.
 
-    Attributes:
-        node: Ray's id of its node.
-        killed: How many processes the kernel of its node has ended; None if not known.
-        events: Pickled: the events that the pool does not have yet, each with its number.
+    The events are pickled: those that the pool does not have yet, each with its number.
     """
 
     node: str

@@ -44,14 +44,12 @@ class Worker:
     Attributes:
         amounts: What it takes of its node, by Ray's names.
         trials: The trials of its group that have not ended, by their ids; empty while it is idle.
-        question: The open call that asks for its events; None if there is none.
+        question: The open call that asks for its events.
         asked_at: When it was asked last, on this process's clock.
         received: The number of the last event that was taken from it.
         has_begun: Whether it has answered since it was given its group: before, it may be loading torch.
         silent_s: Seconds that were spent listening for the answer to ``question``; 0 for one that has not begun.
-        lost_at: When it was taken for lost, on this process's clock; None if it was not.
-        node: The id of its node, if known.
-        pid: Its process there.
+        lost_at: When it was taken for lost, on this process's clock.
         killed: How many processes the kernel of its node had ended when it answered last.
         is_spoiled: Whether a trial has failed in a way after which its process must run no other.
     """

@@ -64,9 +64,7 @@ class Checkpoint:
 class Checkpoints:
     """Where trials write checkpoints, and how often. Each process that receives it has its own copy.
 
-    Attributes:
-        sweep: Its folder; every worker that may continue a trial must see it.
-        period_s: Seconds of training between two of them.
+    Every worker that may continue a trial must see the sweep's folder.
     """
 
     sweep: SweepFolder
