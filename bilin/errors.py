@@ -19,6 +19,9 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+CTRL_C_EXIT_CODE = 130
+"""Exit code of Typer if a command does not handle Ctrl-C. `bilin` ends with that of `InterruptedSweepError` instead."""
+
 _LONGEST_NAME = 60
 
 

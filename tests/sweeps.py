@@ -27,8 +27,8 @@ seeds: [0, 1, 2]
 """
 NUM_TRIALS = 24
 
-NOT_REPEATED = {"attempts", "host", "pid", "worker", "wall_s", "started_at", "finished_at"}
-"""Columns in which two runs of one trial may differ."""
+NOT_REPEATED = {"attempts", "commit", "host", "pid", "worker", "wall_s", "started_at", "finished_at"}
+"""Columns in which two runs of one trial may differ; git tells the commit only to the owner of the checkout."""
 
 
 def write_grid(folder: Path, text: str = GRID) -> Path:
@@ -80,12 +80,12 @@ def kill_and_relaunch(
                 writer.delete(moments.sample(sorted(stored(store, "small")), NUM_TRIALS // 2))
 
 
-def contents(store: Path, *, without: str = "") -> dict[str, list[str]]:
-    """All rows of a store, but for what two runs of one trial may differ in, and one column; floats to the last bit."""
+def contents(store: Path) -> dict[str, list[str]]:
+    """All rows of a store, but for what two runs of one trial may differ in; floats to the last bit."""
     rows = {}
     for view in ("trials", "lengths", "curves"):
         table = query(store=store, view=view, everything=True)
-        kept = table.select([name for name in table.column_names if name not in {*NOT_REPEATED, without}])
+        kept = table.select([name for name in table.column_names if name not in NOT_REPEATED])
         rows[view] = sorted(repr(row) for row in kept.to_pylist())
     return rows
 

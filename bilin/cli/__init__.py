@@ -1,4 +1,4 @@
-"""The command line: one command a file, each parses, calls one library function, and prints.
+"""The command line: each command parses, calls one library function, and prints.
 
 May import `bilin.orchestrator`, `bilin.results` and `bilin.catalog`, inside the commands: `bilin --help` loads none of
 torch, ray, optuna, duckdb or pyarrow.

@@ -13,15 +13,11 @@ from bilin.cli.catalog import models_app, tasks_app
 from bilin.cli.cluster import app as cluster_app
 from bilin.cli.results import app as results_app
 from bilin.cli.sweep import app as sweep_app
-from bilin.errors import BilinError, DamageWarning, InputError, InterruptedSweepError, WaitWarning
+from bilin.errors import CTRL_C_EXIT_CODE, BilinError, DamageWarning, InputError, InterruptedSweepError, WaitWarning
 from bilin.version import __version__
-
-INTERRUPTED = 130
-"""Exit code of Typer on Ctrl-C, if the command does not handle it."""
 
 app = typer.Typer(
     name="bilin",
-    help="Sweeps over recurrent architectures: from grid.yaml to a table you can query.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
@@ -57,7 +53,7 @@ def main() -> None:
     except OSError as error:  # a folder that cannot be written, a disk that is full
         _exit(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", InputError.exit_code)
     except SystemExit as exit_:
-        if exit_.code != INTERRUPTED:
+        if exit_.code != CTRL_C_EXIT_CODE:
             raise
         _exit("interrupted before anything started; run the same command again", InterruptedSweepError.exit_code)
 

@@ -73,17 +73,16 @@ def show_task(
 
 
 def _print_all(listed: Sequence[Listed], format_: Format) -> None:
-    """Print each entry with its summary, fields and origin."""
     if format_ is Format.json:
-        _print_json([_plain(entry) for entry in listed])
-        return
-    typer.echo("\n\n".join("\n".join(_entry(entry)) for entry in listed))
+        typer.echo(json.dumps([_plain(entry) for entry in listed], indent=2, ensure_ascii=False))
+    else:
+        typer.echo("\n\n".join("\n".join(_entry(entry)) for entry in listed))
 
 
 def _print_one(listed: Listed, format_: Format) -> None:
     """Print one entry: the docstring of its file, a table of its fields, and its origin."""
     if format_ is Format.json:
-        _print_json({**_plain(listed), "text": listed.text})
+        typer.echo(json.dumps({**_plain(listed), "text": listed.text}, indent=2, ensure_ascii=False))
         return
     parts = [listed.text or listed.name, *([_field_table(listed.fields)] if listed.fields else [])]
     if origin := _origin(listed):
@@ -141,15 +140,5 @@ def _plain(listed: Listed) -> dict[str, Any]:
         }
         for field in listed.fields
     ]
-    return {
-        "name": listed.name,
-        "summary": listed.summary,
-        "fields": fields,
-        "source": listed.source,
-        "package": listed.package,
-        "fault": listed.fault,
-    }
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    names = ("name", "summary", "fields", "source", "package", "fault")
+    return {name: getattr(listed, name) for name in names} | {"fields": fields}

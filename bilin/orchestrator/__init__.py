@@ -17,7 +17,6 @@ from bilin.orchestrator.grid import read_grid as read_grid
 from bilin.orchestrator.monitor.status import SweepStatus as SweepStatus
 from bilin.orchestrator.monitor.status import status as status
 from bilin.orchestrator.monitor.status import statuses as statuses
-from bilin.orchestrator.monitor.status import sweeps as sweeps
 from bilin.orchestrator.monitor.trial import Why as Why
 from bilin.orchestrator.monitor.trial import find_trial as find_trial
 from bilin.orchestrator.monitor.trial import output as output

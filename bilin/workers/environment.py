@@ -52,7 +52,7 @@ def environment(cell: Cell, resources: Resources) -> Environment:
 
 
 def _gpu() -> dict[str, Any]:
-    """The name and the memory of the GPU; nothing if it has failed, or if there is none."""
+    """Return the name and memory of the GPU; nothing if it has failed, or if there is none."""
     import torch
 
     try:

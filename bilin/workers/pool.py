@@ -77,16 +77,7 @@ class TrialRunner:
         worker: str | None = None,
         node: str | None = None,
     ) -> None:
-        """Prepare a worker.
-
-        Args:
-            run: How to run one trial.
-            emit: Takes the events.
-            checkpoints: Where trials write their checkpoints.
-            output: Sends what is printed to the file of a trial.
-            worker: The name of the worker.
-            node: The id of its node.
-        """
+        """Prepare a worker; ``output`` sends what is printed meanwhile to the file of a trial."""
         self._run = run
         self._emit = emit
         self._checkpoints = checkpoints
@@ -101,12 +92,6 @@ class TrialRunner:
 
     def run(self, spec: TrialSpec) -> Finished | Cancelled:
         """Run a trial; its last event is returned, and emitted as the others are."""
-        last = self._run_one(spec)
-        self._cancelled.discard(spec.trial_id)
-        self._emit(last)
-        return last
-
-    def _run_one(self, spec: TrialSpec) -> Finished | Cancelled:
         trial_id, step = spec.trial_id, 0
 
         def report(event: Progress | Checkpointed) -> None:
@@ -116,13 +101,16 @@ class TrialRunner:
             if trial_id in self._cancelled:
                 raise TrialCancelled
 
-        if trial_id in self._cancelled:
-            return Cancelled(trial_id=trial_id, step=0)
-        host, pid = socket.gethostname(), os.getpid()
-        self._emit(Started(trial_id=trial_id, host=host, pid=pid, worker=self._worker, node=self._node))
-        try:
-            with self._output(trial_id):
-                result = self._run(spec, report=report, checkpoints=self._checkpoints)
-        except TrialCancelled:
-            return Cancelled(trial_id=trial_id, step=step)
-        return Finished(result=result, node=self._node)
+        last: Finished | Cancelled = Cancelled(trial_id=trial_id, step=0)
+        if trial_id not in self._cancelled:
+            host, pid = socket.gethostname(), os.getpid()
+            self._emit(Started(trial_id=trial_id, host=host, pid=pid, worker=self._worker, node=self._node))
+            try:
+                with self._output(trial_id):
+                    result = self._run(spec, report=report, checkpoints=self._checkpoints)
+                last = Finished(result=result, node=self._node)
+            except TrialCancelled:
+                last = Cancelled(trial_id=trial_id, step=step)
+        self._cancelled.discard(trial_id)
+        self._emit(last)
+        return last

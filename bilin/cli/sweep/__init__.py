@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from bilin.cli.sweep.cancel import cancel
-from bilin.cli.sweep.launch import launch
+from bilin.cli.sweep.launch import cancel, launch, plan, schema
 from bilin.cli.sweep.monitor.commands import list_sweeps, logs, show, status, watch, why
-from bilin.cli.sweep.plan import plan
-from bilin.cli.sweep.schema import schema
 
 app = typer.Typer(help="Plan, run and look at sweeps.", no_args_is_help=True)
 app.command()(plan)

@@ -1,15 +1,16 @@
-"""Texts about plans, and about how launches begin and end."""
+"""Texts about plans, and about how launches begin and end, here or in other processes."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bilin.failures import RULES
 from bilin.orchestrator import Plan, Submission, Summary
-from bilin.orchestrator.grid import Axis, Choices
+from bilin.orchestrator.background import Cancelled, Detached, RayJob
+from bilin.orchestrator.grid import Choices
 from bilin.record import RESULT_STATUSES
 from bilin.workers.actors.node import amounts_of, describe_amounts
 
@@ -18,20 +19,25 @@ MAX_VALUES = 12
 
 def describe_plan(plan: Plan) -> str:
     """Say in lines what a launch would run."""
-    counts = plan.grid.counts
+    counts, rows = plan.grid.counts, []
+    for number, axes in enumerate(counts.axes):
+        label = "axes" if len(counts.axes) == 1 else f"axes {number + 1}"
+        for index, axis in enumerate(axes):
+            shown = ", ".join(str(value) for value in axis.values[:MAX_VALUES])
+            rest = "" if len(axis.values) <= MAX_VALUES else f", … ({len(axis.values)} values)"
+            rows.append(("" if index else label, f"{axis.name}: {shown}{rest}"))
     part = "" if plan.grid.is_whole else f", {len(plan.cells)} of them selected by --only"
-    rows = [
-        *_axes(counts.axes),
-        (
-            "cells",
-            f"{counts.combinations} combinations, {counts.after_exclusion} after exclusion, "
-            f"{counts.after_deduplication} different{part}",
-        ),
-        ("trials", f"{plan.num_wanted} wanted{_limit(plan)}"),
-        ("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_missing} to run now"),
-        *_resources(plan),
-        ("time", describe_time(plan)),
-    ]
+    combinations = f"{counts.combinations} combinations, {counts.after_exclusion} after exclusion"
+    rows.append(("cells", f"{combinations}, {counts.after_deduplication} different{part}"))
+    searches = {cell.wanted.learning_rate for cell in plan.cells}
+    at_most = any(not isinstance(search, Choices) or search.until_solved for search in searches)
+    limit = " at most: a search may end early, or ask for a learning rate twice" if at_most else ""
+    rows.append(("trials", f"{plan.num_wanted} wanted{limit}"))
+    rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_missing} to run now"))
+    sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
+    for index, size in enumerate(list(sizes)[:MAX_VALUES]):
+        rows.append(("" if index else "a trial takes", describe_amounts(amounts_of(size))))
+    rows.append(("time", describe_time(plan)))
     return "\n".join([plan.grid.name, *columns(rows)])
 
 
@@ -63,6 +69,31 @@ def describe_submission(submission: Submission, *, store: Path) -> str:
     rows.append(("log", str(submission.log)))
     head = f"{submission.sweep}: job {submission.job_id} submitted, {submission.num_missing} trials to run on {nodes}"
     return "\n".join([head, *columns(rows)])
+
+
+def describe_detached(detached: Detached | RayJob) -> str:
+    """Return lines that say where a sweep runs, how to watch it and how to end it."""
+    where = f"process {detached.pid}" if isinstance(detached, Detached) else f"Ray job {detached.job_id}"
+    lines = [f"{detached.sweep}: runs in the background, {where}"]
+    lines += [f"  {what:6}  {command(what, detached.sweep, detached.directory)}" for what in ("watch", "cancel")]
+    return "\n".join([*lines, f"  log     {detached.log}"])
+
+
+def describe_cancelled(cancelled: Cancelled, *, grace_s: float) -> str:
+    """Return lines that say how a sweep was ended."""
+    killed = f"did not end within {grace_s:g} s and was killed"
+    texts = {"cancelled": "is cancelled", "ended": "has ended", "killed": killed}
+    ends = [f"job {job_id} {texts[how]}" for job_id, how in cancelled.jobs.items()]
+    if cancelled.holder:
+        ends.append(f"process {cancelled.holder.pid} {killed if cancelled.was_killed else 'has ended'}")
+    if not ends:
+        return f"{cancelled.sweep}: nothing runs it; the store is as it was"
+    return f"{cancelled.sweep}: {', '.join(ends)}; the same launch goes on from here"
+
+
+def command(what: str, sweep: str, directory: Path) -> str:
+    """Return a command about a sweep that works in every folder of this machine."""
+    return shlex.join(["bilin", "sweep", what, sweep, "--store", str(directory.parent.absolute())])
 
 
 def describe_time(plan: Plan) -> str:
@@ -98,26 +129,3 @@ def columns(rows: Sequence[tuple[str, str]]) -> list[str]:
     """Return rows of two texts as lines, with the second texts below each other."""
     width = max(len(first) for first, _ in rows)
     return [f"  {first.ljust(width)}  {second}".rstrip() for first, second in rows]
-
-
-def _axes(documents: Sequence[Sequence[Axis]]) -> Iterable[tuple[str, str]]:
-    for number, axes in enumerate(documents):
-        first = "axes" if len(documents) == 1 else f"axes {number + 1}"
-        for axis in axes:
-            shown = ", ".join(str(value) for value in axis.values[:MAX_VALUES])
-            rest = "" if len(axis.values) <= MAX_VALUES else f", … ({len(axis.values)} values)"
-            yield first, f"{axis.name}: {shown}{rest}"
-            first = ""
-
-
-def _limit(plan: Plan) -> str:
-    searches = {cell.wanted.learning_rate for cell in plan.cells}
-    at_most = any(not isinstance(search, Choices) or search.until_solved for search in searches)
-    return " at most: a search may end early, or ask for a learning rate twice" if at_most else ""
-
-
-def _resources(plan: Plan) -> Iterable[tuple[str, str]]:
-    """What a trial occupies, a line for each size."""
-    sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
-    for index, size in enumerate(list(sizes)[:MAX_VALUES]):
-        yield "" if index else "a trial takes", describe_amounts(amounts_of(size))

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -23,14 +22,32 @@ MAX_RUNNING = 8
 NUM_LEADERS = 5
 
 
-class Display(Protocol):
+class Display:
     """An observer that also shows what a sweep waits for before it runs."""
 
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown_at = 0.0
+        self._started_at = 0.0
+        self._num_notes = 0
+
     def __call__(self, snapshot: Snapshot) -> None:
-        """Show what the sweep looks like."""
+        """Show what the sweep looks like, with the notes that have not been shown."""
+        raise NotImplementedError
 
     def wait(self, line: str) -> None:
-        """Show what it waits for."""
+        """Show what the sweep waits for."""
+        raise NotImplementedError
+
+    def _new_notes(self, snapshot: Snapshot) -> list[str]:
+        """Return the notes that have not been shown; a snapshot has only the latest ones."""
+        if snapshot.started_at != self._started_at:  # of another launch
+            self._started_at, self._num_notes = snapshot.started_at, 0
+        num_new = snapshot.num_notes - self._num_notes
+        self._num_notes = snapshot.num_notes
+        num_left_out = num_new - len(snapshot.notes)
+        left_out = [f"({num_left_out} more failures and lost workers are not shown)"] if num_left_out > 0 else []
+        return [*left_out, *snapshot.notes[-num_new:]] if num_new > 0 else []
 
 
 @contextmanager
@@ -40,72 +57,46 @@ def display() -> Iterator[Display]:
     if not console.is_terminal:
         yield _Lines(console)
         return
-    live = Live(console=console, auto_refresh=False, transient=True)
-    with live:
+    with Live(console=console, auto_refresh=False, transient=True) as live:
         yield _View(live)
 
 
-class _Lines:
+class _Lines(Display):
     """Plain lines: the counts at the start, every `LINE_S` and at the end; notes as they come."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._notes = _Notes()
-        self._shown_at = 0.0
-        self._waiting_line = ""
+    _waiting_line = ""
 
     def __call__(self, snapshot: Snapshot) -> None:
         self._waiting_line = ""
-        for line in self._notes.new(snapshot):
-            self._print(line)
+        lines = self._new_notes(snapshot)
         if time.monotonic() - self._shown_at >= LINE_S or not snapshot.num_left:
             self._shown_at = time.monotonic()
-            self._print(counts(snapshot))
+            lines.append(counts(snapshot))
+        for line in lines:
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def wait(self, line: str) -> None:
         if line != self._waiting_line:
             self._waiting_line = line
-            self._print(line)
-
-    def _print(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-class _View:
+class _View(Display):
     """A view that is drawn every `REFRESH_S`, with the notes above it."""
 
     def __init__(self, live: Live) -> None:
+        super().__init__(live.console)
         self._live = live
-        self._notes = _Notes()
-        self._drawn_at = 0.0
 
     def __call__(self, snapshot: Snapshot) -> None:
-        for line in self._notes.new(snapshot):
-            self._live.console.print(line, markup=False, highlight=False)
-        if time.monotonic() - self._drawn_at >= REFRESH_S:
-            self._drawn_at = time.monotonic()
+        for line in self._new_notes(snapshot):
+            self._console.print(line, markup=False, highlight=False)
+        if time.monotonic() - self._shown_at >= REFRESH_S:
+            self._shown_at = time.monotonic()
             self._live.update(_draw(snapshot), refresh=True)
 
     def wait(self, line: str) -> None:
         self._live.update(Text(line), refresh=True)
-
-
-class _Notes:
-    """The notes of a sweep that have not been shown."""
-
-    def __init__(self) -> None:
-        self._started_at = 0.0
-        self._num_shown = 0
-
-    def new(self, snapshot: Snapshot) -> list[str]:
-        """Return the new notes of a snapshot, which has the latest ones."""
-        if snapshot.started_at != self._started_at:  # of another launch
-            self._started_at, self._num_shown = snapshot.started_at, 0
-        num_new = snapshot.num_notes - self._num_shown
-        self._num_shown = snapshot.num_notes
-        num_left_out = num_new - len(snapshot.notes)
-        left_out = [f"({num_left_out} more failures and lost workers are not shown)"] if num_left_out > 0 else []
-        return [*left_out, *snapshot.notes[-num_new:]] if num_new > 0 else []
 
 
 def counts(snapshot: Snapshot) -> str:
@@ -117,7 +108,9 @@ def counts(snapshot: Snapshot) -> str:
     if snapshot.seconds_left is not None and snapshot.num_left:
         num_known = snapshot.num_done + snapshot.num_failed + snapshot.num_left
         about = "at least" if num_known < snapshot.num_wanted else "about"  # a search may ask for more
-        parts.append(f"{_speed(snapshot.trials_per_s)}, {about} {duration(snapshot.seconds_left)} left")
+        speed = snapshot.trials_per_s
+        rate = f"{speed:.1f} trials/s" if speed >= 1 else f"{speed * 60:.1f} trials/min"
+        parts.append(f"{rate}, {about} {duration(snapshot.seconds_left)} left")
     return " · ".join(parts)
 
 
@@ -128,7 +121,13 @@ def _draw(snapshot: Snapshot) -> Group:
     head.add_row(bar, Text(counts(snapshot)))
     tables: list[Table] = [head]
     if snapshot.running:
-        tables.append(_running(snapshot))
+        table = _table("running", "lr", "seed", "step", "accuracy")
+        for trial in snapshot.running[:MAX_RUNNING]:
+            accuracy = "" if trial.accuracy is None else f"{trial.accuracy:.3f}"
+            table.add_row(trial.label, f"{trial.lr:g}", str(trial.seed), f"{trial.step}/{trial.max_steps}", accuracy)
+        if len(snapshot.running) > MAX_RUNNING:
+            table.add_row(f"and {len(snapshot.running) - MAX_RUNNING} more")
+        tables.append(table)
     if snapshot.leaders:
         table = _table("best so far", "lr", "seed", "steps", "validation")
         for best in snapshot.leaders[:NUM_LEADERS]:
@@ -138,23 +137,9 @@ def _draw(snapshot: Snapshot) -> Group:
     return Group(*tables)
 
 
-def _running(snapshot: Snapshot) -> Table:
-    table = _table("running", "lr", "seed", "step", "accuracy")
-    for trial in snapshot.running[:MAX_RUNNING]:
-        accuracy = "" if trial.accuracy is None else f"{trial.accuracy:.3f}"
-        table.add_row(trial.label, f"{trial.lr:g}", str(trial.seed), f"{trial.step}/{trial.max_steps}", accuracy)
-    if len(snapshot.running) > MAX_RUNNING:
-        table.add_row(f"and {len(snapshot.running) - MAX_RUNNING} more")
-    return table
-
-
 def _table(first: str, *others: str) -> Table:
     table = Table(box=None, pad_edge=False, title_justify="left")
     table.add_column(first, no_wrap=True)
     for other in others:
         table.add_column(other, justify="right", no_wrap=True)
     return table
-
-
-def _speed(trials_per_s: float) -> str:
-    return f"{trials_per_s:.1f} trials/s" if trials_per_s >= 1 else f"{trials_per_s * 60:.1f} trials/min"

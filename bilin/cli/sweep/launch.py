@@ -1,7 +1,8 @@
-"""`bilin sweep launch`: run what is missing."""
+"""`bilin sweep plan`, `launch`, `cancel` and `schema`: run what is missing in a grid."""
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,12 +20,26 @@ from bilin.cli.options import (
     Store,
     refuse_job_options,
 )
-from bilin.cli.sweep.plan import split
 from bilin.errors import InputError
 
 if TYPE_CHECKING:
     from bilin.orchestrator import LaunchRequest
     from bilin.orchestrator.request import RequestOptions
+
+
+def plan(
+    grid: Grid,
+    store: Store = DEFAULT_STORE,
+    set_: Overrides = [],
+    only: Only = [],
+    retry: Retry = "",
+) -> None:
+    """Show what a launch would run, what is done, and how long it will take. Writes nothing."""
+    from bilin.cli.sweep.describe import describe_plan
+    from bilin.orchestrator import LaunchRequest
+
+    request = LaunchRequest.read(grid, store=store, overrides=set_, only=only, retry=_split(retry))
+    typer.echo(describe_plan(request.plan()))
 
 
 def launch(
@@ -81,7 +96,7 @@ def launch(
         "nodes": nodes,
         "overrides": set_,
         "only": only,
-        "retry": split(retry),
+        "retry": _split(retry),
     }
     request = _piped(options, detach=detach) if str(grid) == "-" else orchestrator.LaunchRequest.read(grid, **options)
     if is_job and dry_run:
@@ -102,6 +117,34 @@ def launch(
     raise typer.Exit(ended.exit_code)
 
 
+def cancel(
+    sweep: Annotated[str, typer.Argument(help="The sweep.", show_default=False)],
+    store: Store = DEFAULT_STORE,
+    grace: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.0, help="How long it may take to end before it is killed.")
+    ] = 60.0,
+) -> None:
+    """End a running sweep, from any terminal. Running trials are checkpointed, and the next launch continues them.
+
+    Exit codes: 0 the sweep has ended, 2 there is no such sweep, 4 it cannot be ended from here.
+    """
+    from bilin.cli.sweep.describe import describe_cancelled
+    from bilin.orchestrator import background
+
+    typer.echo(describe_cancelled(background.cancel(sweep, store=store, grace_s=grace), grace_s=grace))
+
+
+def schema() -> None:
+    """Print the JSON Schema of a grid.yaml, so that editors complete and check it."""
+    from bilin.orchestrator.grid import grid_schema
+
+    typer.echo(json.dumps(grid_schema(), indent=2))
+
+
+def _split(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
 def _piped(options: RequestOptions, *, detach: bool) -> LaunchRequest:
     """Return the request on standard input, or one for the resolved grid there, as in job scripts of bilin 0.1."""
     from bilin.orchestrator import LaunchRequest
@@ -119,7 +162,7 @@ def _piped(options: RequestOptions, *, detach: bool) -> LaunchRequest:
 
 
 def _detach(request: LaunchRequest) -> None:
-    from bilin.cli.sweep.background import describe_detached
+    from bilin.cli.sweep.describe import describe_detached
     from bilin.orchestrator import background
 
     if request.cluster.address:

@@ -20,7 +20,7 @@ from pathlib import Path
 from bilin.errors import ClusterError
 from bilin.folder import SweepFolder
 from bilin.orchestrator.request import LaunchRequest
-from bilin.orchestrator.sweep.signals import INTERRUPTS
+from bilin.orchestrator.sweep.launch import INTERRUPTS
 from bilin.orchestrator.sweep.snapshot import read_snapshot
 from bilin.results import RAY_JOB, holder
 

@@ -27,7 +27,7 @@ class SweepStatus:
         rows: All rows of the sweep by status, including those that the grid no longer wants.
         holder: The process that runs it; None if none does, or if that cannot be seen from here.
         snapshot: The latest snapshot of that process; None if nothing runs, or it has not written one yet.
-        job: The Slurm job that was submitted last; None if there was none.
+        job: The Slurm job that was submitted last.
         job_status: What Slurm says of that job; None if it cannot be asked.
     """
 
@@ -44,11 +44,6 @@ class SweepStatus:
     def is_queued(self) -> bool:
         """Whether Slurm has a job for this sweep alone, waiting or running."""
         return self.job is not None and self.job.alone and self.job_status is not None and not self.job_status.is_over
-
-
-def sweeps(store: Path | str = DEFAULT_STORE) -> list[str]:
-    """Return the names of the sweeps of a store. Raises StoreError if there is no store."""
-    return sweep_names(store)
 
 
 def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
@@ -84,7 +79,7 @@ def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
 def statuses(*, store: Path | str = DEFAULT_STORE) -> dict[str, SweepStatus | InputError]:
     """Return how each sweep of a store stands; for one that cannot be read, the error."""
     found: dict[str, SweepStatus | InputError] = {}
-    for sweep in sweeps(store):
+    for sweep in sweep_names(store):
         try:
             found[sweep] = status(sweep, store=store)
         except InputError as error:

@@ -27,12 +27,7 @@ _DIGITS = frozenset("0123456789abcdef")
 
 
 def find_trial(trial_id: str, *, store: Path | str = DEFAULT_STORE, sweep: str | None = None) -> dict[str, Any]:
-    """Return the stored row of a trial.
-
-    Args:
-        trial_id: The id, or its first digits.
-        store: Directory of the store.
-        sweep: The only sweep to look in.
+    """Return the stored row of a trial, given its id or the first digits; look in one sweep, or in all.
 
     Raises:
         StoreError: No trial, or more than one, has an id that begins so.
@@ -103,12 +98,7 @@ class Why:
 
 
 def why(sweep: str, trial: str, *, store: Path | str = DEFAULT_STORE) -> list[Why]:
-    """Return how a trial stands, or each trial of a cell.
-
-    Args:
-        sweep: Name of the sweep.
-        trial: Id of a trial or of a cell, or its first digits.
-        store: Directory of the store.
+    """Return how a trial stands, or each trial of a cell, given its id or the first digits.
 
     Raises:
         StoreError: No id, or more than one, begins so; or the sweep cannot be read.
@@ -144,11 +134,7 @@ def why(sweep: str, trial: str, *, store: Path | str = DEFAULT_STORE) -> list[Wh
 def output(sweep: str, trial: str, *, store: Path | str = DEFAULT_STORE, follow: bool = False) -> Iterator[bytes]:
     """Return what a trial printed, in pieces; one attempt after the other, each under a line that says where it ran.
 
-    Args:
-        sweep: Name of the sweep.
-        trial: Id of a trial, or its first digits.
-        store: Directory of the store.
-        follow: Go on until the trial has ended, or nothing runs the sweep.
+    With ``follow``, go on until the trial has ended, or nothing runs the sweep.
 
     Raises:
         StoreError: No trial, or more than one, has an id that begins so; or the sweep cannot be read.

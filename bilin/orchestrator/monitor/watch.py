@@ -27,11 +27,7 @@ ASK_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queued:
-    """A sweep that has a Slurm job, and that no process runs at the moment.
-
-    Attributes:
-        status: What Slurm last said of its job.
-    """
+    """A sweep that has a Slurm job, and that no process runs at the moment; ``status`` is what Slurm said last."""
 
     job: Job
     status: JobStatus
@@ -42,7 +38,6 @@ class Ended:
     """How a sweep stands that nothing runs.
 
     Attributes:
-        status: How it stands.
         ran: Whether it was seen to run.
         exit_code: That of its launch: 0 every wanted trial has a result, 1 some ended without, 3 some are to run.
     """
@@ -55,10 +50,6 @@ class Ended:
 def watch(sweep: str, *, store: Path | str = DEFAULT_STORE) -> Iterator[Snapshot | Queued | Ended | None]:
     """Look at a sweep until nothing runs it, and no job of it waits.
 
-    Args:
-        sweep: Its name.
-        store: Directory of the store.
-
     Yields:
         Its latest snapshot, every `LOOK_S`, or how its job stands; None if a process has begun to run it and has not
         written a snapshot yet; last of all how it ended.
@@ -67,7 +58,7 @@ def watch(sweep: str, *, store: Path | str = DEFAULT_STORE) -> Iterator[Snapshot
         StoreError: There is no such sweep, or it cannot be read.
     """
     folder = existing_sweep(store, sweep)
-    pulse, queue = _Pulse(store, sweep), _Queue(folder.path)
+    pulse, queue = _Pulse(store, sweep), _Queue(folder)
     ran, num_elsewhere = False, 0
     while True:
         if running := pulse.holder():
@@ -112,8 +103,8 @@ class _Pulse:
 class _Queue:
     """What Slurm says of the job of a sweep; it is asked every `ASK_S`."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, folder: SweepFolder) -> None:
+        self._folder = folder
         self._queued: Queued | None = None
         self._asked_at = -ASK_S
 
@@ -121,15 +112,12 @@ class _Queue:
         """Return the job that waits or runs; None if there is none, or Slurm has never answered."""
         if time.monotonic() - self._asked_at >= ASK_S:
             self._asked_at = time.monotonic()
-            self._ask()
+            if found := active_job(self._folder):
+                self._queued = Queued(job=found[0], status=found[1])
+            elif self._queued and job_status(self._queued.job):  # if it does not answer now, the job still waits
+                self._queued = None
         return self._queued
 
     def forget(self) -> None:
         """Ask again next time: a process runs the sweep."""
         self._queued, self._asked_at = None, -ASK_S
-
-    def _ask(self) -> None:
-        if found := active_job(SweepFolder(self._directory)):
-            self._queued = Queued(job=found[0], status=found[1])
-        elif self._queued and job_status(self._queued.job):  # if it does not answer now, the job still waits
-            self._queued = None

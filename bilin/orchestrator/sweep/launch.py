@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping
-from contextlib import nullcontext
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Unpack
 
 from bilin.errors import InputError, InterruptedSweepError, StoreError
 from bilin.folder import SweepFolder
-from bilin.orchestrator.clusters import ClusterSpec, Work, check_nodes, open_pool
+from bilin.orchestrator.clusters import Work, check_nodes, open_pool
 from bilin.orchestrator.clusters.slurm.continuation import WARNING, continued
 from bilin.orchestrator.grid import ClusterSettings, Grid
 from bilin.orchestrator.planning.plan import Plan
 from bilin.orchestrator.request import LaunchRequest, RequestOptions
 from bilin.orchestrator.sweep.loop import Sweep
 from bilin.orchestrator.sweep.recorder import Recorder, write_grid
-from bilin.orchestrator.sweep.signals import ReceivedSignal, signals_interrupt
 from bilin.orchestrator.sweep.snapshot import Observer, Snapshot, SnapshotFile
 from bilin.record import Status
 from bilin.results import SweepWriter
@@ -28,6 +29,9 @@ from bilin.workers import run_trial
 from bilin.workers.output.files import Outputs
 from bilin.workers.pool import RunTrial
 from bilin.workers.training.checkpoint import Checkpoints
+
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, WARNING)
+"""The signals that end a launch as Ctrl-C does: results are kept, and running trials write checkpoints."""
 
 GRACE_S = 5.0
 """How long a launch that is interrupted at a terminal waits for its trials to write their checkpoints."""
@@ -61,11 +65,9 @@ class Summary:
 
 
 def plan(request: LaunchRequest | Grid | Path | str, **options: Unpack[RequestOptions]) -> Plan:
-    """Return what a launch would run. Reads the store, writes nothing.
+    """Return what a launch would run, given a request, or a grid or its path with the options of `LaunchRequest.read`.
 
-    Args:
-        request: A request, or a grid or the path of a grid.yaml to make one of.
-        options: With a grid or a path: see `LaunchRequest.read`.
+    Reads the store, writes nothing.
 
     Raises:
         InputError: The grid or another argument cannot be used; the message says why.
@@ -132,32 +134,34 @@ def _run(
     received: ReceivedSignal,
 ) -> Snapshot:
     """Run a plan, and return what the sweep looks like at its end."""
-    folder = SweepFolder(writer.directory.resolve())
-    file, checkpoints = SnapshotFile(folder), _checkpoints(folder, request.cluster)
+    folder = SweepFolder(writer.folder.path.resolve())
+    file, checkpoints = SnapshotFile(folder), None
     file.remove()  # that of a launch that was killed
+    if request.cluster.checkpoint_s:
+        checkpoints = Checkpoints(folder, request.cluster.checkpoint_s)
+        checkpoints.drop_partial()
     recorder = Recorder(writer, checkpoints)
     sweep = Sweep(plan, recorder, file, *([observer] if observer else []))
     if not plan.num_missing:
         write_grid(writer, plan, has_ended=True)
         return sweep.snapshot()
+    outputs = Outputs(folder)
+    work = Work(
+        run=run,
+        emit=sweep.take,
+        demand={cell.wanted.resources for cell in plan.cells if cell.missing},
+        job=request.job,
+        checkpoints=checkpoints,
+        outputs=outputs,
+    )
     try:
         with (
             recorder,
-            Outputs(folder) as outputs,
-            open_pool(
-                request.cluster,
-                Work(
-                    run=run,
-                    emit=sweep.take,
-                    demand={cell.wanted.resources for cell in plan.cells if cell.missing},
-                    job=request.job,
-                    checkpoints=checkpoints,
-                    outputs=outputs,
-                ),
-            ) as pool,
+            outputs,
+            open_pool(request.cluster, work) as pool,
             signals_interrupt(received, outermost=False),  # a second time, since Ray sets its own handlers
         ):
-            check_nodes(request.cluster, writer.directory, plan.packages)
+            check_nodes(request.cluster, writer.folder.path, plan.packages)
             num_elsewhere = write_grid(writer, plan, has_ended=False)
             try:
                 sweep.run(pool, num_elsewhere=num_elsewhere)
@@ -168,23 +172,59 @@ def _run(
                 file.remove()
                 write_grid(writer, sweep.current_plan(), has_ended=True)
     except KeyboardInterrupt as interrupt:
-        raise InterruptedSweepError(_interrupted(sweep.snapshot()), signal=received.number_of(interrupt)) from None
+        end = sweep.snapshot()
+        message = f"interrupted: {end.num_ended} trials of this launch have ended, {end.num_left} are left"
+        number = received.number_of(interrupt)
+        raise InterruptedSweepError(f"{message}; the same command goes on from here", signal=number) from None
     except StoreError as error:
         if not recorder.num_written and not recorder.num_unwritten:
             raise
-        raise InterruptedSweepError(_unwritten(error, recorder)) from error
+        message = (
+            f"stopped: {error}; the same command goes on from here: {recorder.num_written} results of this launch are "
+            f"stored, {recorder.num_unwritten} could not be written and their trials run again"
+        )
+        raise InterruptedSweepError(message) from error
     end = sweep.snapshot()
     if checkpoints:
         checkpoints.clear(everything=plan.grid.is_whole and not end.num_failed and not end.stopped)
     return end
 
 
-def _checkpoints(folder: SweepFolder, cluster: ClusterSpec) -> Checkpoints | None:
-    if not cluster.checkpoint_s:
-        return None
-    checkpoints = Checkpoints(folder, cluster.checkpoint_s)
-    checkpoints.drop_partial()
-    return checkpoints
+@dataclass(slots=True)
+class ReceivedSignal:
+    """The signal that interrupted a launch, if one did."""
+
+    number: int | None = None
+
+    def number_of(self, interrupt: KeyboardInterrupt) -> int | None:
+        """Return the signal that raised an interrupt. Ray replaces the interrupt by one without the number."""
+        return next(iter(interrupt.args), self.number)
+
+
+@contextmanager
+def signals_interrupt(received: ReceivedSignal, *, outermost: bool) -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a sweep as Ctrl-C does: finished trials are kept, and nothing is left running.
+
+    Only the first signal counts: a second one would interrupt the ending. A signal that is ignored (as by nohup) stays
+    ignored, except the warning of a job, which the job's script ignores until a launch can take it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    signals = [number for number in INTERRUPTS if number == WARNING or signal.getsignal(number) is not signal.SIG_IGN]
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        received.number = number
+        for other in signals:
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt(number)
+
+    before = {number: signal.signal(number, interrupt) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items() if received.number is None or outermost else ():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _grace(number: int | None, job: ClusterSettings) -> float:
@@ -192,17 +232,3 @@ def _grace(number: int | None, job: ClusterSettings) -> float:
     if number == WARNING:
         return max(GRACE_S, job.warning_s / 4)
     return TERM_S if number == signal.SIGTERM else GRACE_S
-
-
-def _interrupted(end: Snapshot) -> str:
-    return (
-        f"interrupted: {end.num_ended} trials of this launch have ended, {end.num_left} are left; "
-        "the same command goes on from here"
-    )
-
-
-def _unwritten(error: StoreError, recorder: Recorder) -> str:
-    return (
-        f"stopped: {error}; the same command goes on from here: {recorder.num_written} results of this launch are "
-        f"stored, {recorder.num_unwritten} could not be written and their trials run again"
-    )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import heapq
+import itertools
 import os
 import socket
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from bilin.failures import MAX_SAME_ERRORS, RULES
@@ -20,7 +20,7 @@ from bilin.orchestrator.sweep.snapshot import MAX_NOTES, NUM_LEADERS, Labels, Le
 from bilin.record import RESULT_STATUSES, Progress, Status, TrialResult
 from bilin.rules import Outcome
 from bilin.spec import Resources, TrialSpec, trial_id
-from bilin.workers.events import Cancelled, Checkpointed, Event, Finished, Lost, Started
+from bilin.workers.events import Cancelled, Event, Finished, Lost, Started
 from bilin.workers.pool import Group, Pool
 
 WAIT_S = 0.5
@@ -42,13 +42,9 @@ class _Cell:
     """
 
     plan: CellPlan
+    known: dict[tuple[float, int], Outcome]
+    asks: Sequence[Ask]
     label: str = ""
-    known: dict[tuple[float, int], Outcome] = field(init=False)
-    asks: Sequence[Ask] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.known = dict(self.plan.known)
-        self.asks = self.plan.asks
 
     def decide(self) -> list[Ask]:
         """Decide again; return the new asks."""
@@ -61,32 +57,14 @@ class _Cell:
 
 @dataclass(slots=True, eq=False)
 class _Trial:
-    """A wanted trial that has not ended.
-
-    Attributes:
-        attempts: How many times it was started.
-        avoid: Nodes whose hardware failed while they ran it.
-        since: When it was given to its worker, in seconds since the epoch; None while it waits.
-        started, progress, checkpointed: The latest such events of the present attempt.
-        reason: Why it waits to run another time.
-    """
+    """A wanted trial that has not ended: how often it was started, which nodes to avoid, and why it runs again."""
 
     spec: TrialSpec
     trial_id: str
     cell: _Cell
     attempts: int = 0
     avoid: frozenset[str] = frozenset()
-    since: float | None = None
-    started: Started | None = None
-    progress: Progress | None = None
-    checkpointed: Checkpointed | None = None
     reason: str | None = None
-
-    def start(self) -> None:
-        """Begin an attempt."""
-        self.attempts += 1
-        self.since = time.time()
-        self.started = self.progress = self.checkpointed = self.reason = None
 
 
 class Sweep:
@@ -97,26 +75,20 @@ class Sweep:
     """
 
     def __init__(self, plan: Plan, recorder: Recorder, *observers: Observer) -> None:
-        """Prepare a sweep.
-
-        Args:
-            plan: What to run.
-            recorder: Takes the results.
-            observers: Take snapshots.
-        """
+        """Prepare to run a plan."""
         self.stopped: str | None = None
         self._plan = plan
         self._recorder = recorder
         self._observers = observers
         self._num_elsewhere = 0
         self._pool: Pool | None = None
-        self._cells = [_Cell(cell) for cell in plan.cells]
+        self._cells = [_Cell(cell, dict(cell.known), cell.asks) for cell in plan.cells]
         self._trials: dict[str, _Trial] = {}
-        self._running: dict[str, _Trial] = {}
+        self._running: dict[str, RunningTrial] = {}
         self._queues: dict[tuple[Resources, frozenset[str]], deque[_Trial]] = defaultdict(deque)
         self._found = Counter(plan.statuses)
         self._ended: Counter[Status] = Counter()
-        self._best: dict[str, tuple[_Trial, TrialResult]] = {}
+        self._best: dict[str, Leader] = {}
         self._notes: list[str] = []
         self._errors = _SameErrors()
         self._began_at, self._began = time.time(), time.monotonic()
@@ -151,25 +123,28 @@ class Sweep:
                 self._end(trial, _lost(trial, event))
         elif isinstance(event, Cancelled):  # and it is still asked for
             self._wait_again(trial, "cancelled")
-        elif isinstance(event, Started):
-            trial.started = event
-        elif isinstance(event, Progress):
-            trial.progress = event
-        else:
-            trial.checkpointed = event
+        elif running := self._running.get(event.trial_id):
+            if isinstance(event, Started):
+                running = replace(running, worker=event.worker, host=event.host, pid=event.pid)
+            elif isinstance(event, Progress):
+                running = replace(running, step=event.step, loss=event.loss, accuracy=event.accuracy)
+            else:
+                running = replace(running, checkpoint_step=event.step)
+            self._running[event.trial_id] = running
         self._observe()
 
     def current_plan(self) -> Plan:
         """Return the plan as it is after the outcomes so far."""
         cells = [CellPlan.of(cell.plan.wanted, cell.known, cell.plan.stored) for cell in self._cells]
-        return dataclasses.replace(
+        return replace(
             self._plan, cells=tuple(cells), statuses=self._found, num_missing=sum(len(cell.missing) for cell in cells)
         )
 
     def snapshot(self) -> Snapshot:
         """Return what the sweep looks like now."""
-        num_ended = self._ended.total()
-        leaders = heapq.nsmallest(NUM_LEADERS, self._best.values(), key=lambda best: _rank(*best))
+        # Trials that were started and wait are at the heads of their queues.
+        heads = [itertools.takewhile(lambda trial: trial.attempts, queue) for queue in self._queues.values()]
+        retrying = [trial for trial in itertools.chain(*heads) if trial.trial_id in self._trials]
         return Snapshot(
             sweep=self._plan.grid.name,
             at=time.time(),
@@ -183,10 +158,10 @@ class Sweep:
             found=dict(self._found),
             ended=dict(self._ended),
             num_left=len(self._trials),
-            trials_per_s=num_ended / max(time.monotonic() - self._began, 1e-9),
-            running=tuple(self._running_trial(trial) for trial in self._running.values()),
-            retries={trial.trial_id: trial.reason for trial in self._retrying() if trial.reason},
-            leaders=tuple(self._leader(*best) for best in leaders),
+            trials_per_s=self._ended.total() / max(time.monotonic() - self._began, 1e-9),
+            running=tuple(self._running.values()),
+            retries={trial.trial_id: trial.reason for trial in retrying if trial.reason},
+            leaders=tuple(heapq.nsmallest(NUM_LEADERS, self._best.values(), key=_rank)),
             notes=tuple(self._notes[-MAX_NOTES:]),
             num_notes=len(self._notes),
             stopped=self.stopped,
@@ -205,8 +180,18 @@ class Sweep:
                 trial = queue.popleft()
                 if trial.trial_id not in self._trials:  # its result came while it waited to run another time
                     continue
-                trial.start()
-                self._running[trial.trial_id] = trial
+                trial.attempts += 1
+                trial.reason = None
+                self._running[trial.trial_id] = RunningTrial(
+                    trial_id=trial.trial_id,
+                    cell_id=trial.cell.plan.wanted.cell_id,
+                    label=self._label(trial.cell),
+                    lr=trial.spec.lr,
+                    seed=trial.spec.seed,
+                    attempt=trial.attempts,
+                    since=time.time(),
+                    max_steps=trial.spec.cell.train.steps,
+                )
                 pool.submit(Group((trial.spec,), avoid))
 
     def _take_result(self, trial: _Trial, event: Finished) -> None:
@@ -235,33 +220,28 @@ class Sweep:
 
     def _wait_again(self, trial: _Trial, reason: str) -> None:
         if self._running.pop(trial.trial_id, None):
-            trial.reason, trial.since = reason, None
+            trial.reason = reason
             self._queues[trial.spec.resources.occupied, trial.avoid].appendleft(trial)
-
-    def _retrying(self) -> list[_Trial]:
-        """The trials that were started and wait; they are at the heads of their queues."""
-        trials = []
-        for queue in self._queues.values():
-            for trial in queue:
-                if not trial.attempts:
-                    break
-                if trial.trial_id in self._trials:
-                    trials.append(trial)
-        return trials
 
     def _end(self, trial: _Trial, result: TrialResult) -> None:
         # Only the sweep knows how many times it started the trial.
-        result = dataclasses.replace(result, attempts=trial.attempts)
+        result = replace(result, attempts=trial.attempts)
         del self._trials[trial.trial_id]
         self._running.pop(trial.trial_id, None)
         self._recorder.put(trial.spec, result)
         self._ended[result.status] += 1
-        cell = trial.cell
-        cell_id = cell.plan.wanted.cell_id
-        if result.status == "done" and (
-            cell_id not in self._best or _rank(trial, result) < _rank(*self._best[cell_id])
-        ):
-            self._best[cell_id] = trial, result
+        cell, cell_id = trial.cell, trial.cell.plan.wanted.cell_id
+        if result.status == "done":
+            leader = Leader(
+                trial_id=trial.trial_id,
+                label=self._label(cell),
+                lr=trial.spec.lr,
+                seed=trial.spec.seed,
+                steps=result.steps,
+                solved=result.solved,
+                validation_accuracy=result.validation_accuracy,
+            )
+            self._best[cell_id] = min(leader, self._best.get(cell_id, leader), key=_rank)
         cell.known[trial.spec.lr, trial.spec.seed] = Outcome.of(trial.spec.lr, trial.spec.seed, result)
         asks = cell.decide()
         self._found.update(cell.plan.found(asks))
@@ -286,37 +266,6 @@ class Sweep:
     def _label(self, cell: _Cell) -> str:
         cell.label = cell.label or self._labels.label(cell.plan.wanted.cell)
         return cell.label
-
-    def _running_trial(self, trial: _Trial) -> RunningTrial:
-        spec, started, progress = trial.spec, trial.started, trial.progress
-        return RunningTrial(
-            trial_id=trial.trial_id,
-            cell_id=trial.cell.plan.wanted.cell_id,
-            label=self._label(trial.cell),
-            lr=spec.lr,
-            seed=spec.seed,
-            attempt=trial.attempts,
-            since=trial.since or 0.0,
-            max_steps=spec.cell.train.steps,
-            worker=started.worker if started else None,
-            host=started.host if started else None,
-            pid=started.pid if started else None,
-            step=progress.step if progress else 0,
-            loss=progress.loss if progress else None,
-            accuracy=progress.accuracy if progress else None,
-            checkpoint_step=trial.checkpointed.step if trial.checkpointed else None,
-        )
-
-    def _leader(self, trial: _Trial, result: TrialResult) -> Leader:
-        return Leader(
-            trial_id=trial.trial_id,
-            label=self._label(trial.cell),
-            lr=trial.spec.lr,
-            seed=trial.spec.seed,
-            steps=result.steps,
-            solved=result.solved,
-            validation_accuracy=result.validation_accuracy,
-        )
 
 
 class _SameErrors:
@@ -355,8 +304,8 @@ def _lost(trial: _Trial, event: Lost) -> TrialResult:
     )
 
 
-def _rank(trial: _Trial, result: TrialResult) -> tuple[float, float, int, str]:
-    return (-result.solved, -(result.validation_accuracy or 0.0), result.steps, trial.trial_id)
+def _rank(trial: Leader) -> tuple[float, float, int, str]:
+    return (-trial.solved, -(trial.validation_accuracy or 0.0), trial.steps, trial.trial_id)
 
 
 def _short(reason: str) -> str:

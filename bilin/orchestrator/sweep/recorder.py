@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import Self
 
 from bilin.failures import RULES
@@ -46,9 +45,7 @@ class Recorder:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._ending.set()
         self._thread.join()
         self.check()
@@ -80,17 +77,13 @@ class Recorder:
             del self._pairs[: len(pairs)]
         self.num_written += len(pairs)
         if self._checkpoints:  # only now, when the results are on disk
-            self._checkpoints.drop(result.trial_id for _, result in pairs if not _keeps_checkpoint(result))
+            rules = [(result.trial_id, RULES.get(result.status)) for _, result in pairs]
+            self._checkpoints.drop(trial_id for trial_id, rule in rules if not (rule and rule.keeps_checkpoint))
 
     def check(self) -> None:
         """Raise what the thread failed with, if it did."""
         if self._error is not None:
             raise self._error
-
-
-def _keeps_checkpoint(result: TrialResult) -> bool:
-    """Whether the trial continues from its checkpoint if it runs again."""
-    return result.status in RULES and RULES[result.status].keeps_checkpoint
 
 
 def write_grid(writer: SweepWriter, plan: Plan, *, has_ended: bool) -> int:
@@ -104,7 +97,7 @@ def write_grid(writer: SweepWriter, plan: Plan, *, has_ended: bool) -> int:
     """
     text, cells, lrs, num_elsewhere = resolved(plan.grid), plan.grid.cells, {}, 0
     if not plan.grid.is_whole:
-        whole = make_plan(restore_grid(text), stored(writer.directory.parent, writer.directory.name))
+        whole = make_plan(restore_grid(text), stored(writer.folder.store, writer.folder.name))
         own = {cell.wanted.cell_id for cell in plan.cells}
         others = [cell for cell in whole.cells if cell.wanted.cell_id not in own]
         cells, lrs = whole.grid.cells, {cell.wanted.cell_id: cell.lrs for cell in others}

@@ -77,8 +77,7 @@ class Snapshot:
 
     Attributes:
         at: That moment, in seconds since the epoch, by the clock of the host that runs the sweep.
-        host: Where the sweep's process runs; ``pid`` is its process id.
-        started_at: When the launch began.
+        host: Where the sweep's process runs.
         is_part: Whether the launch runs only some cells of the grid.
         num_elsewhere: Trials to run in the other cells, when the launch began.
         num_wanted: The greatest number of trials of the launch's cells.
@@ -86,11 +85,9 @@ class Snapshot:
         ended: Trials that ended in this launch, by status.
         num_left: Trials that wait or run.
         trials_per_s: Trials that ended per second since the start.
-        running: The trials that have a worker.
         retries: Why trials that were started wait to run another time, by their ids.
         leaders: The best trials, one a cell at most.
-        notes: The latest notes: failures and lost workers.
-        num_notes: How many notes there were in all.
+        notes: The latest notes: failures and lost workers; there were ``num_notes`` in all.
         stopped: Why the sweep stopped before its end, if it did.
     """
 
@@ -167,9 +164,9 @@ class SnapshotFile:
 
     def remove(self) -> None:
         """Remove the file: nothing runs any more."""
-        for path in (self._path, self._partial):
-            with suppress(OSError):
-                path.unlink()
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+            self._partial.unlink(missing_ok=True)
 
 
 def read_snapshot(folder: SweepFolder) -> Snapshot | None:

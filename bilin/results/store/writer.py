@@ -60,11 +60,6 @@ class SweepWriter:
         self._manifest = Manifest()
         self._merged: list[tuple[float, Path]] = []
 
-    @property
-    def directory(self) -> Path:
-        """The path of the sweep's folder."""
-        return self.folder.path
-
     def __enter__(self) -> Self:
         directory = self.folder.path
         self._is_new = not directory.exists() and not self._stays

@@ -23,12 +23,9 @@ from bilin.workers.training.checkpoint import Checkpoints
 
 
 class Answer(NamedTuple):
-    """What a worker answers.
+    """What a worker answers: Ray's id of its node, what the kernel there has ended, and its events.
 
-    Attributes:
-        node: Ray's id of its node.
-        killed: How many processes the kernel of its node has ended; None if not known.
-        events: Pickled: the events that the pool does not have yet, each with its number.
+    The events are pickled: those that the pool does not have yet, each with its number.
     """
 
     node: str
@@ -64,11 +61,11 @@ class TrialActor:
             if isinstance(last, Finished) and ends_worker(last.result):
                 break
         self._group = frozenset()
-        return self._answer(received=0)
+        return self.poll(received=0)
 
     def poll(self, received: int) -> Answer:
         """Answer with the events that are newer than those received."""
-        return self._answer(received)
+        return Answer(self._node, killed_here(), pickle.dumps(self._outbox.newer_than(received)))
 
     def cancel(self, trial_id: str) -> None:
         """End a trial of the group that runs."""
@@ -84,9 +81,6 @@ class TrialActor:
         self._outbox.put(event)
         if self._capture and isinstance(event, Progress):
             self._capture.move()
-
-    def _answer(self, received: int) -> Answer:
-        return Answer(self._node, killed_here(), pickle.dumps(self._outbox.newer_than(received)))
 
 
 class Outbox:

@@ -16,7 +16,7 @@ from bilin.errors import one_line
 from bilin.failures import class_of
 from bilin.record import TrialResult
 from bilin.registry import package_of
-from bilin.spec import Cell, Resources, TrialSpec
+from bilin.spec import Resources, TrialSpec
 from bilin.workers.actors.actor import TrialActor
 from bilin.workers.actors.node import Node, actor_options, amounts_of, hold
 from bilin.workers.actors.worker import PERIOD_S, Deaths, Hearing, Worker, lost
@@ -61,9 +61,9 @@ class RayPool:
             run: How a worker runs one trial.
             num_workers: The greatest number of actors; None: as many as there are CPUs.
             emit: Takes the events.
-            checkpoints: Where trials write their checkpoints; every worker must see it.
-            outputs: Where what trials print is kept; every worker must see it.
-            check: Called while waiting; raises where the Ray itself is gone.
+            checkpoints: Every worker must see their folder.
+            outputs: Every worker must see their folder too.
+            check: Called while waiting; raises if the Ray itself is gone.
         """
         self._making = (run, checkpoints, outputs)
         self._emit = emit
@@ -75,7 +75,7 @@ class RayPool:
         self._busy: dict[Any, Worker] = {}
         self._silent: dict[Any, Worker] = {}
         self._names = itertools.count(1)
-        self._look_at_nodes()
+        self._placement.look()
 
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
         """Whether a worker for these resources is idle or can be started now, on none of the nodes to avoid."""
@@ -84,8 +84,15 @@ class RayPool:
         return idle is not None or self._placement.has_room(resources, self._busy.values(), nodes)
 
     def submit(self, group: Group) -> None:
-        """Start a group on an idle worker, or on a new one."""
-        worker = self._free(group)
+        """Start a group on an idle worker that fits, or on a new one, for which other idle ones make room."""
+        nodes = self._placement.allowed(group.resources, group.avoid)
+        worker = self._placement.find(self._idle, group.resources, nodes)
+        if worker:
+            self._idle.remove(worker)
+        else:
+            while self._idle and not self._placement.has_room(group.resources, self._workers, nodes):
+                ray.kill(self._idle.pop(0).actor)
+            worker = self._start(group.resources, avoid=[] if nodes is self._placement.nodes else sorted(group.avoid))
         worker.trials = {spec.trial_id: spec for spec in group.trials}
         worker.has_begun, worker.silent_s = False, 0.0  # loading torch, it may not answer for a while
         # Pickled here: Ray's own pickler handles functions too, and takes three times as long for plain values.
@@ -95,12 +102,16 @@ class RayPool:
     def wait(self, timeout_s: float) -> None:
         """Emit what has happened; wait up to ``timeout_s`` until a group ends."""
         self._check()
-        self._look_at_nodes()
+        if self._placement.look():
+            # A worker that was started for a node that went meanwhile waits for the place of an idle one.
+            while self._idle and not hold(self._placement.nodes, [worker.amounts for worker in self._workers]):
+                ray.kill(self._idle.pop(0).actor)
         self._hearing.go_round(self._busy.values())
         if gone := [*self._lose_silent(), *self._deaths.unanswered()]:
-            self._emit_all(gone)
+            for event in gone:
+                self._emit(event)
             return
-        running = [*self._busy, *self._silent, *self._deaths.questions]
+        running = [*self._busy, *self._silent, *self._deaths.open]
         if not running:  # nothing fits on a node that there is, and some may come
             time.sleep(min(timeout_s, PERIOD_S))
             return
@@ -109,7 +120,8 @@ class RayPool:
             ready += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
         for ref in ready:
             is_call = ref in self._busy or ref in self._silent
-            self._emit_all(self._collect(ref) if is_call else self._deaths.answered(ref))
+            for event in self._collect(ref) if is_call else self._deaths.answered(ref):
+                self._emit(event)
 
     def cancel(self, trial_id: str) -> None:
         """Tell the worker of a trial to end it, and to go on with the next of its group."""
@@ -128,31 +140,12 @@ class RayPool:
         """Kill every worker, whatever it is doing."""
         for worker in [*self._idle, *self._busy.values(), *self._silent.values()]:
             ray.kill(worker.actor)
-        self._idle.clear()
-        self._busy.clear()
-        self._silent.clear()
-        self._deaths.forget()
+        for known in (self._idle, self._busy, self._silent, self._deaths.open):
+            known.clear()
 
-    def _emit_all(self, events: Iterable[Event]) -> None:
-        for event in events:
-            self._emit(event)
-
-    def _look_at_nodes(self) -> None:
-        if self._placement.look():
-            # A worker that was started for a node that went meanwhile waits for the place of an idle one.
-            while self._idle and not self._placement.hold([*self._busy.values(), *self._idle]):
-                ray.kill(self._idle.pop(0).actor)
-
-    def _free(self, group: Group) -> Worker:
-        """Return an idle worker that fits a group, or start one, for which idle ones that do not fit make room."""
-        nodes = self._placement.allowed(group.resources, group.avoid)
-        worker = self._placement.find(self._idle, group.resources, nodes)
-        if worker is not None:
-            self._idle.remove(worker)
-            return worker
-        while self._idle and not self._placement.has_room(group.resources, [*self._busy.values(), *self._idle], nodes):
-            ray.kill(self._idle.pop(0).actor)
-        return self._start(group.resources, avoid=[] if nodes is self._placement.nodes else sorted(group.avoid))
+    @property
+    def _workers(self) -> list[Worker]:
+        return [*self._busy.values(), *self._idle]
 
     def _start(self, resources: Resources, avoid: Sequence[str]) -> Worker:
         # Two threads: one trains, the other answers.
@@ -240,10 +233,6 @@ class Placement:
             and hold(nodes, [*there, wanted])
         )
 
-    def hold(self, workers: Iterable[Worker]) -> bool:
-        """Return whether the nodes still have what some workers occupy together."""
-        return hold(self.nodes, [worker.amounts for worker in workers])
-
     def _on(self, nodes: Sequence[Node], workers: Iterable[Worker], *, unknown: bool) -> list[Worker]:
         """Those of some workers that are on some nodes; with ``unknown``, also those whose node is not known."""
         ids = {*(node.id for node in nodes), *([None] if unknown else [])}
@@ -257,17 +246,15 @@ def _alive() -> list[Node]:
 def _failed(spec: TrialSpec, error: RayTaskError) -> TrialResult:
     now = time.time()
     cause = error.cause or error
+    lacking = ""
+    if isinstance(cause, ImportError | AttributeError):  # the worker could not read the trial
+        packages = {package for block in (spec.cell.task, spec.cell.model) if (package := package_of(type(block)))}
+        lacking = f"; the worker's Python needs {' and '.join(sorted(packages))}, as this one has" if packages else ""
     return TrialResult(
         trial_id=spec.trial_id,
         status=class_of(cause, own=False),
-        error=f"{one_line(cause)}{_lacking(spec.cell) if isinstance(cause, ImportError | AttributeError) else ''}",
+        error=f"{one_line(cause)}{lacking}",
         traceback=str(error),
         started_at=now,
         finished_at=now,
     )
-
-
-def _lacking(cell: Cell) -> str:
-    """What seems to be missing on the machine of a worker that could not read a trial."""
-    packages = {package for block in (cell.task, cell.model) if (package := package_of(type(block)))}
-    return f"; the worker's Python needs {' and '.join(sorted(packages))}, as this one has" if packages else ""

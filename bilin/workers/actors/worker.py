@@ -44,14 +44,12 @@ class Worker:
     Attributes:
         amounts: What it takes of its node, by Ray's names.
         trials: The trials of its group that have not ended, by their ids; empty while it is idle.
-        question: The open call that asks for its events; None if there is none.
+        question: The open call that asks for its events.
         asked_at: When it was asked last, on this process's clock.
         received: The number of the last event that was taken from it.
         has_begun: Whether it has answered since it was given its group: before, it may be loading torch.
         silent_s: Seconds that were spent listening for the answer to ``question``; 0 for one that has not begun.
-        lost_at: When it was taken for lost, on this process's clock; None if it was not.
-        node: The id of its node, if known.
-        pid: Its process there.
+        lost_at: When it was taken for lost, on this process's clock.
         killed: How many processes the kernel of its node had ended when it answered last.
         is_spoiled: Whether a trial has failed in a way after which its process must run no other.
     """
@@ -81,22 +79,20 @@ class Worker:
         self.node, self.killed = answer.node, answer.killed
         new = [(number, event) for number, event in pickle.loads(answer.events) if number > self.received]
         self.received = new[-1][0] if new else self.received
-        return [self._take(event) for _, event in new]
+        events: list[Event] = []
+        for _, event in new:
+            if isinstance(event, Started):
+                self.pid = event.pid
+            elif isinstance(event, Cancelled):
+                self.trials.pop(event.trial_id, None)
+            events.append(self.finish(event.result) if isinstance(event, Finished) else event)
+        return events
 
     def finish(self, result: TrialResult) -> Finished:
         """Note that a trial has its result."""
         self.trials.pop(result.trial_id, None)
         self.is_spoiled = self.is_spoiled or ends_worker(result)
         return Finished(result=result, node=self.node, is_late=self.lost_at is not None)
-
-    def _take(self, event: Event) -> Event:
-        if isinstance(event, Finished):
-            return self.finish(event.result)
-        if isinstance(event, Started):
-            self.pid = event.pid
-        elif isinstance(event, Cancelled):
-            self.trials.pop(event.trial_id, None)
-        return event
 
 
 class Hearing:
@@ -127,8 +123,7 @@ class Hearing:
 
     def hear_out(self, worker: Worker) -> None:
         """Take the answer of one worker, if it is there."""
-        if worker.question is not None:
-            self._take([worker])
+        self._take([worker] if worker.question is not None else [])
 
     def _take(self, asked: Collection[Worker]) -> None:
         if not asked:
@@ -158,24 +153,23 @@ class _Death:
 
     def losses(self, count: int | None) -> list[Event]:
         """Return what is lost, given how many processes the kernel has ended since for lack of memory."""
-        killed = self.worker.killed
-        if killed is not None and count is not None and count > killed.count:
-            reason = f"the kernel ended it because the node ran out of memory ({self.reason})"
-            return lost(self.worker, reason, class_of_death(self.last_words, out_of_memory=True))
-        return lost(self.worker, self.reason, class_of_death(self.last_words, out_of_memory=False))
+        killed, reason = self.worker.killed, self.reason
+        out_of_memory = killed is not None and count is not None and count > killed.count
+        if out_of_memory:
+            reason = f"the kernel ended it because the node ran out of memory ({reason})"
+        return lost(self.worker, reason, class_of_death(self.last_words, out_of_memory=out_of_memory))
 
 
 class Deaths:
-    """Finds out how workers died: only their node knows whether it ran out of memory."""
+    """Finds out how workers died: only their node knows whether it ran out of memory.
+
+    Attributes:
+        open: The calls that nodes have not answered yet.
+    """
 
     def __init__(self, outputs: Outputs | None) -> None:
         self._outputs = outputs
-        self._open: dict[Any, _Death] = {}
-
-    @property
-    def questions(self) -> list[Any]:
-        """The calls that nodes have not answered yet."""
-        return list(self._open)
+        self.open: dict[Any, _Death] = {}
 
     def examine(self, worker: Worker, error: RayError) -> list[Event]:
         """Return what is lost with a worker that died; nothing yet if its node is asked first."""
@@ -190,7 +184,7 @@ class Deaths:
             return death.losses(None)
         there = NodeAffinitySchedulingStrategy(worker.node, soft=False)
         ask = ray.remote(count_in).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-        self._open[ask.remote(worker.killed.source)] = death
+        self.open[ask.remote(worker.killed.source)] = death
         return []
 
     def answered(self, question: Any) -> list[Event]:
@@ -199,16 +193,12 @@ class Deaths:
             count = ray.get(question)
         except RayError:  # the node went with its worker
             count = None
-        return self._open.pop(question).losses(count)
+        return self.open.pop(question).losses(count)
 
     def unanswered(self) -> list[Event]:
         """Return what is lost with workers whose nodes have not answered in time."""
-        late = [asked for asked, death in self._open.items() if time.monotonic() - death.died_at > EXAMINATION_S]
-        return [event for asked in late for event in self._open.pop(asked).losses(None)]
-
-    def forget(self) -> None:
-        """Drop all open questions."""
-        self._open.clear()
+        late = [asked for asked, death in self.open.items() if time.monotonic() - death.died_at > EXAMINATION_S]
+        return [event for asked in late for event in self.open.pop(asked).losses(None)]
 
 
 def lost(worker: Worker, reason: str, status: Status = "lost") -> list[Event]:

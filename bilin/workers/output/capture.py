@@ -34,7 +34,10 @@ class Capture:
     def capture(self, trial_id: str) -> Iterator[None]:
         """Send what is printed to a trial's file, unless the folder cannot be written."""
         with suppress(OSError):
-            self._open()
+            if self._spool < 0:
+                self._outputs.sweep.logs.mkdir(exist_ok=True)
+                path = self._outputs.of_worker(self._worker)
+                self._spool = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         if self._spool < 0:
             yield
             return
@@ -62,12 +65,6 @@ class Capture:
                 self._move_to_log(self._trial)
             if self._moved:
                 shorten(_STREAMS[0], limit)
-
-    def _open(self) -> None:
-        if self._spool < 0:
-            self._outputs.sweep.logs.mkdir(exist_ok=True)
-            path = self._outputs.of_worker(self._worker)
-            self._spool = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
 
     def _move_to_log(self, trial_id: str) -> None:
         log = open_log(self._outputs.sweep.trial_log(trial_id))

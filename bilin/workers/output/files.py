@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from bilin.folder import SweepFolder
@@ -44,8 +43,10 @@ class Outputs:
                     log.write(b"--- from a worker that died\n" + tail(source.fileno(), KEPT_BYTES))
                     spool.unlink()
                     last = tail(source.fileno(), LAST_BYTES)
-            else:
-                last = self._of_process(trial_id, pid)
+            else:  # what the process wrote to the trial's file, if no other process wrote after it
+                content = self.sweep.trial_log(trial_id).read_bytes()
+                heads = list(_HEAD.finditer(content))
+                last = content[heads[-1].end() :][-LAST_BYTES:] if heads and int(heads[-1][1]) == pid else b""
         except OSError:
             return ""
         return last.decode(errors="replace")
@@ -54,9 +55,7 @@ class Outputs:
         self._tidy()  # after a launch that was killed
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._tidy()
 
     def _tidy(self) -> None:
@@ -65,12 +64,6 @@ class Outputs:
             for spool in self.sweep.logs.glob(".*"):
                 spool.unlink(missing_ok=True)
             self.sweep.logs.rmdir()
-
-    def _of_process(self, trial_id: str, pid: int | None) -> bytes:
-        """The end of what a process wrote to a trial's file, if no other process wrote after it."""
-        content = self.sweep.trial_log(trial_id).read_bytes()
-        heads = list(_HEAD.finditer(content))
-        return content[heads[-1].end() :][-LAST_BYTES:] if heads and int(heads[-1][1]) == pid else b""
 
 
 def open_log(path: Path) -> int:

@@ -26,21 +26,19 @@ def sample(task: Task, lengths: torch.Tensor, generator: torch.Generator, *, loo
         TaskError: They are not as `bilin.tasks.task.Batch` describes.
     """
     batch = task.sample(lengths, generator)
-    if fault := _shape_fault(batch, len(lengths)) or (look and _fault(task, batch)):
+    if fault := _fault(task, batch, len(lengths), look=look):
         whose = package_of(type(task))
         raise TaskError(f"the task {task.name}{f' of {whose}' if whose else ''} {fault}")
     return batch
 
 
-def _shape_fault(batch: Batch, rows: int) -> str:
-    shapes = [tuple(tensor.shape) for tensor in (batch.tokens, batch.targets, batch.num_tokens)]
+def _fault(task: Task, batch: Batch, rows: int, *, look: bool) -> str:
+    tokens, targets, num_tokens = batch.tokens, batch.targets, batch.num_tokens
+    shapes = [tuple(tensor.shape) for tensor in (tokens, targets, num_tokens)]
     if len(shapes[0]) != 2 or shapes != [(rows, shapes[0][1]), (rows, shapes[0][1]), (rows,)]:
         return f"gave tensors of shapes {shapes}; accepted: ({rows}, time) twice, and ({rows},), for {rows} lengths"
-    return ""
-
-
-def _fault(task: Task, batch: Batch) -> str:
-    tokens, targets, num_tokens = batch.tokens, batch.targets, batch.num_tokens
+    if not look:
+        return ""
     dtypes = {tensor.dtype for tensor in (tokens, targets, num_tokens)}
     if dtypes != {torch.int64}:
         return f"gave {', '.join(sorted(map(str, dtypes)))}; accepted: torch.int64"

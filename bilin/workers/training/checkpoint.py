@@ -37,10 +37,9 @@ CHECKSUM_BYTES, STEP_BYTES = 4, 8
 
 @dataclass(slots=True)
 class Clock:
-    """Measures how long a trial has run, over all workers that had it.
+    """Measures how long a trial has run since its first start, over all workers that had it.
 
     Attributes:
-        started_at: When the trial was first started, in seconds since the epoch.
         before_s: Seconds that led to the checkpoint from which it continues; what was lost is not included.
     """
 
@@ -65,9 +64,7 @@ class Checkpoint:
 class Checkpoints:
     """Where trials write checkpoints, and how often. Each process that receives it has its own copy.
 
-    Attributes:
-        sweep: Its folder; every worker that may continue a trial must see it.
-        period_s: Seconds of training between two of them.
+    Every worker that may continue a trial must see the sweep's folder.
     """
 
     sweep: SweepFolder

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bilin.models.module import SequenceModel
 from bilin.record import CurvePoint, LengthResult
 from bilin.spec import Cell, TrialSpec, derive_seed
-from bilin.tasks import IGNORED, Batch, Task
+from bilin.tasks import IGNORED, Task
 from bilin.workers.training.batches import sample
 from bilin.workers.training.state import task_of
 
@@ -82,15 +82,9 @@ def evaluate(
     generator: torch.Generator,
     every_token: bool,
 ) -> Score:
-    """Run a model, in evaluation mode, on fresh sequences.
+    """Run a model, in evaluation mode, on fresh sequences from the shortest to the longest of two ``lengths``.
 
-    Args:
-        model: The model.
-        task: What draws the sequences.
-        lengths: The shortest and the longest length; all between them are drawn too.
-        num_sequences: Number of sequences.
-        generator: The only source of randomness.
-        every_token: Whether to score all labels of a sequence, or only its answer.
+    With ``every_token``, score all labels of a sequence, otherwise only its answer.
     """
     model.eval()
     shortest, longest = lengths
@@ -99,26 +93,19 @@ def evaluate(
         size = min(num_sequences - score.num_sequences, max(1, TOKENS_AT_ONCE // longest))
         drawn = torch.randint(shortest, longest + 1, (size,), generator=generator, device=generator.device)
         batch = sample(task, drawn, generator, look=score.num_sequences == 0)
+        tokens_at_once = model.tokens_at_once
         if every_token:
-            _score_all(model, task, batch, score)
+            tokens_at_once = min(tokens_at_once, TOKENS_OF_ALL_AT_ONCE, LOGITS_AT_ONCE // task.num_classes)
+        at_once = max(1, tokens_at_once // batch.tokens.shape[1])
+        whole = (batch.tokens, batch.targets, batch.num_tokens)
+        parts = zip(*(tensor.split(at_once) for tensor in whole), strict=True)
+        if every_token:
+            for tokens, targets, num_tokens in parts:
+                score.add(model(tokens, num_tokens, every_token=True), targets, num_tokens)
         else:
-            _score_answers(model, batch, score)
+            logits = torch.cat([model(tokens, num_tokens) for tokens, _, num_tokens in parts])
+            score.add(logits[:, None], batch.answers[:, None], torch.ones_like(batch.num_tokens))
     return score
-
-
-def _score_answers(model: SequenceModel, batch: Batch, score: Score) -> None:
-    at_once = max(1, model.tokens_at_once // batch.tokens.shape[1])
-    parts = zip(batch.tokens.split(at_once), batch.num_tokens.split(at_once), strict=True)
-    logits = torch.cat([model(*part) for part in parts])
-    score.add(logits[:, None], batch.answers[:, None], torch.ones_like(batch.num_tokens))
-
-
-def _score_all(model: SequenceModel, task: Task, batch: Batch, score: Score) -> None:
-    tokens_at_once = min(model.tokens_at_once, TOKENS_OF_ALL_AT_ONCE, LOGITS_AT_ONCE // task.num_classes)
-    at_once = max(1, tokens_at_once // batch.tokens.shape[1])
-    whole = (batch.tokens, batch.targets, batch.num_tokens)
-    for tokens, targets, num_tokens in zip(*(tensor.split(at_once) for tensor in whole), strict=True):
-        score.add(model(tokens, num_tokens, every_token=True), targets, num_tokens)
 
 
 def validate(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bilin.models import Tier
 from bilin.models.module import SequenceModel
 from bilin.record import CurvePoint
-from bilin.spec import Cell, TrainSpec, TrialSpec, derive_seed
+from bilin.spec import Cell, TrialSpec, derive_seed
 from bilin.tasks import Batch, Task
 from bilin.workers.training.batches import sample
 from bilin.workers.training.checkpoint import Clock
@@ -24,13 +24,10 @@ class TrialState:
 
     Attributes:
         data: The generator of the training sequences.
+        loss_sum: Sum of the losses of all steps; stays on the device, so that no step waits for it.
         examples: The training sequences, if they are drawn once.
         lr: The learning rate of the last step.
-        step: Steps taken.
-        loss_sum: Sum of the losses of all steps; stays on the device, so that no step waits for it.
-        curve: The evaluations so far.
         accuracies: For each evaluation the lowest accuracy over all lengths; None for one that stopped early.
-        clock: How long it took to get there.
     """
 
     model: SequenceModel
@@ -59,10 +56,12 @@ def start(spec: TrialSpec, device: torch.device) -> TrialState:
     model.to(device)
     if tier_of(cell).freeze == "recurrent":
         model.requires_grad_(False).readout.requires_grad_(True)
+    kind: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[cell.train.optimizer]
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
     data = torch.Generator(device).manual_seed(derive_seed(cell.cell_id, spec.seed, "train"))
     return TrialState(
         model=model,
-        optimizer=_optimizer(cell.train, [weight for weight in model.parameters() if weight.requires_grad]),
+        optimizer=kind(weights, lr=0.0, weight_decay=cell.train.weight_decay, fused=True),
         data=data,
         loss_sum=torch.zeros((), device=device),
         examples=draw(cell, data, cell.train.examples, look=True) if cell.train.examples else None,
@@ -86,11 +85,6 @@ def tier_of(cell: Cell) -> Tier:
     """Return the tier of a cell; a spec knows it only as settings."""
     assert isinstance(cell.model, Tier)
     return cell.model
-
-
-def _optimizer(train: TrainSpec, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    kind: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[train.optimizer]
-    return kind(parameters, lr=0.0, weight_decay=train.weight_decay, fused=True)
 
 
 @contextmanager

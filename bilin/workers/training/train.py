@@ -11,7 +11,6 @@ from torch import nn
 from bilin.record import Progress, StopReason
 from bilin.rules import is_solved
 from bilin.spec import Cell, TrainSpec, TrialSpec
-from bilin.tasks import Batch
 from bilin.workers.events import Checkpointed, Report
 from bilin.workers.training.checkpoint import Checkpoints
 from bilin.workers.training.evaluate import validate
@@ -27,17 +26,19 @@ def train(spec: TrialSpec, state: TrialState, *, report: Report, checkpoints: Ch
     that runs again ends at the same step.
     """
     cell = spec.cell
-    device = state.loss_sum.device
-    progress = _Progress(spec, report)
+    device, trial_id = state.loss_sum.device, spec.trial_id
+    reported_at = time.monotonic()
     if checkpoints:
         checkpoints.begin(spec, state)
     while state.step < cell.train.steps:
         if checkpoints and checkpoints.write_if_due(spec, state):
-            report(Checkpointed(trial_id=progress.trial_id, step=state.step))
+            report(Checkpointed(trial_id=trial_id, step=state.step))
         take_step(cell, state, lr=spec.lr)
         is_last = state.step == cell.train.steps
         if state.step % cell.validate.every and not is_last:
-            progress.send_if_due(state)
+            if time.monotonic() - reported_at >= REPORT_PERIOD_S:
+                reported_at = time.monotonic()
+                report(_progress(spec, trial_id, state))
             continue
         if not math.isfinite(state.loss_sum.item()):
             return "diverged"
@@ -47,7 +48,8 @@ def train(spec: TrialSpec, state: TrialState, *, report: Report, checkpoints: Ch
             return "diverged"
         complete = len(points) == 1 + len(set(cell.validate.lengths))
         state.accuracies.append(min(point.accuracy for point in points) if complete else None)
-        progress.send(state)
+        reported_at = time.monotonic()
+        report(_progress(spec, trial_id, state))
         if cell.train.stop_when_solved and is_solved(state.accuracies):
             return "solved"
     return "budget"
@@ -56,7 +58,12 @@ def train(spec: TrialSpec, state: TrialState, *, report: Report, checkpoints: Ch
 def take_step(cell: Cell, state: TrialState, *, lr: float) -> None:
     """Update the weights once."""
     state.model.train()
-    batch = _next_batch(cell, state)
+    size = cell.train.batch_size
+    if state.examples is None:
+        batch = draw(cell, state.data, size, look=state.step == 0)
+    else:
+        num_examples, device = len(state.examples.tokens), state.data.device
+        batch = state.examples.take(torch.randint(num_examples, (size,), generator=state.data, device=device))
     every_token = cell.supervision == "every_token"
     logits = state.model(batch.tokens, batch.num_tokens, every_token=every_token)
     targets = batch.targets.flatten() if every_token else batch.answers
@@ -83,36 +90,12 @@ def lr_at(train: TrainSpec, lr: float, step: int) -> float:
     return lr * (1 - progress) if train.schedule == "linear" else lr
 
 
-def _next_batch(cell: Cell, state: TrialState) -> Batch:
-    size = cell.train.batch_size
-    if state.examples is None:
-        return draw(cell, state.data, size, look=state.step == 0)
-    device = state.data.device
-    return state.examples.take(torch.randint(len(state.examples.tokens), (size,), generator=state.data, device=device))
-
-
-class _Progress:
-    """Reports how far a trial is: at evaluations, and otherwise by the clock."""
-
-    def __init__(self, spec: TrialSpec, report: Report) -> None:
-        self.trial_id = spec.trial_id
-        self._max_steps = spec.cell.train.steps
-        self._report = report
-        self._sent_at = time.monotonic()
-
-    def send_if_due(self, state: TrialState) -> None:
-        if time.monotonic() - self._sent_at >= REPORT_PERIOD_S:
-            self.send(state)
-
-    def send(self, state: TrialState) -> None:
-        self._sent_at = time.monotonic()
-        latest = next((point for point in reversed(state.curve) if point.length is None), None)
-        self._report(
-            Progress(
-                trial_id=self.trial_id,
-                step=state.step,
-                max_steps=self._max_steps,
-                loss=latest.loss if latest else None,
-                accuracy=latest.accuracy if latest else None,
-            )
-        )
+def _progress(spec: TrialSpec, trial_id: str, state: TrialState) -> Progress:
+    latest = next((point for point in reversed(state.curve) if point.length is None), None)
+    return Progress(
+        trial_id=trial_id,
+        step=state.step,
+        max_steps=spec.cell.train.steps,
+        loss=latest.loss if latest else None,
+        accuracy=latest.accuracy if latest else None,
+    )

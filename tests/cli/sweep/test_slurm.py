@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from bilin.folder import SweepFolder
 from bilin.orchestrator import plan
 from bilin.orchestrator.clusters.slurm.job import record_submission
 from bilin.orchestrator.sweep.recorder import write_grid as write_grid_of
@@ -76,7 +75,7 @@ def test_what_cannot_be_is_said(tmp_path: Path, arguments: list[str], exit_code:
 def test_a_sweep_whose_job_cannot_be_asked_about_is_seen_from_the_store_alone(tmp_path: Path) -> None:
     with SweepWriter(tmp_path / "store", "short") as writer:
         write_grid_of(writer, plan(write_grid(tmp_path, HEAD)), has_ended=False)
-        record_submission(SweepFolder(writer.directory), "12", "/logs/12.log")
+        record_submission(writer.folder, "12", "/logs/12.log")
     said = without_slurm(tmp_path, what="status").stdout
     assert "job     job 12 submitted" in said
     assert "not running, some trials to run" in said

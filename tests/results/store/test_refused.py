@@ -82,7 +82,7 @@ def forbidden(request):
             with SweepWriter(Path(folder) / "store", "sweep") as writer:
                 writer.append(seeds(1))
                 writer.write_grid("{}")
-            path = writer.directory / request.param
+            path = writer.folder.path / request.param
             path.chmod(0)
             yield path
         finally:

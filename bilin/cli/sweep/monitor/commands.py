@@ -21,8 +21,8 @@ def status(
     from bilin import orchestrator
     from bilin.cli.sweep.monitor.describe import describe_status
 
-    found = {name: orchestrator.status(name, store=store)} if name else orchestrator.statuses(store=store)
-    for sweep, how in found.items():
+    statuses = {name: orchestrator.status(name, store=store)} if name else orchestrator.statuses(store=store)
+    for sweep, how in statuses.items():
         typer.echo(describe_status(sweep, how, everything=everything))
 
 
@@ -90,9 +90,9 @@ def watch(
     Ctrl-C does not stop the sweep. Exit codes are those of its launch: 0 every wanted trial has a result, 1 some
     failed, 3 it stopped before its end; and 2 there is no such sweep.
     """
-    from bilin.cli.sweep.background import command, describe_ended
+    from bilin.cli.sweep.describe import command
     from bilin.cli.sweep.display import display
-    from bilin.cli.sweep.monitor.describe import describe_own_job
+    from bilin.cli.sweep.monitor.describe import describe_ended, describe_own_job
     from bilin.orchestrator import Ended, Queued, Snapshot
     from bilin.orchestrator import watch as look
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bilin.cli.sweep.describe import columns, counted, describe_time, duration
-from bilin.errors import InputError
+from bilin.errors import InputError, InterruptedSweepError
 from bilin.failures import RETRYABLE, RULES
-from bilin.orchestrator import Job, JobStatus, Snapshot, SweepStatus, Why
-from bilin.orchestrator.planning.plan import CellPlan
-from bilin.orchestrator.sweep.snapshot import RunningTrial
+from bilin.orchestrator import Ended, Job, JobStatus, SweepStatus, Why
 from bilin.record import RERUN_STATUSES
-from bilin.results import LAPSE_S, Holder
+from bilin.results import LAPSE_S
 
 _TIME = "%Y-%m-%d %H:%M:%S"
 
@@ -48,8 +46,11 @@ def describe_status(sweep: str, status: SweepStatus | InputError, *, everything:
         ("cells", str(len(plan.cells))),
         ("trials", f"{counted(plan.statuses) or 'none done'}, {plan.num_missing} to run"),
     ]
-    if status.snapshot:
-        rows.insert(1, ("now", _now(status.snapshot)))
+    if snapshot := status.snapshot:
+        ended = counted(snapshot.ended) or "none ended"
+        speed = f", {60 * snapshot.trials_per_s:.1f} a minute" if snapshot.ended else ""
+        since = _utc(snapshot.started_at)
+        rows.insert(1, ("now", f"{len(snapshot.running)} trials run; since {since}: {ended}{speed}"))
     if plan.num_failed:
         rows.append(("", f"{plan.num_failed} without a result are not run again unless --retry names their class"))
     if plan.num_missing:
@@ -62,6 +63,16 @@ def describe_status(sweep: str, status: SweepStatus | InputError, *, everything:
         rows += [("stopped", status.job.ended)] if status.job.ended else []
     rows.append(("folder", str(status.folder.path)))
     return "\n".join([sweep, *columns(rows)])
+
+
+def describe_ended(ended: Ended) -> str:
+    """Return lines that say how a sweep stands that nothing runs, and how to continue it."""
+    status = ended.status
+    lines = [describe_status(status.sweep, status, everything=False)]
+    if ended.exit_code == InterruptedSweepError.exit_code:
+        how = "has ended before its end" if ended.ran else "does not run"
+        lines.append(f"it {how}: `bilin sweep launch` with its grid.yaml and this store runs the rest")
+    return "\n".join(lines)
 
 
 def describe_list(statuses: Mapping[str, SweepStatus | InputError]) -> str:
@@ -115,36 +126,36 @@ def describe_why(why: Why, *, store: Path) -> str:
 def _state(status: SweepStatus) -> str:
     if status.job and status.is_queued:
         return describe_own_job(status.job, status.job_status)
-    if status.holder:
-        return _holder(status.holder)
-    return "not running, some trials to run" if status.plan.num_missing else "complete"
-
-
-def _holder(holder: Holder) -> str:
+    holder = status.holder
+    if holder is None:
+        return "not running, some trials to run" if status.plan.num_missing else "complete"
     if holder.silent_s < 2 * LAPSE_S:
         return f"running on {holder.host}, pid {holder.pid}"
     silent = duration(holder.silent_s)
     return f"silent for {silent} (pid {holder.pid} on {holder.host}): if it is dead, the next launch takes over"
 
 
-def _now(snapshot: Snapshot) -> str:
-    since = datetime.fromtimestamp(snapshot.started_at, UTC)
-    ended = counted(snapshot.ended) or "none ended"
-    speed = f", {60 * snapshot.trials_per_s:.1f} a minute" if snapshot.ended else ""
-    return f"{len(snapshot.running)} trials run; since {since:{_TIME}} UTC: {ended}{speed}"
-
-
 def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
     snapshot = why.sweep.snapshot
     if why.running and snapshot:
-        yield from _running_rows(why.running)
+        trial = why.running
+        yield "since", f"{_utc(trial.since)}, attempt {trial.attempt} of this launch"
+        if trial.host is None:
+            yield "on", "a worker that has not begun it: the worker starts, or its node has no room"
+        else:
+            yield "on", f"{trial.host}, process {trial.pid}" + (f" ({trial.worker})" if trial.worker else "")
+            accuracy = "" if trial.accuracy is None else f", accuracy {trial.accuracy:.3f}"
+            yield "step", f"{trial.step} of {trial.max_steps}{accuracy}"
         yield "as of", _ago(snapshot.at)
     elif why.state == "waiting":
         yield "for", _waits_for(why)
         if snapshot and why.trial_id in snapshot.retries:
             yield "retry", snapshot.retries[why.trial_id]
     elif why.cell is not None and why.state in ("later", "not wanted"):
-        yield "search", _search(why.cell, why.state)
+        tried = ", ".join(f"{lr:g}" for lr in why.cell.lrs)
+        waits = f"have {len(why.cell.missing)} trials to run, which decide"
+        how = waits if why.state == "later" else "were enough, so nothing runs it"
+        yield "search", f"the learning rates before it ({tried}) {how}"
     elif why.state == "not in the grid":
         yield "grid", "no launch runs it; its row stays, and `bilin results query --view trials --all` shows it"
     yield from _stored_rows(why, store)
@@ -152,16 +163,6 @@ def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
         yield "checkpoint", f"at step {why.checkpoint.step}, {_ago(why.checkpoint.at)}: its next run continues there"
     if why.log:
         yield "output", shlex.join(["bilin", "sweep", "logs", why.sweep.sweep, why.trial_id, "--store", str(store)])
-
-
-def _running_rows(trial: RunningTrial) -> Iterable[tuple[str, str]]:
-    yield "since", f"{datetime.fromtimestamp(trial.since, UTC):{_TIME}} UTC, attempt {trial.attempt} of this launch"
-    if trial.host is None:
-        yield "on", "a worker that has not begun it: the worker starts, or its node has no room"
-        return
-    yield "on", f"{trial.host}, process {trial.pid}" + (f" ({trial.worker})" if trial.worker else "")
-    accuracy = "" if trial.accuracy is None else f", accuracy {trial.accuracy:.3f}"
-    yield "step", f"{trial.step} of {trial.max_steps}{accuracy}"
 
 
 def _waits_for(why: Why) -> str:
@@ -175,13 +176,6 @@ def _waits_for(why: Why) -> str:
     num_running = len(snapshot.running)
     part = ", if the launch includes it: it was limited by --only" if snapshot.is_part else ""
     return f"a free worker: {num_running} trials run, {snapshot.num_left - num_running} wait{part}"
-
-
-def _search(cell: CellPlan, state: str) -> str:
-    tried = ", ".join(f"{lr:g}" for lr in cell.lrs)
-    if state == "later":
-        return f"the learning rates before it ({tried}) have {len(cell.missing)} trials to run, which decide"
-    return f"the learning rates before it ({tried}) were enough, so nothing runs it"
 
 
 def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
@@ -208,13 +202,15 @@ def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
 
 def _values(values: Mapping[str, Any]) -> str:
     """Values as a grid has them, with numbers rounded."""
-    return " ".join(f"{name}={_value(value)}" for name, value in values.items())
+    texts = {
+        name: value if isinstance(value, str) else f"{value:.6g}" if isinstance(value, float) else json.dumps(value)
+        for name, value in values.items()
+    }
+    return " ".join(f"{name}={text}" for name, text in texts.items())
 
 
-def _value(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value)
+def _utc(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):{_TIME}} UTC"
 
 
 def _ago(at: float) -> str:

@@ -1,4 +1,4 @@
-"""`bilin cluster doctor`: check the cluster before a launch."""
+"""`bilin cluster`: check the machines that sweeps run on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
+app = typer.Typer(no_args_is_help=True)
 
+
+@app.callback()
+def group() -> None:
+    """Check the machines that sweeps run on."""
+
+
+@app.command()
 def doctor(
     grid: Annotated[
         Path | None, typer.Argument(help="The grid.yaml to be launched.", show_default=False, metavar="[GRID]")
@@ -67,12 +75,13 @@ def doctor(
         typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))
     else:
         _draw(findings) if sys.stdout.isatty() else _print(findings)
-        typer.echo(_summary(counts))
+        errors, warnings = (f"{counts[name]} {name}{'' if counts[name] == 1 else 's'}" for name in ("error", "warning"))
+        failing = f"{errors}, {warnings}: a launch would fail"
+        typer.echo(f"\n{failing if counts['error'] else f'no error, {warnings}: a launch can begin'}")
     raise typer.Exit(ClusterError.exit_code if counts["error"] else 0)
 
 
 def _print(findings: Sequence[Finding]) -> None:
-    """Print one line for each finding, and one more for what to do."""
     columns = [(finding.level, finding.where, finding.check) for finding in findings]
     widths = [max(map(len, column)) for column in zip(*columns, strict=True)]
     for finding, column in zip(findings, columns, strict=True):
@@ -96,13 +105,3 @@ def _draw(findings: Sequence[Finding]) -> None:
             found.append(f"\n{finding.advice}", style=STYLES[finding.level])
         table.add_row(Text(finding.level, style=STYLES[finding.level]), Text(finding.where), Text(finding.check), found)
     Console().print(table)
-
-
-def _summary(counts: Counter[str]) -> str:
-    if counts["error"]:
-        return f"\n{_of(counts, 'error')}, {_of(counts, 'warning')}: a launch would fail"
-    return f"\nno error, {_of(counts, 'warning')}: a launch can begin"
-
-
-def _of(counts: Counter[str], level: str) -> str:
-    return f"{counts[level]} {level}" + ("" if counts[level] == 1 else "s")

@@ -1,0 +1,130 @@
+"""`bilin results`: queries over the store, and its maintenance."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+from bilin.cli.options import DEFAULT_STORE, Store
+from bilin.cli.results.display import Everything, Format, Output, Sweep, show
+
+app = typer.Typer(help="Query results, remove some, and maintain the store.", no_args_is_help=True)
+
+
+@app.command()
+def query(
+    sql: Annotated[str | None, typer.Argument(help="One SELECT over the views of the store.")] = None,
+    sweep: Sweep = None,
+    view: Annotated[
+        str | None,
+        typer.Option(help="The view if there is no SQL: cells (default), trials, lengths, curves or published."),
+    ] = None,
+    where: Annotated[str | None, typer.Option(help="A condition, for example \"tier = 'cp' and m > 3\".")] = None,
+    select: Annotated[str | None, typer.Option(help="Columns or expressions; * for all.")] = None,
+    sort: Annotated[str | None, typer.Option(help="Columns to sort by, for example 'm, mean desc'.")] = None,
+    limit: Annotated[int | None, typer.Option(help="The greatest number of rows.")] = None,
+    everything: Everything = False,
+    format_: Format = "table",
+    output: Output = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Show results: by default, every cell at its selected learning rate."""
+    from bilin import results
+
+    if sql is None and view is None and select is None and format_ not in ("table", "markdown"):
+        view = "cells"  # a script always gets all columns, whichever vary
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is written, and DuckDB would continue to compute
+    rows = results.query(
+        sql,
+        store=store,
+        sweep=sweep,
+        view=view,
+        where=where,
+        select=select,
+        sort=sort,
+        limit=limit,
+        everything=everything,
+    )
+    if view is not None and select is None and format_ == "table":
+        rows = results.brief(rows)
+    show(results.ResultTable.of(rows), format_, output)
+
+
+@app.command()
+def table(
+    sweep: Sweep = None,
+    length: Annotated[
+        int | None,
+        typer.Option(help="A tested length; by default the greatest of each task, or all with --by length."),
+    ] = None,
+    by: Annotated[str, typer.Option(help="The columns: task, or length with a table per task.")] = "task",
+    value: Annotated[str, typer.Option(help="mean, low, high, best, lr, num_seeds or num_solved.")] = "mean",
+    everything: Everything = False,
+    format_: Format = "table",
+    output: Output = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Show models against tasks, or against tested lengths, one number for each."""
+    from bilin import results
+
+    show(results.table(store, sweep=sweep, length=length, by=by, value=value, everything=everything), format_, output)
+
+
+@app.command()
+def delete(
+    where: Annotated[
+        str, typer.Option(help="A condition on trials, for example \"status = 'failed'\".", show_default=False)
+    ],
+    sweep: Sweep = None,
+    everything: Everything = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed. Changes nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Remove trials and their curves. The next launch runs them again if the grid wants them."""
+    from bilin import results
+
+    rows = results.delete(store, where, sweep=sweep, everything=everything, dry_run=True)
+    if dry_run or (sys.stdin.isatty() and not yes):
+        show(results.ResultTable.of(results.brief(rows)), "table")
+        typer.echo(f"{_counted(rows.num_rows)} would be removed", err=True)
+        if dry_run or not rows.num_rows or not typer.confirm("Remove them?"):
+            return
+    results.remove(store, rows)  # what was shown: a launch may have stored more trials since
+    for name, count in sorted(Counter(rows["sweep"].to_pylist()).items()):
+        typer.echo(f"{name}: {_counted(count)} removed")
+    if not rows.num_rows:
+        typer.echo("no trial meets the condition; nothing was removed")
+
+
+@app.command()
+def verify(sweep: Sweep = None, store: Store = DEFAULT_STORE) -> None:
+    """Read the whole store and list what is damaged. Changes nothing.
+
+    Exit codes: 0 nothing is damaged, 1 something is damaged, 2 the store cannot be read.
+    """
+    from bilin import results
+
+    sweeps = results.verify(store, sweep)
+    for health in sweeps:
+        typer.echo(health)
+        for damage in health.damage:
+            typer.echo(f"  {damage}")
+    raise typer.Exit(1 if any(health.damage for health in sweeps) else 0)
+
+
+@app.command()
+def compact(sweep: Sweep = None, store: Store = DEFAULT_STORE) -> None:
+    """Merge the parts of each sweep into one. If any sweep is running, nothing is compacted."""
+    from bilin import results
+
+    for name, num_parts in results.compact(store, sweep).items():
+        typer.echo(f"{name}: {f'merged {num_parts} parts into one' if num_parts > 1 else 'nothing to merge'}")
+
+
+def _counted(num_trials: int) -> str:
+    return "1 trial" if num_trials == 1 else f"{num_trials} trials"
