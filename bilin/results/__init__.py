@@ -6,17 +6,17 @@ query runs, so that the store can be read without them.
 """
 
 from bilin.results.comparison import table as table
+from bilin.results.maintenance import Health as Health
 from bilin.results.maintenance import compact as compact
 from bilin.results.maintenance import delete as delete
 from bilin.results.maintenance import remove as remove
+from bilin.results.maintenance import verify as verify
 from bilin.results.published import published as published
 from bilin.results.result_table import Format as Format
 from bilin.results.result_table import ResultTable as ResultTable
 from bilin.results.result_table import encode as encode
 from bilin.results.sql.query import brief as brief
 from bilin.results.sql.query import query as query
-from bilin.results.store.contents import Health as Health
-from bilin.results.store.contents import verify as verify
 from bilin.results.store.holder import RAY_JOB as RAY_JOB
 from bilin.results.store.holder import Holder as Holder
 from bilin.results.store.holder import Process as Process

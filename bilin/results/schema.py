@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from bilin.fields import Field, fields_of
+from bilin.fields import fields_of
 from bilin.models import MODELS, tier_settings
 from bilin.record import LengthResult
 from bilin.spec import TrainSpec
@@ -150,31 +150,32 @@ def trials_schema(others: frozenset[type] = frozenset()) -> pa.Schema:
     Args:
         others: Settings of other packages that some of its trials have.
     """
-    tasks = unite([pa.schema({"task": pa.string()}), *(_columns_of(task_settings(name)) for name in TASKS)])
-    tiers = unite([pa.schema({"tier": pa.string()}), *(_columns_of(tier_settings(name)) for name in MODELS)])
-    train = [column.with_name(TRAIN_COLUMNS[column.name]) for column in _field_columns(TrainSpec, "train")]
+    tasks = unite([pa.schema({"task": pa.string()}), *(_field_columns(task_settings(name)) for name in TASKS)])
+    tiers = unite([pa.schema({"tier": pa.string()}), *(_field_columns(tier_settings(name)) for name in MODELS)])
+    train = [column.with_name(TRAIN_COLUMNS[column.name]) for column in _field_columns(TrainSpec)]
     ids = pa.schema({"trial_id": pa.string(), "cell_id": pa.string()})
     rest = {"lr": pa.float64(), "seed": pa.int64(), **RESULT_COLUMNS, **TIME_COLUMNS, **ENVIRONMENT_COLUMNS}
     last = {"spec": pa.string(), "schema_version": pa.int64(), "tested": pa.list_(TESTED)}
     own = pa.schema([*ids, *tasks, *tiers, *train, *pa.schema({**rest, **last})])
-    return unite([own, *map(_columns_of, sorted(others, key=lambda settings: settings.__qualname__))])
+    return unite([own, *map(_field_columns, sorted(others, key=lambda settings: settings.__qualname__))])
 
 
-def _columns_of(settings: Any) -> pa.Schema:
-    block, name = ("task", settings.name) if issubclass(settings, Task) else ("tier", settings.tier)
-    return pa.schema(_field_columns(settings, block, name))
-
-
-def _field_columns(settings: type, block: str, name: str = "") -> Iterator[pa.Field]:
+def _field_columns(settings: Any) -> pa.Schema:
+    """Return a column for each field of a task, a tier or the training."""
+    if settings is TrainSpec:
+        block, name = "train", ""
+    else:
+        block, name = ("task", settings.name) if issubclass(settings, Task) else ("tier", settings.tier)
+    columns = []
     for field in fields_of(settings).values():
-        required = frozenset({name} if field.required else ())
-        info = FieldInfo(blocks=frozenset({block}), required=required, optional=field.optional)
-        yield info.on(pa.field(field.name, _arrow_type(field)))
-
-
-def _arrow_type(field: Field) -> pa.DataType:
-    item = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}[field.type]
-    return pa.list_(item) if field.is_list else item
+        item = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}[field.type]
+        info = FieldInfo(
+            blocks=frozenset({block}),
+            required=frozenset({name} if field.required else ()),
+            optional=field.optional,
+        )
+        columns.append(info.on(pa.field(field.name, pa.list_(item) if field.is_list else item)))
+    return pa.schema(columns)
 
 
 def unite(schemas: Iterable[pa.Schema]) -> pa.Schema:
@@ -199,6 +200,12 @@ def unite(schemas: Iterable[pa.Schema]) -> pa.Schema:
     return pa.schema([*ordered, *(column for column in new if column not in ordered)])
 
 
+def table_of(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    """Return rows, each in the order of a schema, as a table."""
+    columns = zip(*rows, strict=True) if rows else [[] for _ in schema]
+    return pa.table([pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)], schema)
+
+
 def conforms(schema: pa.Schema, united: pa.Schema) -> bool:
     """Return whether Arrow can read a file of a schema as one of a united schema without `conform`."""
     return all(
@@ -220,9 +227,8 @@ def conform(table: pa.Table, united: pa.Schema) -> pa.Table:
 
 def with_metadata_of(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return a table with the metadata that columns of the same names have in a schema. DuckDB loses it."""
-    metadata = [schema.field(name).metadata if name in schema.names else None for name in table.column_names]
-    columns = [column.with_metadata(values) for column, values in zip(table.schema, metadata, strict=True)]
-    return table.cast(pa.schema(columns))
+    metadata = {column.name: column.metadata for column in schema}
+    return table.cast(pa.schema([column.with_metadata(metadata.get(column.name)) for column in table.schema]))
 
 
 def _united(one: pa.Field, other: pa.Field) -> pa.Field:
