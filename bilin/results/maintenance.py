@@ -113,10 +113,7 @@ def _health(sweeps: Sequence[Contents]) -> Health:
         num_trials=sum(part.trials for part in parts),
         num_curves=sum(part.curves for part in parts),
         num_aside=sum(1 for _ in aside.iterdir()) if aside.is_dir() else 0,
-        damage=[
-            *map(str, sweep.damage),
-            *(line for part in parts for line in _contradictions(sweep.folder, part)),
-        ],
+        damage=[*map(str, sweep.damage), *(line for part in parts for line in _contradictions(sweep.folder, part))],
     )
 
 

@@ -12,6 +12,7 @@ field says whose field it is, in part files and in the rows of a query.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,8 +33,6 @@ TRAIN_COLUMNS: Mapping[str, str] = {
 }
 """The column of each field of `TrainSpec`: ``steps`` are the steps taken, ``lengths`` the tested ones."""
 
-TIMESTAMP = pa.timestamp("us")
-
 RESULT_COLUMNS: Mapping[str, pa.DataType] = {
     "status": pa.string(),
     "stop_reason": pa.string(),
@@ -50,7 +49,7 @@ RESULT_COLUMNS: Mapping[str, pa.DataType] = {
 }
 """Attributes of `bilin.record.TrialResult` that are stored as they are."""
 
-TIME_COLUMNS: Mapping[str, pa.DataType] = {"started_at": TIMESTAMP, "finished_at": TIMESTAMP}
+TIME_COLUMNS: Mapping[str, pa.DataType] = {"started_at": pa.timestamp("us"), "finished_at": pa.timestamp("us")}
 """Attributes of `bilin.record.TrialResult` in seconds since the epoch, stored as a time in UTC."""
 
 ENVIRONMENT_COLUMNS: Mapping[str, pa.DataType] = {
@@ -127,9 +126,8 @@ def field_info(column: pa.Field) -> FieldInfo | None:
     if text is None:
         return None
     values = json.loads(text)
-    return FieldInfo(
-        blocks=frozenset(values["blocks"]), required=frozenset(values["required"]), optional=values["optional"]
-    )
+    blocks, required = frozenset(values["blocks"]), frozenset(values["required"])
+    return FieldInfo(blocks=blocks, required=required, optional=values["optional"])
 
 
 def fields_in(schema: pa.Schema, *blocks: str) -> list[str]:
@@ -187,7 +185,7 @@ def unite(schemas: Iterable[pa.Schema]) -> pa.Schema:
     """
     first, *others = schemas
     columns = {column.name.lower(): column for column in first}
-    for column in (column for schema in others for column in schema):
+    for column in itertools.chain.from_iterable(others):
         key = column.name.lower()
         columns[key] = _united(columns[key], column) if key in columns else column
     known = {column.name.lower() for column in first}

@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 
 from bilin.errors import QueryError, printable
 from bilin.results.schema import ENVIRONMENT_COLUMNS, TIME_COLUMNS, cell_columns, field_info, with_metadata_of
+from bilin.results.sql.cells import cells_columns
 from bilin.results.sql.sandbox import connect, query_error, seal, syntax_error
-from bilin.results.sql.views import VIEWS, check, create_cells, create_views, view_columns
+from bilin.results.sql.views import VIEWS, check, create_cells, create_views
 from bilin.results.store.contents import Contents, read_sweeps
 from bilin.results.store.paths import DEFAULT_STORE, sweep_folders
 
@@ -145,7 +146,9 @@ def _answer(question: Question, sweeps: Sequence[Contents], *, everything: bool)
             cell = cell_columns(stored)
             if question.names("cells"):  # this view takes the longest to make
                 create_cells(connection, cell)
-            columns = view_columns(connection, cell)
+            columns = {
+                view: cells_columns(cell) if view == "cells" else connection.table(view).columns for view in VIEWS
+            }
             seal(connection)
         except duckdb.Error as error:
             check(sweeps)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +16,7 @@ from pyarrow.fs import LocalFileSystem
 
 from bilin.results.published import published
 from bilin.results.schema import CURVES, WANTED_SCHEMA, conform, conforms, trials_schema, unite
-from bilin.results.sql.cells import TestedRow, TrialRow, cells_columns, cells_table
+from bilin.results.sql.cells import TestedRow, TrialRow, cells_table
 from bilin.results.statistics import scaled_sql, wilson_sql
 from bilin.results.store.contents import Contents
 from bilin.results.store.parts import read_schema, stream_rows
@@ -126,12 +126,6 @@ def create_cells(connection: DuckDBPyConnection, columns: Sequence[str]) -> None
         "ORDER BY sweep, cell_id, length, lr, seed"
     )
     connection.register("cells", cells_table(trials.to_arrow_table(), tested.to_arrow_table(), columns))
-
-
-def view_columns(connection: DuckDBPyConnection, columns: Sequence[str]) -> Mapping[str, Sequence[str]]:
-    """Return the columns of every view, including `cells` if it was not created."""
-    stored = {view: connection.table(view).columns for view in VIEWS if view != "cells"}
-    return {"cells": cells_columns(columns), **stored}
 
 
 def _wanted(sweeps: Iterable[Contents]) -> pa.Table:

@@ -1,9 +1,12 @@
-"""The contents of a sweep's folder, without what is damaged. Everything that reads a sweep reads it here."""
+"""The contents of a sweep's folder, without what is damaged. Everything that reads a sweep reads it here.
+
+The planner reads one small object per trial; queries read the part files with DuckDB.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +15,7 @@ import pyarrow as pa
 
 from bilin.errors import StoreError
 from bilin.folder import SweepFolder
+from bilin.record import Status
 from bilin.results.schema import CURVES, trials_schema
 from bilin.results.store.durable import (
     UNREADABLE,
@@ -23,8 +27,8 @@ from bilin.results.store.durable import (
     read_fault,
 )
 from bilin.results.store.manifest import Manifest, Part, read_manifest
-from bilin.results.store.parts import damaged_curves, damaged_trials, validate_file, with_unlisted_parts
-from bilin.results.store.rows import parse_wanted
+from bilin.results.store.parts import damaged_curves, damaged_trials, read_columns, validate_file, with_unlisted_parts
+from bilin.results.store.rows import WantedRow, parse_wanted, wanted_rows
 
 T = TypeVar("T")
 
@@ -38,7 +42,6 @@ class Contents:
             no curves.
         wanted: What its grid wants, as a table of schema `WANTED_SCHEMA`; None if no grid was launched.
         grid: The resolved grid.
-        damage: What is damaged.
     """
 
     folder: SweepFolder
@@ -91,11 +94,7 @@ def read_sweeps(
 
 
 def read_contents(folder: SweepFolder, *, curves: bool = True) -> Contents:
-    """Return what is in a sweep's folder now.
-
-    Args:
-        folder: The folder; it need not exist.
-        curves: Whether to read the files of curves; else only their sizes are checked.
+    """Return what is in a sweep's folder now; the folder need not exist. For `curves`, see `read_sweeps`.
 
     Raises:
         StoreError: It has a newer schema.
@@ -154,3 +153,79 @@ def _read_file(
 def _parse_grid(content: bytes) -> str:
     json.loads(content)
     return content.decode()
+
+
+@dataclass(slots=True)
+class StoredTrial:
+    """What is stored of one trial. Not frozen: that would double the time to read a large sweep.
+
+    `tested` has the number of sequences at each tested length.
+    """
+
+    trial_id: str
+    cell_id: str
+    lr: float
+    seed: int
+    status: Status
+    attempts: int
+    solved: bool
+    validation_accuracy: float | None
+    training_loss: float | None
+    steps: int
+    wall_s: float
+    tested: Mapping[int, int]
+
+
+_COLUMNS = [name for name in StoredTrial.__slots__ if name != "tested"]
+
+
+def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
+    """Return the trials of a sweep by their ids, without superseded ones; none if it has not begun.
+
+    Warns:
+        DamageWarning: For each damaged file, whose trials are skipped.
+
+    Raises:
+        StoreError: The system does not let the sweep be read.
+    """
+    return read_sweeps([SweepFolder.of(store, sweep)], _trials)
+
+
+def stored_wanted(store: Path | str, sweep: str) -> list[WantedRow] | None:
+    """Return what the grid as last launched wants; None if none was launched, or the file is damaged."""
+    table = read_sweeps([SweepFolder.of(store, sweep)], lambda sweeps: sweeps[0].wanted)
+    return None if table is None else wanted_rows(table)
+
+
+def stored_grid(store: Path | str, sweep: str) -> str | None:
+    """Return the resolved grid as last launched; None if none was launched, or the file is damaged."""
+    return read_sweeps([SweepFolder.of(store, sweep)], lambda sweeps: sweeps[0].grid)
+
+
+def _trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
+    (sweep,) = sweeps
+    trials: dict[str, StoredTrial] = {}
+    for part in sweep.manifest.parts:
+        table = read_columns(sweep.folder.trials_part(part.number), [*_COLUMNS, "tested"])
+        columns = [table[name].to_pylist() for name in _COLUMNS]
+        for values, tested in zip(zip(*columns, strict=True), _tested(table["tested"]), strict=True):
+            trial = StoredTrial(*values, tested)  # type: ignore[call-arg]
+            trials[trial.trial_id] = trial
+    return trials
+
+
+def _tested(column: pa.ChunkedArray) -> Iterator[Mapping[int, int]]:
+    """Yield the tested lengths of each trial; trials with the same ones share one mapping."""
+    shared: dict[tuple[tuple[int, ...], tuple[int, ...]], Mapping[int, int]] = {}
+    for chunk in column.chunks:
+        items = chunk.flatten()
+        lengths = tuple(items.field("length").to_pylist())
+        counts = tuple(items.field("num_sequences").to_pylist())
+        start = 0
+        for size in chunk.value_lengths().to_pylist():
+            key = (lengths[start : start + size], counts[start : start + size])
+            start += size
+            mapping = shared.get(key)
+            if mapping is None:
+                mapping = shared[key] = dict(zip(*key, strict=True))
+            yield mapping

@@ -47,8 +47,7 @@ class WantedRow:
 
     Attributes:
         lrs: The learning rates to try; None for a search between ``lr_low`` and ``lr_high``.
-        num_trials: How many trials are planned.
-        test_lengths: The lengths to test, each on ``num_sequences`` sequences.
+        num_sequences: How many sequences each of ``test_lengths`` is tested on.
     """
 
     cell_id: str
