@@ -6,17 +6,21 @@ query runs, so that the store can be read without them.
 """
 
 from bilin.results.comparison import table as table
+from bilin.results.maintenance import Health as Health
 from bilin.results.maintenance import compact as compact
 from bilin.results.maintenance import delete as delete
 from bilin.results.maintenance import remove as remove
+from bilin.results.maintenance import verify as verify
 from bilin.results.published import published as published
 from bilin.results.result_table import Format as Format
 from bilin.results.result_table import ResultTable as ResultTable
 from bilin.results.result_table import encode as encode
 from bilin.results.sql.query import brief as brief
 from bilin.results.sql.query import query as query
-from bilin.results.store.contents import Health as Health
-from bilin.results.store.contents import verify as verify
+from bilin.results.store.contents import StoredTrial as StoredTrial
+from bilin.results.store.contents import stored as stored
+from bilin.results.store.contents import stored_grid as stored_grid
+from bilin.results.store.contents import stored_wanted as stored_wanted
 from bilin.results.store.holder import RAY_JOB as RAY_JOB
 from bilin.results.store.holder import Holder as Holder
 from bilin.results.store.holder import Process as Process
@@ -26,10 +30,6 @@ from bilin.results.store.paths import DEFAULT_STORE as DEFAULT_STORE
 from bilin.results.store.paths import existing_sweep as existing_sweep
 from bilin.results.store.paths import sweep_names as sweep_names
 from bilin.results.store.rows import WantedRow as WantedRow
-from bilin.results.store.trials import StoredTrial as StoredTrial
-from bilin.results.store.trials import stored as stored
-from bilin.results.store.trials import stored_grid as stored_grid
-from bilin.results.store.trials import stored_wanted as stored_wanted
 from bilin.results.store.writer import SweepWriter as SweepWriter
 
 hierarchy = table  # its name in 0.1.0, kept for one version

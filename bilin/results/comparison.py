@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +45,10 @@ def table(
 ) -> ResultTable:
     """Return models against tasks, or against tested lengths, from the view `cells`.
 
-    Args:
-        store: Directory of the store.
-        sweep: The sweep to look at; None looks at all.
-        length: The tested length; None takes the greatest of each task, or by length all.
-        by: One of `BY`.
-        value: One of `VALUES`.
-        everything: Include rows that the grid as last launched does not want.
+    Without a length, it shows the greatest of each task, or by length all. See `query` for the other arguments.
 
     Raises:
-        QueryError: There is no such value, length or kind of column.
+        QueryError: The value is none of `VALUES`, `by` is none of `BY`, or no trial was tested at the length.
         StoreError: The store or sweep does not exist, or cannot be read.
     """
     for given, accepted, what in ((value, VALUES, "value"), (by, BY, "kind of column")):
@@ -67,15 +60,15 @@ def table(
     cells = [cell for cell in every if cell["length"] in lengths.get(cell["task"], ())]
     placed = _place(cells, stored.schema)
     order: dict[str, tuple[Any, ...]] = {}
-    for place, cell in placed.items():
-        order.setdefault(place.model, _model_order(cell, stored.schema))
+    for (model, _, _), cell in placed.items():
+        order.setdefault(model, _model_order(cell, stored.schema))
     models = sorted(order, key=order.__getitem__)
     num_seeds = {cell["num_seeds"] for cell in cells if cell["num_seeds"]}
 
     arrays, columns = {"model": pa.array(models, pa.string())}, [Column(heading="model", section=None)]
     type_ = pa.int64() if value.startswith("num_") else pa.float64()
-    for task, name, at in dict.fromkeys((place.task, cell["task"], place.length) for place, cell in placed.items()):
-        column = [placed.get(_Place(model, task, at)) for model in models]
+    for task, name, at in dict.fromkeys((task, cell["task"], at) for (_, task, at), cell in placed.items()):
+        column = [placed.get((model, task, at)) for model in models]
         arrays[f"{task}, length {at}"] = pa.array([cell and cell[value] for cell in column], type_)
         estimates = [cell and _estimate(cell, value, with_seeds=len(num_seeds) > 1) for cell in column]
         columns.append(
@@ -86,28 +79,25 @@ def table(
                 values=estimates if value in _ACCURACIES else None,
             )
         )
-    note = _note(value, num_seeds) if cells else "nothing is stored yet"
+    note = VALUES[value] if cells else "nothing is stored yet"
+    if value == "mean" and num_seeds:
+        seeds = "the seeds in brackets" if len(num_seeds) > 1 else f"{min(num_seeds)} seeds"
+        note += "; one seed" if num_seeds == {1} else f"; ± half the 95 % interval over {seeds}"
     return ResultTable(data=pa.table(arrays), columns=columns, note=note)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a cell stands in the table: by the labels of its model and task, and its tested length."""
+def _place(cells: Sequence[_Cell], schema: pa.Schema) -> Mapping[tuple[str, str, int], _Cell]:
+    """Return the cells by the labels of their model and task, and their length.
 
-    model: str
-    task: str
-    length: int
-
-
-def _place(cells: Sequence[_Cell], schema: pa.Schema) -> Mapping[_Place, _Cell]:
-    """Place each row of the view `cells`. Models with one label, which differ in their validation, get their ids."""
+    Models with one label, which differ in their validation, get their ids.
+    """
     models = _labels(cells, "tier", schema, shared=[*fields_in(schema, "train"), "sweep"])
     tasks = _labels(cells, "task", schema)
     ids = defaultdict(set)
     for cell, model, task in zip(cells, models, tasks, strict=True):
         ids[model, task].add(cell["cell_id"])
     return {
-        _Place(model if len(ids[model, task]) == 1 else f"{model} {cell['cell_id']}", task, cell["length"]): cell
+        (model if len(ids[model, task]) == 1 else f"{model} {cell['cell_id']}", task, cell["length"]): cell
         for cell, model, task in zip(cells, models, tasks, strict=True)
     }
 
@@ -115,15 +105,6 @@ def _place(cells: Sequence[_Cell], schema: pa.Schema) -> Mapping[_Place, _Cell]:
 def _estimate(cell: _Cell, value: str, *, with_seeds: bool) -> Estimate:
     half_interval = (cell["high"] - cell["low"]) / 2 if value == "mean" and cell["low"] is not None else None
     return Estimate(cell[value], half_interval, cell["num_seeds"] if with_seeds else None)
-
-
-def _note(value: str, num_seeds: Collection[int]) -> str:
-    if value != "mean" or not num_seeds:
-        return VALUES[value]
-    if set(num_seeds) == {1}:
-        return f"{VALUES['mean']}; one seed"
-    seeds = "the seeds in brackets" if len(num_seeds) > 1 else f"{min(num_seeds)} seeds"
-    return f"{VALUES['mean']}; ± half the 95 % interval over {seeds}"
 
 
 def _lengths(cells: Sequence[_Cell], length: int | None, *, only_greatest: bool) -> Mapping[str, Collection[int]]:

@@ -1,14 +1,22 @@
-"""Changes to sweeps at rest: remove trials, merge parts."""
+"""Maintenance of sweeps: remove trials, merge parts, look for damage."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from bilin.folder import SweepFolder
+from bilin.results.schema import CURVES, trials_schema
 from bilin.results.sql.query import query
+from bilin.results.store.contents import Contents, read_sweeps
+from bilin.results.store.durable import UNREADABLE, read_fault
+from bilin.results.store.manifest import Part
+from bilin.results.store.parts import validate_file
 from bilin.results.store.paths import sweep_folders
 from bilin.results.store.writer import SweepWriter
 
@@ -23,15 +31,7 @@ def delete(
 ) -> pa.Table:
     """Remove the trials that `query` finds, with their curves; the next launch runs them again.
 
-    Args:
-        store: Directory of the store.
-        where: A condition in SQL over the view `trials`.
-        sweep: The sweep to look at; None looks at all.
-        everything: Include rows that the grid as last launched does not want.
-        dry_run: Change nothing.
-
-    Returns:
-        The rows that were removed, or would be.
+    The condition is SQL over the view `trials`. Returns the rows that were removed, or with `dry_run` would be.
 
     Raises:
         QueryError: The condition is not valid.
@@ -45,12 +45,7 @@ def delete(
 
 
 def remove(store: Path | str, rows: pa.Table) -> None:
-    """Remove the trials that `delete` has returned, and no others. Raises as it does.
-
-    Args:
-        store: Directory of the store.
-        rows: Rows of the view `trials`.
-    """
+    """Remove the trials of some rows of the view `trials`, and no others. Raises as `delete` does."""
     trials: dict[str, list[str]] = {}
     for sweep, trial_id in zip(rows["sweep"].to_pylist(), rows["trial_id"].to_pylist(), strict=True):
         trials.setdefault(sweep, []).append(trial_id)
@@ -60,14 +55,7 @@ def remove(store: Path | str, rows: pa.Table) -> None:
 
 
 def compact(store: Path | str, sweep: str | None = None) -> Mapping[str, int]:
-    """Merge all parts of a sweep into one.
-
-    Args:
-        store: Directory of the store.
-        sweep: The sweep to compact; None compacts all.
-
-    Returns:
-        How many parts each sweep had.
+    """Merge all parts of a sweep, or of each sweep, into one, and return how many parts each had.
 
     Raises:
         StoreError: The store or sweep does not exist, or cannot be read or written.
@@ -83,3 +71,69 @@ def _writers(store: Path | str, sweeps: Iterable[str], command: str) -> Iterator
     """Open writers of several sweeps, or of none."""
     with ExitStack() as stack:
         yield {sweep: stack.enter_context(SweepWriter(store, sweep, command=command)) for sweep in sweeps}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What `verify` finds in a sweep.
+
+    It counts the undamaged parts and their rows, and the files that writers set aside earlier; `damage` has a line
+    for each damaged file.
+    """
+
+    sweep: str
+    num_parts: int
+    num_trials: int
+    num_curves: int
+    num_aside: int
+    damage: Sequence[str]
+
+    def __str__(self) -> str:
+        counts = [_counted(self.num_parts, "part"), f"{_counted(self.num_trials, 'row')} of trials"]
+        aside = [f"{_counted(self.num_aside, 'file')} set aside earlier"] if self.num_aside else []
+        state = f"{self.sweep}: {'damaged' if self.damage else 'undamaged'}"
+        return ", ".join([state, *counts, f"{self.num_curves} of curves", *aside])
+
+
+def verify(store: Path | str, sweep: str | None = None) -> list[Health]:
+    """Read every value of every file of a sweep that counts, or of all, and check the files against each other.
+
+    Raises:
+        StoreError: The store or sweep does not exist, or the system does not let it be read.
+    """
+    return [read_sweeps([folder], _health, curves=True, warn=False) for folder in sweep_folders(store, sweep)]
+
+
+def _health(sweeps: Sequence[Contents]) -> Health:
+    (sweep,) = sweeps
+    parts, aside = sweep.manifest.parts, sweep.folder.damaged
+    return Health(
+        sweep=sweep.folder.name,
+        num_parts=len(parts),
+        num_trials=sum(part.trials for part in parts),
+        num_curves=sum(part.curves for part in parts),
+        num_aside=sum(1 for _ in aside.iterdir()) if aside.is_dir() else 0,
+        damage=[*map(str, sweep.damage), *(line for part in parts for line in _contradictions(sweep.folder, part))],
+    )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _contradictions(folder: SweepFolder, part: Part) -> Iterator[str]:
+    """Yield what is wrong with a part whose checksums match."""
+    trials, curves = folder.trials_part(part.number), folder.curves_part(part.number)
+    try:
+        ids = validate_file(trials, trials_schema())["trial_id"]
+        curve_ids = validate_file(curves, CURVES)["trial_id"] if part.curves else ids.slice(0, 0)
+    except UNREADABLE as error:
+        yield f"the part of {trials} {read_fault(error)}"
+        return
+    for path, found, listed in ((trials, len(ids), part.trials), (curves, len(curve_ids), part.curves)):
+        if found != listed:
+            yield f"{path} has {found} rows, and the manifest lists {listed}"
+    if len(pc.unique(ids)) < len(ids):
+        yield f"{trials} has a trial twice"
+    if not pc.all(pc.is_in(curve_ids, value_set=ids.combine_chunks()), min_count=0).as_py():
+        yield f"{curves} has curves of trials that are not in {trials.name}"

@@ -59,25 +59,17 @@ class Column:
     """How people see a column.
 
     Attributes:
-        heading: The text above it.
-        unit: The unit of its numbers; empty if they have none.
+        heading: The text above it; the name of a column has its unit, as ``wall_s`` does.
         section: The title of the section that it is in; None for a column that every section begins with.
-        right_aligned: Whether its values are aligned at the right.
         missing: The text for a missing value.
         values: Values to show instead of the exact ones, for example each an `Estimate`.
     """
 
     heading: str
-    unit: str = ""
     section: str | None = ""
     right_aligned: bool = False
     missing: str = ""
     values: Sequence[Any] | None = None
-
-    @property
-    def label(self) -> str:
-        """The heading, with the unit if there is one."""
-        return f"{self.heading} [{self.unit}]" if self.unit else self.heading
 
     def text(self, value: Any) -> str:
         """Return a value for people, on one line."""
@@ -91,6 +83,10 @@ class Section:
     title: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Any]]
+
+    def texts(self) -> list[list[str]]:
+        """Return the rows for people, each value on one line."""
+        return [[column.text(value) for column, value in zip(self.columns, row, strict=True)] for row in self.rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,10 +106,12 @@ class ResultTable:
     @classmethod
     def of(cls, data: pa.Table) -> ResultTable:
         """Return a table of one section without a title."""
-        return cls(
-            data=data,
-            columns=[Column(heading=field.name, right_aligned=_is_number(field.type)) for field in data.schema],
-        )
+        is_number = pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal
+        columns = [
+            Column(heading=field.name, right_aligned=any(is_kind(field.type) for is_kind in is_number))
+            for field in data.schema
+        ]
+        return cls(data=data, columns=columns)
 
     def sections(self) -> list[Section]:
         """Return the sections, each with the rows that have a value there."""
@@ -166,14 +164,10 @@ def _two_digits(number: float) -> str:
     return "0.00" if text == "-0.00" else text
 
 
-def _is_number(type_: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_))
-
-
 def _plain(section: Section) -> str:
-    rows = [[column.text(value) for column, value in zip(section.columns, row, strict=True)] for row in section.rows]
-    labels = [column.label for column in section.columns]
-    widths = [max(map(len, texts)) for texts in zip(labels, *rows, strict=True)]
+    rows = section.texts()
+    headings = [column.heading for column in section.columns]
+    widths = [max(map(len, texts)) for texts in zip(headings, *rows, strict=True)]
 
     def line(texts: Sequence[str]) -> str:
         cells = zip(texts, widths, section.columns, strict=True)
@@ -181,7 +175,7 @@ def _plain(section: Section) -> str:
             text.rjust(width) if column.right_aligned else text.ljust(width) for text, width, column in cells
         )
 
-    lines = [labels, ["-" * width for width in widths], *rows]
+    lines = [headings, ["-" * width for width in widths], *rows]
     return "".join(f"{line(texts).rstrip()}\n" for texts in lines)
 
 
@@ -192,7 +186,7 @@ def _markdown(section: Section) -> str:
     def cell(column: Column, value: Any) -> str:
         return _escaped(value if isinstance(value, str) else column.text(value))
 
-    header = line([_escaped(column.label) for column in section.columns])
+    header = line([_escaped(column.heading) for column in section.columns])
     rule = line(["---:" if column.right_aligned else "---" for column in section.columns])
     rows = ([cell(column, value) for column, value in zip(section.columns, row, strict=True)] for row in section.rows)
     return header + rule + "".join(map(line, rows))
@@ -204,9 +198,7 @@ def _escaped(text: str) -> str:
 
 def _csv(data: pa.Table) -> str:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(data.column_names)
-    writer.writerows(_rows(data, _exact_text))
+    csv.writer(text, lineterminator="\n").writerows([data.column_names, *_rows(data, _exact_text)])
     return text.getvalue()
 
 

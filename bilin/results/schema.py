@@ -12,14 +12,15 @@ field says whose field it is, in part files and in the rows of a query.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from bilin.fields import Field, fields_of
+from bilin.fields import fields_of
 from bilin.models import MODELS, tier_settings
 from bilin.record import LengthResult
 from bilin.spec import TrainSpec
@@ -31,8 +32,6 @@ TRAIN_COLUMNS: Mapping[str, str] = {
     name: {"steps": "max_steps", "lengths": "train_lengths"}.get(name, name) for name in fields_of(TrainSpec)
 }
 """The column of each field of `TrainSpec`: ``steps`` are the steps taken, ``lengths`` the tested ones."""
-
-TIMESTAMP = pa.timestamp("us")
 
 RESULT_COLUMNS: Mapping[str, pa.DataType] = {
     "status": pa.string(),
@@ -50,7 +49,7 @@ RESULT_COLUMNS: Mapping[str, pa.DataType] = {
 }
 """Attributes of `bilin.record.TrialResult` that are stored as they are."""
 
-TIME_COLUMNS: Mapping[str, pa.DataType] = {"started_at": TIMESTAMP, "finished_at": TIMESTAMP}
+TIME_COLUMNS: Mapping[str, pa.DataType] = {"started_at": pa.timestamp("us"), "finished_at": pa.timestamp("us")}
 """Attributes of `bilin.record.TrialResult` in seconds since the epoch, stored as a time in UTC."""
 
 ENVIRONMENT_COLUMNS: Mapping[str, pa.DataType] = {
@@ -127,9 +126,8 @@ def field_info(column: pa.Field) -> FieldInfo | None:
     if text is None:
         return None
     values = json.loads(text)
-    return FieldInfo(
-        blocks=frozenset(values["blocks"]), required=frozenset(values["required"]), optional=values["optional"]
-    )
+    blocks, required = frozenset(values["blocks"]), frozenset(values["required"])
+    return FieldInfo(blocks=blocks, required=required, optional=values["optional"])
 
 
 def fields_in(schema: pa.Schema, *blocks: str) -> list[str]:
@@ -150,31 +148,32 @@ def trials_schema(others: frozenset[type] = frozenset()) -> pa.Schema:
     Args:
         others: Settings of other packages that some of its trials have.
     """
-    tasks = unite([pa.schema({"task": pa.string()}), *(_columns_of(task_settings(name)) for name in TASKS)])
-    tiers = unite([pa.schema({"tier": pa.string()}), *(_columns_of(tier_settings(name)) for name in MODELS)])
-    train = [column.with_name(TRAIN_COLUMNS[column.name]) for column in _field_columns(TrainSpec, "train")]
+    tasks = unite([pa.schema({"task": pa.string()}), *(_field_columns(task_settings(name)) for name in TASKS)])
+    tiers = unite([pa.schema({"tier": pa.string()}), *(_field_columns(tier_settings(name)) for name in MODELS)])
+    train = [column.with_name(TRAIN_COLUMNS[column.name]) for column in _field_columns(TrainSpec)]
     ids = pa.schema({"trial_id": pa.string(), "cell_id": pa.string()})
     rest = {"lr": pa.float64(), "seed": pa.int64(), **RESULT_COLUMNS, **TIME_COLUMNS, **ENVIRONMENT_COLUMNS}
     last = {"spec": pa.string(), "schema_version": pa.int64(), "tested": pa.list_(TESTED)}
     own = pa.schema([*ids, *tasks, *tiers, *train, *pa.schema({**rest, **last})])
-    return unite([own, *map(_columns_of, sorted(others, key=lambda settings: settings.__qualname__))])
+    return unite([own, *map(_field_columns, sorted(others, key=lambda settings: settings.__qualname__))])
 
 
-def _columns_of(settings: Any) -> pa.Schema:
-    block, name = ("task", settings.name) if issubclass(settings, Task) else ("tier", settings.tier)
-    return pa.schema(_field_columns(settings, block, name))
-
-
-def _field_columns(settings: type, block: str, name: str = "") -> Iterator[pa.Field]:
+def _field_columns(settings: Any) -> pa.Schema:
+    """Return a column for each field of a task, a tier or the training."""
+    if settings is TrainSpec:
+        block, name = "train", ""
+    else:
+        block, name = ("task", settings.name) if issubclass(settings, Task) else ("tier", settings.tier)
+    columns = []
     for field in fields_of(settings).values():
-        required = frozenset({name} if field.required else ())
-        info = FieldInfo(blocks=frozenset({block}), required=required, optional=field.optional)
-        yield info.on(pa.field(field.name, _arrow_type(field)))
-
-
-def _arrow_type(field: Field) -> pa.DataType:
-    item = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}[field.type]
-    return pa.list_(item) if field.is_list else item
+        item = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}[field.type]
+        info = FieldInfo(
+            blocks=frozenset({block}),
+            required=frozenset({name} if field.required else ()),
+            optional=field.optional,
+        )
+        columns.append(info.on(pa.field(field.name, pa.list_(item) if field.is_list else item)))
+    return pa.schema(columns)
 
 
 def unite(schemas: Iterable[pa.Schema]) -> pa.Schema:
@@ -186,7 +185,7 @@ def unite(schemas: Iterable[pa.Schema]) -> pa.Schema:
     """
     first, *others = schemas
     columns = {column.name.lower(): column for column in first}
-    for column in (column for schema in others for column in schema):
+    for column in itertools.chain.from_iterable(others):
         key = column.name.lower()
         columns[key] = _united(columns[key], column) if key in columns else column
     known = {column.name.lower() for column in first}
@@ -197,6 +196,12 @@ def unite(schemas: Iterable[pa.Schema]) -> pa.Schema:
         ordered += [other for other in new if block and (info := field_info(other)) and block in info.blocks]
         ordered.append(column)
     return pa.schema([*ordered, *(column for column in new if column not in ordered)])
+
+
+def table_of(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    """Return rows, each in the order of a schema, as a table."""
+    columns = zip(*rows, strict=True) if rows else [[] for _ in schema]
+    return pa.table([pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)], schema)
 
 
 def conforms(schema: pa.Schema, united: pa.Schema) -> bool:
@@ -220,9 +225,8 @@ def conform(table: pa.Table, united: pa.Schema) -> pa.Table:
 
 def with_metadata_of(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return a table with the metadata that columns of the same names have in a schema. DuckDB loses it."""
-    metadata = [schema.field(name).metadata if name in schema.names else None for name in table.column_names]
-    columns = [column.with_metadata(values) for column, values in zip(table.schema, metadata, strict=True)]
-    return table.cast(pa.schema(columns))
+    metadata = {column.name: column.metadata for column in schema}
+    return table.cast(pa.schema([column.with_metadata(metadata.get(column.name)) for column in table.schema]))
 
 
 def _united(one: pa.Field, other: pa.Field) -> pa.Field:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 CONFIDENCE = 0.95
 
@@ -17,8 +17,7 @@ _Z = 1.959963984540054
 """The normal distribution's quantile at (1 + CONFIDENCE) / 2."""
 
 
-@dataclass(frozen=True, slots=True)
-class MeanInterval:
+class MeanInterval(NamedTuple):
     """A mean and its 95 % interval; the interval is None for one value."""
 
     mean: float
@@ -59,13 +58,8 @@ def wilson_sql(num_correct: str, num_sequences: str) -> tuple[str, str]:
     the American Statistical Association 22 (1927).
     """
     k, n = num_correct, num_sequences
-    z, z2 = _double(_Z), _double(_Z**2)
+    z, z2 = f"{_Z!r}e0", f"{_Z**2!r}e0"  # without the exponent, DuckDB would read a DECIMAL
     centre = f"({k} + {z2} / 2)"
     spread = f"{z} * sqrt({k} * 1e0 * ({n} - {k}) / {n} + {z2} / 4)"
     low, high = (f"({centre} {sign} {spread}) / ({n} + {z2})" for sign in "-+")
     return f"greatest(0e0, {low})", f"least(1e0, {high})"
-
-
-def _double(number: float) -> str:
-    """Return a literal of type DOUBLE; without the exponent, DuckDB would read a DECIMAL."""
-    return f"{number!r}e0"

@@ -25,7 +25,7 @@ def texts(shown):
     """The sections by their titles, each row as people see it."""
     return {
         section.title: [
-            {column.label: column.text(value) for column, value in zip(section.columns, row, strict=True)}
+            {column.heading: column.text(value) for column, value in zip(section.columns, row, strict=True)}
             for row in section.rows
         ]
         for section in shown.sections()

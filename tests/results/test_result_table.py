@@ -80,7 +80,7 @@ SECTIONS = ResultTable(
         Column(
             heading="10", section="one", missing="-", values=[Estimate(0.5, 0.25, 3), Estimate(None), Estimate(1.0)]
         ),
-        Column(heading="10", unit="s", section="two", right_aligned=True),
+        Column(heading="wall_s", section="two", right_aligned=True),
     ],
     note="what the numbers are",
 )
@@ -90,11 +90,11 @@ SECTIONS = ResultTable(
 def test_people_see_sections_with_the_rows_that_have_a_value_there():
     assert encode(SECTIONS, Format.TABLE).decode().splitlines() == [
         "one", "", "model  10", "-----  ---------------", "a      0.50 ± 0.25 (3)", "b      –", "c      1.00", "",  # noqa: RUF001
-        "two", "", "model  10 [s]", "-----  ------", "b        0.25", "",
+        "two", "", "model  wall_s", "-----  ------", "b        0.25", "",
         "what the numbers are",
     ]  # fmt: skip
     assert encode(SECTIONS, Format.MARKDOWN).decode().splitlines()[8:] == [
-        "two", "", "| model | 10 [s] |", "| --- | ---: |", "| b | 0.25 |", "", "what the numbers are",
+        "two", "", "| model | wall_s |", "| --- | ---: |", "| b | 0.25 |", "", "what the numbers are",
     ]  # fmt: skip
 
 

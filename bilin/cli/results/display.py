@@ -81,10 +81,8 @@ def _draw(table: ResultTable) -> None:
 
     for section in table.sections():
         console = Console()
-        texts = [
-            [column.text(value) for column, value in zip(section.columns, row, strict=True)] for row in section.rows
-        ]
-        labels = [column.label for column in section.columns]
+        texts = section.texts()
+        labels = [column.heading for column in section.columns]
         width = sum(max(map(cell_len, column)) + _GAP for column in zip(labels, *texts, strict=True)) - _GAP
         if section.title:
             console.print(Text(section.title, style="bold"))
@@ -105,7 +103,7 @@ def _grid(section: Section, texts: Sequence[Sequence[str]]) -> RenderableType:
 
     grid = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     for column in section.columns:
-        grid.add_column(Text(column.label), no_wrap=True, justify="right" if column.right_aligned else "left")
+        grid.add_column(Text(column.heading), no_wrap=True, justify="right" if column.right_aligned else "left")
     for row, values in zip(texts, section.rows, strict=True):
         grid.add_row(*(Text(text, style=_style(text, value)) for text, value in zip(row, values, strict=True)))
     return grid

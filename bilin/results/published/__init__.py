@@ -32,17 +32,15 @@ def published() -> pa.Table:
 
     For Mamba and the transformer on modular addition, one number is published for 1, 2 and 4 layers together.
     """
-    return pa.concat_tables([_read(name, source) for name, source in SOURCES.items()])
-
-
-def _read(name: str, source: str) -> pa.Table:
     from pyarrow import csv
 
-    content = files(__package__).joinpath(name).read_bytes()
-    table = csv.read_csv(
-        pa.BufferReader(content),
-        csv.ReadOptions(skip_rows=sum(line.startswith(b"#") for line in content.splitlines())),
-        convert_options=csv.ConvertOptions(column_types=COLUMNS, strings_can_be_null=True),
-    )
-    table = table.append_column("source", pa.repeat(pa.scalar(source), table.num_rows))
-    return pa.concat_tables([COLUMNS.empty_table(), table], promote_options="default").select(COLUMNS.names)
+    tables = [COLUMNS.empty_table()]
+    for name, source in SOURCES.items():
+        content = files(__package__).joinpath(name).read_bytes()
+        table = csv.read_csv(
+            pa.BufferReader(content),
+            csv.ReadOptions(skip_rows=sum(line.startswith(b"#") for line in content.splitlines())),
+            convert_options=csv.ConvertOptions(column_types=COLUMNS, strings_can_be_null=True),
+        )
+        tables.append(table.append_column("source", pa.repeat(pa.scalar(source), table.num_rows)))
+    return pa.concat_tables(tables, promote_options="default").select(COLUMNS.names)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bilin.models import MODELS
+from bilin.results.schema import table_of
 from bilin.results.statistics import mean_interval
 from bilin.rules import Outcome, select_lr
 from bilin.tasks import TASKS
@@ -62,24 +62,6 @@ _SUMMARY = pa.schema(
 _cell_of = attrgetter("sweep", "cell_id")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Choice:
-    """The learning rate that a cell selects.
-
-    Attributes:
-        row: The position of one of its trials, whose row has the columns of the cell.
-        num_solved: How many seeds are solved at this learning rate.
-        test_lengths: The lengths that the grid wants; none if no grid was launched.
-    """
-
-    row: int
-    lr: float
-    num_solved: int
-    test_lengths: Sequence[int]
-    params: int | None
-    recurrent_params: int | None
-
-
 def cells_columns(columns: Sequence[str]) -> list[str]:
     """Return the columns of the table, given those that describe a cell."""
     return ["sweep", "cell_id", *columns, *_SUMMARY.names]
@@ -97,55 +79,35 @@ def cells_table(trials: pa.Table, tested: pa.Table, columns: Sequence[str]) -> p
         cell: {length: list(rows) for length, rows in itertools.groupby(cell_rows, attrgetter("length"))}
         for cell, cell_rows in itertools.groupby(map(TestedRow._make, _values(tested, TestedRow._fields)), _cell_of)
     }
-    positions, summaries = [], []
-    for cell, choice in _choices(trials):
-        by_length = tested_rows.get(cell, {})
-        for length in sorted({*by_length, *choice.test_lengths}):
-            positions.append(choice.row)
-            summaries.append(_summary(choice, length, by_length.get(length, ())))
+    positions, summaries, first = [], [], 0
+    for cell, group in itertools.groupby(map(TrialRow._make, _values(trials, TrialRow._fields)), _cell_of):
+        rows = list(group)
+        of_cell = list(_summaries(rows, tested_rows.get(cell, {})))
+        positions += [first] * len(of_cell)  # any trial's row has the columns of the cell
+        summaries += of_cell
+        first += len(rows)
     cells = trials.select(["sweep", "cell_id", *columns]).take(pa.array(positions, pa.int64()))
-    summary = pa.Table.from_pylist(summaries, _SUMMARY)
+    summary = table_of(summaries, _SUMMARY)
     cells = pa.table([*cells.columns, *summary.columns], pa.schema([*cells.schema, *_SUMMARY]))
     return cells.take(_order(cells, columns))
 
 
-def _choices(trials: pa.Table) -> Iterator[tuple[tuple[str, str], _Choice]]:
-    first = 0
-    for cell, group in itertools.groupby(map(TrialRow._make, _values(trials, TrialRow._fields)), _cell_of):
-        rows = list(group)
-        outcomes = [Outcome.of(row.lr, row.seed, row) for row in rows]
-        lr = select_lr(outcomes)
-        assert lr is not None
-        counted = next((row for row in rows if row.recurrent_params is not None), None)  # a failed trial has none
-        yield (
-            cell,
-            _Choice(
-                row=first,
-                lr=lr,
-                num_solved=sum(outcome.solved for outcome in outcomes if outcome.lr == lr),
-                test_lengths=rows[0].test_lengths or (),
-                params=counted and counted.params,
-                recurrent_params=counted and counted.recurrent_params,
-            ),
-        )
-        first += len(rows)
-
-
-def _summary(choice: _Choice, length: int, rows: Sequence[TestedRow]) -> dict[str, Any]:
-    selected = [row.accuracy_scaled for row in rows if row.lr == choice.lr]
-    interval = mean_interval(selected) if selected else None
-    return {
-        "params": choice.params,
-        "recurrent_params": choice.recurrent_params,
-        "length": length,
-        "lr": choice.lr,
-        "num_seeds": len(selected),
-        "num_solved": choice.num_solved,
-        "mean": interval and interval.mean,
-        "low": interval and interval.low,
-        "high": interval and interval.high,
-        "best": max((row.accuracy_scaled for row in rows), default=None),
-    }
+def _summaries(
+    trials: Sequence[TrialRow], tested: Mapping[int, Sequence[TestedRow]]
+) -> Iterator[tuple[int | float | None, ...]]:
+    """Yield a row of `_SUMMARY` for each length of a cell that was tested, or that the grid wants."""
+    outcomes = [Outcome.of(trial.lr, trial.seed, trial) for trial in trials]
+    lr = select_lr(outcomes)
+    assert lr is not None
+    num_solved = sum(outcome.solved for outcome in outcomes if outcome.lr == lr)
+    counts = ((trial.params, trial.recurrent_params) for trial in trials if trial.recurrent_params is not None)
+    params = next(counts, (None, None))  # a failed trial has none
+    for length in sorted({*tested, *(trials[0].test_lengths or ())}):
+        rows = tested.get(length, ())
+        selected = [row.accuracy_scaled for row in rows if row.lr == lr]
+        interval = mean_interval(selected) if selected else (None, None, None)
+        best = max((row.accuracy_scaled for row in rows), default=None)
+        yield (*params, length, lr, len(selected), num_solved, *interval, best)
 
 
 def _values(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:

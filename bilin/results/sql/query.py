@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +14,10 @@ import pyarrow.compute as pc
 
 from bilin.errors import QueryError, printable
 from bilin.results.schema import ENVIRONMENT_COLUMNS, TIME_COLUMNS, cell_columns, field_info, with_metadata_of
+from bilin.results.sql.cells import cells_columns
 from bilin.results.sql.sandbox import connect, query_error, seal, syntax_error
-from bilin.results.sql.views import VIEWS, SweepTables, create_cells, create_views, view_columns
-from bilin.results.store.contents import read_sweeps
+from bilin.results.sql.views import VIEWS, check, create_cells, create_views
+from bilin.results.store.contents import Contents, read_sweeps
 from bilin.results.store.paths import DEFAULT_STORE, sweep_folders
 
 if TYPE_CHECKING:
@@ -64,11 +66,6 @@ class Question:
         """The view to show if there is no SQL."""
         return self.view or "cells"
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the user has not chosen the columns."""
-        return self.sql is None and self.view is None and self.select is None
-
     def names(self, view: str) -> bool:
         """Return whether it may need a view: it names the view, or names none, as SHOW TABLES does."""
         text = " ".join(filter(None, (self.sql or self.source, self.where, self.select, self.sort))).lower()
@@ -111,7 +108,7 @@ def query(
     question = Question(sql=sql, view=view, where=where, select=select, sort=sort, limit=limit)
     return read_sweeps(
         sweep_folders(store, sweep),
-        lambda sweeps: _answer(question, SweepTables(sweeps), everything=everything),
+        lambda sweeps: _answer(question, sweeps, everything=everything),
         curves=question.names("curves"),
     )
 
@@ -139,28 +136,31 @@ def _is_brief(table: pa.Table, name: str) -> bool:
     return bool(pc.count_distinct(column, mode=mode).as_py() > 1)
 
 
-def _answer(question: Question, tables: SweepTables, *, everything: bool) -> pa.Table:
+def _answer(question: Question, sweeps: Sequence[Contents], *, everything: bool) -> pa.Table:
     import duckdb
 
     with connect() as connection:
         try:
             named = _named_views(connection, question)
-            stored = create_views(connection, tables, everything=everything)
+            stored = create_views(connection, sweeps, everything=everything)
             cell = cell_columns(stored)
             if question.names("cells"):  # this view takes the longest to make
                 create_cells(connection, cell)
-            columns = view_columns(connection, cell)
+            columns = {
+                view: cells_columns(cell) if view == "cells" else connection.table(view).columns for view in VIEWS
+            }
             seal(connection)
         except duckdb.Error as error:
-            tables.check()
+            check(sweeps)
             raise syntax_error(error) from error
         try:
             rows = _with_unique_names(_relation(connection, question).to_arrow_table())
         except duckdb.Error as error:
-            tables.check()
+            check(sweeps)
             raise query_error(error, {view: columns[view] for view in named}, columns) from error
     rows = with_metadata_of(rows, stored)
-    return brief(rows) if question.is_open else rows
+    has_chosen = not (question.sql is None and question.view is None and question.select is None)
+    return rows if has_chosen else brief(rows)
 
 
 def _relation(connection: DuckDBPyConnection, question: Question) -> DuckDBPyRelation:

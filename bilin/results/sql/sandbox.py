@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bilin.errors import QueryError, nearest
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+_listed = ", ".join
 
 Columns = Mapping[str, Sequence[str]]
 """The columns of views, by the name of the view."""
@@ -52,15 +54,12 @@ def seal(connection: DuckDBPyConnection) -> None:
 def query_error(error: Exception, named: Columns, views: Columns) -> QueryError:
     """Return DuckDB's error as a message to the user.
 
-    Args:
-        error: What DuckDB raised.
-        named: The columns of each view that the query names.
-        views: The columns of every view.
+    `named` has the columns of each view that the query names, `views` those of every view.
     """
     text = str(error)
     first_line = text.split("\n", 1)[0]
     if match := _COLUMN.search(text):
-        return QueryError(_unknown_column(match.group(1) or match.group(2), named or views, views))
+        return _unknown_column(match[1] or match[2], named or views, views)
     if match := _TABLE.search(text):
         return QueryError(f"no view {match[1]!r}{nearest(match[1], views)}; accepted: {_listed(views)}")
     if _OUTSIDE.search(text):
@@ -76,13 +75,9 @@ def syntax_error(error: Exception) -> QueryError:
     return QueryError(f"{error}{hint}")
 
 
-def _unknown_column(column: str, named: Columns, views: Columns) -> str:
+def _unknown_column(column: str, named: Columns, views: Columns) -> QueryError:
     elsewhere = [view for view in views if view not in named and column in views[view]]
     near = nearest(column, (name for names in named.values() for name in names))
     hint = f"; it is a column of {_listed(elsewhere)}" if elsewhere else near
     lists = [f"{view}: {_listed(names)}" for view, names in named.items()]
-    return "\n".join([f"no column {column!r} in {_listed(named)}{hint}", *lists])
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)
+    return QueryError("\n".join([f"no column {column!r} in {_listed(named)}{hint}", *lists]))

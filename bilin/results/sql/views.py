@@ -5,9 +5,9 @@ DuckDB itself opens no file: a query can read only the Arrow tables that are reg
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +16,7 @@ from pyarrow.fs import LocalFileSystem
 
 from bilin.results.published import published
 from bilin.results.schema import CURVES, WANTED_SCHEMA, conform, conforms, trials_schema, unite
-from bilin.results.sql.cells import TestedRow, TrialRow, cells_columns, cells_table
+from bilin.results.sql.cells import TestedRow, TrialRow, cells_table
 from bilin.results.statistics import scaled_sql, wilson_sql
 from bilin.results.store.contents import Contents
 from bilin.results.store.parts import read_schema, stream_rows
@@ -82,63 +82,32 @@ class _File(NamedTuple):
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
-class SweepTables:
-    """The contents of some sweeps as tables that DuckDB scans."""
+def check(sweeps: Iterable[Contents]) -> None:
+    """Open every part of some sweeps.
 
-    sweeps: Sequence[Contents]
-
-    def trials(self) -> Dataset:
-        """Return every stored row of a trial, superseded ones included, with `_ORIGIN`.
-
-        Raises:
-            FileNotFoundError: A part does not exist any more.
-            StoreError: A part cannot be read.
-        """
-        files = {file: read_schema(file.path) for file in self._files()}
-        schema = unite([pa.schema([*_ORIGIN, *trials_schema()]), *files.values()])
-        converted = [file for file, columns in files.items() if not conforms(columns, schema)]
-        dataset = _dataset((file for file in files if file not in converted), schema)
-        return _joined([dataset, *(_convert(file, schema) for file in converted)]) if converted else dataset
-
-    def curves(self) -> Dataset:
-        """Return every stored row of a curve, with `_ORIGIN`."""
-        return _dataset(self._files(curves=True), pa.unify_schemas([_ORIGIN, CURVES]))
-
-    def wanted(self) -> pa.Table:
-        """Return what the grids want, with the sweep; a sweep without a grid has no row."""
-        tables = [pa.schema([_ORIGIN.field("sweep"), *WANTED_SCHEMA]).empty_table()]
-        for sweep in self.sweeps:
-            if sweep.wanted is not None:
-                name = pa.repeat(pa.scalar(sweep.folder.name), sweep.wanted.num_rows)
-                tables.append(sweep.wanted.add_column(0, _ORIGIN.field("sweep"), name))
-        return pa.concat_tables(tables)
-
-    def check(self) -> None:
-        """Open every part. Raises as `trials` does."""
-        for file in [*self._files(), *self._files(curves=True)]:
-            read_schema(file.path)
-
-    def _files(self, *, curves: bool = False) -> list[_File]:
-        files = []
-        for sweep in self.sweeps:
-            path = sweep.folder.curves_part if curves else sweep.folder.trials_part
-            parts = [(at, part) for at, part in enumerate(sweep.manifest.parts) if part.curves or not curves]
-            files += [_File(sweep.folder.name, position, path(part.number)) for position, part in parts]
-        return files
+    Raises:
+        FileNotFoundError: A part does not exist any more.
+        StoreError: A part cannot be read.
+    """
+    for sweep in sweeps:
+        for path in sweep.manifest.paths(sweep.folder):
+            read_schema(path)
 
 
-def create_views(connection: DuckDBPyConnection, tables: SweepTables, *, everything: bool) -> pa.Schema:
+def create_views(connection: DuckDBPyConnection, sweeps: Sequence[Contents], *, everything: bool) -> pa.Schema:
     """Create all views but `cells`, over the rows that the grids want now, or over all rows.
 
     Returns:
         The columns of a stored trial.
+
+    Raises:
+        Exception: As `check` does.
     """
-    wanted, trials = tables.wanted(), tables.trials()
-    connection.register("_trials", trials)
-    connection.register("_curves", tables.curves())
-    connection.register("_wanted", wanted.slice(0, 0) if everything else wanted)
-    connection.register("published", published())
+    curves, trials = _curves(sweeps), _trials(sweeps)
+    wanted = _wanted(() if everything else sweeps)
+    tables = {"_trials": trials, "_curves": curves, "_wanted": wanted, "published": published()}
+    for name, table in tables.items():
+        connection.register(name, table)
     for statement in (_LIVE, _TRIALS, _LENGTHS, _CURVES):
         connection.execute(statement)
     return trials.schema
@@ -159,14 +128,46 @@ def create_cells(connection: DuckDBPyConnection, columns: Sequence[str]) -> None
     connection.register("cells", cells_table(trials.to_arrow_table(), tested.to_arrow_table(), columns))
 
 
-def view_columns(connection: DuckDBPyConnection, columns: Sequence[str]) -> Mapping[str, Sequence[str]]:
-    """Return the columns of every view, including `cells` if it was not created."""
-    stored = {view: connection.table(view).columns for view in VIEWS if view != "cells"}
-    return {"cells": cells_columns(columns), **stored}
+def _wanted(sweeps: Iterable[Contents]) -> pa.Table:
+    """Return what the grids want, with the sweep; a sweep without a grid has no row."""
+    tables = [pa.schema([_ORIGIN.field("sweep"), *WANTED_SCHEMA]).empty_table()]
+    for sweep in sweeps:
+        if sweep.wanted is not None:
+            name = pa.repeat(pa.scalar(sweep.folder.name), sweep.wanted.num_rows)
+            tables.append(sweep.wanted.add_column(0, _ORIGIN.field("sweep"), name))
+    return pa.concat_tables(tables)
+
+
+def _curves(sweeps: Iterable[Contents]) -> Dataset:
+    """Return every stored row of a curve, with `_ORIGIN`."""
+    files = [
+        _File(sweep.folder.name, position, sweep.folder.curves_part(part.number))
+        for sweep in sweeps
+        for position, part in enumerate(sweep.manifest.parts)
+        if part.curves
+    ]
+    return _dataset(files, pa.unify_schemas([_ORIGIN, CURVES]))
+
+
+def _trials(sweeps: Iterable[Contents]) -> Dataset:
+    """Return every stored row of a trial, superseded ones included, with `_ORIGIN`."""
+    import pyarrow.dataset as ds  # a second if pandas is installed, and only for queries
+
+    files = [
+        _File(sweep.folder.name, position, sweep.folder.trials_part(part.number))
+        for sweep in sweeps
+        for position, part in enumerate(sweep.manifest.parts)
+    ]
+    columns = [read_schema(file.path) for file in files]
+    schema = unite([pa.schema([*_ORIGIN, *trials_schema()]), *columns])
+    is_plain = [conforms(own, schema) for own in columns]
+    dataset = _dataset(itertools.compress(files, is_plain), schema)
+    converted = [_convert(file, schema) for file, plain in zip(files, is_plain, strict=True) if not plain]
+    return ds.dataset([dataset, *map(ds.dataset, converted)]) if converted else dataset
 
 
 def _dataset(files: Iterable[_File], schema: pa.Schema) -> Dataset:
-    import pyarrow.dataset as ds  # a second if pandas is installed, and only for queries
+    import pyarrow.dataset as ds
 
     parquet, filesystem = ds.ParquetFileFormat(), LocalFileSystem()
     fragments = [
@@ -186,9 +187,3 @@ def _convert(file: _File, schema: pa.Schema) -> pa.Table:
     for field, value in zip(_ORIGIN, (file.sweep, file.position), strict=True):
         rows = rows.append_column(field, pa.repeat(pa.scalar(value), rows.num_rows))
     return pa.concat_tables([schema.empty_table(), rows], promote_options="default")
-
-
-def _joined(sources: Iterable[Dataset | pa.Table]) -> Dataset:
-    import pyarrow.dataset as ds
-
-    return ds.dataset([ds.dataset(source) if isinstance(source, pa.Table) else source for source in sources])

@@ -1,18 +1,21 @@
-"""The contents of a sweep's folder, without what is damaged. Everything that reads a sweep reads it here."""
+"""The contents of a sweep's folder, without what is damaged. Everything that reads a sweep reads it here.
+
+The planner reads one small object per trial; queries read the part files with DuckDB.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from bilin.errors import StoreError
 from bilin.folder import SweepFolder
+from bilin.record import Status
 from bilin.results.schema import CURVES, trials_schema
 from bilin.results.store.durable import (
     UNREADABLE,
@@ -24,9 +27,8 @@ from bilin.results.store.durable import (
     read_fault,
 )
 from bilin.results.store.manifest import Manifest, Part, read_manifest
-from bilin.results.store.parts import damaged_curves, damaged_trials, validate_file, with_unlisted_parts
-from bilin.results.store.paths import sweep_folders
-from bilin.results.store.rows import parse_wanted
+from bilin.results.store.parts import damaged_curves, damaged_trials, read_columns, validate_file, with_unlisted_parts
+from bilin.results.store.rows import WantedRow, parse_wanted, wanted_rows
 
 T = TypeVar("T")
 
@@ -40,7 +42,6 @@ class Contents:
             no curves.
         wanted: What its grid wants, as a table of schema `WANTED_SCHEMA`; None if no grid was launched.
         grid: The resolved grid.
-        damage: What is damaged.
     """
 
     folder: SweepFolder
@@ -93,11 +94,7 @@ def read_sweeps(
 
 
 def read_contents(folder: SweepFolder, *, curves: bool = True) -> Contents:
-    """Return what is in a sweep's folder now.
-
-    Args:
-        folder: The folder; it need not exist.
-        curves: Whether to read the files of curves; else only their sizes are checked.
+    """Return what is in a sweep's folder now; the folder need not exist. For `curves`, see `read_sweeps`.
 
     Raises:
         StoreError: It has a newer schema.
@@ -109,28 +106,20 @@ def read_contents(folder: SweepFolder, *, curves: bool = True) -> Contents:
     except DamageError as error:
         manifest, damage = with_unlisted_parts(folder, Manifest())
         damage.insert(0, error.damage)
-    parts = []
-    for listed in manifest.parts:
-        part, part_damage = _undamaged(folder, listed, manifest, curves=curves)
-        parts += [part] if part else []
-        damage += [part_damage] if part_damage else []
+    parts: list[Part] = []
+    for part in manifest.parts:
+        trials_path, curves_path = folder.trials_part(part.number), folder.curves_part(part.number)
+        if fault := _part_file_fault(trials_path, trials_schema(), part.trials, manifest, thorough=True):
+            damage.append(damaged_trials(folder, part, fault))
+            continue
+        if part.curves and (fault := _part_file_fault(curves_path, CURVES, part.curves, manifest, thorough=curves)):
+            damage.append(damaged_curves(folder, part, fault))
+            part = replace(part, curves=0, num_bytes=trials_path.stat().st_size)
+        parts.append(part)
     wanted = _read_file(folder.wanted, manifest, parse_wanted, "every row of the sweep is shown", damage)
     grid = _read_file(folder.grid, manifest, _parse_grid, "the state of the sweep is unknown", damage)
     manifest = replace(manifest, parts=tuple(parts))
     return Contents(folder=folder, manifest=manifest, wanted=wanted, grid=grid, damage=tuple(damage))
-
-
-def _undamaged(
-    folder: SweepFolder, part: Part, manifest: Manifest, *, curves: bool
-) -> tuple[Part | None, Damage | None]:
-    """Return what is undamaged of a part, and the damage."""
-    trials = folder.trials_part(part.number)
-    if fault := _part_file_fault(trials, trials_schema(), part.trials, manifest, thorough=True):
-        return None, damaged_trials(folder, part, fault)
-    path = folder.curves_part(part.number)
-    if part.curves and (fault := _part_file_fault(path, CURVES, part.curves, manifest, thorough=curves)):
-        return replace(part, curves=0, num_bytes=trials.stat().st_size), damaged_curves(folder, part, fault)
-    return part, None
 
 
 def _part_file_fault(path: Path, schema: pa.Schema, num_rows: int, manifest: Manifest, *, thorough: bool) -> str | None:
@@ -166,76 +155,77 @@ def _parse_grid(content: bytes) -> str:
     return content.decode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """What `verify` finds in a sweep.
+@dataclass(slots=True)
+class StoredTrial:
+    """What is stored of one trial. Not frozen: that would double the time to read a large sweep.
 
-    Attributes:
-        num_parts: The undamaged parts, with ``num_trials`` rows of trials and ``num_curves`` rows of curves.
-        num_aside: Files that writers set aside earlier.
-        damage: A line for each damaged file.
+    `tested` has the number of sequences at each tested length.
     """
 
-    sweep: str
-    num_parts: int
-    num_trials: int
-    num_curves: int
-    num_aside: int
-    damage: Sequence[str]
+    trial_id: str
+    cell_id: str
+    lr: float
+    seed: int
+    status: Status
+    attempts: int
+    solved: bool
+    validation_accuracy: float | None
+    training_loss: float | None
+    steps: int
+    wall_s: float
+    tested: Mapping[int, int]
 
-    def __str__(self) -> str:
-        counts = [_counted(self.num_parts, "part"), f"{_counted(self.num_trials, 'row')} of trials"]
-        aside = [f"{_counted(self.num_aside, 'file')} set aside earlier"] if self.num_aside else []
-        state = f"{self.sweep}: {'damaged' if self.damage else 'undamaged'}"
-        return ", ".join([state, *counts, f"{self.num_curves} of curves", *aside])
+
+_COLUMNS = [name for name in StoredTrial.__slots__ if name != "tested"]
 
 
-def verify(store: Path | str, sweep: str | None = None) -> list[Health]:
-    """Read every value of every file of a store that counts, and check the files against each other.
+def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
+    """Return the trials of a sweep by their ids, without superseded ones; none if it has not begun.
 
-    Args:
-        store: Directory of the store.
-        sweep: The sweep to verify; None verifies all.
+    Warns:
+        DamageWarning: For each damaged file, whose trials are skipped.
 
     Raises:
-        StoreError: The store or sweep does not exist, or the system does not let it be read.
+        StoreError: The system does not let the sweep be read.
     """
-    return [read_sweeps([folder], _health, curves=True, warn=False) for folder in sweep_folders(store, sweep)]
+    return read_sweeps([SweepFolder.of(store, sweep)], _trials)
 
 
-def _health(sweeps: Sequence[Contents]) -> Health:
+def stored_wanted(store: Path | str, sweep: str) -> list[WantedRow] | None:
+    """Return what the grid as last launched wants; None if none was launched, or the file is damaged."""
+    table = read_sweeps([SweepFolder.of(store, sweep)], lambda sweeps: sweeps[0].wanted)
+    return None if table is None else wanted_rows(table)
+
+
+def stored_grid(store: Path | str, sweep: str) -> str | None:
+    """Return the resolved grid as last launched; None if none was launched, or the file is damaged."""
+    return read_sweeps([SweepFolder.of(store, sweep)], lambda sweeps: sweeps[0].grid)
+
+
+def _trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
     (sweep,) = sweeps
-    parts, aside = sweep.manifest.parts, sweep.folder.damaged
-    return Health(
-        sweep=sweep.folder.name,
-        num_parts=len(parts),
-        num_trials=sum(part.trials for part in parts),
-        num_curves=sum(part.curves for part in parts),
-        num_aside=sum(1 for _ in aside.iterdir()) if aside.is_dir() else 0,
-        damage=[
-            *map(str, sweep.damage),
-            *(line for part in parts for line in _contradictions(sweep.folder, part)),
-        ],
-    )
+    trials: dict[str, StoredTrial] = {}
+    for part in sweep.manifest.parts:
+        table = read_columns(sweep.folder.trials_part(part.number), [*_COLUMNS, "tested"])
+        columns = [table[name].to_pylist() for name in _COLUMNS]
+        for values, tested in zip(zip(*columns, strict=True), _tested(table["tested"]), strict=True):
+            trial = StoredTrial(*values, tested)  # type: ignore[call-arg]
+            trials[trial.trial_id] = trial
+    return trials
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _contradictions(folder: SweepFolder, part: Part) -> Iterator[str]:
-    """Yield what is wrong with a part whose checksums match."""
-    trials, curves = folder.trials_part(part.number), folder.curves_part(part.number)
-    try:
-        ids = validate_file(trials, trials_schema())["trial_id"]
-        curve_ids = validate_file(curves, CURVES)["trial_id"] if part.curves else ids.slice(0, 0)
-    except UNREADABLE as error:
-        yield f"the part of {trials} {read_fault(error)}"
-        return
-    for path, found, listed in ((trials, len(ids), part.trials), (curves, len(curve_ids), part.curves)):
-        if found != listed:
-            yield f"{path} has {found} rows, and the manifest lists {listed}"
-    if len(pc.unique(ids)) < len(ids):
-        yield f"{trials} has a trial twice"
-    if not pc.all(pc.is_in(curve_ids, value_set=ids.combine_chunks()), min_count=0).as_py():
-        yield f"{curves} has curves of trials that are not in {trials.name}"
+def _tested(column: pa.ChunkedArray) -> Iterator[Mapping[int, int]]:
+    """Yield the tested lengths of each trial; trials with the same ones share one mapping."""
+    shared: dict[tuple[tuple[int, ...], tuple[int, ...]], Mapping[int, int]] = {}
+    for chunk in column.chunks:
+        items = chunk.flatten()
+        lengths = tuple(items.field("length").to_pylist())
+        counts = tuple(items.field("num_sequences").to_pylist())
+        start = 0
+        for size in chunk.value_lengths().to_pylist():
+            key = (lengths[start : start + size], counts[start : start + size])
+            start += size
+            mapping = shared.get(key)
+            if mapping is None:
+                mapping = shared[key] = dict(zip(*key, strict=True))
+            yield mapping

@@ -55,8 +55,6 @@ class Damage:
     """A damaged file.
 
     Attributes:
-        path: The file.
-        fault: What is wrong with it.
         consequence: What is missing without the file, and whether it comes back.
         files: The files that the writer sets aside, as far as they exist.
     """
@@ -110,11 +108,7 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def explained(directory: Path, doing: str) -> Iterator[None]:
-    """Turn system errors into messages that say what to do.
-
-    Args:
-        directory: What is read or written, for errors that name no file.
-        doing: ``read`` or ``written``.
+    """Turn system errors into messages that say what to do; `doing` is ``read`` or ``written``.
 
     Raises:
         StoreError: In place of any OSError.
@@ -145,10 +139,8 @@ def checksum_of(path: Path) -> Checksum:
 def file_fault(path: Path, accepted: Sequence[Checksum], *, thorough: bool = True) -> str | None:
     """Return what is wrong with a file, or None.
 
-    Args:
-        path: The file.
-        accepted: The checksums that it may have. If there are none, any file is accepted.
-        thorough: Read the file; else compare its size only.
+    It may have any of the accepted checksums; if there are none, any file is accepted. A check that is not thorough
+    compares its size only.
 
     Raises:
         OSError: The system does not let the file be read, so nothing is known about it.

@@ -212,15 +212,13 @@ def read_lease(folder: SweepFolder) -> LeaseReading | None:
     return LeaseReading(holder=_parse(content), content=content, age_s=max(time.time() - renewed_at, 0.0))
 
 
-_PROCESS_FIELDS = {"host": str, "boot": str, "space": str, "pid": int, "began": str}
-_TEXT_FIELDS = ("started_at", "command", "slurm_job", "ray_job")
-
-
 def _parse(content: bytes) -> Holder:
+    types = {"host": str, "boot": str, "space": str, "pid": int, "began": str}
+    optional = ("started_at", "command", "slurm_job", "ray_job")
     try:
         document: dict[str, Any] = json.loads(content)
-        process = Process(**{name: _PROCESS_FIELDS[name](value) for name, value in document["process"].items()})
-        texts: dict[str, Any] = {name: str(document[name]) for name in _TEXT_FIELDS if name in document}
+        process = Process(**{name: types[name](value) for name, value in document["process"].items()})
+        texts: dict[str, Any] = {name: str(document[name]) for name in optional if name in document}
         return replace(UNKNOWN, process=process, renewals=int(document["renewals"]), **texts)
     except (ValueError, TypeError, KeyError, AttributeError):
         return UNKNOWN

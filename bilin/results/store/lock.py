@@ -105,7 +105,12 @@ class SweepLock:
                 self._watch(before)
             self._lease.remove()
             if lives is None:
-                self._settle()
+                created = self._lease.create()
+                time.sleep(_SETTLE_S)
+                taker = self._lease.taken_by()
+                if taker or not created:
+                    self._lease.forget()
+                    raise self._refusal(taker or UNKNOWN)
                 return
 
     def _watch(self, before: LeaseReading) -> None:
@@ -121,14 +126,6 @@ class SweepLock:
             if now != before:
                 raise self._refusal(now.holder)
             time.sleep(_POLL_S)
-
-    def _settle(self) -> None:
-        created = self._lease.create()
-        time.sleep(_SETTLE_S)
-        taker = self._lease.taken_by()
-        if taker or not created:
-            self._lease.forget()
-            raise self._refusal(taker or UNKNOWN)
 
     def _renew(self) -> None:
         while not self._ending.wait(RENEW_S):
@@ -146,7 +143,15 @@ class SweepLock:
 def holder(store: Path | str, sweep: str) -> Holder | None:
     """Return the process that writes a sweep, unless it is known to be dead; None if there is none."""
     folder = SweepFolder.of(store, sweep)
-    is_free = _is_free(folder)
+    try:
+        descriptor = os.open(folder.lock, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):
+        is_free: bool | None = True
+    else:
+        try:
+            is_free = _try_lock(descriptor, fcntl.LOCK_SH)
+        finally:
+            os.close(descriptor)
     reading = read_lease(folder)
     if is_free is False:
         return reading.holder if reading else UNKNOWN
@@ -158,26 +163,12 @@ def holder(store: Path | str, sweep: str) -> Holder | None:
 def _lives(holder: Holder, *, is_free: bool) -> bool | None:
     """Return whether the writer of a lease lives; None if this machine cannot tell.
 
-    Args:
-        holder: The writer.
-        is_free: Whether the lock is known to be free. A system knows of the locks of its own processes.
+    `is_free` says whether the lock is known to be free. A system knows of the locks of its own processes.
     """
     process = holder.process
     if process.is_here:
         return process.is_alive and not (is_free and process.is_own)
     return False if is_free and process.shares_system else None
-
-
-def _is_free(folder: SweepFolder) -> bool | None:
-    """Return whether no process holds the lock, as far as the file system knows; None if it has no locks."""
-    try:
-        descriptor = os.open(folder.lock, os.O_RDONLY)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    try:
-        return _try_lock(descriptor, fcntl.LOCK_SH)
-    finally:
-        os.close(descriptor)
 
 
 def _try_lock(descriptor: int, kind: int) -> bool | None:

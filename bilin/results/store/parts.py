@@ -11,6 +11,7 @@ Source: O'Neil, Cheng, Gawlick, O'Neil, "The log-structured merge-tree", Acta In
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -66,13 +67,8 @@ def num_mergeable(parts: Sequence[Part]) -> int:
 def merge(folder: SweepFolder, parts: Sequence[Part], number: int, *, without: Collection[str] = ()) -> Part:
     """Write one part with the rows of several, in their order, without the superseded ones.
 
-    Columns that this version does not know are preserved.
-
-    Args:
-        folder: The sweep's folder.
-        parts: Neighbours, oldest first.
-        number: The number of the new part.
-        without: Trials to leave out.
+    Columns that this version does not know are preserved. The parts are neighbours, oldest first; `number` is that of
+    the new part.
     """
     ids = [read_columns(folder.trials_part(part.number), ["trial_id"])["trial_id"].to_pylist() for part in parts]
     last = {trial: index for index, trials in enumerate(ids) for trial in trials}
@@ -86,14 +82,15 @@ def merge(folder: SweepFolder, parts: Sequence[Part], number: int, *, without: C
         folder,
         number,
         level=parts[0].level if len(parts) == 1 else max(part.level for part in parts) + 1,
-        trials=(_rows(trials), unite([trials_schema(), *(read_schema(path) for path, _ in trials)])),
-        curves=(_rows(curves), unite([CURVES, *(read_schema(path) for path, _ in curves)])),
+        trials=_stream(trials, trials_schema()),
+        curves=_stream(curves, CURVES),
     )
 
 
-def _rows(files: Iterable[tuple[Path, Sequence[str]]]) -> Iterator[pa.Table]:
-    for path, dropped in files:
-        yield from stream_rows(path, without=dropped)
+def _stream(files: Sequence[tuple[Path, Sequence[str]]], schema: pa.Schema) -> tuple[Iterable[pa.Table], pa.Schema]:
+    """Return the rows of some files, each without some trials, and the union of a schema and theirs."""
+    rows = itertools.chain.from_iterable(stream_rows(path, without=dropped) for path, dropped in files)
+    return rows, unite([schema, *(read_schema(path) for path, _ in files)])
 
 
 def _write(
@@ -186,9 +183,7 @@ def stream_rows(path: Path, *, without: Sequence[str] = ()) -> Iterator[pa.Table
 def validate_file(path: Path, schema: pa.Schema) -> pa.Table:
     """Decode every value of a part file, and return the ids of its rows.
 
-    Args:
-        path: The file.
-        schema: The columns that this version knows: those of trials or of curves.
+    The schema has the columns that this version knows: those of trials or of curves.
 
     Raises:
         Exception: One of `UNREADABLE`: the file is damaged, or is not such a file.
@@ -232,8 +227,8 @@ def with_unlisted_parts(folder: SweepFolder, manifest: Manifest) -> tuple[Manife
         if part:
             parts.append(part)
             checksums |= {path.name: (checksum_of(path),) for path in part.paths(folder)}
-    aside = [number for number, _ in SweepFolder(folder.damaged).part_files()]
-    next_number = max([manifest.next_number, *(number + 1 for number in [*numbers, *aside])])
+    numbers += [number for number, _ in SweepFolder(folder.damaged).part_files()]
+    next_number = max([manifest.next_number, *(number + 1 for number in numbers)])
     extended = replace(manifest, parts=(*manifest.parts, *parts), next_number=next_number, checksums=checksums)
     return extended, damage
 
@@ -243,10 +238,9 @@ def _unlisted_part(folder: SweepFolder, number: int) -> tuple[Part | None, list[
     part = Part(number=number, level=0, trials=0, curves=0, num_bytes=0)
     damage: list[Damage] = []
     try:
-        num_trials = validate_file(folder.trials_part(number), trials_schema()).num_rows
+        part = replace(part, trials=validate_file(folder.trials_part(number), trials_schema()).num_rows)
     except UNREADABLE as error:
         return None, [damaged_trials(folder, part, read_fault(error))]
-    part = replace(part, trials=num_trials)
     path = folder.curves_part(number)
     try:
         part = replace(part, curves=validate_file(path, CURVES).num_rows if path.exists() else 0)

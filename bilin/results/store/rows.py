@@ -29,6 +29,7 @@ from bilin.results.schema import (
     TRAIN_COLUMNS,
     WANTED_SCHEMA,
     cell_columns,
+    table_of,
     trials_schema,
 )
 from bilin.rules import round_lr
@@ -46,8 +47,7 @@ class WantedRow:
 
     Attributes:
         lrs: The learning rates to try; None for a search between ``lr_low`` and ``lr_high``.
-        num_trials: How many trials are planned.
-        test_lengths: The lengths to test, each on ``num_sequences`` sequences.
+        num_sequences: How many sequences each of ``test_lengths`` is tested on.
     """
 
     cell_id: str
@@ -78,14 +78,12 @@ def trials_table(pairs: Sequence[tuple[TrialSpec, TrialResult]]) -> pa.Table:
 
 def curves_table(results: Iterable[TrialResult]) -> pa.Table:
     """Return one row an evaluation and length, in the order of the trials."""
-    return _table(
-        [
-            (result.trial_id, point.step, point.length, point.loss, point.accuracy)
-            for result in results
-            for point in result.curve
-        ],
-        CURVES,
-    )
+    rows = [
+        (result.trial_id, point.step, point.length, point.loss, point.accuracy)
+        for result in results
+        for point in result.curve
+    ]
+    return table_of(rows, CURVES)
 
 
 def encode_wanted(cells: Iterable[WantedRow]) -> bytes:
@@ -93,9 +91,14 @@ def encode_wanted(cells: Iterable[WantedRow]) -> bytes:
 
     The bounds of a search are rounded as its learning rates are, so that these lie between them.
     """
-    rounded = (replace(cell, lr_low=_rounded(cell.lr_low), lr_high=_rounded(cell.lr_high)) for cell in cells)
+    rounded = [
+        cell
+        if cell.lr_low is None or cell.lr_high is None
+        else replace(cell, lr_low=round_lr(cell.lr_low), lr_high=round_lr(cell.lr_high))
+        for cell in cells
+    ]
     buffer = io.BytesIO()
-    pq.write_table(_table([_wanted_values(cell) for cell in rounded], WANTED_SCHEMA), buffer, compression="zstd")
+    pq.write_table(table_of([_wanted_values(cell) for cell in rounded], WANTED_SCHEMA), buffer, compression="zstd")
     return buffer.getvalue()
 
 
@@ -118,26 +121,9 @@ def wanted_rows(table: pa.Table) -> list[WantedRow]:
     return [WantedRow(**row) for row in rows]
 
 
-def _rounded(lr: float | None) -> float | None:
-    return None if lr is None else round_lr(lr)
-
-
-def _table(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
-    columns = zip(*rows, strict=True) if rows else [[] for _ in schema]
-    return pa.table([pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)], schema)
-
-
-@dataclass(frozen=True, slots=True)
-class _SharedByCell:
-    """The part of a row that all trials of a cell share; `json_head` is its JSON without the last brace."""
-
-    cell_id: str
-    values: tuple[Any, ...]
-    json_head: str
-
-
 @functools.lru_cache(maxsize=4096)
-def _shared_by_cell(cell: Cell, others: frozenset[type]) -> _SharedByCell:
+def _shared_by_cell(cell: Cell, others: frozenset[type]) -> tuple[tuple[Any, ...], str]:
+    """Return what all trials of a cell share: its id and its columns, and its JSON without the last brace."""
     values = {
         "task": cell.task.name,
         **values_of(cell.task),
@@ -146,11 +132,8 @@ def _shared_by_cell(cell: Cell, others: frozenset[type]) -> _SharedByCell:
         **{TRAIN_COLUMNS[name]: value for name, value in values_of(cell.train).items()},
         "supervision": cell.supervision,
     }
-    return _SharedByCell(
-        cell_id=cell.cell_id,
-        values=tuple(values.get(name) for name in cell_columns(trials_schema(others))),
-        json_head=json.dumps(describe(cell))[:-1],
-    )
+    columns = (values.get(name) for name in cell_columns(trials_schema(others)))
+    return (cell.cell_id, *columns), json.dumps(describe(cell))[:-1]
 
 
 @functools.lru_cache(maxsize=256)
@@ -160,15 +143,14 @@ def _json(block: TestSpec | Resources) -> str:
 
 def _row(spec: TrialSpec, result: TrialResult, others: frozenset[type]) -> tuple[Any, ...]:
     """Return a row in the order of `trials_schema`, but for the column `tested`."""
-    cell = _shared_by_cell(spec.cell, others)
+    cell_values, cell_json = _shared_by_cell(spec.cell, others)
     document = (
-        f'{cell.json_head}, "lr": {spec.lr!r}, "seed": {spec.seed}, '
+        f'{cell_json}, "lr": {spec.lr!r}, "seed": {spec.seed}, '
         f'"test": {_json(spec.test)}, "resources": {_json(spec.resources)}}}'
     )
     return (
         result.trial_id,
-        cell.cell_id,
-        *cell.values,
+        *cell_values,
         spec.lr,
         spec.seed,
         *_result_values(result),
