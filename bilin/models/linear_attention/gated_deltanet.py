@@ -35,8 +35,4 @@ class GatedDeltaNet(DeltaRule):
 
     tier: ClassVar[str] = "gated_deltanet"
     source: ClassVar[str] = "Yang, Kautz, Hatamizadeh 2024, arXiv 2412.06464"
-
-    @property
-    def decays(self) -> bool:
-        """See `DeltaRule.decays`."""
-        return True
+    decays: ClassVar[bool] = True
