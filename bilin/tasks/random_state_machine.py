@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from bilin.fields import option
 from bilin.spec import derive_seed
-from bilin.tasks.task import Batch, Task
+from bilin.tasks.task import Batch, Generator, Numbers, Task, uniform
 
 if TYPE_CHECKING:
     import torch
@@ -76,12 +76,11 @@ class RandomStateMachine(Task):
             return {"num_symbols": f"at least {fewest} for maps of {self.m} states, or null"}
         return {}
 
-    def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:
+    def sample(self, lengths: Numbers, generator: Generator) -> Batch:
         """Draw one sequence of each length, in tokens."""
         import torch
 
-        shape = (len(lengths), int(lengths.max()))
-        tokens = torch.randint(self.vocab_size, shape, generator=generator, device=generator.device)
+        tokens = uniform(self.vocab_size, len(lengths), int(lengths.max()), generator)
         next_state = _table(self, tokens.device)
         targets = torch.empty_like(tokens)
         state = torch.zeros_like(lengths)
