@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -176,8 +177,5 @@ def _contains(text: str, words: tuple[str, ...]) -> bool:
 
 def _raised_in_bilin(trace: TracebackType | None) -> bool:
     """Return whether the innermost frame outside the standard library is in bilin."""
-    packages = []
-    while trace is not None:
-        packages.append(str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0])
-        trace = trace.tb_next
+    packages = [str(frame.f_globals.get("__name__", "")).partition(".")[0] for frame, _ in traceback.walk_tb(trace)]
     return next((name for name in reversed(packages) if name not in sys.stdlib_module_names), "") == "bilin"

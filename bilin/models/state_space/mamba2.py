@@ -27,8 +27,7 @@ the defaults P is 64, as in their code, and N is 64, where it is 128 in their co
 Sources:
     [1] Dao, Gu: Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State Space
         Duality. ICML 2024, arXiv 2405.21060 (section 7 for the block, section 6 for the form in chunks).
-    [2] Grazzi, Siems, Zela, Franke, Hutter, Pontil: Unlocking State-Tracking in Linear RNNs Through Negative
-        Eigenvalues. ICLR 2025, arXiv 2411.12537.
+    [2] Grazzi et al.: Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues. arXiv 2411.12537.
 """
 
 from __future__ import annotations

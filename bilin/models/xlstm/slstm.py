@@ -55,8 +55,8 @@ class SLSTM(LayeredTier):
 
     def make_layers(self) -> Layers:
         """See `LayeredTier.make_layers`. A perceptron follows each cell."""
-        from bilin.models.xlstm.modules import GatedPerceptron, SLSTMLayer
+        from bilin.models.xlstm.modules import SLSTMLayer, SLSTMPerceptron
 
         return [
-            layer for index in range(self.layers) for layer in (SLSTMLayer(self, index=index), GatedPerceptron(self))
+            layer for index in range(self.layers) for layer in (SLSTMLayer(self, index=index), SLSTMPerceptron(self))
         ]
