@@ -118,12 +118,7 @@ _CONTEXT_GONE = ("CUDA error", "HIP error")
 
 
 def class_of(error: BaseException, *, own: bool) -> Status:
-    """Return the class of an error that a trial raised.
-
-    Args:
-        error: The error.
-        own: Whether both the task and the tier of the trial are bilin's own.
-    """
+    """Return the class of an error that a trial raised; ``own`` says that its task and tier are both bilin's own."""
     causes = list(_causes(error))
     if any(map(_is_memory, causes)):
         return "oom"
@@ -134,11 +129,9 @@ def class_of(error: BaseException, *, own: bool) -> Status:
 
 
 def class_of_death(last_words: str, *, out_of_memory: bool) -> Status:
-    """Return the class of a trial whose worker died.
+    """Return the class of a trial whose worker died, from the last output of its process.
 
-    Args:
-        last_words: The last output of its process.
-        out_of_memory: Whether it is known that the process was killed for lack of memory.
+    ``out_of_memory`` says that the process is known to have been killed for lack of memory.
     """
     if out_of_memory:
         return "oom"

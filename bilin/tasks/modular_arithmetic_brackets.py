@@ -20,16 +20,10 @@ in Beck et al., "xLSTM" (2024), arXiv 2405.04517. Lengths in the latter, and in 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import ClassVar
 
 from bilin.fields import option
 from bilin.tasks.task import IGNORED, Batch, Generator, Numbers, Task
-
-if TYPE_CHECKING:
-    import torch
-    from jaxtyping import Bool
-
-Mask: TypeAlias = "Bool[torch.Tensor, ' batch']"
 
 _MINUS, _OPEN, _CLOSE, _EQUALS = 1, 3, 4, 5
 """Tokens after the operands; the operators + - * are 0, 1 and 2."""
@@ -74,24 +68,18 @@ class ModularArithmeticBrackets(Task):
         """
         import torch
 
-        values = torch.empty_like(lengths)
         bracketed, is_inner = lengths > 2, lengths > 4
         tokens[starts[bracketed]] = self.m + _OPEN
         tokens[(starts + lengths - 1)[bracketed]] = self.m + _CLOSE
-        leaves = (starts + bracketed)[~is_inner], lengths[~is_inner] % 2 == 0
-        values[~is_inner] = self._write_operands(tokens, *leaves, generator)
+        first, negative = (starts + bracketed)[~is_inner], lengths[~is_inner] % 2 == 0
+        operands = torch.randint(self.m, first.shape, generator=generator, device=first.device)
+        tokens[first[negative]] = self.m + _MINUS
+        tokens[first + negative] = operands
+        values = torch.empty_like(lengths)
+        values[~is_inner] = operands.where(~negative, -operands) % self.m
         if is_inner.any():
             values[is_inner] = self._write_operations(tokens, starts[is_inner] + 1, lengths[is_inner] - 2, generator)
         return values
-
-    def _write_operands(self, tokens: Numbers, starts: Numbers, negative: Mask, generator: Generator) -> Numbers:
-        """Draw n, or -n if `negative`, and return the values."""
-        import torch
-
-        operands = torch.randint(self.m, starts.shape, generator=generator, device=starts.device)
-        tokens[starts[negative]] = self.m + _MINUS
-        tokens[starts + negative] = operands
-        return operands.where(~negative, -operands) % self.m
 
     def _write_operations(self, tokens: Numbers, starts: Numbers, lengths: Numbers, generator: Generator) -> Numbers:
         """Draw left op right, at least three tokens, and return the values."""

@@ -102,16 +102,16 @@ def _table(task: RandomStateMachine, device: torch.device) -> Int[torch.Tensor, 
 def _draw(num_symbols: int, m: int, transitions: str, machine_seed: int) -> Machine:
     # Of all methods of Python's generator, only `random()` is the same in every version.
     generator = random.Random(derive_seed("random_state_machine", m, transitions, machine_seed))
+
+    def draw_input() -> tuple[int, ...]:
+        if transitions == "permutations":
+            return tuple(sorted(range(m), key=lambda _: generator.random()))
+        return tuple(int(generator.random() * m) for _ in range(m))
+
     while True:
-        machine = tuple(_draw_input(m, transitions, generator) for _ in range(num_symbols))
+        machine = tuple(draw_input() for _ in range(num_symbols))
         if len(_reachable(machine)) == m and len(set(machine)) > 1:
             return machine
-
-
-def _draw_input(m: int, transitions: str, generator: random.Random) -> tuple[int, ...]:
-    if transitions == "permutations":
-        return tuple(sorted(range(m), key=lambda _: generator.random()))
-    return tuple(int(generator.random() * m) for _ in range(m))
 
 
 def _reachable(machine: Machine) -> set[int]:

@@ -33,10 +33,8 @@ Sources:
     [3] Su, Lu, Pan, Murtadha, Wen, Liu: RoFormer. arXiv 2104.09864, eq. 34; base 10,000.
     [4] Press, Smith, Lewis: Train Short, Test Long. ICLR 2022, arXiv 2108.12409. The slopes are their geometric
         sequence for any number of heads.
-    [5] Kazemnejad, Padhi, Natesan Ramamurthy, Das, Reddy: The Impact of Positional Encoding on Length
-        Generalization in Transformers. NeurIPS 2023, arXiv 2305.19466.
-    [6] Ruoss et al.: Randomized Positional Encodings Boost Length Generalization of Transformers. ACL 2023,
-        arXiv 2305.16843.
+    [5] Kazemnejad et al.: The Impact of Positional Encoding on Length Generalization in Transformers. arXiv 2305.19466.
+    [6] Ruoss et al.: Randomized Positional Encodings Boost Length Generalization of Transformers. arXiv 2305.16843.
 """
 
 from __future__ import annotations

@@ -12,8 +12,7 @@
 There is neither the skip D ∘ x of Mamba nor its short convolution.
 
 Sources:
-    [1] Movahedi, Sarnthein, Muca Cirone, Orvieto: Fixed-Point RNNs: Interpolating from Diagonal to Dense.
-        NeurIPS 2025, arXiv 2503.10799. Equations 12 and 13.
+    [1] Movahedi et al.: Fixed-Point RNNs: Interpolating from Diagonal to Dense. arXiv 2503.10799, equations 12 and 13.
     [2] Gu, Dao: Mamba: Linear-Time Sequence Modeling with Selective State Spaces. 2023, arXiv 2312.00752: initial
         values of a, -1 … -N, and of β, steps of 0.001 to 0.1.
 """

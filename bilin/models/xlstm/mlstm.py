@@ -23,8 +23,7 @@ Initial values are those of [2]: matrices from N(0, 2 / (5H)), W_d from N(0, 4 /
 from N(0, 0.1²), b_f from 3 to 6 over the heads (an exponential gate starts at the same f); s one.
 
 Sources:
-    [1] Beck, Pöppel, Spanring, Auer, Prudnikova, Kopp, Klambauer, Brandstetter, Hochreiter: xLSTM: Extended Long
-        Short-Term Memory. NeurIPS 2024, arXiv 2405.04517, section 2.3 and appendix A.
+    [1] Beck, Pöppel et al.: xLSTM: Extended Long Short-Term Memory. arXiv 2405.04517, section 2.3 and appendix A.
     [2] github.com/NX-AI/xlstm, the code of the authors.
 """
 

@@ -20,8 +20,7 @@ fall along each head from 5 to -7 as 5 - 12 (j / (P - 1))^(0.3 + 1.3 l / (layers
 exponential gate starts at the same f); W_3 from N(0, 4 / (layers² H)).
 
 Sources:
-    [1] Beck, Pöppel, Spanring, Auer, Prudnikova, Kopp, Klambauer, Brandstetter, Hochreiter: xLSTM: Extended Long
-        Short-Term Memory. NeurIPS 2024, arXiv 2405.04517, section 2.2 and appendix A.
+    [1] Beck, Pöppel et al.: xLSTM: Extended Long Short-Term Memory. arXiv 2405.04517, section 2.2 and appendix A.
     [2] github.com/NX-AI/xlstm, the code of the authors.
 """
 
