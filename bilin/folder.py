@@ -52,7 +52,7 @@ class _Inside:
 
 @dataclass(frozen=True, slots=True)
 class SweepFolder:
-    """The paths in the folder of one sweep. Neither the folder nor any of them need exist."""
+    """The paths in the folder of one sweep, which the module describes. Neither it nor any of them need exist."""
 
     path: Path
 
@@ -61,7 +61,7 @@ class SweepFolder:
     grid = _Inside("grid.json")
     damaged = _Inside("damaged")
     lock = _Inside("lock")
-    lease = _Inside("lease.json")
+    lease = _Inside("lease.json")  # by which machines without a common lock know the writer
     snapshot = _Inside("running.json")
     job = _Inside("job.json")
     jobs = _Inside("jobs")
