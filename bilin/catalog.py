@@ -84,11 +84,7 @@ def task(name: str) -> Listed:
 
 
 def settings_of(kind: str, name: str) -> type:
-    """Return the settings that an entry of a grid names.
-
-    Args:
-        kind: ``tasks`` or ``models``.
-        name: Name of a task or tier.
+    """Return the settings that an entry of a grid names, of the kind ``tasks`` or ``models``.
 
     Raises:
         KeyError: The name does not exist.
@@ -101,11 +97,7 @@ def settings_of(kind: str, name: str) -> type:
 
 
 def usable(kind: str) -> dict[str, type]:
-    """Return all settings that a grid can name. Imports what installed packages declare.
-
-    Args:
-        kind: ``tasks`` or ``models``.
-    """
+    """Return all ``tasks`` or ``models`` that a grid can name. Imports what installed packages declare."""
     settings = {}
     for name in REGISTRIES[kind].names:
         with suppress(PluginError):

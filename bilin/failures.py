@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -117,12 +118,7 @@ _CONTEXT_GONE = ("CUDA error", "HIP error")
 
 
 def class_of(error: BaseException, *, own: bool) -> Status:
-    """Return the class of an error that a trial raised.
-
-    Args:
-        error: The error.
-        own: Whether both the task and the tier of the trial are bilin's own.
-    """
+    """Return the class of an error that a trial raised; ``own`` says that its task and tier are both bilin's own."""
     causes = list(_causes(error))
     if any(map(_is_memory, causes)):
         return "oom"
@@ -133,11 +129,9 @@ def class_of(error: BaseException, *, own: bool) -> Status:
 
 
 def class_of_death(last_words: str, *, out_of_memory: bool) -> Status:
-    """Return the class of a trial whose worker died.
+    """Return the class of a trial whose worker died, from the last output of its process.
 
-    Args:
-        last_words: The last output of its process.
-        out_of_memory: Whether it is known that the process was killed for lack of memory.
+    ``out_of_memory`` says that the process is known to have been killed for lack of memory.
     """
     if out_of_memory:
         return "oom"
@@ -176,8 +170,5 @@ def _contains(text: str, words: tuple[str, ...]) -> bool:
 
 def _raised_in_bilin(trace: TracebackType | None) -> bool:
     """Return whether the innermost frame outside the standard library is in bilin."""
-    packages = []
-    while trace is not None:
-        packages.append(str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0])
-        trace = trace.tb_next
+    packages = [str(frame.f_globals.get("__name__", "")).partition(".")[0] for frame, _ in traceback.walk_tb(trace)]
     return next((name for name in reversed(packages) if name not in sys.stdlib_module_names), "") == "bilin"

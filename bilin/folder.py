@@ -40,15 +40,33 @@ PROBE = ".seen-"
 _PART = re.compile(r"(?:trials|curves)-(\d{8}|[1-9]\d{8,})\.parquet")
 
 
+class _Inside:
+    """A property of a sweep's folder: the path of a fixed name in it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, folder: SweepFolder, _: type) -> Path:
+        return folder.path / self.name
+
+
 @dataclass(frozen=True, slots=True)
 class SweepFolder:
-    """The paths in the folder of one sweep. Neither the folder nor any of them need exist.
-
-    Attributes:
-        path: The folder itself.
-    """
+    """The paths in the folder of one sweep, which the module describes. Neither it nor any of them need exist."""
 
     path: Path
+
+    manifest = _Inside("manifest.json")
+    wanted = _Inside("wanted.parquet")
+    grid = _Inside("grid.json")
+    damaged = _Inside("damaged")
+    lock = _Inside("lock")
+    lease = _Inside("lease.json")  # by which machines without a common lock know the writer
+    snapshot = _Inside("running.json")
+    job = _Inside("job.json")
+    jobs = _Inside("jobs")
+    checkpoints = _Inside("checkpoints")
+    logs = _Inside("logs")
 
     @classmethod
     def of(cls, store: Path | str, sweep: str) -> SweepFolder:
@@ -79,61 +97,6 @@ class SweepFolder:
     def has_results(self) -> bool:
         """Whether a sweep was ever written here."""
         return self.manifest.exists() or any(self.path.glob("trials-*.parquet"))
-
-    @property
-    def manifest(self) -> Path:
-        """Lists the part files that count."""
-        return self.path / "manifest.json"
-
-    @property
-    def wanted(self) -> Path:
-        """The trials that the grid wants."""
-        return self.path / "wanted.parquet"
-
-    @property
-    def grid(self) -> Path:
-        """The resolved grid of the last launch."""
-        return self.path / "grid.json"
-
-    @property
-    def damaged(self) -> Path:
-        """Folder of damaged files that were set aside."""
-        return self.path / "damaged"
-
-    @property
-    def lock(self) -> Path:
-        """File that the writer locks."""
-        return self.path / "lock"
-
-    @property
-    def lease(self) -> Path:
-        """File by which machines without a common lock know the writer."""
-        return self.path / "lease.json"
-
-    @property
-    def snapshot(self) -> Path:
-        """The state of the running sweep."""
-        return self.path / "running.json"
-
-    @property
-    def job(self) -> Path:
-        """The Slurm job that was submitted last."""
-        return self.path / "job.json"
-
-    @property
-    def jobs(self) -> Path:
-        """Folder of the output and the requests of jobs and detached launches."""
-        return self.path / "jobs"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the checkpoints, one file a trial."""
-        return self.path / "checkpoints"
-
-    @property
-    def logs(self) -> Path:
-        """Folder of what trials printed, one file a trial."""
-        return self.path / "logs"
 
     def trials_part(self, number: int) -> Path:
         """Part file with the results of some trials."""

@@ -56,7 +56,6 @@ class LengthResult(NamedTuple):
 
     Attributes:
         num_correct: Sequences whose answer, the label after the last token, was predicted correctly.
-        num_classes: Number of classes of the task.
         num_sequences_right: Sequences with every label predicted correctly; None if this was not measured.
     """
 
@@ -79,7 +78,6 @@ class TrialResult:
     Attributes:
         stop_reason: Why training ended; None if the trial failed or was lost.
         solved: Whether the last two evaluations were perfect at the training and all validation lengths.
-        steps: Number of training steps.
         params: Number of trainable weights.
         recurrent_params: Number of trainable weights in the recurrence.
         validation_accuracy: Lowest accuracy over the training and validation lengths at the last evaluation; None
@@ -90,7 +88,6 @@ class TrialResult:
         wall_s: Seconds from the start of the trial to its end, on its worker.
         started_at: Seconds since the epoch, UTC.
         error: One line for a trial that failed; ``traceback`` has all of it.
-        attempts: Number of times the trial was started.
     """
 
     trial_id: str

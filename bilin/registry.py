@@ -14,7 +14,7 @@ import importlib.metadata
 import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Generic, TypeVar, cast
@@ -187,14 +187,11 @@ def _entry_points(group: str) -> Iterable[importlib.metadata.EntryPoint]:
     try:
         return importlib.metadata.entry_points(group=group)
     except Exception:  # the entry points of some package cannot be parsed: return those of all others
-        return [point for dist in importlib.metadata.distributions() for point in _points_of(dist, group)]
-
-
-def _points_of(dist: importlib.metadata.Distribution, group: str) -> Iterable[importlib.metadata.EntryPoint]:
-    try:
-        return dist.entry_points.select(group=group)
-    except Exception:
-        return ()
+        points: list[importlib.metadata.EntryPoint] = []
+        for dist in importlib.metadata.distributions():
+            with suppress(Exception):
+                points += dist.entry_points.select(group=group)
+        return points
 
 
 def _short(error: BaseException) -> str:

@@ -41,10 +41,7 @@ class EndedTrial(Protocol):
 class Outcome:
     """What the choice of a learning rate may know about one trial; tested lengths are not part of it.
 
-    Attributes:
-        is_done: Whether the trial is done. A trial that diverged or failed counts as the worst.
-        validation_accuracy: See `bilin.record.TrialResult`.
-        training_loss: See `bilin.record.TrialResult`.
+    A trial that is not done, since it diverged or failed, counts as the worst.
     """
 
     lr: float
@@ -82,11 +79,9 @@ class Outcome:
 
 
 def is_solved(accuracies: Sequence[float | None]) -> bool:
-    """Return whether a trial is solved.
+    """Return whether a trial is solved, from the lowest accuracy of each evaluation so far over all its lengths.
 
-    Args:
-        accuracies: Lowest accuracy of each evaluation so far, over the training lengths and all validation lengths;
-            None for an evaluation that stopped at a length below 1.0.
+    None stands for an evaluation that stopped at a length below 1.0.
     """
     last = accuracies[-EVALUATIONS_TO_SOLVE:]
     return len(last) == EVALUATIONS_TO_SOLVE and all(accuracy == 1.0 for accuracy in last)
@@ -101,9 +96,13 @@ def select_lr(outcomes: Iterable[Outcome]) -> float | None:
     by_lr: dict[float, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         by_lr[outcome.lr].append(outcome)
-    if not by_lr:
-        return None
-    return min(by_lr, key=lambda lr: _rank(lr, by_lr[lr]))
+
+    def rank(lr: float) -> tuple[float, float, float, float]:
+        solved = sum(outcome.solved for outcome in by_lr[lr])
+        loss = math.fsum(outcome.loss for outcome in by_lr[lr]) / len(by_lr[lr])
+        return (-solved, -score_lr(by_lr[lr]), loss, lr)
+
+    return min(by_lr, key=rank, default=None)
 
 
 def score_lr(outcomes: Sequence[Outcome]) -> float:
@@ -114,9 +113,3 @@ def score_lr(outcomes: Sequence[Outcome]) -> float:
 def round_lr(lr: float) -> float:
     """Round a learning rate to three significant digits, so that equal ones are recognized."""
     return float(f"{lr:.{LR_SIGNIFICANT_DIGITS}g}")
-
-
-def _rank(lr: float, outcomes: Sequence[Outcome]) -> tuple[float, float, float, float]:
-    solved = sum(outcome.solved for outcome in outcomes)
-    loss = math.fsum(outcome.loss for outcome in outcomes) / len(outcomes)
-    return (-solved, -score_lr(outcomes), loss, lr)

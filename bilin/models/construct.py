@@ -29,12 +29,7 @@ Machine: TypeAlias = Sequence[Sequence[int]]
 def construct(tier: Full | BlockDiagonal, machine: Machine, *, start: int = 0) -> Recurrence:
     """Return a module of the tier whose prediction after each token is the state of the machine.
 
-    Tokens are the inputs of the machine, classes its states.
-
-    Args:
-        tier: Settings of the module, large enough for the machine.
-        machine: The next state, by input and by state.
-        start: State before the first input.
+    Tokens are the inputs of the machine, classes its states. It begins in state ``start``.
 
     Raises:
         ValueError: The tier is too small for the machine, or has additive terms, or ``start`` is not a state.

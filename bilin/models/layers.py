@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import torch
@@ -34,17 +35,7 @@ class Layer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Hidden, state: State = None) -> tuple[Hidden, State]:
-        """Return what is added to the residual stream, and the state after the last token.
-
-        Args:
-            x: The residual stream, normalized.
-            state: State that the previous call returned; None at the beginning.
-        """
-
-
-def rms_norm(hidden: int) -> nn.Module:
-    """Return the normalization x / √(mean x² + 1e-5), times a weight for each coordinate."""
-    return nn.RMSNorm(hidden, eps=1e-5)
+        """Return what is added to the residual stream, from its norm; for the state see `SequenceModel.advance`."""
 
 
 class Stack(SequenceModel):
@@ -58,7 +49,7 @@ class Stack(SequenceModel):
     def __init__(self, tier: LayeredTier, *, vocab_size: int, num_classes: int) -> None:
         super().__init__()
         layers, hidden = tier.make_layers(), tier.hidden
-        norm: Callable[[int], nn.Module] = rms_norm if tier.norm == "rms" else nn.LayerNorm
+        norm: Callable[[int], nn.Module] = partial(nn.RMSNorm, eps=1e-5) if tier.norm == "rms" else nn.LayerNorm
         self.embedding = nn.Parameter(torch.randn(vocab_size, hidden))
         self.layers = nn.ModuleList(layers)
         self.norms = nn.ModuleList(norm(hidden) for _ in layers)
@@ -82,22 +73,29 @@ class Stack(SequenceModel):
         return self.last_norm(x), tuple(states)
 
 
-class SwiGLU(Layer):
-    """W_o (SiLU(W_g x) ∘ W_v x), of inner width F = ⌊8H/3⌋, without biases (Shazeer 2020, arXiv 2002.05202).
+class GatedPerceptron(Layer):
+    """W_o (φ(W_g x) ∘ W_v x), of inner width F, without biases (Shazeer 2020, arXiv 2002.05202).
 
     Shapes: ``inputs.weight`` (2F, H), with W_g above W_v; ``output.weight`` (H, F).
     """
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, hidden: int, inner: int, activation: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        width = 8 * hidden // 3
-        self.inputs = nn.Linear(hidden, 2 * width, bias=False)
-        self.output = nn.Linear(width, hidden, bias=False)
+        self.activation = activation
+        self.inputs = nn.Linear(hidden, 2 * inner, bias=False)
+        self.output = nn.Linear(inner, hidden, bias=False)
 
     def forward(self, x: Hidden, state: State = None) -> tuple[Hidden, State]:
         """See `Layer.forward`. There is no state."""
         gate, value = self.inputs(x).chunk(2, dim=-1)
-        return self.output(nn.functional.silu(gate) * value), state
+        return self.output(self.activation(gate) * value), state
+
+
+class SwiGLU(GatedPerceptron):
+    """The gated perceptron with SiLU, of inner width ⌊8H/3⌋."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__(hidden, 8 * hidden // 3, nn.functional.silu)
 
 
 class ShortConvolution(nn.Module):

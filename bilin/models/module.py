@@ -36,14 +36,10 @@ class SequenceModel(nn.Module, ABC):
     def advance(
         self, tokens: Int[Tensor, "batch time"], state: State = None
     ) -> tuple[Float[Tensor, "batch time width"], State]:
-        """Process more tokens, starting from a state.
+        """Return the input of the readout after each of the next tokens, and the state after the last one.
 
-        Args:
-            tokens: The next tokens of each sequence, the same number for all.
-            state: State that the previous call returned; None at the beginning.
-
-        Returns:
-            The input of the readout after each token, and the state after the last token.
+        All sequences get the same number of tokens. They start from the state that the previous call returned, or
+        from the beginning if it is None.
         """
 
     def forward(
@@ -51,10 +47,7 @@ class SequenceModel(nn.Module, ABC):
     ) -> Float[Tensor, "batch *time classes"]:
         """Return the logits after the last token of each sequence, or after every token.
 
-        Args:
-            tokens: Sequences, padded at the end; see `bilin.tasks.task.Batch`.
-            num_tokens: Number of tokens of each sequence.
-            every_token: Whether to return logits at every time; those in the padding are meaningless.
+        Sequences are padded at the end, as in `bilin.tasks.task.Batch`; logits in the padding are meaningless.
         """
         features, _ = self.advance(tokens)
         if not every_token:

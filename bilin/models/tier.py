@@ -9,13 +9,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from bilin.fields import option
 
 if TYPE_CHECKING:
     from bilin.models.layers import Layer
     from bilin.models.module import SequenceModel
+
+Layers: TypeAlias = "Sequence[Layer]"
+"""`bilin.models.layers.Layer` objects, in order."""
+
+Module: TypeAlias = "SequenceModel"
+"""`bilin.models.module.SequenceModel`; settings can name it without torch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +55,7 @@ class Tier(ABC):
         return {}
 
     @abstractmethod
-    def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:
+    def build(self, *, vocab_size: int, num_classes: int) -> Module:
         """Return a module with fresh weights, drawn from torch's global generator."""
 
 
@@ -66,10 +72,10 @@ class LayeredTier(Tier):
     layers: int = option(1, at_least=1, doc="number of layers")
 
     @abstractmethod
-    def make_layers(self) -> Sequence[Layer]:
+    def make_layers(self) -> Layers:
         """Return the layers in order, with fresh weights."""
 
-    def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:
+    def build(self, *, vocab_size: int, num_classes: int) -> Module:
         """See `Tier.build`."""
         from bilin.models.layers import Stack
 

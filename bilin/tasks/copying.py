@@ -19,14 +19,10 @@ at copying" (2024), arXiv 2402.01032, section 4.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from bilin.fields import option
-from bilin.tasks.task import IGNORED, Batch, Task
-
-if TYPE_CHECKING:
-    import torch
-    from jaxtyping import Int
+from bilin.tasks.task import IGNORED, Batch, Generator, Numbers, Task, uniform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +45,15 @@ class Copying(Task):
         """One label per letter."""
         return self.num_letters
 
-    def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:
+    def sample(self, lengths: Numbers, generator: Generator) -> Batch:
         """Draw one sequence of each length, in letters to copy."""
         import torch
 
-        shape = (len(lengths), int(lengths.max()))
-        letters = torch.randint(self.num_letters, shape, generator=generator, device=generator.device)
-        times = torch.arange(2 * shape[1], device=letters.device).expand(len(lengths), -1)
+        longest = int(lengths.max())
+        letters = uniform(self.num_letters, len(lengths), longest, generator)
+        times = torch.arange(2 * longest, device=letters.device).expand(len(lengths), -1)
         since = times - lengths[:, None]  # 0 at the separator, after which the first letter must be predicted
-        answers = letters.gather(1, since.clamp(0, shape[1] - 1))
-        shown = letters.gather(1, torch.where(since < 0, times, since - 1).clamp(0, shape[1] - 1))
+        answers = letters.gather(1, since.clamp(0, longest - 1))
+        shown = letters.gather(1, torch.where(since < 0, times, since - 1).clamp(0, longest - 1))
         tokens = shown.masked_fill(since == 0, self.num_letters)
         return Batch.cut(tokens, answers.masked_fill(since < 0, IGNORED), 2 * lengths)

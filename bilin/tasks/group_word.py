@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from bilin.fields import option
-from bilin.tasks.task import Batch, Task
+from bilin.tasks.task import Batch, Generator, Numbers, Task, uniform
 
 if TYPE_CHECKING:
     import torch
@@ -74,13 +74,12 @@ class GroupWord(Task):
         respelt = re.sub(r"[\s_*X\u00d7]+", "x", self.group.strip().upper())
         return {"group": accepted + (f" (write {respelt})" if _is_group(respelt) else "")}
 
-    def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:
+    def sample(self, lengths: Numbers, generator: Generator) -> Batch:
         """Draw one sequence of each length, in elements."""
         import torch
 
         order = _order(self.group)
-        shape = (len(lengths), int(lengths.max()))
-        tokens = torch.randint(order, shape, generator=generator, device=generator.device)
+        tokens = uniform(order, len(lengths), int(lengths.max()), generator)
         products = _cayley_table(self.group, tokens.device).flatten()
         targets = torch.empty_like(tokens)
         product = torch.zeros_like(lengths)

@@ -9,14 +9,10 @@ Chance is 1/m: the last token alone makes all answers equally frequent.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from bilin.fields import option
-from bilin.tasks.task import Batch, Task
-
-if TYPE_CHECKING:
-    import torch
-    from jaxtyping import Int
+from bilin.tasks.task import Batch, Generator, Numbers, Task, uniform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +34,7 @@ class ModularAddition(Task):
         """One label per residue."""
         return self.m
 
-    def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:
+    def sample(self, lengths: Numbers, generator: Generator) -> Batch:
         """Draw one sequence of each length, in tokens."""
-        import torch
-
-        shape = (len(lengths), int(lengths.max()))
-        tokens = torch.randint(self.m, shape, generator=generator, device=generator.device)
+        tokens = uniform(self.m, len(lengths), int(lengths.max()), generator)
         return Batch.cut(tokens, tokens.cumsum(1) % self.m, lengths)

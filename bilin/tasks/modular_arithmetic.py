@@ -14,14 +14,10 @@ precedence: that of its term). Chance, one in m, is what a guess that ignores th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from bilin.fields import option
-from bilin.tasks.task import IGNORED, Batch, Task
-
-if TYPE_CHECKING:
-    import torch
-    from jaxtyping import Int
+from bilin.tasks.task import IGNORED, Batch, Generator, Numbers, Sequences, Task, uniform
 
 _PLUS, _MINUS, _TIMES = range(3)
 
@@ -46,23 +42,19 @@ class ModularArithmetic(Task):
         """One label per residue."""
         return self.m
 
-    def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:
+    def sample(self, lengths: Numbers, generator: Generator) -> Batch:
         """Draw one sequence of each length, in operands."""
-        import torch
-
-        shape, longest = (len(lengths), 2 * int(lengths.max()) - 1), int(lengths.max())
-        operands = torch.randint(self.m, (len(lengths), longest), generator=generator, device=generator.device)
-        operators = torch.randint(3, (len(lengths), longest - 1), generator=generator, device=generator.device)
-        tokens = operands.new_empty(shape)
+        longest = int(lengths.max())
+        operands = uniform(self.m, len(lengths), longest, generator)
+        operators = uniform(3, len(lengths), longest - 1, generator)
+        tokens = operands.new_empty(len(lengths), 2 * longest - 1)
         tokens[:, 0::2], tokens[:, 1::2] = operands, operators + self.m
-        targets = operands.new_full(shape, IGNORED)
+        targets = tokens.new_full(tokens.shape, IGNORED)
         values = self._by_precedence if self.precedence else self._from_left
         targets[:, 0::2] = values(operands, operators)
         return Batch.cut(tokens, targets, 2 * lengths - 1)
 
-    def _from_left(
-        self, operands: Int[torch.Tensor, "batch operands"], operators: Int[torch.Tensor, "batch operators"]
-    ) -> Int[torch.Tensor, "batch operands"]:
+    def _from_left(self, operands: Sequences, operators: Sequences) -> Sequences:
         """Return the value after each operand; an operator with its operand is a map v -> factor·v + summand."""
         values = operands.clone()
         right = operands[:, 1:]
@@ -72,16 +64,12 @@ class ModularArithmetic(Task):
             values[:, time + 1] = (values[:, time] * factors[:, time] + summands[:, time]) % self.m
         return values
 
-    def _by_precedence(
-        self, operands: Int[torch.Tensor, "batch operands"], operators: Int[torch.Tensor, "batch operators"]
-    ) -> Int[torch.Tensor, "batch operands"]:
+    def _by_precedence(self, operands: Sequences, operators: Sequences) -> Sequences:
         """Return the value after each operand: the sum of the complete terms, and the last term so far."""
-        import torch
-
         values = operands.clone()
         right, continues = operands[:, 1:], operators == _TIMES
         signed = right.where(operators != _MINUS, -right)
-        term, before = operands[:, 0], torch.zeros_like(operands[:, 0])
+        term, before = operands[:, 0], operands.new_zeros(len(operands))
         for time in range(right.shape[1]):
             before = before.where(continues[:, time], before + term)
             term = signed[:, time] * term.where(continues[:, time], 1) % self.m

@@ -20,14 +20,10 @@ in Beck et al., "xLSTM" (2024), arXiv 2405.04517. Lengths in the latter, and in 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from bilin.fields import option
-from bilin.tasks.task import IGNORED, Batch, Task
-
-if TYPE_CHECKING:
-    import torch
-    from jaxtyping import Bool, Int
+from bilin.tasks.task import IGNORED, Batch, Generator, Numbers, Task
 
 _MINUS, _OPEN, _CLOSE, _EQUALS = 1, 3, 4, 5
 """Tokens after the operands; the operators + - * are 0, 1 and 2."""
@@ -52,7 +48,7 @@ class ModularArithmeticBrackets(Task):
         """One label per residue."""
         return self.m
 
-    def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:
+    def sample(self, lengths: Numbers, generator: Generator) -> Batch:
         """Draw one sequence of each length, in tokens before the equals sign."""
         import torch
 
@@ -65,51 +61,27 @@ class ModularArithmeticBrackets(Task):
         targets[starts + lengths] = values
         return Batch.cut(tokens.view(shape), targets.view(shape), lengths + 1)
 
-    def _write(
-        self,
-        tokens: Int[torch.Tensor, " all"],
-        starts: Int[torch.Tensor, " expressions"],
-        lengths: Int[torch.Tensor, " expressions"],
-        generator: torch.Generator,
-    ) -> Int[torch.Tensor, " expressions"]:
+    def _write(self, tokens: Numbers, starts: Numbers, lengths: Numbers, generator: Generator) -> Numbers:
         """Draw expressions of given lengths, write them from their starts on, and return their values.
 
         All expressions of one depth are drawn at once; each recursive call goes one level deeper.
         """
         import torch
 
-        values = torch.empty_like(lengths)
         bracketed, is_inner = lengths > 2, lengths > 4
         tokens[starts[bracketed]] = self.m + _OPEN
         tokens[(starts + lengths - 1)[bracketed]] = self.m + _CLOSE
-        leaves = (starts + bracketed)[~is_inner], lengths[~is_inner] % 2 == 0
-        values[~is_inner] = self._write_operands(tokens, *leaves, generator)
+        first, negative = (starts + bracketed)[~is_inner], lengths[~is_inner] % 2 == 0
+        operands = torch.randint(self.m, first.shape, generator=generator, device=first.device)
+        tokens[first[negative]] = self.m + _MINUS
+        tokens[first + negative] = operands
+        values = torch.empty_like(lengths)
+        values[~is_inner] = operands.where(~negative, -operands) % self.m
         if is_inner.any():
             values[is_inner] = self._write_operations(tokens, starts[is_inner] + 1, lengths[is_inner] - 2, generator)
         return values
 
-    def _write_operands(
-        self,
-        tokens: Int[torch.Tensor, " all"],
-        starts: Int[torch.Tensor, " operands"],
-        negative: Bool[torch.Tensor, " operands"],
-        generator: torch.Generator,
-    ) -> Int[torch.Tensor, " operands"]:
-        """Draw n, or -n if `negative`, and return the values."""
-        import torch
-
-        operands = torch.randint(self.m, starts.shape, generator=generator, device=starts.device)
-        tokens[starts[negative]] = self.m + _MINUS
-        tokens[starts + negative] = operands
-        return operands.where(~negative, -operands) % self.m
-
-    def _write_operations(
-        self,
-        tokens: Int[torch.Tensor, " all"],
-        starts: Int[torch.Tensor, " operations"],
-        lengths: Int[torch.Tensor, " operations"],
-        generator: torch.Generator,
-    ) -> Int[torch.Tensor, " operations"]:
+    def _write_operations(self, tokens: Numbers, starts: Numbers, lengths: Numbers, generator: Generator) -> Numbers:
         """Draw left op right, at least three tokens, and return the values."""
         import torch
 

@@ -8,14 +8,10 @@ The same as `modular_addition` with m = 2. Chance is 1/2: the last token alone m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from bilin.tasks.modular_addition import ModularAddition
-from bilin.tasks.task import Batch, Task
-
-if TYPE_CHECKING:
-    import torch
-    from jaxtyping import Int
+from bilin.tasks.task import Batch, Generator, Numbers, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +31,6 @@ class Parity(Task):
         """Even and odd."""
         return 2
 
-    def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:
+    def sample(self, lengths: Numbers, generator: Generator) -> Batch:
         """Draw one sequence of each length, in tokens."""
         return ModularAddition(m=2).sample(lengths, generator)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from bilin.fields import option
 from bilin.spec import derive_seed
-from bilin.tasks.task import Batch, Task
+from bilin.tasks.task import Batch, Generator, Numbers, Task, uniform
 
 if TYPE_CHECKING:
     import torch
@@ -76,12 +76,11 @@ class RandomStateMachine(Task):
             return {"num_symbols": f"at least {fewest} for maps of {self.m} states, or null"}
         return {}
 
-    def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:
+    def sample(self, lengths: Numbers, generator: Generator) -> Batch:
         """Draw one sequence of each length, in tokens."""
         import torch
 
-        shape = (len(lengths), int(lengths.max()))
-        tokens = torch.randint(self.vocab_size, shape, generator=generator, device=generator.device)
+        tokens = uniform(self.vocab_size, len(lengths), int(lengths.max()), generator)
         next_state = _table(self, tokens.device)
         targets = torch.empty_like(tokens)
         state = torch.zeros_like(lengths)
@@ -103,16 +102,16 @@ def _table(task: RandomStateMachine, device: torch.device) -> Int[torch.Tensor, 
 def _draw(num_symbols: int, m: int, transitions: str, machine_seed: int) -> Machine:
     # Of all methods of Python's generator, only `random()` is the same in every version.
     generator = random.Random(derive_seed("random_state_machine", m, transitions, machine_seed))
+
+    def draw_input() -> tuple[int, ...]:
+        if transitions == "permutations":
+            return tuple(sorted(range(m), key=lambda _: generator.random()))
+        return tuple(int(generator.random() * m) for _ in range(m))
+
     while True:
-        machine = tuple(_draw_input(m, transitions, generator) for _ in range(num_symbols))
+        machine = tuple(draw_input() for _ in range(num_symbols))
         if len(_reachable(machine)) == m and len(set(machine)) > 1:
             return machine
-
-
-def _draw_input(m: int, transitions: str, generator: random.Random) -> tuple[int, ...]:
-    if transitions == "permutations":
-        return tuple(sorted(range(m), key=lambda _: generator.random()))
-    return tuple(int(generator.random() * m) for _ in range(m))
 
 
 def _reachable(machine: Machine) -> set[int]:

@@ -8,11 +8,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 if TYPE_CHECKING:
     import torch
     from jaxtyping import Int
+
+# In quotes, so that tasks can use them without torch.
+Generator: TypeAlias = "torch.Generator"
+Numbers: TypeAlias = "Int[torch.Tensor, ' numbers']"
+Sequences: TypeAlias = "Int[torch.Tensor, 'batch time']"
 
 IGNORED = -100
 """Target of a position without a label: padding, and tokens after which there is no value."""
@@ -29,17 +34,12 @@ class Batch:
         num_tokens: Number of tokens of each sequence, at least 1.
     """
 
-    tokens: Int[torch.Tensor, "batch time"]
-    targets: Int[torch.Tensor, "batch time"]
-    num_tokens: Int[torch.Tensor, " batch"]
+    tokens: Sequences
+    targets: Sequences
+    num_tokens: Numbers
 
     @classmethod
-    def cut(
-        cls,
-        tokens: Int[torch.Tensor, "batch time"],
-        targets: Int[torch.Tensor, "batch time"],
-        num_tokens: Int[torch.Tensor, " batch"],
-    ) -> Batch:
+    def cut(cls, tokens: Sequences, targets: Sequences, num_tokens: Numbers) -> Batch:
         """Cut sequences that were drawn at one length, each to its own length."""
         import torch
 
@@ -51,9 +51,16 @@ class Batch:
         return Batch(self.tokens[rows], self.targets[rows], self.num_tokens[rows])
 
     @property
-    def answers(self) -> Int[torch.Tensor, " batch"]:
+    def answers(self) -> Numbers:
         """The label after the last token of each sequence."""
         return self.targets.gather(1, self.num_tokens[:, None] - 1).squeeze(1)
+
+
+def uniform(below: int, num_sequences: int, length: int, generator: Generator) -> Sequences:
+    """Draw independent and uniform whole numbers from 0 on, on the device of the generator."""
+    import torch
+
+    return torch.randint(below, (num_sequences, length), generator=generator, device=generator.device)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +97,7 @@ class Task(ABC):
         return {}
 
     @abstractmethod
-    def sample(self, lengths: Int[torch.Tensor, " batch"], generator: torch.Generator) -> Batch:
+    def sample(self, lengths: Numbers, generator: Generator) -> Batch:
         """Draw one sequence of each length.
 
         Args:

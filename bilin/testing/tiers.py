@@ -55,10 +55,8 @@ class TierContract:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Run each test for every tier, or for every scale-invariant tier."""
-        for fixture, tiers in (
-            ("tier", self.tiers),
-            ("scale_invariant_tier", [tier for tier in self.tiers if tier.scale_invariant]),
-        ):
+        scale_invariant = [tier for tier in self.tiers if tier.scale_invariant]
+        for fixture, tiers in (("tier", self.tiers), ("scale_invariant_tier", scale_invariant)):
             if fixture in metafunc.fixturenames:
                 metafunc.parametrize(fixture, tiers, ids=label)
 

@@ -99,13 +99,7 @@ class Perceptron(Layer):
 
 
 def linear(inputs: int, outputs: int, *, residual_layers: int = 1) -> nn.Linear:
-    """Return a linear map with GPT-2's initial values.
-
-    Args:
-        inputs: Width of the input.
-        outputs: Width of the output.
-        residual_layers: Number of such maps that write to the residual stream; 1 for a map that does not.
-    """
+    """Return a linear map with GPT-2's initial values, as one of ``residual_layers`` maps to the residual stream."""
     layer = nn.Linear(inputs, outputs)
     nn.init.normal_(layer.weight, std=STD * residual_layers**-0.5)
     nn.init.zeros_(layer.bias)
@@ -113,12 +107,7 @@ def linear(inputs: int, outputs: int, *, residual_layers: int = 1) -> nn.Linear:
 
 
 def angles(x: Float[Tensor, "*rest time width"], *, start: int) -> Float[Tensor, "time pairs"]:
-    """Return the position times 10,000^(-2j/width) for each pair j of the coordinates of x.
-
-    Args:
-        x: Vectors to encode; the angles have their type and device.
-        start: Position of the first vector.
-    """
+    """Return the position, from ``start`` on, times 10,000^(-2j/width) for each pair j of the coordinates of x."""
     time, width = x.shape[-2:]
     positions = torch.arange(start, start + time, device=x.device, dtype=x.dtype)
     frequencies = 1e4 ** (-torch.arange(0, width, 2, device=x.device, dtype=x.dtype) / width)
@@ -141,12 +130,8 @@ def rotate(x: Float[Tensor, "batch heads time width"], *, start: int) -> Float[T
 def linear_bias(q: Float[Tensor, "batch heads time width"], *, start: int) -> Float[Tensor, "1 heads time keys"]:
     """Return the bias on the scores (Press et al. 2022): -slope · distance, and -∞ for later keys.
 
-    Args:
-        q: Queries; the bias has their type and device.
-        start: Position of the first query. Keys begin at position 0 and end with the last query.
-
-    Returns:
-        The bias of all sequences. Without the axis for them, torch would not use its fast kernel on the CPU.
+    Queries begin at position ``start``, keys at 0; both end with the last query. Without the first axis, torch would
+    not use its fast kernel on the CPU.
     """
     heads, time = q.shape[1:3]
     keys = torch.arange(start + time, device=q.device, dtype=q.dtype)

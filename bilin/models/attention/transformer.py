@@ -33,24 +33,18 @@ Sources:
     [3] Su, Lu, Pan, Murtadha, Wen, Liu: RoFormer. arXiv 2104.09864, eq. 34; base 10,000.
     [4] Press, Smith, Lewis: Train Short, Test Long. ICLR 2022, arXiv 2108.12409. The slopes are their geometric
         sequence for any number of heads.
-    [5] Kazemnejad, Padhi, Natesan Ramamurthy, Das, Reddy: The Impact of Positional Encoding on Length
-        Generalization in Transformers. NeurIPS 2023, arXiv 2305.19466.
-    [6] Ruoss et al.: Randomized Positional Encodings Boost Length Generalization of Transformers. ACL 2023,
-        arXiv 2305.16843.
+    [5] Kazemnejad et al.: The Impact of Positional Encoding on Length Generalization in Transformers. arXiv 2305.19466.
+    [6] Ruoss et al.: Randomized Positional Encodings Boost Length Generalization of Transformers. arXiv 2305.16843.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from bilin.fields import option
-from bilin.models.tier import LayeredTier
-
-if TYPE_CHECKING:
-    from bilin.models.layers import Layer
-    from bilin.models.module import SequenceModel
+from bilin.models.tier import LayeredTier, Layers, Module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +73,13 @@ class Transformer(LayeredTier):
             return {"heads": f"a divisor of hidden / 2 ({self.hidden // 2}), for positions: rope"}
         return {}
 
-    def make_layers(self) -> Sequence[Layer]:
+    def make_layers(self) -> Layers:
         """See `LayeredTier.make_layers`. A perceptron follows each attention."""
         from bilin.models.attention.modules import Attention, Perceptron
 
         return [layer for _ in range(self.layers) for layer in (Attention(self), Perceptron(self))]
 
-    def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:
+    def build(self, *, vocab_size: int, num_classes: int) -> Module:
         """See `Tier.build`."""
         from bilin.models.attention.modules import TransformerStack
 

@@ -18,22 +18,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
 
 from bilin.fields import option
-from bilin.models.tier import Tier
+from bilin.models.tier import Module, Tier
 
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
     from bilin.models.bilinear.matrices import Rows
-    from bilin.models.module import SequenceModel
 
-    Weights: TypeAlias = Mapping[str, Tensor]
-    Embedding: TypeAlias = Float[Tensor, " embedding"]
-    Embeddings: TypeAlias = Float[Tensor, "vocab embedding"]
-    Matrix: TypeAlias = Float[Tensor, "hidden hidden"]
-    Exponents: TypeAlias = Float[Tensor, "*rows exponents"]
-    State: TypeAlias = Float[Tensor, " hidden"]
-    States: TypeAlias = Float[Tensor, "*rows hidden"]
+# In quotes, so that settings can use them without torch.
+Weights: TypeAlias = "Mapping[str, Tensor]"
+Embedding: TypeAlias = "Float[Tensor, ' embedding']"
+Embeddings: TypeAlias = "Float[Tensor, 'vocab embedding']"
+Matrix: TypeAlias = "Float[Tensor, 'hidden hidden']"
+Exponents: TypeAlias = "Float[Tensor, '*rows exponents']"
+State: TypeAlias = "Float[Tensor, ' hidden']"
+States: TypeAlias = "Float[Tensor, '*rows hidden']"
 
 Transition: TypeAlias = "Callable[[Rows, Tensor], Tensor]"
 """A_x h, (rows, H), for rows that have a token and a state h, (rows, H), each."""
@@ -72,7 +72,7 @@ class Bilinear(Tier):
             }
         return {}
 
-    def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:
+    def build(self, *, vocab_size: int, num_classes: int) -> Module:
         """See `Tier.build`."""
         from bilin.models.bilinear.recurrence import Recurrence
 
@@ -105,10 +105,27 @@ class Commuting(Bilinear):
 
     @abstractmethod
     def apply(self, exponents: Exponents, state: State, *, any_scale: bool) -> States:
-        """Multiply a state by the matrix with a given logarithm.
+        """Multiply a state by the matrix of each logarithm; with ``any_scale``, each row up to a positive factor."""
 
-        Args:
-            exponents: Logarithm of each row's matrix.
-            state: The state to multiply.
-            any_scale: Whether each row of the result may differ by a positive factor.
-        """
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagonal(Commuting):
+    """A tier whose matrix is the diagonal of a vector a_x, a function of W x."""
+
+    @property
+    def weights(self) -> Mapping[str, Weight]:
+        """W."""
+        return {"W": Weight((self.hidden, self.embedding), std=self.init_scale * self.embedding**-0.5)}
+
+    @abstractmethod
+    def factors(self, linear: States) -> States:
+        """Return a_x from W x."""
+
+    def matrix(self, weights: Weights, x: Embedding) -> Matrix:
+        """Return diag(a_x)."""
+        return self.factors(weights["W"] @ x).diag()
+
+    def transition(self, weights: Weights, embeddings: Embeddings) -> Transition:
+        """Return a_x ∘ h."""
+        factors = self.factors(embeddings @ weights["W"].T)
+        return lambda rows, states: factors.index_select(0, rows.tokens) * states

@@ -22,12 +22,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from bilin.fields import option
-from bilin.models.bilinear.bilinear import Bilinear, Weight
+from bilin.models.bilinear.bilinear import Bilinear, Embedding, Embeddings, Matrix, Transition, Weight, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bilin.models.bilinear.bilinear import Embedding, Embeddings, Matrix, Transition, Weights
     from bilin.models.bilinear.matrices import Rows
 
 _LARGE = 32

@@ -16,12 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from bilin.models.bilinear.bilinear import Bilinear, Weight
-
-if TYPE_CHECKING:
-    from bilin.models.bilinear.bilinear import Embedding, Embeddings, Matrix, Transition, Weights
+from bilin.models.bilinear.bilinear import Bilinear, Embedding, Embeddings, Matrix, Transition, Weight, Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,46 +15,30 @@ Sources:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from bilin.models.bilinear.bilinear import Commuting, Weight
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from bilin.models.bilinear.bilinear import Embedding, Embeddings, Matrix, Transition, Weights
+from bilin.models.bilinear.bilinear import Diagonal, Embeddings, Exponents, State, States, Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PositiveDiagonal(Commuting):
+class PositiveDiagonal(Diagonal):
     """h_t = sigmoid(W x) ∘ h_{t-1}."""
 
     tier: ClassVar[str] = "positive_diagonal"
 
-    @property
-    def weights(self) -> Mapping[str, Weight]:
-        """W."""
-        return {"W": Weight((self.hidden, self.embedding), std=self.init_scale * self.embedding**-0.5)}
+    def factors(self, linear: States) -> States:
+        """Return sigmoid(W x)."""
+        return linear.sigmoid()
 
-    def matrix(self, weights: Weights, x: Embedding) -> Matrix:
-        """Return diag(sigmoid(W x))."""
-        return (weights["W"] @ x).sigmoid().diag()
-
-    def logarithm(self, weights: Weights, embeddings: Embeddings) -> Tensor:
+    def logarithm(self, weights: Weights, embeddings: Embeddings) -> Exponents:
         """Return the logarithm of sigmoid(W x), which stays finite where sigmoid(W x) rounds to 0."""
         from torch.nn.functional import logsigmoid
 
         return logsigmoid(embeddings @ weights["W"].T)
 
-    def apply(self, exponents: Tensor, state: Tensor, *, any_scale: bool) -> Tensor:
+    def apply(self, exponents: Exponents, state: State, *, any_scale: bool) -> States:
         """See `Commuting.apply`. With any scale, the largest product counts as 1."""
         if any_scale:
             exponents = exponents - exponents.detach().amax(-1, keepdim=True)
         return exponents.exp() * state
-
-    def transition(self, weights: Weights, embeddings: Embeddings) -> Transition:
-        """Return a_x ∘ h."""
-        factors = (embeddings @ weights["W"].T).sigmoid()
-        return lambda rows, states: factors.index_select(0, rows.tokens) * states

@@ -14,34 +14,23 @@ Sources:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from bilin.models.bilinear.bilinear import Commuting, Weight
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from bilin.models.bilinear.bilinear import Embedding, Embeddings, Matrix, Transition, Weights
+from bilin.models.bilinear.bilinear import Diagonal, Embeddings, Exponents, State, States, Weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RealDiagonal(Commuting):
+class RealDiagonal(Diagonal):
     """h_t = (W x) ∘ h_{t-1}."""
 
     tier: ClassVar[str] = "real_diagonal"
 
-    @property
-    def weights(self) -> Mapping[str, Weight]:
-        """W."""
-        return {"W": Weight((self.hidden, self.embedding), std=self.init_scale * self.embedding**-0.5)}
+    def factors(self, linear: States) -> States:
+        """Return W x."""
+        return linear
 
-    def matrix(self, weights: Weights, x: Embedding) -> Matrix:
-        """Return diag(W x)."""
-        return (weights["W"] @ x).diag()
-
-    def logarithm(self, weights: Weights, embeddings: Embeddings) -> Tensor:
+    def logarithm(self, weights: Weights, embeddings: Embeddings) -> Exponents:
         """Return log |a_x|, followed by 1 for each negative a_x and 0 for the others."""
         import torch
 
@@ -50,14 +39,9 @@ class RealDiagonal(Commuting):
         sizes = factors.abs().clamp_min(torch.finfo(factors.dtype).tiny)
         return torch.cat([sizes.log(), (factors < 0).to(factors.dtype)], dim=1)
 
-    def apply(self, exponents: Tensor, state: Tensor, *, any_scale: bool) -> Tensor:
+    def apply(self, exponents: Exponents, state: State, *, any_scale: bool) -> States:
         """See `Commuting.apply`. With any scale, the largest product counts as 1."""
         logs, minus_signs = exponents.chunk(2, dim=-1)
         if any_scale:
             logs = logs - logs.detach().amax(-1, keepdim=True)
         return logs.exp() * (1 - 2 * minus_signs.detach().remainder(2)) * state
-
-    def transition(self, weights: Weights, embeddings: Embeddings) -> Transition:
-        """Return a_x ∘ h."""
-        factors = embeddings @ weights["W"].T
-        return lambda rows, states: factors.index_select(0, rows.tokens) * states

@@ -165,24 +165,20 @@ def naive_forward(
     every_token: bool = False,
 ) -> Float[Tensor, "batch *time classes"]:
     """Compute `Recurrence.forward` as its definition says, with the parameters of a module."""
-    rows = [_naive_logits(module, row[:num]) for row, num in zip(tokens, num_tokens.tolist(), strict=True)]
-    if not every_token:
-        return torch.stack([logits[-1] for logits in rows])
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-
-
-def _naive_logits(module: Recurrence, tokens: Int[Tensor, " time"]) -> Float[Tensor, "time classes"]:
     tier, weights = module.tier, dict(module.weights.items())
     normalize = module.normalize if module.training else "state"
-    state: Tensor = module.initial
-    logits = []
-    for token in tokens:
-        x = module.embedding[token]
-        state = module.transitions.matrix(weights, module.codes[token]) @ state
-        if tier.additive:
-            state = state + module.additive_input @ x + module.additive_bias
-        elif normalize == "state":
-            state = state / state.norm().detach()
-        read = state if tier.additive or normalize == "none" else state / state.norm()
-        logits.append(module.readout(read))
-    return torch.stack(logits)
+    rows = []
+    for row, num in zip(tokens, num_tokens.tolist(), strict=True):
+        state: Tensor = module.initial
+        logits = []
+        for token in row[:num]:
+            x = module.embedding[token]
+            state = module.transitions.matrix(weights, module.codes[token]) @ state
+            if tier.additive:
+                state = state + module.additive_input @ x + module.additive_bias
+            elif normalize == "state":
+                state = state / state.norm().detach()
+            read = state if tier.additive or normalize == "none" else state / state.norm()
+            logits.append(module.readout(read))
+        rows.append(torch.stack(logits) if every_token else logits[-1])
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True) if every_token else torch.stack(rows)

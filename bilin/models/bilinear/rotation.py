@@ -19,14 +19,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from bilin.models.bilinear.bilinear import Commuting, Weight
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from bilin.models.bilinear.bilinear import Embedding, Embeddings, Matrix, Transition, Weights
+from bilin.models.bilinear.bilinear import (
+    Commuting,
+    Embedding,
+    Embeddings,
+    Exponents,
+    Matrix,
+    State,
+    States,
+    Transition,
+    Weight,
+    Weights,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +61,11 @@ class Rotation(Commuting):
             matrix[i, :, k].diagonal().copy_(values)
         return matrix.view(self.hidden, self.hidden)
 
-    def logarithm(self, weights: Weights, embeddings: Embeddings) -> Tensor:
+    def logarithm(self, weights: Weights, embeddings: Embeddings) -> Exponents:
         """Return the angles."""
         return embeddings @ weights["W"].T
 
-    def apply(self, exponents: Tensor, state: Tensor, *, any_scale: bool) -> Tensor:  # noqa: ARG002 (size is kept)
+    def apply(self, exponents: Exponents, state: State, *, any_scale: bool) -> States:  # noqa: ARG002 (size is kept)
         """Rotate the state by the sums of the angles."""
         return _rotate(exponents.cos(), exponents.sin(), state)
 
@@ -70,7 +76,7 @@ class Rotation(Commuting):
         return lambda rows, states: _rotate(cos.index_select(0, rows.tokens), sin.index_select(0, rows.tokens), states)
 
 
-def _rotate(cos: Tensor, sin: Tensor, states: Tensor) -> Tensor:
+def _rotate(cos: Exponents, sin: Exponents, states: States) -> States:
     x, y = states.unflatten(-1, (2, -1)).unbind(-2)
     rotated = cos.new_empty(*cos.shape[:-1], 2, cos.shape[-1])
     rotated[..., 0, :] = cos * x - sin * y

@@ -23,15 +23,12 @@ Sources:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from bilin.fields import option
 from bilin.models.fixed_point.implicit import Implicit
-
-if TYPE_CHECKING:
-    from bilin.models.layers import Layer
+from bilin.models.tier import Layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +41,7 @@ class FixedPoint(Implicit):
         "gated", choices=("gated", "plain"), before="gated", doc="input of the readout: SiLU(z) ∘ c ∘ h, or only h"
     )
 
-    def make_layers(self) -> Sequence[Layer]:
+    def make_layers(self) -> Layers:
         """See `LayeredTier.make_layers`."""
         from bilin.models.fixed_point.modules import FixedPointLayer
 

@@ -12,23 +12,19 @@
 There is neither the skip D ∘ x of Mamba nor its short convolution.
 
 Sources:
-    [1] Movahedi, Sarnthein, Muca Cirone, Orvieto: Fixed-Point RNNs: Interpolating from Diagonal to Dense.
-        NeurIPS 2025, arXiv 2503.10799. Equations 12 and 13.
+    [1] Movahedi et al.: Fixed-Point RNNs: Interpolating from Diagonal to Dense. arXiv 2503.10799, equations 12 and 13.
     [2] Gu, Dao: Mamba: Linear-Time Sequence Modeling with Selective State Spaces. 2023, arXiv 2312.00752: initial
         values of a, -1 … -N, and of β, steps of 0.001 to 0.1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from bilin.fields import option
 from bilin.models.fixed_point.implicit import Implicit
-
-if TYPE_CHECKING:
-    from bilin.models.layers import Layer
+from bilin.models.tier import Layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +35,7 @@ class FPMamba(Implicit):
 
     state_size: int = option(16, at_least=1, doc="number N of states per channel")
 
-    def make_layers(self) -> Sequence[Layer]:
+    def make_layers(self) -> Layers:
         """See `LayeredTier.make_layers`."""
         from bilin.models.fixed_point.modules import FPMambaLayer
 

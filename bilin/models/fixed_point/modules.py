@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -50,21 +49,20 @@ class FixedPointLayer(Layer):
         self.norm = nn.RMSNorm(width, eps=1e-5)
         self.outward = nn.Linear(width, tier.hidden, bias=False)
 
-    class Inputs(NamedTuple):
-        """What stays the same over the iterations: x_t, the parts of the parameters that depend on it, and h_0."""
-
-        x: Tensor
-        decay: Tensor
-        b: Tensor
-        mixer: tuple[Tensor, Tensor]
-        initial: Tensor
-
     def forward(self, x: Hidden, state: State = None) -> tuple[Hidden, State]:
         """See `Layer.forward`."""
         x, *gates = self.inward(x).split(self.width, dim=-1)
         initial = torch.zeros_like(x[:, 0]) if state is None else state
-        inputs = self.Inputs(x, self.decay.of_input(x), self.b.of_input(x), self.mixer.of_input(x), initial)
-        iterate = partial(self.iterate, inputs)
+        decay_of_x, b_of_x, mixer_of_x = self.decay.of_input(x), self.b.of_input(x), self.mixer.of_input(x)
+
+        def iterate(h: Vectors) -> Vectors:
+            """Return the next iterate (equation 8)."""
+            before = delayed(h, initial)
+            decay = self.decay(decay_of_x, before).sigmoid()
+            written = silu(self.b(b_of_x, before)) * x
+            mixed = self.mixer(mixer_of_x, before, written - h) + h
+            return scan(decay, (1 - decay) * mixed, initial)
+
         h = iterate(self.solver(iterate, torch.zeros_like(x)))
         if self.c is not None:
             gates.append(self.c(self.c.of_input(x), delayed(h, initial)))
@@ -72,14 +70,6 @@ class FixedPointLayer(Layer):
         for gate in gates:
             y = silu(gate) * y
         return self.outward(self.norm(y)), h[:, -1]
-
-    def iterate(self, inputs: Inputs, h: Vectors) -> Vectors:
-        """Return the next iterate (equation 8)."""
-        before = delayed(h, inputs.initial)
-        decay = self.decay(inputs.decay, before).sigmoid()
-        written = silu(self.b(inputs.b, before)) * inputs.x
-        mixed = self.mixer(inputs.mixer, before, written - h) + h
-        return scan(decay, (1 - decay) * mixed, inputs.initial)
 
 
 class FPMambaLayer(Layer):
@@ -107,36 +97,24 @@ class FPMambaLayer(Layer):
         self.norm = nn.LayerNorm(width, eps=1e-5)
         self.outward = nn.Linear(width, tier.hidden, bias=False)
 
-    class Inputs(NamedTuple):
-        """What stays the same over the iterations: x_t, the parts that depend on it, and H_0 and y_0."""
-
-        x: Tensor
-        low: Tensor
-        b: Tensor
-        c: Tensor
-        mixer: tuple[Tensor, Tensor]
-        initial: tuple[Tensor, Tensor]
-
     def forward(self, x: Hidden, state: State = None) -> tuple[Hidden, State]:
         """See `Layer.forward`."""
         x, gate = self.inward(x).chunk(2, dim=-1)
-        if state is None:
-            state = (x.new_zeros(len(x), *self.log_a.shape), torch.zeros_like(x[:, 0]))
-        low, b, c = self.low.of_input(x), self.b.of_input(x), self.c.of_input(x)
-        inputs = self.Inputs(x, low, b, c, self.mixer.of_input(x), state)
-        y = self.solver(lambda y: self.iterate(inputs, y)[0], torch.zeros_like(x))
-        y, matrix = self.iterate(inputs, y)
-        return self.outward(silu(gate) * y), (matrix, y[:, -1])
+        initial, first = state or (x.new_zeros(len(x), *self.log_a.shape), torch.zeros_like(x[:, 0]))
+        low_of_x, b_of_x, c_of_x = self.low.of_input(x), self.b.of_input(x), self.c.of_input(x)
+        mixer_of_x = self.mixer.of_input(x)
 
-    def iterate(self, inputs: Inputs, y: Vectors) -> tuple[Tensor, Tensor]:
-        """Return the next iterate (equations 12 and 13), and the matrix state after the last token."""
-        matrix, first = inputs.initial
-        before = delayed(y, first)
-        delta = softplus(self.delta(self.low(inputs.low, before)))
-        b, c = normalize(self.b(inputs.b, before), dim=-1), normalize(self.c(inputs.c, before), dim=-1)
-        written = delta * (self.mixer(inputs.mixer, before, inputs.x - y) + y)
-        y, matrix = selective_scan(written, delta, -self.log_a.exp(), b, c, matrix, signed=False)
-        return self.norm(y), matrix
+        def iterate(y: Vectors) -> tuple[Tensor, Tensor]:
+            """Return the next iterate (equations 12 and 13), and the matrix state after the last token."""
+            before = delayed(y, first)
+            delta = softplus(self.delta(self.low(low_of_x, before)))
+            b, c = normalize(self.b(b_of_x, before), dim=-1), normalize(self.c(c_of_x, before), dim=-1)
+            written = delta * (self.mixer(mixer_of_x, before, x - y) + y)
+            y, matrix = selective_scan(written, delta, -self.log_a.exp(), b, c, initial, signed=False)
+            return self.norm(y), matrix
+
+        y, matrix = iterate(self.solver(lambda y: iterate(y)[0], torch.zeros_like(x)))
+        return self.outward(silu(gate) * y), (matrix, y[:, -1])
 
 
 class Projection(nn.Module):
@@ -219,11 +197,8 @@ class Householder(Mixer):
         return v
 
 
-class DPLR(Mixer):
-    """Q = I - c Σ_i α_i u_i u_iᵀ, diagonal plus low rank."""
-
-    def __init__(self, tier: Implicit) -> None:
-        super().__init__(tier, tier.mixer_rank * tier.inner, tier.mixer_rank)
+class DPLR(Householder):
+    """Q = I - c Σ_i α_i u_i u_iᵀ, diagonal plus low rank, of as many numbers."""
 
     def mix(self, directions: Tensor, strengths: Tensor, v: Vectors) -> Vectors:
         """See `Mixer.mix`."""
@@ -251,11 +226,7 @@ class Kronecker(Mixer):
         return v - self.factor * mixed
 
 
-MIXERS: dict[str, type[Householder] | type[DPLR] | type[Kronecker]] = {
-    "householder": Householder,
-    "dplr": DPLR,
-    "kronecker": Kronecker,
-}
+MIXERS: dict[str, type[Householder | Kronecker]] = {"householder": Householder, "dplr": DPLR, "kronecker": Kronecker}
 """The mixers by their name in the settings."""
 
 

@@ -39,25 +39,28 @@ class Solver(nn.Module):
     @torch.no_grad()
     def forward(self, f: Callable[[Tensor], Tensor], start: Iterate) -> Iterate:
         """Return the point at which to apply f once more, with gradient."""
-        y, damping = start, Damping(self.tier, start)
-        share = self.tier.training_share if self.training else self.tier.evaluation_share
-        for _ in range(self._limit() - 1):
+        tier, y = self.tier, start
+        share = tier.training_share if self.training else tier.evaluation_share
+        limit = tier.max_iterations if self.training else tier.evaluation_iterations
+        if self.training and tier.iterations == "gamma":
+            self.num_draws += 1
+            limit = min(limit, gamma_draw(int(self.draw_seed + self.num_draws)))
+        # Of each sequence: the weight of a new iterate, the least residual so far, and how long it may stay the least.
+        weight = start.new_full((len(start), 1, 1), tier.damping)
+        least = start.new_full((len(start),), torch.inf)
+        left = torch.full_like(least, tier.patience)
+        for _ in range(limit - 1):
             proposed = f(y)
             residual = relative_residual(y, proposed)
-            y = torch.lerp(y, proposed, damping.weight)
+            y = torch.lerp(y, proposed, weight)
             # A residual that is not finite also counts as converged: more steps would not repair it.
-            if (~(residual >= self.tier.tolerance)).double().mean() >= share:
+            if (~(residual >= tier.tolerance)).double().mean() >= share:
                 break
-            damping.update(residual)
+            left = torch.where(residual < least, tier.patience, left - 1)
+            least = torch.where(residual < least, residual, least)
+            weight = torch.where((left == 0)[:, None, None], tier.damping_decay * weight, weight)
+            left = torch.where(left == 0, tier.patience, left)
         return y
-
-    def _limit(self) -> int:
-        if not self.training:
-            return self.tier.evaluation_iterations
-        if self.tier.iterations == "fixed":
-            return self.tier.max_iterations
-        self.num_draws += 1
-        return min(gamma_draw(int(self.draw_seed + self.num_draws)), self.tier.max_iterations)
 
 
 def gamma_draw(seed: int) -> int:
@@ -70,25 +73,3 @@ def relative_residual(before: Iterate, after: Iterate) -> Float[Tensor, " batch"
     """Return the maximum over time of ||after - before||_inf / ||after||_inf, for each sequence."""
     change, size = (after - before).abs().amax(-1), after.abs().amax(-1)
     return (change / (size + 1e-8)).amax(1)
-
-
-class Damping:
-    """The weight of a new iterate, for each sequence separately.
-
-    The weight decays when the residual has not reached a new minimum for ``patience`` steps.
-    """
-
-    def __init__(self, tier: Implicit, like: Iterate) -> None:
-        self.tier = tier
-        self.weight = like.new_full((len(like), 1, 1), tier.damping)
-        self._least = like.new_full((len(like),), torch.inf)
-        self._left = torch.full_like(self._least, tier.patience)
-
-    def update(self, residual: Float[Tensor, " batch"]) -> None:
-        """Record the residuals of a step."""
-        lower = residual < self._least
-        self._least = torch.where(lower, residual, self._least)
-        self._left = torch.where(lower, self.tier.patience, self._left - 1)
-        spent = self._left == 0
-        self._left = torch.where(spent, self.tier.patience, self._left)
-        self.weight = torch.where(spent[:, None, None], self.tier.damping_decay * self.weight, self.weight)

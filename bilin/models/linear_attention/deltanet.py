@@ -19,8 +19,7 @@ Sources:
         NeurIPS 2024, arXiv 2406.06484: SiLU, keys of norm 1, the norm of the output. Their convolution of 4 tokens
         (`conv_size`) and their perceptron after each layer (`mlp`) are off by default, so that a layer can do only
         what its recurrence can do. The factor d^(-1/2) on q is omitted, since a norm follows.
-    [3] Grazzi, Siems, Zela, Franke, Hutter, Pontil: Unlocking State-Tracking in Linear RNNs Through Negative
-        Eigenvalues. ICLR 2025, arXiv 2411.12537.
+    [3] Grazzi et al.: Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues. arXiv 2411.12537.
 """
 
 from __future__ import annotations

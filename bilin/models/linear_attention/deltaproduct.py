@@ -17,8 +17,7 @@ Sources:
         Householder Products. NeurIPS 2025, arXiv 2502.10297, section 3. Their models have a convolution of 4 tokens
         (`conv_size`; not in their experiments with groups) and a perceptron after each layer (`mlp`). Both are off
         by default, so that a layer can do only what its recurrence can do.
-    [2] Grazzi, Siems, Zela, Franke, Hutter, Pontil: Unlocking State-Tracking in Linear RNNs Through Negative
-        Eigenvalues. ICLR 2025, arXiv 2411.12537.
+    [2] Grazzi et al.: Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues. arXiv 2411.12537.
 """
 
 from __future__ import annotations

@@ -17,8 +17,7 @@ Sources:
         Their values are twice as wide as their keys; here both have d numbers, as in the other tiers of this folder.
         Their convolution of 4 tokens (`conv_size`) and their perceptron after each layer (`mlp`) are off by default,
         so that a layer can do only what its recurrence can do.
-    [2] Grazzi, Siems, Zela, Franke, Hutter, Pontil: Unlocking State-Tracking in Linear RNNs Through Negative
-        Eigenvalues. ICLR 2025, arXiv 2411.12537.
+    [2] Grazzi et al.: Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues. arXiv 2411.12537.
 """
 
 from __future__ import annotations
@@ -35,8 +34,4 @@ class GatedDeltaNet(DeltaRule):
 
     tier: ClassVar[str] = "gated_deltanet"
     source: ClassVar[str] = "Yang, Kautz, Hatamizadeh 2024, arXiv 2412.06464"
-
-    @property
-    def decays(self) -> bool:
-        """See `DeltaRule.decays`."""
-        return True
+    decays: ClassVar[bool] = True

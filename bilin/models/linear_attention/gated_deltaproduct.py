@@ -26,25 +26,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bilin.fields import option
-from bilin.models.linear_attention.linear_attention import BETA_RANGE, DeltaRule
+from bilin.models.linear_attention.deltaproduct import DeltaProduct
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GatedDeltaProduct(DeltaRule):
+class GatedDeltaProduct(DeltaProduct):
     """S_t = α_t S_{t-1} Π_j (I - β_j k_j k_jᵀ) + what the n steps write."""
 
     tier: ClassVar[str] = "gated_deltaproduct"
-    source: ClassVar[str] = "Siems et al. 2025, arXiv 2502.10297"
+    decays: ClassVar[bool] = True
 
-    eigenvalues: str = option("signed", choices=("positive", "signed"), doc=BETA_RANGE)
-    householders: int = option(2, at_least=1, doc="number n of products I - β k kᵀ per token")
-
-    @property
-    def num_products(self) -> int:
-        """See `DeltaRule.num_products`."""
-        return self.householders
-
-    @property
-    def decays(self) -> bool:
-        """See `DeltaRule.decays`."""
-        return True
+    output_gate: bool = option(True, doc="multiply the output of a layer by a gate, SiLU of its input")

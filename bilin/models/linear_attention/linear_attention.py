@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from bilin.fields import option
 from bilin.models.tier import LayeredTier
@@ -53,7 +53,13 @@ BETA_RANGE = "range of β: (0, 1) if positive, (0, 2) if signed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeltaRule(LinearAttention):
-    """Settings of every tier whose state is multiplied by I - β k kᵀ."""
+    """Settings of every tier whose state is multiplied by I - β k kᵀ.
+
+    Attributes:
+        decays: Whether each token also multiplies the state by a factor α.
+    """
+
+    decays: ClassVar[bool] = False
 
     eigenvalues: str = option("positive", choices=("positive", "signed"), doc=BETA_RANGE)
 
@@ -61,11 +67,6 @@ class DeltaRule(LinearAttention):
     def num_products(self) -> int:
         """Number of matrices I - β k kᵀ per token."""
         return 1
-
-    @property
-    def decays(self) -> bool:
-        """Whether each token also multiplies the state by a factor α."""
-        return False
 
     def layer(self) -> Layer:
         """See `LinearAttention.layer`."""

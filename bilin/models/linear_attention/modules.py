@@ -183,16 +183,7 @@ def delta_rule(
 ) -> tuple[Float[Tensor, "batch time heads value"], Float[Tensor, "batch heads value key"]]:
     """Compute S <- α_t S, then S <- S (I - β k kᵀ) + β v kᵀ for each product, and o_t = S q_t.
 
-    Args:
-        q: Queries.
-        k: Keys of norm 1.
-        v: Values.
-        beta: Step size of each product.
-        log_alpha: Logarithm of the decay of each token; None for no decay.
-        state: S before the first token.
-
-    Returns:
-        All o, and the last S.
+    Keys have norm 1. Without ``log_alpha`` there is no decay. Returns all o and the last S.
     """
     tokens_per_chunk = max(1, STEPS_PER_CHUNK // k.shape[2])
     read = []
@@ -210,7 +201,12 @@ def _chunk(
     products = k.shape[2]
     q = q.transpose(1, 2)  # batch, heads, time, key
     k, v, beta = (part.flatten(1, 2).transpose(1, 2) for part in (k, v, beta.unsqueeze(-1)))  # batch, heads, steps, ·
-    from_start, between = _decays(log_alpha, q)
+    time = q.shape[2]
+    if log_alpha is None:
+        from_start, between = q.new_ones(time, 1), q.new_ones(time, time).tril()
+    else:
+        total = log_alpha.mT.cumsum(-1).unsqueeze(-1)  # batch, heads, time, 1
+        from_start, between = total.exp(), (total - total.mT).tril().exp().tril()
     seen = between.repeat_interleave(products, dim=-1)  # ..., time, steps
     before = seen.repeat_interleave(products, dim=-2)  # ..., steps, steps; only the part below the diagonal is used
     erased = beta * k
@@ -219,12 +215,3 @@ def _chunk(
     outputs = from_start * (q @ state.mT) + (seen * (q @ k.mT)) @ written
     state = from_start[..., -1:, :] * state + (seen[..., -1, :, None] * written).mT @ k
     return outputs, state
-
-
-def _decays(log_alpha: Tensor | None, q: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the decay up to each token from the start of the chunk, (time, 1), and from each token, (time, time)."""
-    time = q.shape[2]
-    if log_alpha is None:
-        return q.new_ones(time, 1), q.new_ones(time, time).tril()
-    total = log_alpha.mT.cumsum(-1).unsqueeze(-1)  # batch, heads, time, 1
-    return total.exp(), (total - total.mT).tril().exp().tril()

@@ -12,13 +12,10 @@ Sources:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from bilin.fields import option
-from bilin.models.tier import Tier
-
-if TYPE_CHECKING:
-    from bilin.models.module import SequenceModel
+from bilin.models.tier import Module, Tier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +29,7 @@ class Elman(Tier):
     init_scale: float = option(1.0, above=0, doc="factor on the initial recurrent weights")
     layers: int = option(1, at_least=1, doc="number of layers")
 
-    def build(self, *, vocab_size: int, num_classes: int) -> SequenceModel:
+    def build(self, *, vocab_size: int, num_classes: int) -> Module:
         """See `Tier.build`."""
         from torch import nn
 

@@ -24,21 +24,16 @@ used: W_out divided by √layers, and an embedding from N(0, 0.02²), which is N
 Sources:
     [1] Gu, Dao: Mamba: Linear-Time Sequence Modeling with Selective State Spaces. 2023, arXiv 2312.00752
         (algorithm 2, section 3.4 for the block, 3.6 for the initial values).
-    [2] Grazzi, Siems, Zela, Franke, Hutter, Pontil: Unlocking State-Tracking in Linear RNNs Through Negative
-        Eigenvalues. ICLR 2025, arXiv 2411.12537.
+    [2] Grazzi et al.: Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues. arXiv 2411.12537.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from bilin.fields import option
-from bilin.models.tier import LayeredTier
-
-if TYPE_CHECKING:
-    from bilin.models.layers import Layer
+from bilin.models.tier import LayeredTier, Layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +54,7 @@ class Mamba(LayeredTier):
         None, at_least=1, doc="rank of the projection to the step sizes Δ; null: hidden / 16, rounded up"
     )
 
-    def make_layers(self) -> Sequence[Layer]:
+    def make_layers(self) -> Layers:
         """See `LayeredTier.make_layers`."""
         from bilin.models.state_space.modules import MambaLayer
 

@@ -27,21 +27,17 @@ the defaults P is 64, as in their code, and N is 64, where it is 128 in their co
 Sources:
     [1] Dao, Gu: Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State Space
         Duality. ICML 2024, arXiv 2405.21060 (section 7 for the block, section 6 for the form in chunks).
-    [2] Grazzi, Siems, Zela, Franke, Hutter, Pontil: Unlocking State-Tracking in Linear RNNs Through Negative
-        Eigenvalues. ICLR 2025, arXiv 2411.12537.
+    [2] Grazzi et al.: Unlocking State-Tracking in Linear RNNs Through Negative Eigenvalues. arXiv 2411.12537.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from bilin.fields import option
-from bilin.models.tier import LayeredTier
-
-if TYPE_CHECKING:
-    from bilin.models.layers import Layer
+from bilin.models.tier import LayeredTier, Layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +61,7 @@ class Mamba2(LayeredTier):
         channels = self.expand * self.hidden
         return {} if channels % self.heads == 0 else {"heads": f"a divisor of hidden times expand ({channels})"}
 
-    def make_layers(self) -> Sequence[Layer]:
+    def make_layers(self) -> Layers:
         """See `LayeredTier.make_layers`."""
         from bilin.models.state_space.modules import Mamba2Layer
 

@@ -132,16 +132,9 @@ def selective_scan(
     *,
     signed: bool,
 ) -> tuple[Float[Tensor, "batch time inner"], Float[Tensor, "batch states inner"]]:
-    """Compute h_t = a_t ∘ h_{t-1} + B_t w_tᵀ and y_t = C_tᵀ h_t, with a_t = exp(Δ_t A) or 2 exp(Δ_t A) - 1.
+    """Compute h_t = a_t ∘ h_{t-1} + B_t w_tᵀ and y_t = C_tᵀ h_t, from the state h, or from zero.
 
-    Args:
-        w: Inputs.
-        steps: Step sizes Δ, positive.
-        A: Decay rates, negative.
-        B: Weights with which an input enters the states.
-        C: Weights with which the states are read.
-        h: State before the first token; None for zero.
-        signed: Whether the transitions are in (-1, 1) instead of (0, 1).
+    The transition a_t is exp(Δ_t A), or 2 exp(Δ_t A) - 1 if ``signed``, with steps Δ > 0 and rates A < 0.
 
     Returns:
         The outputs y, and the state after the last token.
@@ -214,17 +207,10 @@ def scan_in_chunks(
     C: Float[Tensor, "batch time states"],
     h: Float[Tensor, "batch states inner"] | None,
 ) -> tuple[Float[Tensor, "batch time heads width"], Float[Tensor, "batch states inner"]]:
-    """Compute h_t = a_t h_{t-1} + B_t w_tᵀ and y_t = C_tᵀ h_t in each head.
-
-    Args:
-        w: Inputs.
-        a: Transitions.
-        B: Weights with which an input enters the states.
-        C: Weights with which the states are read.
-        h: State before the first token, with the heads concatenated; None for zero.
+    """Compute h_t = a_t h_{t-1} + B_t w_tᵀ and y_t = C_tᵀ h_t in each head, from the state h, or from zero.
 
     Returns:
-        The outputs y, and the state after the last token.
+        The outputs y, and the state after the last token, with the heads concatenated.
     """
     outputs = []
     for chunk in zip(w.split(CHUNK, 1), a.split(CHUNK, 1), B.split(CHUNK, 1), C.split(CHUNK, 1), strict=True):

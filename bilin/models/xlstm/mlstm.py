@@ -23,22 +23,18 @@ Initial values are those of [2]: matrices from N(0, 2 / (5H)), W_d from N(0, 4 /
 from N(0, 0.1²), b_f from 3 to 6 over the heads (an exponential gate starts at the same f); s one.
 
 Sources:
-    [1] Beck, Pöppel, Spanring, Auer, Prudnikova, Kopp, Klambauer, Brandstetter, Hochreiter: xLSTM: Extended Long
-        Short-Term Memory. NeurIPS 2024, arXiv 2405.04517, section 2.3 and appendix A.
+    [1] Beck, Pöppel et al.: xLSTM: Extended Long Short-Term Memory. arXiv 2405.04517, section 2.3 and appendix A.
     [2] github.com/NX-AI/xlstm, the code of the authors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from bilin.fields import option
-from bilin.models.tier import LayeredTier
-
-if TYPE_CHECKING:
-    from bilin.models.layers import Layer
+from bilin.models.tier import LayeredTier, Layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +57,7 @@ class MLSTM(LayeredTier):
             return {"heads": f"a divisor of hidden times expand ({inner}), and smaller"}
         return {}
 
-    def make_layers(self) -> Sequence[Layer]:
+    def make_layers(self) -> Layers:
         """See `LayeredTier.make_layers`."""
         from bilin.models.xlstm.modules import MLSTMLayer
 

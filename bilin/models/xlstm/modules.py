@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm, logsigmoid, silu
 
-from bilin.models.layers import Hidden, Layer, ShortConvolution
+from bilin.models.layers import GatedPerceptron, Hidden, Layer, ShortConvolution
 from bilin.models.module import State
 
 if TYPE_CHECKING:
@@ -84,21 +84,13 @@ class SLSTMLayer(Layer):
         return o.sigmoid() * c / n, c, n, m
 
 
-class GatedPerceptron(Layer):
+class SLSTMPerceptron(GatedPerceptron):
     """W_3 (GELU(W_1 x) ∘ W_2 x), of inner width F = ⌈4H / 3⌉."""
 
     def __init__(self, tier: SLSTM) -> None:
-        super().__init__()
-        inner = math.ceil(4 * tier.hidden / 3)
-        self.inputs = nn.Linear(tier.hidden, 2 * inner, bias=False)
-        self.output = nn.Linear(inner, tier.hidden, bias=False)
+        super().__init__(tier.hidden, math.ceil(4 * tier.hidden / 3), gelu)
         nn.init.normal_(self.inputs.weight, std=small_std(tier.hidden))
         nn.init.normal_(self.output.weight, std=2 / tier.layers * tier.hidden**-0.5)
-
-    def forward(self, x: Hidden, state: State = None) -> tuple[Hidden, State]:
-        """See `Layer.forward`. There is no state."""
-        gate, value = self.inputs(x).chunk(2, dim=-1)
-        return self.output(gelu(gate) * value), state
 
 
 class MLSTMLayer(Layer):
@@ -144,15 +136,7 @@ class MLSTMLayer(Layer):
 def write_and_read(
     q: Vectors, k: Vectors, v: Vectors, log_i: Gate, log_f: Gate, memory: Memory | None
 ) -> tuple[Vectors, Memory]:
-    """Write k and v at each time, and read with q.
-
-    Args:
-        q: Queries.
-        k: Keys, scaled.
-        v: Values.
-        log_i: Logarithm of the input gate.
-        log_f: Logarithm of the forget gate.
-        memory: Memory before the first token; None for an empty one.
+    """Write values at scaled keys to a memory, or to an empty one.
 
     Returns:
         h = C q / max(|n·q|, 1) at each time, and the memory after the last token.

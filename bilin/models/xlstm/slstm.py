@@ -20,22 +20,18 @@ fall along each head from 5 to -7 as 5 - 12 (j / (P - 1))^(0.3 + 1.3 l / (layers
 exponential gate starts at the same f); W_3 from N(0, 4 / (layers² H)).
 
 Sources:
-    [1] Beck, Pöppel, Spanring, Auer, Prudnikova, Kopp, Klambauer, Brandstetter, Hochreiter: xLSTM: Extended Long
-        Short-Term Memory. NeurIPS 2024, arXiv 2405.04517, section 2.2 and appendix A.
+    [1] Beck, Pöppel et al.: xLSTM: Extended Long Short-Term Memory. arXiv 2405.04517, section 2.2 and appendix A.
     [2] github.com/NX-AI/xlstm, the code of the authors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from bilin.fields import option
-from bilin.models.tier import LayeredTier
-
-if TYPE_CHECKING:
-    from bilin.models.layers import Layer
+from bilin.models.tier import LayeredTier, Layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +52,10 @@ class SLSTM(LayeredTier):
             return {"heads": f"a divisor of hidden ({self.hidden}), and smaller"}
         return {}
 
-    def make_layers(self) -> Sequence[Layer]:
+    def make_layers(self) -> Layers:
         """See `LayeredTier.make_layers`. A perceptron follows each cell."""
-        from bilin.models.xlstm.modules import GatedPerceptron, SLSTMLayer
+        from bilin.models.xlstm.modules import SLSTMLayer, SLSTMPerceptron
 
         return [
-            layer for index in range(self.layers) for layer in (SLSTMLayer(self, index=index), GatedPerceptron(self))
+            layer for index in range(self.layers) for layer in (SLSTMLayer(self, index=index), SLSTMPerceptron(self))
         ]

@@ -78,18 +78,24 @@ def test_one_iteration_is_the_diagonal_model(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-6])
 def test_what_has_converged_satisfies_equation_8_to_the_tolerance(tolerance: float) -> None:
     _, layer = layer_of(tolerance=tolerance, training_share=1.0, max_iterations=400, **dict.fromkeys(SEEN, True))
-    kept = []
-    iterate = layer.iterate
+    iterates, solved = [], []
 
-    def recorded(inputs: Any, h: Any) -> Any:
-        kept.append((h, iterate(inputs, h)))
-        return kept[-1][1]
+    def record(_: Any, arguments: Any) -> Any:
+        iterate, start = arguments
 
-    layer.iterate = recorded
+        def recorded(h: Any) -> Any:
+            iterates.append(h)
+            return iterate(h)
+
+        return recorded, start
+
+    layer.solver.register_forward_pre_hook(record)
+    layer.solver.register_forward_hook(lambda _, arguments, solution: solved.append((arguments[0], solution)))
     layer(normal(3, 9, 3))
-    before, after = kept[-1]
+    ((iterate, before),) = solved
+    after = iterate(before)
     assert ((after - before).abs().amax(-1) < tolerance * after.abs().amax(-1)).all()
-    assert len(kept) < 400
+    assert len(iterates) < 400
 
 
 def test_the_largest_eigenvalue_is_never_above_the_exact_one() -> None:
