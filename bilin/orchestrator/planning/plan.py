@@ -118,16 +118,17 @@ def make_plan(grid: Grid, stored: Mapping[str, StoredTrial], *, retry: Collectio
         retry: Statuses of failed trials to run again; ``lost`` ones are run again anyway.
     """
     rerun = {*RERUN_STATUSES, *retry}
-    by_cell: dict[str, list[StoredTrial]] = {wanted.cell_id: [] for wanted in grid.cells}
+    ids = {wanted.cell_id for wanted in grid.cells}
+    by_cell: dict[str, list[StoredTrial]] = defaultdict(list)
     for trial in stored.values():
-        if trial.cell_id in by_cell:
+        if trial.cell_id in ids:
             by_cell[trial.cell_id].append(trial)
     statuses: Counter[Status] = Counter()
     cells = []
     for wanted in grid.cells:
         standing = {
             (trial.lr, trial.seed): trial
-            for trial in by_cell[wanted.cell_id]
+            for trial in by_cell.get(wanted.cell_id, ())
             if trial.status not in rerun and is_complete(trial, wanted.test)
         }
         known = {key: Outcome.of(*key, trial) for key, trial in standing.items()}
@@ -156,7 +157,7 @@ def _estimate(cells: Collection[CellPlan], by_cell: Mapping[str, list[StoredTria
     shapes = [(cell.wanted.cell.task.name, cell.wanted.cell.model, cell.wanted.cell.train) for cell in cells]
     times: dict[object, list[float]] = defaultdict(list)
     for cell, shape in zip(cells, shapes, strict=True):
-        times[shape].extend(trial.wall_s for trial in by_cell[cell.wanted.cell_id] if trial.status == "done")
+        times[shape].extend(trial.wall_s for trial in by_cell.get(cell.wanted.cell_id, ()) if trial.status == "done")
     means = {shape: sum(seen) / len(seen) for shape, seen in times.items() if seen}
     known = [(means[shape], len(cell.missing)) for cell, shape in zip(cells, shapes, strict=True) if shape in means]
     num_missing = sum(len(cell.missing) for cell in cells)
