@@ -1,6 +1,7 @@
-"""What runs trials: a pool takes groups of them, and emits what happens to each trial.
+"""Pools run trials: a pool takes groups of trials, and emits events about each trial.
 
-A group is mostly one trial; several short ones save calls, and several of one shape can be trained as one program.
+A group is usually one trial. A group of several short trials saves calls, and trials of one shape could be trained
+as one program.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Group:
 
 
 class Pool(Protocol):
-    """A set of workers. It is made with an `Emit`, which it calls inside `wait`. Calls come from one thread."""
+    """A set of workers. A pool is made with an `Emit`, which it calls inside `wait`. One thread makes all calls."""
 
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
         """Whether a worker for these resources is idle or can be started now, on none of the nodes to avoid."""
@@ -45,10 +46,10 @@ class Pool(Protocol):
         """Start a group; only after `accepts` returned True for its resources."""
 
     def wait(self, timeout_s: float) -> None:
-        """Emit what has happened; wait up to ``timeout_s`` until a group ends."""
+        """Emit the events since the last call; wait up to ``timeout_s`` for a group to end."""
 
     def cancel(self, trial_id: str) -> None:
-        """Tell the worker of a trial to end it, and to go on with the next of its group. It may finish before."""
+        """Tell the worker of a trial to end it and continue with the next of its group. The trial may finish first."""
 
     def keep(self, timeout_s: float) -> None:
         """Have every running trial write a checkpoint, if it can within ``timeout_s``."""
@@ -58,14 +59,14 @@ class Pool(Protocol):
 
 
 class RunTrial(Protocol):
-    """How a worker runs one trial; `bilin.workers.trial.run_trial` but in benchmarks and tests of the pools."""
+    """How a worker runs one trial: `bilin.workers.trial.run_trial`, except in benchmarks and tests of the pools."""
 
     def __call__(self, spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -> TrialResult:
-        """Train one trial to its end; let interrupts and what ``report`` raises pass, and raise nothing else."""
+        """Train one trial to its end. Raise only interrupts and what ``report`` raises."""
 
 
 class TrialRunner:
-    """Runs trials in this process, one at a time, and emits what happens to them: the inside of every worker."""
+    """Runs trials in this process, one at a time, and emits their events. Every worker has one."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""One trial from its spec to its result: an ordinary function, the same on Ray, in process, or in a notebook."""
+"""One trial from its spec to its result: an ordinary function, the same on Ray, inline, or in a notebook."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def run_trial(spec: TrialSpec, *, report: Report = ignore, checkpoints: Checkpoi
     pass through, and so does `bilin.workers.events.TrialCancelled`. ``report`` is called at evaluations, and between
     them about twice a second.
 
-    With ``checkpoints`` the trial continues from its last one; on a CPU its result is the same, to the last bit, as
-    that of a trial that was not interrupted.
+    With ``checkpoints``, the trial continues from its last checkpoint. On a CPU, the result is the same to the last
+    bit as without the interruption.
     """
     clock = Clock()
     measured: dict[str, Any]
@@ -48,7 +48,7 @@ def run_trial(spec: TrialSpec, *, report: Report = ignore, checkpoints: Checkpoi
 
 
 def _measure(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpoints | None) -> dict[str, Any]:
-    """Train and test; return attributes of the result."""
+    """Train and test; return the attributes of the `TrialResult` that this measures."""
     import torch
 
     from bilin.rules import is_solved

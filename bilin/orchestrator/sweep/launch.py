@@ -37,7 +37,7 @@ GRACE_S = 5.0
 """How long a launch that is interrupted at a terminal waits for its trials to write their checkpoints."""
 
 TERM_S = 20.0
-"""The same after SIGTERM: Slurm kills 30 s after it by default, and all workers may write to one disk."""
+"""The same after SIGTERM. Slurm sends SIGKILL 30 s later by default, and all workers may write to one disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +46,9 @@ class Summary:
 
     Attributes:
         num_found: Wanted trials that were stored already, with a result.
-        num_failed: Wanted trials without a result: from before and left alone, or from this launch.
+        num_failed: Wanted trials without a result: failed in this launch, or earlier and not run again.
         ran: How many trials this launch ran, by the status they ended with.
-        stopped: Why it stopped before its end, if it did.
+        stopped: Why the launch stopped early, if it did.
     """
 
     sweep: str
@@ -94,7 +94,7 @@ def launch(
         InputError: The grid or another argument cannot be used; nothing was written.
         SweepRunningError: Another process runs this sweep.
         InterruptedSweepError: A signal ended the launch, or the store could no longer be written (full disk). Stored
-            results stay, and the same call goes on from there.
+            results stay, and the same call continues from there.
         ClusterError: The cluster cannot be used.
     """
     request = as_request(request, options)

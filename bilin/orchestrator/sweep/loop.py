@@ -1,4 +1,4 @@
-"""The loop that runs a plan on a pool: submit, take what happened, record results, ask for more."""
+"""The loop that runs a plan on a pool: submit trials, take events, record results, ask for more trials."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ from bilin.workers.events import Cancelled, Event, Finished, Lost, Started
 from bilin.workers.pool import Group, Pool
 
 WAIT_S = 0.5
+"""How long one turn of the loop waits for events."""
 
 OBSERVE_S = 0.25
-"""How often snapshots are made, unless making one takes more than `OBSERVE_SHARE` of that time."""
+"""Seconds between snapshots; more if making one takes longer than `OBSERVE_SHARE` of this period."""
 
 OBSERVE_SHARE = 0.05
+"""Greatest share of the time that goes to snapshots."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,8 +38,9 @@ class _Cell:
     """A cell while its sweep runs.
 
     Attributes:
-        plan: What was known of it when the sweep began.
-        known: What is known of it now.
+        plan: The plan of the cell when the sweep began.
+        label: What displays call the cell; computed at first use.
+        known: The outcomes so far, by learning rate and seed.
         asks: The trials that should have a result by now.
     """
 
@@ -47,7 +50,7 @@ class _Cell:
     label: str = ""
 
     def decide(self) -> list[Ask]:
-        """Decide again; return the new asks."""
+        """Decide again which trials should have a result by now; return those that were not asked for before."""
         if not learns(self.plan.wanted):
             return []
         before = set(self.asks)
@@ -71,7 +74,7 @@ class Sweep:
     """Runs the missing trials of a plan.
 
     Attributes:
-        stopped: Why it stopped before its end, if it did.
+        stopped: Why the sweep stopped early, if it did.
     """
 
     def __init__(self, plan: Plan, recorder: Recorder, *observers: Observer) -> None:
@@ -100,7 +103,7 @@ class Sweep:
         """Run until nothing is left, or until the same error came too often (see `stopped`).
 
         Args:
-            pool: Where to run; it was made with `take` as its emit.
+            pool: Where to run; its `Emit` must be `take`.
             num_elsewhere: Trials to run in cells of the grid that the plan leaves out.
         """
         self._pool, self._num_elsewhere = pool, num_elsewhere
@@ -112,7 +115,7 @@ class Sweep:
         self._observe(now=True)
 
     def take(self, event: Event) -> None:
-        """Take what happened to a trial. The first result counts, also from a worker that was reported lost."""
+        """Take an event of a trial. The first result counts, even from a worker that was reported lost."""
         trial = self._trials.get(event.trial_id)
         if trial is None:
             return
@@ -121,7 +124,7 @@ class Sweep:
         elif isinstance(event, Lost):
             if not self._retries(trial, event.status, event.reason, event.node):
                 self._end(trial, _lost(trial, event))
-        elif isinstance(event, Cancelled):  # and it is still asked for
+        elif isinstance(event, Cancelled):  # but still in `_trials`, so it must run
             self._wait_again(trial, "cancelled")
         elif running := self._running.get(event.trial_id):
             if isinstance(event, Started):
@@ -134,7 +137,7 @@ class Sweep:
         self._observe()
 
     def current_plan(self) -> Plan:
-        """Return the plan as it is after the outcomes so far."""
+        """Return the plan, updated with the outcomes so far."""
         cells = [CellPlan.of(cell.plan.wanted, cell.known, cell.plan.stored) for cell in self._cells]
         return replace(
             self._plan, cells=tuple(cells), statuses=self._found, num_missing=sum(len(cell.missing) for cell in cells)
@@ -178,7 +181,7 @@ class Sweep:
         for (_, avoid), queue in sorted(self._queues.items(), key=lambda item: not item[0][1]):
             while queue and pool.accepts(queue[0].spec.resources, avoid):
                 trial = queue.popleft()
-                if trial.trial_id not in self._trials:  # its result came while it waited to run another time
+                if trial.trial_id not in self._trials:  # a late result arrived while it waited to run again
                     continue
                 trial.attempts += 1
                 trial.reason = None
@@ -198,7 +201,7 @@ class Sweep:
         result = event.result
         if event.is_late:
             if result.status in RULES and RULES[result.status].attempts > 1:
-                return  # it is tried again already
+                return  # a failure of a class that runs again: the next attempt is queued or running
             if trial.trial_id in self._running and self._pool:
                 self._pool.cancel(trial.trial_id)
         elif event.node and self._retries(trial, result.status, result.error or "", event.node):
@@ -206,7 +209,7 @@ class Sweep:
         self._end(trial, result)
 
     def _retries(self, trial: _Trial, status: Status, reason: str, node: str | None) -> bool:
-        """Have a trial wait to run another time, if the rule of its status allows it; return whether it does."""
+        """Queue a trial to run again, if the rule of its status allows it; return whether it does."""
         rule = RULES.get(status)
         if rule is None or trial.attempts >= rule.attempts:
             return False

@@ -30,14 +30,14 @@ _GRACE_S = 10.0
 class SweepWriter:
     """Writes the results of one sweep, as the only process that does. Its methods may be called from any thread.
 
-    A crash at any instant loses nothing for which `append` has returned, and duplicates nothing: results count from
-    the moment the manifest is replaced.
+    A crash at any moment neither loses results for which `append` has returned nor stores any twice: results are
+    stored from the moment the manifest is replaced.
 
     Args:
         store: Directory of the store; created on entry.
         sweep: Name of the sweep.
         command: What this process runs, for the message to a second writer.
-        stays: Keep the sweep's folder even if the writer ends in an error before it wrote a grid.
+        stays: Keep a new sweep folder even if the writer ends with an error before it has written a grid.
 
     Warns:
         DamageWarning: On entry, for each damaged file that was set aside.
@@ -45,8 +45,8 @@ class SweepWriter:
 
     Raises:
         SweepRunningError: On entry, if another process writes the sweep.
-        StoreError: The name is not that of a sweep; or, on entry and from every method, the system does not let the
-            sweep be written, or another process has taken it over. After that, nothing more is written.
+        StoreError: The name is not that of a sweep; or, on entry and from every method, the sweep cannot be written,
+            or another process has taken it over. After that, the writer writes nothing more.
     """
 
     def __init__(self, store: Path | str, sweep: str, *, command: str = "bilin", stays: bool = False) -> None:
@@ -105,7 +105,7 @@ class SweepWriter:
             for part in reversed(self._manifest.parts):
                 ids = set(read_columns(self.folder.trials_part(part.number), ["trial_id"])["trial_id"].to_pylist())
                 if not ids.isdisjoint(trial_ids):
-                    # its number will be higher than those of later parts: leave out what they supersede
+                    # the new part gets a higher number than later parts: leave out rows that those replace
                     part = merge(self.folder, [part], number, without={*trial_ids, *in_later_parts})
                     number += 1
                 parts += [part] if part.trials else []
@@ -131,7 +131,7 @@ class SweepWriter:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Admit one thread at a time, and none after a failure: what is on disk is then unknown."""
+        """Allow one thread at a time, and none after a failure, when the state on disk is unknown."""
         with self._mutex:
             if self._failed is not None:
                 raise StoreError(str(self._failed))

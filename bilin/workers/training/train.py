@@ -1,4 +1,4 @@
-"""Training: step by step, with an evaluation every so often, until the trial is solved or has no steps left."""
+"""Training: steps with an evaluation every `validate.every` steps, until the trial is solved or has no steps left."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ REPORT_PERIOD_S = 0.5
 def train(spec: TrialSpec, state: TrialState, *, report: Report, checkpoints: Checkpoints | None = None) -> StopReason:
     """Train to the end, from the last checkpoint if there is one; return why the training ended.
 
-    Only evaluations decide: a loss that is not finite is found at the next one, not by the clock, so that a trial
-    that runs again ends at the same step.
+    Training ends only at an evaluation. A loss that is not finite is also noticed only there, at a fixed step, so that
+    a trial that runs again ends at the same step.
     """
     cell = spec.cell
     device, trial_id = state.loss_sum.device, spec.trial_id
@@ -67,7 +67,7 @@ def take_step(cell: Cell, state: TrialState, *, lr: float) -> None:
     every_token = cell.supervision == "every_token"
     logits = state.model(batch.tokens, batch.num_tokens, every_token=every_token)
     targets = batch.targets.flatten() if every_token else batch.answers
-    loss = nn.functional.cross_entropy(logits.flatten(0, -2), targets)  # IGNORED is its index to ignore
+    loss = nn.functional.cross_entropy(logits.flatten(0, -2), targets)  # ignores IGNORED
     state.optimizer.zero_grad()
     loss.backward()
     if cell.train.clip_norm is not None:
@@ -81,7 +81,7 @@ def take_step(cell: Cell, state: TrialState, *, lr: float) -> None:
 
 
 def lr_at(train: TrainSpec, lr: float, step: int) -> float:
-    """Return the learning rate of a step, counted from 0; the decay reaches 0 at the end."""
+    """Return the learning rate of a step, counted from 0. The schedules that decay reach 0 after the last step."""
     if step < train.warmup_steps:
         return lr * (step + 1) / train.warmup_steps
     progress = (step - train.warmup_steps) / (train.steps - train.warmup_steps)
