@@ -80,18 +80,18 @@ def page(store: Path, verdicts: Sequence[tuple[str, float, bool]]) -> Iterator[s
     """The lines of the page."""
     seconds = query("SELECT sum(wall_s) AS s, count(*) AS n FROM trials", store=store, sweep=SWEEP).to_pylist()[0]
     yield from (
-        "# Who tracks what",
+        "# What each tier learns",
         "",
         "Written by `python benchmarks/hierarchy.py` from the results of `examples/hierarchy.yaml`; `make hierarchy`",
-        "does both. Small networks, trained on sequences of 2 to 10 tokens where nothing else is said. Accuracy,",
-        "scaled so that chance is 0, of the best rate and seed where there are several: the question is what a",
+        "does both. Small networks, trained on sequences of 2 to 10 tokens unless stated otherwise. Accuracy,",
+        "scaled so that chance is 0 and 1 is perfect, at the best learning rate and seed: the question is what a",
         f"system can learn. {seconds['n']} trials, {seconds['s'] / 60:.0f} minutes of one core together.",
         "",
-        "## Known truths",
+        "## Published claims",
         "",
-        f"Solved means {SOLVED} or more at length {LENGTHS[-1]}, not solved less.",
+        f"Solved means {SOLVED} or more at length {LENGTHS[-1]}; everything below is not solved.",
         "",
-        "| claim | published in | accuracy | came out |",
+        "| claim | published in | accuracy | reproduced |",
         "|---|---|--:|---|",
         *(f"| {text} | {accuracy:.2f} | {'yes' if came_out else '**no**'} |" for text, accuracy, came_out in verdicts),
     )

@@ -139,7 +139,7 @@ def test_a_ray_that_dies_ends_the_sweep_with_what_to_do(tmp_path: Path, name: st
     os.kill(pid, signal.SIGKILL)
     code, _, err = finish(process, LIMIT_S)
     assert code == 4
-    assert "the same command goes on" in err
+    assert "the same command continues" in err
 
 
 def _steps(sweep: Path) -> int:

@@ -57,4 +57,4 @@ def refuse_job_options(given: dict[str, object]) -> None:
     """Raise if an option about a Slurm job is given without one."""
     names = [name for name, value in given.items() if value is not None]
     if names:
-        raise InputError(f"{names[0]} is about a job, and goes with --cluster slurm")
+        raise InputError(f"{names[0]} requires --cluster slurm")

@@ -118,13 +118,13 @@ def test_a_sweep_that_waits_is_watched_and_cancelled(lab: Lab, tmp_path: Path) -
         assert watching.stderr is not None
         assert watching.stderr.readline() == f"tiny: {waits}\n"
         code, out, _ = bilin(lab, "sweep", "cancel", "tiny", "--store", store)
-        assert (code, out) == (0, f"tiny: job {job} is cancelled; the same launch goes on from here\n")
+        assert (code, out) == (0, f"tiny: job {job} is cancelled; the same launch continues from here\n")
         out, _ = watching.communicate(timeout=100)
         assert (watching.returncode, "it does not run" in out) == (3, True)
     assert lab.job(job)["JobState"] == "CANCELLED"
     out = bilin(lab, "sweep", "status", "tiny", "--store", store)[1]
     assert f"job {job} is over (cancelled" in out
-    assert bilin(lab, "sweep", "cancel", "tiny", "--store", store)[1].startswith("tiny: nothing runs it")
+    assert bilin(lab, "sweep", "cancel", "tiny", "--store", store)[1].startswith("tiny: it is not running")
 
 
 @pytest.mark.slow
@@ -157,7 +157,7 @@ def test_a_job_of_another_cluster_with_the_same_number_is_left_alone(lab: Lab, t
     launch(grid, store=store, cluster=ClusterSpec(kind="inline"))
     record_job(SweepFolder(store / "tiny"), Job(job_id=other, submitted_at="2026-01-01", log="", name="bilin-tiny"))
     assert "Slurm no longer knows it" in bilin(lab, "sweep", "status", "tiny", "--store", store)[1]
-    assert "nothing runs it" in bilin(lab, "sweep", "cancel", "tiny", "--store", store)[1]
+    assert "it is not running" in bilin(lab, "sweep", "cancel", "tiny", "--store", store)[1]
     assert lab.job(other)["JobState"] == "PENDING"
     lab.run("scancel", other)
 

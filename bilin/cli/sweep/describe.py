@@ -87,8 +87,8 @@ def describe_cancelled(cancelled: Cancelled, *, grace_s: float) -> str:
     if cancelled.holder:
         ends.append(f"process {cancelled.holder.pid} {killed if cancelled.was_killed else 'has ended'}")
     if not ends:
-        return f"{cancelled.sweep}: nothing runs it; the store is as it was"
-    return f"{cancelled.sweep}: {', '.join(ends)}; the same launch goes on from here"
+        return f"{cancelled.sweep}: it is not running; nothing changed"
+    return f"{cancelled.sweep}: {', '.join(ends)}; the same launch continues from here"
 
 
 def command(what: str, sweep: str, directory: Path) -> str:

@@ -54,7 +54,10 @@ def launch(
     ] = None,
     address: Address = None,
     workers: Annotated[
-        int | None, typer.Option(help="Trials at once. [default: as many as the CPUs allow]", show_default=False)
+        int | None,
+        typer.Option(
+            help="Number of trials that run at once. [default: as many as the CPUs allow]", show_default=False
+        ),
     ] = None,
     checkpoint_every: Annotated[
         float, typer.Option(metavar="SECONDS", help="Seconds between checkpoints of a running trial; 0: none.")

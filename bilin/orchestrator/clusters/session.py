@@ -116,13 +116,13 @@ def _own(num_cpus: int) -> Iterator[None]:
 def _check_own() -> None:
     """Raise if an indispensable process of our own Ray has died: Ray itself would wait, or end this process."""
     if dead := ray_internals.dead_process():
-        raise ClusterError(f"Ray's {dead} died: finished trials are stored, and the same command goes on from there")
+        raise ClusterError(f"Ray's {dead} died: finished trials are stored, and the same command continues from there")
 
 
 def _check_joined() -> None:
     if not ray.is_initialized():
         raise ClusterError(
-            "lost the connection to Ray: finished trials are stored, and the same command goes on from there"
+            "lost the connection to Ray: finished trials are stored, and the same command continues from there"
         )
 
 

@@ -165,7 +165,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
                 return file.read(MAX_SIZE + 1).decode("utf-8-sig")
     except FileNotFoundError:
         grids = sorted(file.name for file in Path(path).parent.glob("*") if file.suffix in (".yaml", ".yml"))
-        message = "there is no such file" + (f"; beside it there is {', '.join(grids[:5])}" if grids else "")
+        message = "there is no such file" + (f"; in the same folder: {', '.join(grids[:5])}" if grids else "")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         message = f"found the byte 0x{error.object[error.start]:02x}; a grid is text in UTF-8"

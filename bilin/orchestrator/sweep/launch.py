@@ -175,12 +175,12 @@ def _run(
         end = sweep.snapshot()
         message = f"interrupted: {end.num_ended} trials of this launch have ended, {end.num_left} are left"
         number = received.number_of(interrupt)
-        raise InterruptedSweepError(f"{message}; the same command goes on from here", signal=number) from None
+        raise InterruptedSweepError(f"{message}; the same command continues from here", signal=number) from None
     except StoreError as error:
         if not recorder.num_written and not recorder.num_unwritten:
             raise
         message = (
-            f"stopped: {error}; the same command goes on from here: {recorder.num_written} results of this launch are "
+            f"stopped: {error}; the same command continues from here: {recorder.num_written} results of this launch are "
             f"stored, {recorder.num_unwritten} could not be written and their trials run again"
         )
         raise InterruptedSweepError(message) from error

@@ -291,7 +291,7 @@ class _SameErrors:
         self._last = error
         if self._count < MAX_SAME_ERRORS:
             return None
-        return f"the same error in {self._count} trials, with none done between: {result.error}"
+        return f"the same error in {self._count} trials in a row: {result.error}"
 
 
 def _lost(trial: _Trial, event: Lost) -> TrialResult:

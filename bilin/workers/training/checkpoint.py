@@ -101,7 +101,7 @@ class Checkpoints:
             if is_newer:  # a new file means that the trial has come further
                 _write(self.sweep.checkpoint(spec.trial_id), {"made_by": _maker(spec, state), **_plain(state)})
         except OSError as error:  # a full disk: the trial goes on, and what was kept before stays
-            print(f"not kept at step {state.step}: {one_line(error)}", file=sys.stderr)
+            print(f"checkpoint not written at step {state.step}: {one_line(error)}", file=sys.stderr)
             is_newer = False
         else:
             self._kept_step = state.step

@@ -69,9 +69,9 @@ def test_a_detached_sweep_outlives_its_terminal_and_ends_with_grace(tmp_path: Pa
     assert "has ended" in out
     assert holder(store, "endless") is None
     (log,) = (store / "endless/jobs").iterdir()
-    assert "the same command goes on from here" in log.read_text()
+    assert "the same command continues from here" in log.read_text()
     code, out, _ = finish(bilin("sweep", "cancel", "endless", "--store", store))
-    assert (code, out) == (0, "endless: nothing runs it; the store is as it was\n")
+    assert (code, out) == (0, "endless: it is not running; nothing changed\n")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_no_process_but_the_holder_is_ended(tmp_path: Path, store: Path) -> None
     own = Holder.own("bilin sweep launch")
     recycled = replace(own, process=replace(own.process, pid=bystander.pid, began="1"))
     far = replace(own, process=replace(own.process, pid=bystander.pid, host="node7", boot="another"), slurm_job="12")
-    for found, code, said in ((recycled, 0, "nothing runs it"), (far, 4, "scancel 12")):
+    for found, code, said in ((recycled, 0, "it is not running"), (far, 4, "scancel 12")):
         lease = Lease(SweepFolder(store / "quick"), found)
         assert lease.create()
         ended = finish(bilin("sweep", "cancel", "quick", "--store", store))

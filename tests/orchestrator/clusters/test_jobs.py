@@ -57,7 +57,7 @@ def test_a_sweep_runs_as_a_ray_job_and_is_cancelled(address: str, tmp_path: Path
         assert ended.returncode == 0, ended.stderr
         assert wait_until(lambda: holder(store, "endless") is None, WAIT_S)
     logs = sorted((store / "endless/jobs").glob("*.log"), key=lambda path: path.stat().st_mtime)
-    assert "the same command goes on from here" in logs[0].read_text()
+    assert "the same command continues from here" in logs[0].read_text()
     assert len(logs) == 2
 
 

@@ -69,7 +69,7 @@ def test_a_store_that_is_read_only_is_an_error_here(tmp_path: Path) -> None:
     ("arguments", "exit_code", "said"),
     [
         (["no-such.yaml"], 2, "no-such.yaml"),
-        (["--nodes", "2"], 2, "--nodes is about a job"),
+        (["--nodes", "2"], 2, "--nodes requires --cluster slurm"),
         (["--cluster", "slurm", "--nodes", "none"], 2, 'cluster.nodes: found "none"'),
         (["--cluster", "slum"], 2, "local, inline, ray, allocation, slurm"),
         (["--cluster", "inline", "--set", "seeds=[1]"], 2, "--set goes with a grid.yaml"),

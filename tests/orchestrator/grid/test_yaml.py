@@ -149,7 +149,7 @@ def test_a_grid_is_read_from_its_file(tmp_path: Path) -> None:
 
 def test_a_missing_file_names_those_beside_it(tmp_path: Path) -> None:
     (tmp_path / "grid.yaml").write_text(HEAD)
-    assert file_fault(tmp_path / "gird.yaml") == "there is no such file; beside it there is grid.yaml"
+    assert file_fault(tmp_path / "gird.yaml") == "there is no such file; in the same folder: grid.yaml"
     assert file_fault(tmp_path / "no" / "grid.yaml") == "there is no such file"
 
 

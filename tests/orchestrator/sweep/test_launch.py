@@ -153,7 +153,7 @@ def test_an_interrupt_keeps_what_is_finished(tiny: Tiny, tmp_path: Path) -> None
         ran.append(spec.trial_id)
         return no_op(spec)
 
-    with pytest.raises(InterruptedSweepError, match="the same command goes on"):
+    with pytest.raises(InterruptedSweepError, match="the same command continues"):
         run(tiny(), tmp_path, run=interrupted)
     assert sorted(stored(tmp_path, "tiny")) == sorted(ran)
     assert run(tiny(), tmp_path).ran == {"done": 2}

@@ -17,7 +17,7 @@ def status(
     store: Store = DEFAULT_STORE,
     everything: Annotated[bool, typer.Option("--all", help="Count rows that the grid no longer wants too.")] = False,
 ) -> None:
-    """Show how sweeps stand, by the grid of their last launch. Reads only the store."""
+    """Show the progress of sweeps, by the grid of their last launch. Reads the store, and asks Slurm about jobs."""
     from bilin import orchestrator
     from bilin.cli.sweep.monitor.describe import describe_status
 
@@ -53,7 +53,7 @@ def why(
     trial: Annotated[str, typer.Argument(help="Id of a trial or a cell, or its first digits.", show_default=False)],
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Show how a trial stands, and why it does not run. Reads only the store, from any machine that sees it."""
+    """Explain what happened to a trial, or why it is not running. Works on any machine that sees the store."""
     from bilin import orchestrator
     from bilin.cli.sweep.monitor.describe import describe_why
 
@@ -76,7 +76,7 @@ def logs(
         sys.stdout.buffer.write(text)
         sys.stdout.buffer.flush()
     if is_empty:
-        typer.echo("it has printed nothing", err=True)
+        typer.echo("this trial has printed nothing", err=True)
 
 
 def watch(

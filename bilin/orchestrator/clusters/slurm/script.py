@@ -24,7 +24,7 @@ def batch_script(name: str, job: ClusterSettings, request: str) -> str:
         f"#SBATCH --job-name=bilin-{name}",
         *(f"#SBATCH {option}" for option in options(job, nodes=job.min_nodes, signal=True)),
         "",
-        f"# Runs the missing trials of sweep {name}. Safe to submit again: it goes on from what is stored.",
+        f"# Runs the missing trials of sweep {name}. Safe to submit again: it continues from what is stored.",
         "trap '' USR1  # the warning before the time limit; the sweep handles it once it has started",
         *job.setup,
         "# exec: Slurm signals the sweep process itself, and all that it started ends with it.",

@@ -55,7 +55,7 @@ def test_a_grid_without_settings_asks_for_one_node(tmp_path: Path) -> None:
 #SBATCH --no-kill
 #SBATCH --open-mode=append
 
-# Runs the missing trials of sweep short. Safe to submit again: it goes on from what is stored.
+# Runs the missing trials of sweep short. Safe to submit again: it continues from what is stored.
 trap '' USR1  # the warning before the time limit; the sweep handles it once it has started
 # exec: Slurm signals the sweep process itself, and all that it started ends with it.
 exec {sys.executable} -P -m bilin sweep launch - """
