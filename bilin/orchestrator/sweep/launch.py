@@ -180,8 +180,8 @@ def _run(
         if not recorder.num_written and not recorder.num_unwritten:
             raise
         message = (
-            f"stopped: {error}; the same command continues from here: {recorder.num_written} results of this launch are "
-            f"stored, {recorder.num_unwritten} could not be written and their trials run again"
+            f"stopped: {error}; the same command continues from here: {recorder.num_written} results of this launch "
+            f"are stored, {recorder.num_unwritten} could not be written and their trials run again"
         )
         raise InterruptedSweepError(message) from error
     end = sweep.snapshot()
