@@ -163,7 +163,7 @@ def versions(_: Here, own: Mapping[str, str], may_differ: Mapping[str, str]) -> 
             advice = may_differ.get(name, "Use the same version on all nodes and here")
             yield level, f"has {name} {there[name]}; here: {version}", advice
     if same := [f"{name} {version}" for name, version in own.items() if there[name] == version]:
-        yield "ok", f"{', '.join(same)}: as here", ""
+        yield "ok", f"{', '.join(same)}, as on this machine", ""
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str | None]:
@@ -188,7 +188,8 @@ def memory(here: Here, limit: int, ray_bytes: int, advice: str) -> Iterator[Verd
         free = min(free, given * 2**20)
     needed = ray_bytes + here.num_trials * WORKER_BYTES
     found = f"{size(free)} free of {size(total)}"
-    purpose = f"{'Ray and ' if ray_bytes else ''}{here.num_trials} at once hold {size(needed)} before their models"
+    trials = "1 trial" if here.num_trials == 1 else f"{here.num_trials} trials"
+    purpose = f"{'Ray and ' if ray_bytes else ''}{trials} need {size(needed)} without their models"
     if free >= needed:
         yield "ok", f"{found}; {purpose}", ""
     elif free < (least := ray_bytes + WORKER_BYTES):
@@ -380,7 +381,7 @@ def store(here: Here, folder: str, content: str, thorough: bool) -> Iterator[Ver
         if (level := disk_level(free)) != "ok":
             yield level, f"{size(free)} free", "make room: a checkpoint of a wide trial holds 200 MB"
         if not num_torn and level != "error":
-            yield "ok", f"written there, read here, replaced whole; {size(free)} free", ""
+            yield "ok", f"readable and writable from here and there; {size(free)} free", ""
 
 
 def other_store(path: Path) -> Verdict:

@@ -46,7 +46,7 @@ def test_every_question_has_an_answer_and_an_error_is_an_answer() -> None:
     assert list(verdicts) == ["room", "versions", "ports", "quest", "clock"]
     assert [tuple(each) for each in verdicts["versions"]] == [
         ("error", "has no none; here: 1", "Install it there too"),
-        ("ok", f"bilin {__version__}: as here", ""),
+        ("ok", f"bilin {__version__}, as on this machine", ""),
     ]
     assert "missing 2 required" in verdicts["ports"][0][1]
     assert "quest" in verdicts["quest"][0][1]
@@ -129,7 +129,7 @@ def test_memory_for_ray_and_its_workers() -> None:
         return only
 
     assert levels([found(1001, 3), found(1001, 10), found(399, 1)]) == ["ok", "warning", "error"]
-    assert "Ray and 3 at once" in found(1001, 3)[1]
+    assert "Ray and 3 trials" in found(1001, 3)[1]
     assert found(1001, 10)[2] == "there is enough for 3: free some"
 
 
@@ -238,7 +238,7 @@ def test_the_store_is_seen_written_and_locked(tmp_path: Path, monkeypatch: pytes
         seen = Answers("a", verdicts={"store": list(probe.store(NODE, **question))})
         beacon.check(NODE.place, seen)
         ((level, found, _advice),) = seen.verdicts["store"]
-        assert (level, found.partition(";")[0]) == ("ok", "written there, read here, replaced whole")
+        assert (level, found.partition(";")[0]) == ("ok", "readable and writable from here and there")
         beacon.check("b", seen)
         ((level, found, _advice),) = seen.verdicts["store"]
         assert (level, "another folder" in found) == ("error", True), "what the node wrote is not seen here"

@@ -41,7 +41,7 @@ def test_both_nodes_are_looked_at_by_one_short_step(lab: Lab, tmp_path: Path) ->
     assert "22.05" in good["Slurm", "commands"]
     for name in lab.names:
         assert good[name, "room"] == "1 CPUs, 1 GPUs: one trial at once"
-        assert good[name, "store"].startswith("written there, read here, replaced whole")
+        assert good[name, "store"].startswith("readable and writable from here and there")
         assert good[name, "other nodes"] == "1 reached, at a port that was free there"
         assert {(name, check) for check in ("versions", "memory", "ports", "shared memory", "clock")} <= set(good)
         assert "sees 0 of 1 GPUs" in said(findings, "warning")[name, "torch"], "the lab's GPUs are none"

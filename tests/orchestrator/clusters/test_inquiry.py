@@ -36,7 +36,7 @@ def test_a_clock_is_held_against_the_moment_of_its_answer(ahead_s: float, level:
 
 def test_a_node_without_the_same_versions_or_the_store_cannot_run_a_sweep(tmp_path: Path) -> None:
     other: Verdict = ("error", "has ray 9; here: 2", "Install 2 there")
-    same: Verdict = ("ok", "bilin 1: as here", "")
+    same: Verdict = ("ok", "bilin 1, as on this machine", "")
     assert list(faults(Answers("a", verdicts={"versions": [same], "store": []}), tmp_path)) == []
     differs, silent = faults(Answers("a", verdicts={"versions": [other, same]}), tmp_path)
     assert differs == "has ray 9; here: 2. Install 2 there"
