@@ -37,7 +37,7 @@ class CellPlan:
     def of(cls, wanted: WantedCell, known: Known, stored: Mapping[tuple[float, int], Status]) -> CellPlan:
         """Decide what a cell needs, given what is known of it."""
         asks = decide(wanted, known)
-        missing = asks if not known else tuple(ask for ask in asks if not ask.is_known(known))
+        missing = asks if not known else tuple(ask for ask in asks if ask[:2] not in known)  # (lr, seed)
         return cls(wanted=wanted, known=known, stored=stored, asks=asks, missing=missing)
 
     @property
@@ -47,7 +47,7 @@ class CellPlan:
 
     def found(self, asks: Iterable[Ask]) -> Iterator[Status]:
         """The status of each trial, of those asked for, that is stored."""
-        return (self.stored[ask.lr, ask.seed] for ask in asks if ask.is_known(self.stored))
+        return (self.stored[ask[:2]] for ask in asks if ask[:2] in self.stored)
 
     def spec(self, lr: float, seed: int) -> TrialSpec:
         """The trial of the cell at a learning rate under a seed."""
