@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,7 +23,7 @@ MAX_RUNNING = 8
 NUM_LEADERS = 5
 
 
-class Display:
+class Display(ABC):
     """An observer that also shows what a sweep waits for before it runs."""
 
     def __init__(self, console: Console) -> None:
@@ -31,13 +32,13 @@ class Display:
         self._started_at = 0.0
         self._num_notes = 0
 
+    @abstractmethod
     def __call__(self, snapshot: Snapshot) -> None:
         """Show what the sweep looks like, with the notes that have not been shown."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wait(self, line: str) -> None:
         """Show what the sweep waits for."""
-        raise NotImplementedError
 
     def _new_notes(self, snapshot: Snapshot) -> list[str]:
         """Return the notes that have not been shown; a snapshot has only the latest ones."""

@@ -37,7 +37,7 @@ class CellPlan:
     def of(cls, wanted: WantedCell, known: Known, stored: Mapping[tuple[float, int], Status]) -> CellPlan:
         """Decide what a cell needs, given what is known of it."""
         asks = decide(wanted, known)
-        missing = asks if not known else tuple(ask for ask in asks if ask[:2] not in known)  # (lr, seed)
+        missing = asks if not known else tuple(ask for ask in asks if ask[:2] not in known)
         return cls(wanted=wanted, known=known, stored=stored, asks=asks, missing=missing)
 
     @property

@@ -22,15 +22,11 @@ Known = Mapping[tuple[float, int], Outcome]
 
 
 class Ask(NamedTuple):
-    """A trial of a cell that should be trained up to a step."""
+    """A trial of a cell that should be trained up to a step; ``ask[:2]`` is its key in `Known`."""
 
     lr: float
     seed: int
     until_step: int
-
-    def is_known(self, known: Mapping[tuple[float, int], object]) -> bool:
-        """Return whether the trial is among those known."""
-        return (self.lr, self.seed) in known
 
 
 def decide(cell: WantedCell, known: Known) -> tuple[Ask, ...]:

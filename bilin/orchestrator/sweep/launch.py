@@ -135,11 +135,8 @@ def _run(
 ) -> Snapshot:
     """Run a plan, and return what the sweep looks like at its end."""
     folder = SweepFolder(writer.folder.path.resolve())
-    file, checkpoints = SnapshotFile(folder), None
+    file, checkpoints = SnapshotFile(folder), _checkpoints(folder, request.cluster.checkpoint_s)
     file.remove()  # that of a launch that was killed
-    if request.cluster.checkpoint_s:
-        checkpoints = Checkpoints(folder, request.cluster.checkpoint_s)
-        checkpoints.drop_partial()
     recorder = Recorder(writer, checkpoints)
     sweep = Sweep(plan, recorder, file, *([observer] if observer else []))
     if not plan.num_missing:
@@ -188,6 +185,14 @@ def _run(
     if checkpoints:
         checkpoints.clear(everything=plan.grid.is_whole and not end.num_failed and not end.stopped)
     return end
+
+
+def _checkpoints(folder: SweepFolder, period_s: float) -> Checkpoints | None:
+    if not period_s:
+        return None
+    checkpoints = Checkpoints(folder, period_s)
+    checkpoints.drop_partial()
+    return checkpoints
 
 
 @dataclass(slots=True)

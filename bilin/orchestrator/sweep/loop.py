@@ -248,7 +248,7 @@ class Sweep:
         cell.known[trial.spec.lr, trial.spec.seed] = Outcome.of(trial.spec.lr, trial.spec.seed, result)
         asks = cell.decide()
         self._found.update(cell.plan.found(asks))
-        self._enqueue(cell, [ask for ask in asks if not ask.is_known(cell.known)])
+        self._enqueue(cell, [ask for ask in asks if ask[:2] not in cell.known])
         if result.status not in RESULT_STATUSES:
             self._notes.append(f"{trial.trial_id}: {result.status}: {_short(result.error or '')}")
         self.stopped = self._errors.add(result) or self.stopped
