@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import queue
+import random
 import secrets
 import socket
 import subprocess
@@ -19,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 
 from bilin.errors import ClusterError
 from bilin.machine.host import environment, own_address
@@ -31,6 +32,8 @@ from bilin.orchestrator.grid import ClusterSettings
 START_S = 600.0  # how long the nodes may take to come up; the sweep then begins with those that are up
 
 STOP_S = 60.0
+
+PORTS = range(20_000, 32_768)  # above Ray's own default ports, below those that Linux gives to whoever asks for any
 
 HEAD = "0"  # Slurm's number of the first node of a job, on which its script runs
 
@@ -57,7 +60,7 @@ def ray_in_job(settings: ClusterSettings, *, slurm: Slurm = SLURM) -> Iterator[s
 @contextmanager
 def _nodes(slurm: Slurm) -> Iterator[NodeCommand]:
     """Start a node of Ray on each node of this job, and yield the command that was used."""
-    port, client_port = _free_ports(2)
+    port, client_port = free_ports(2)
     command = NodeCommand(
         head=f"{_address(slurm)}:{port}",
         client_port=client_port,
@@ -145,13 +148,19 @@ def _address(slurm: Slurm) -> str:
     return address
 
 
-def _free_ports(count: int) -> list[int]:
-    """Return ports that are free now, bound together so that they differ."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("", 0))
-        return [each.getsockname()[1] for each in sockets]
+def free_ports(count: int) -> list[int]:
+    """Return different ports that are free now, and that nobody gets who asks for any free port.
+
+    Ray binds them seconds later. Meanwhile srun, other jobs and Ray itself ask for many ports.
+    """
+    free: list[int] = []
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("", port))
+            free.append(port)
+        if len(free) == count:
+            break
+    return free
 
 
 @contextmanager

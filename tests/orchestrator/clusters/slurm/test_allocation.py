@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bilin.errors import ClusterError
 from bilin.machine.ray_node import NodeCommand
 from bilin.machine.slurm import JobStatus
-from bilin.orchestrator.clusters.slurm.allocation import further_nodes, ray_in_job, time_left_s
+from bilin.orchestrator.clusters.slurm.allocation import free_ports, further_nodes, ray_in_job, time_left_s
 from bilin.orchestrator.grid import ClusterSettings
 from tests.machine.fake_slurm import FakeSlurm
 
@@ -62,3 +64,10 @@ def test_another_place_than_the_first_node_of_a_job_is_refused(
     monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
     with pytest.raises(ClusterError, match=message), ray_in_job(ClusterSettings(), slurm=slurm):
         pytest.fail("Ray was started")
+
+
+def test_the_heads_ports_are_not_among_those_that_linux_gives_out() -> None:
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    port, client_port = free_ports(2)
+    assert port != client_port
+    assert max(port, client_port) < lowest
