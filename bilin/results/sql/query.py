@@ -96,7 +96,7 @@ def query(
         select: Columns or expressions in SQL; without it, see `view`.
         sort: Columns in SQL to sort by, each with or without ``DESC``.
         limit: The greatest number of rows.
-        everything: Include rows that the grid as last launched does not want.
+        everything: Include rows that the grid of the last launch does not ask for.
 
     Warns:
         DamageWarning: For each damaged file, whose rows are skipped.

@@ -252,7 +252,7 @@ def _unlisted_part(folder: SweepFolder, number: int) -> tuple[Part | None, list[
 def damaged_trials(folder: SweepFolder, part: Part, fault: str) -> Damage:
     """Describe a part whose file of trials is damaged; the whole part is skipped."""
     path = folder.trials_part(part.number)
-    consequence = f"{_num_trials(part)} left out; the next launch runs what the grid wants of them"
+    consequence = f"{_num_trials(part)} left out; the next launch runs those that the grid asks for"
     return Damage(path=path, fault=fault, consequence=consequence, files=(path, folder.curves_part(part.number)))
 
 
