@@ -23,7 +23,8 @@ from bilin.cli.options import (
 from bilin.errors import InputError
 
 if TYPE_CHECKING:
-    from bilin.orchestrator import LaunchRequest
+    from bilin.orchestrator import LaunchRequest, Submission, Summary
+    from bilin.orchestrator.background import Detached, RayJob
     from bilin.orchestrator.request import RequestOptions
 
 
@@ -82,8 +83,9 @@ def launch(
     1 some failed, 2 the input is wrong, 3 interrupted, 4 the cluster cannot be used.
     """
     from bilin import orchestrator
-    from bilin.cli.sweep.describe import describe_submission, describe_summary
+    from bilin.cli.sweep.describe import describe_started, describe_summary
     from bilin.cli.sweep.display import display
+    from bilin.orchestrator import ClusterSpec, LaunchRequest, Summary
 
     is_job = cluster == "slurm"
     if is_job and detach:
@@ -91,33 +93,32 @@ def launch(
     if not is_job:
         refuse_job_options({"--nodes": nodes, "--profile": profile, "--dry-run": dry_run or None})
     kind = "allocation" if is_job else cluster or ("ray" if address else "local")
-    where = orchestrator.ClusterSpec(kind=kind, address=address, workers=workers, checkpoint_s=checkpoint_every)
     options: RequestOptions = {
         "store": store,
-        "cluster": where,
+        "cluster": ClusterSpec(kind=kind, address=address, workers=workers, checkpoint_s=checkpoint_every),
         "profile": profile,
         "nodes": nodes,
         "overrides": set_,
         "only": only,
         "retry": _split(retry),
     }
-    request = _piped(options, detach=detach) if str(grid) == "-" else orchestrator.LaunchRequest.read(grid, **options)
+    request = _piped(options, detach=detach) if str(grid) == "-" else LaunchRequest.read(grid, **options)
     if is_job and dry_run:
         typer.echo(orchestrator.script(request), nl=False)
         return
+    result: Submission | Detached | RayJob | Summary
     if is_job:
-        ended = orchestrator.submit(request)
-        if isinstance(ended, orchestrator.Submission):
-            typer.echo(describe_submission(ended, store=store))
-            return
+        result = orchestrator.submit(request)
     elif detach and request.plan().num_missing:
-        _detach(request)
-        return
+        result = _detach(request)
     else:
         with display() as observer:
-            ended = orchestrator.launch(request, observer=observer)
-    typer.echo(describe_summary(ended))
-    raise typer.Exit(ended.exit_code)
+            result = orchestrator.launch(request, observer=observer)
+    if not isinstance(result, Summary):
+        typer.echo(describe_started(result))
+        return
+    typer.echo(describe_summary(result))
+    raise typer.Exit(result.exit_code)
 
 
 def cancel(
@@ -164,15 +165,14 @@ def _piped(options: RequestOptions, *, detach: bool) -> LaunchRequest:
     return LaunchRequest.read(restore_grid(text, source="standard input", only=tuple(only)), **options)
 
 
-def _detach(request: LaunchRequest) -> None:
-    from bilin.cli.sweep.describe import describe_detached
+def _detach(request: LaunchRequest) -> Detached | RayJob:
+    """Launch in the background. If the launch ends at once, end with its output and exit code."""
     from bilin.orchestrator import background
 
     if request.cluster.address:
-        typer.echo(describe_detached(background.submit_job(request)))
-        return
+        return background.submit_job(request)
     started = background.detach(request)
     if started.exit_code is not None:
         typer.echo(started.log.read_text(errors="replace"), err=started.exit_code != 0, nl=False)
         raise typer.Exit(started.exit_code)
-    typer.echo(describe_detached(started))
+    return started
