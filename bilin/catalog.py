@@ -115,7 +115,7 @@ def _listed(kind: str, name: str) -> Listed:
         error = str(fault)
         if name not in registry.own:
             return Listed(name=name, package=", ".join(entry.package for entry in registry.entries(name)), error=error)
-        settings = registry.own_settings(name)  # they are sound, but a grid can no longer name them
+        settings = registry.own_first(name)  # they are sound, but a grid can no longer name them
     text = inspect.getdoc(sys.modules[settings.__module__]) or ""
     return Listed(
         name=name,
@@ -148,7 +148,7 @@ def _own_claims() -> tuple[_Claim, ...]:
     here = f"{OWN} {__version__}"
     columns = [_Claim(name, "column", f"a column of the results of {here}", None) for name in FIXED_COLUMNS]
     train = [_Claim(name, "train", f"a field of train in {here}", None) for name in fields_of(TrainSpec)]
-    own = [registry.own_settings(name) for registry in REGISTRIES.values() for name in registry.own]
+    own = [registry.own_first(name) for registry in REGISTRIES.values() for name in registry.own]
     return (*columns, *train, *(claim for settings in own for claim in _claims(settings)))
 
 

@@ -174,7 +174,7 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
         ("status", how),
         ("result", _values({name: row[name] for name in _OUTCOME if row[name] is not None})),
         ("ran", ran),
-        ("on", _values({name: row[name] for name in _ORIGIN if row.get(name) is not None})),
+        ("with", _values({name: row[name] for name in _ORIGIN if row.get(name) is not None})),
     ]
     if row["error"]:
         rows += [("error", row["error"]), ("", row["traceback"] or "")]
