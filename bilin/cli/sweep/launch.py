@@ -43,37 +43,40 @@ def plan(
     typer.echo(describe_plan(request.plan()))
 
 
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        help="local: start a Ray on this machine; inline: in this process; ray: join the Ray at --address; "
+        "slurm: submit a job; allocation: on the nodes of the Slurm job of this process. [default: local]"
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Number of trials that run at once. [default: as many as the CPUs allow]", show_default=False),
+]
+CheckpointEvery = Annotated[
+    float, typer.Option(metavar="SECONDS", help="Seconds between checkpoints of a running trial; 0: none.")
+]
+Detach = Annotated[bool, typer.Option("--detach", help="Run in the background, independent of this terminal.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the batch script of the Slurm job, and do nothing else.")
+]
+
+
 def launch(
     grid: Grid,
     store: Store = DEFAULT_STORE,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            help="local: start a Ray on this machine; inline: in this process; ray: join the Ray at --address; "
-            "slurm: submit a job; allocation: on the nodes of the Slurm job of this process. [default: local]"
-        ),
-    ] = None,
+    cluster: Cluster = None,
     address: Address = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            help="Number of trials that run at once. [default: as many as the CPUs allow]", show_default=False
-        ),
-    ] = None,
-    checkpoint_every: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Seconds between checkpoints of a running trial; 0: none.")
-    ] = 300.0,
+    workers: Workers = None,
+    checkpoint_every: CheckpointEvery = 300.0,
     set_: Overrides = [],
     only: Only = [],
     retry: Retry = "",
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Run in the background, independent of this terminal.")
-    ] = False,
+    detach: Detach = False,
     nodes: Nodes = None,
     profile: Profile = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the batch script of the Slurm job, and do nothing else.")
-    ] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Run every trial of a grid that has no result yet. Safe to repeat: it continues from the stored results.
 
