@@ -112,11 +112,15 @@ class ClusterError(BilinError):
 
 def one_line(error: BaseException) -> str:
     """Return the type and text of an error without line breaks, as stored in a row."""
+    return printable(" ".join(f"{type(error).__name__}: {text_of(error)}".split()))
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of an error, also of one whose `__str__` raises: its class may come from any package."""
     try:
-        text = str(error)
-    except Exception as fault:  # the class may come from any package
-        text = f"its message raises {type(fault).__name__}"
-    return printable(" ".join(f"{type(error).__name__}: {text}".split()))
+        return str(error)
+    except BaseException as fault:
+        return f"its message raises {type(fault).__name__}"
 
 
 def printable(text: str) -> str:
