@@ -17,9 +17,9 @@ from bilin.errors import InputError, InterruptedSweepError, StoreError
 from bilin.folder import SweepFolder
 from bilin.orchestrator.clusters import Work, check_nodes, open_pool
 from bilin.orchestrator.clusters.slurm.continuation import WARNING, continued
-from bilin.orchestrator.grid import ClusterSettings, Grid
+from bilin.orchestrator.grid import ClusterSettings
 from bilin.orchestrator.planning.plan import Plan
-from bilin.orchestrator.request import LaunchRequest, RequestOptions
+from bilin.orchestrator.request import GridSource, LaunchRequest, RequestOptions
 from bilin.orchestrator.sweep.loop import Sweep
 from bilin.orchestrator.sweep.recorder import Recorder, write_grid
 from bilin.orchestrator.sweep.snapshot import Observer, Snapshot, SnapshotFile
@@ -60,14 +60,16 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0: every wanted trial has a result; 1: some have none."""
+        """0: every trial asked for has a result; 1: some have none."""
         return 1 if self.num_failed or self.stopped else 0
 
 
-def plan(request: LaunchRequest | Grid | Path | str, **options: Unpack[RequestOptions]) -> Plan:
-    """Return what a launch would run, given a request, or a grid or its path with the options of `LaunchRequest.read`.
+def plan(request: LaunchRequest | GridSource, **options: Unpack[RequestOptions]) -> Plan:
+    """Return what a launch would run. Reads the store, writes nothing.
 
-    Reads the store, writes nothing.
+    Args:
+        request: The path of a grid.yaml, a dict with the keys of one, a grid that was read, or a request.
+        options: With a grid: see `LaunchRequest.read`.
 
     Raises:
         InputError: The grid or another argument cannot be used; the message says why.
@@ -76,7 +78,7 @@ def plan(request: LaunchRequest | Grid | Path | str, **options: Unpack[RequestOp
 
 
 def launch(
-    request: LaunchRequest | Grid | Path | str,
+    request: LaunchRequest | GridSource,
     *,
     observer: Observer | None = None,
     run: RunTrial = run_trial,
@@ -85,10 +87,10 @@ def launch(
     """Run every trial of a grid that has no result yet, and store each result when its trial ends.
 
     Args:
-        request: A request, or a grid or the path of a grid.yaml to make one of.
+        request: The path of a grid.yaml, a dict with the keys of one, a grid that was read, or a request.
         observer: Takes a snapshot of the sweep a few times a second, and one at its end.
         run: How a worker runs one trial.
-        options: With a grid or a path: see `LaunchRequest.read`.
+        options: With a grid: see `LaunchRequest.read`.
 
     Raises:
         InputError: The grid or another argument cannot be used; nothing was written.
@@ -116,7 +118,7 @@ def launch(
     )
 
 
-def as_request(request: LaunchRequest | Grid | Path | str, options: RequestOptions) -> LaunchRequest:
+def as_request(request: LaunchRequest | GridSource, options: RequestOptions) -> LaunchRequest:
     """Return the request itself, or one for a grid with these options."""
     if not isinstance(request, LaunchRequest):
         return LaunchRequest.read(request, **options)
