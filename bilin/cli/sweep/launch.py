@@ -115,7 +115,7 @@ def launch(
         return
     else:
         with display() as observer:
-            ended = orchestrator.launch(request, observer=observer)
+            ended = orchestrator.launch(request, observer=observer, progress=False)
     typer.echo(describe_summary(ended))
     raise typer.Exit(ended.exit_code)
 

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bilin.cli.sweep.describe import columns, counted, describe_time, duration
+from bilin.cli.sweep.describe import columns, counted, describe_time
 from bilin.errors import InputError, InterruptedSweepError
 from bilin.failures import RETRYABLE, RULES
 from bilin.orchestrator import Ended, Job, JobStatus, SweepStatus, Why
 from bilin.record import RERUN_STATUSES
 from bilin.results import LAPSE_S
+from bilin.units import duration
 
 _TIME = "%Y-%m-%d %H:%M:%S"
 
