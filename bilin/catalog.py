@@ -50,7 +50,7 @@ class Listed:
         summary: First line of the docstring of its module; ``text`` is the whole docstring.
         source: Short reference.
         package: Name and version of the package that declares it; None for bilin's own.
-        fault: Why a grid cannot name it, or cannot name it beside another; None if nothing is wrong. If it cannot be
+        error: Why a grid cannot name it, or cannot name it beside another; None if nothing is wrong. If it cannot be
             loaded, only its package is known.
     """
 
@@ -60,27 +60,21 @@ class Listed:
     fields: tuple[Field, ...] = ()
     source: str = ""
     package: str | None = None
-    fault: str | None = None
+    error: str | None = None
 
 
-def tiers() -> list[Listed]:
-    """Return all tiers, including faulty ones. Imports what installed packages declare."""
-    return [_listed("models", name) for name in MODEL_REGISTRY.names]
+def listed(kind: str) -> list[Listed]:
+    """Return all ``tasks`` or ``models``, including those that cannot be used. Imports what packages declare."""
+    return [_listed(kind, name) for name in REGISTRIES[kind].names]
 
 
-def tasks() -> list[Listed]:
-    """Return all tasks, including faulty ones. Imports what installed packages declare."""
-    return [_listed("tasks", name) for name in TASK_REGISTRY.names]
-
-
-def tier(name: str) -> Listed:
-    """Return one tier. Raises InputError for an unknown name."""
-    return _named("models", name)
-
-
-def task(name: str) -> Listed:
-    """Return one task. Raises InputError for an unknown name."""
-    return _named("tasks", name)
+def find(kind: str, name: str) -> Listed:
+    """Return one of the ``tasks`` or ``models``. Raises InputError for an unknown name."""
+    registry = REGISTRIES[kind]
+    if name not in registry.names:
+        accepted = ", ".join(registry.names)
+        raise InputError(f'no {registry.what} "{name}"{nearest(name, registry.names)}; accepted: {accepted}')
+    return _listed(kind, name)
 
 
 def settings_of(kind: str, name: str) -> type:
@@ -113,14 +107,6 @@ def clash(settings: type, others: Iterable[type]) -> str | None:
     return next(_clashes(settings, claims), None)
 
 
-def _named(kind: str, name: str) -> Listed:
-    names = REGISTRIES[kind].names
-    if name not in names:
-        what = REGISTRIES[kind].what
-        raise InputError(f'no {what} "{name}"{nearest(name, names)}; accepted: {", ".join(names)}')
-    return _listed(kind, name)
-
-
 def _listed(kind: str, name: str) -> Listed:
     registry = REGISTRIES[kind]
     try:
@@ -130,10 +116,10 @@ def _listed(kind: str, name: str) -> Listed:
         if name in registry.own:  # bilin's own settings are sound, but a grid can no longer name them
             return _described(name, registry.own_settings(name), str(error))
         packages = ", ".join(entry.package for entry in registry.entries(name))
-        return Listed(name=name, package=packages, fault=str(error))
+        return Listed(name=name, package=packages, error=str(error))
 
 
-def _described(name: str, settings: Any, fault: str | None) -> Listed:
+def _described(name: str, settings: Any, error: str | None) -> Listed:
     text = inspect.getdoc(sys.modules[settings.__module__]) or ""
     return Listed(
         name=name,
@@ -142,7 +128,7 @@ def _described(name: str, settings: Any, fault: str | None) -> Listed:
         fields=tuple(fields_of(settings).values()),
         source=getattr(settings, "source", ""),
         package=package_of(settings),
-        fault=fault,
+        error=error,
     )
 
 

@@ -4,8 +4,9 @@
     slurm      every call of Slurm's commands
     guardian   a program: ends what a sweep's own Ray left behind
     ray_node   a program: one node of a sweep's Ray in a Slurm job
-    probe      a program: answers questions about the node that it runs on
+    probe      a program: checks the node that it runs on
 
 A program starts with `python -P -m bilin.machine.…`, on every node, so importing this room must be quick.
-May import `bilin.errors` and `bilin.version`, and otherwise the standard library only.
+May import `bilin.errors` and `bilin.version`, and otherwise the standard library only, except that `probe` loads torch
+to check it.
 """

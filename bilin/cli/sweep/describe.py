@@ -33,7 +33,7 @@ def describe_plan(plan: Plan) -> str:
     searches = {cell.wanted.learning_rate for cell in plan.cells}
     at_most = any(not isinstance(search, Choices) or search.until_solved for search in searches)
     limit = " at most: a search may need fewer" if at_most else ""
-    rows.append(("trials", f"{plan.num_wanted} wanted{limit}"))
+    rows.append(("trials", f"{plan.num_wanted} asked for{limit}"))
     rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_missing} to run now"))
     sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):

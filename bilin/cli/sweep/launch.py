@@ -78,8 +78,8 @@ def launch(
 
     With --cluster slurm, submit a job that does so, and return at once.
 
-    Exit codes: 0 every wanted trial has a result (or runs in the background, or in a job), 1 some failed, 2 the
-    input is wrong, 3 interrupted, 4 the cluster cannot be used.
+    Exit codes: 0 every trial that the grid asks for has a result (or the sweep runs in the background, or in a job),
+    1 some failed, 2 the input is wrong, 3 interrupted, 4 the cluster cannot be used.
     """
     from bilin import orchestrator
     from bilin.cli.sweep.describe import describe_submission, describe_summary

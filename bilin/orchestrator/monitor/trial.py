@@ -19,7 +19,7 @@ from bilin.results import DEFAULT_STORE, holder, stored
 from bilin.spec import TrialSpec
 from bilin.workers.training.checkpoint import Checkpoint, Checkpoints
 
-State = Literal["ended", "running", "waiting", "later", "not wanted", "not in the grid"]
+State = Literal["ended", "running", "waiting", "later", "not asked for", "not in the grid"]
 
 FOLLOW_S = 0.5
 
@@ -74,8 +74,8 @@ class Why:
 
     Attributes:
         state: ``ended``: it has a row that stands. ``running``, ``waiting``: a launch runs it, or will. ``later``: an
-            earlier round of its search is not complete. ``not wanted``: the search ended without it. ``not in the
-            grid``: it has a row, but the grid of the last launch does not name it.
+            earlier round of its search is not complete. ``not asked for``: the search ended without it. ``not in
+            the grid``: it has a row, but the grid of the last launch does not name it.
         sweep: How its sweep stands.
         cell: Its cell in the plan; None if the grid does not name it.
         row: Its row in the store, also one of an earlier attempt that does not stand.
@@ -149,7 +149,7 @@ def output(sweep: str, trial: str, *, store: Path | str = DEFAULT_STORE, follow:
 def _output(trial: Why, store: Path | str, *, follow: bool) -> Iterator[bytes]:
     path = trial.sweep.folder.trial_log(trial.trial_id)
     position = 0
-    is_over = not follow or trial.state in ("ended", "not wanted", "not in the grid")
+    is_over = not follow or trial.state in ("ended", "not asked for", "not in the grid")
     while True:
         content = path.read_bytes() if path.exists() else b""
         if len(content) < position:  # it was too long, and its beginning was left out
@@ -209,4 +209,4 @@ def _state(cell: CellPlan | None, spec: TrialSpec | None, snapshot: Snapshot | N
         return "ended"
     if any((ask.lr, ask.seed) == (spec.lr, spec.seed) for ask in cell.missing):
         return "waiting"
-    return "later" if cell.missing else "not wanted"
+    return "later" if cell.missing else "not asked for"

@@ -39,7 +39,7 @@ class Ended:
 
     Attributes:
         ran: Whether it was seen to run.
-        exit_code: That of its launch: 0 every wanted trial has a result, 1 some ended without, 3 some are to run.
+        exit_code: That of its launch: 0 every trial asked for has a result, 1 some ended without, 3 some are to run.
     """
 
     status: SweepStatus

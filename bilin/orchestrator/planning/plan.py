@@ -13,8 +13,15 @@ from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status
 from bilin.registry import package_of
 from bilin.results import StoredTrial
 from bilin.rules import Outcome
+<<<<<<< HEAD
 from bilin.spec import TestSpec, TrialSpec
 from bilin.units import duration
+=======
+from bilin.spec import ModelSettings, TestSpec, TrainSpec, TrialSpec
+
+Shape = tuple[str, ModelSettings, TrainSpec]
+"""The name of a task, a model, and how it is trained: trials that agree in these take about as long."""
+>>>>>>> main
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,6 +48,12 @@ class CellPlan:
         asks = decide(wanted, known)
         missing = asks if not known else tuple(ask for ask in asks if ask[:2] not in known)
         return cls(wanted=wanted, known=known, stored=stored, asks=asks, missing=missing)
+
+    @property
+    def shape(self) -> Shape:
+        """See `Shape`."""
+        cell = self.wanted.cell
+        return cell.task.name, cell.model, cell.train
 
     @property
     def lrs(self) -> tuple[float, ...]:
@@ -173,7 +186,7 @@ def is_complete(trial: StoredTrial, test: TestSpec) -> bool:
 
 
 def _estimate(cells: Collection[CellPlan], by_cell: Mapping[str, list[StoredTrial]]) -> Estimate:
-    shapes = [(cell.wanted.cell.task.name, cell.wanted.cell.model, cell.wanted.cell.train) for cell in cells]
+    shapes = [cell.shape for cell in cells]
     times: dict[object, list[float]] = defaultdict(list)
     for cell, shape in zip(cells, shapes, strict=True):
         times[shape].extend(trial.wall_s for trial in by_cell.get(cell.wanted.cell_id, ()) if trial.status == "done")

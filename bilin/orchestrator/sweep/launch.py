@@ -62,7 +62,7 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0: every wanted trial has a result; 1: some have none."""
+        """0: every trial asked for has a result; 1: some have none."""
         return 1 if self.num_failed or self.stopped else 0
 
     def __repr__(self) -> str:

@@ -28,7 +28,7 @@ class Capture:
         self._worker = worker
         self._spool = -1
         self._trial: str | None = None
-        self._moved = False
+        self._log = -1
 
     @contextmanager
     def capture(self, trial_id: str) -> Iterator[None]:
@@ -42,39 +42,39 @@ class Capture:
             yield
             return
         before = [os.dup(number) for number in _STREAMS]
-        self._trial, self._moved = trial_id, False
+        self._trial = trial_id
         _point(self._spool)
         try:
             yield
         finally:
             self.move(limit=KEPT_BYTES)
             self._trial = None
+            if self._log >= 0:
+                os.close(self._log)
+                self._log = -1
             for number, stream in zip(_STREAMS, before, strict=True):
                 os.dup2(stream, number)
                 os.close(stream)
 
     def move(self, *, limit: int = 2 * KEPT_BYTES) -> None:
         """Move what was printed to the trial's file, and keep that small; the thread of the trial calls it often."""
-        with suppress(OSError, ValueError):  # a full disk; a stream that the trial has closed
-            sys.stdout.flush()
-            sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # a full disk, or whatever object the trial has put there
+                stream.flush()
         if self._trial is None:
             return
         with suppress(OSError):
-            if not self._moved and os.fstat(self._spool).st_size:
+            if os.fstat(self._spool).st_size:
                 self._move_to_log(self._trial)
-            if self._moved:
-                shorten(_STREAMS[0], limit)
+            if self._log >= 0:
+                shorten(self._log, limit)
 
     def _move_to_log(self, trial_id: str) -> None:
-        log = open_log(self._outputs.sweep.trial_log(trial_id))
-        try:
-            _point(log)
-            self._moved = True
-            os.write(log, tail(self._spool, KEPT_BYTES))
-            os.ftruncate(self._spool, 0)
-        finally:
-            os.close(log)
+        if self._log < 0:
+            self._log = open_log(self._outputs.sweep.trial_log(trial_id))
+            _point(self._log)
+        os.write(self._log, tail(self._spool, KEPT_BYTES))
+        os.ftruncate(self._spool, 0)
 
 
 def _point(file: int) -> None:

@@ -15,7 +15,9 @@ Sweep = Annotated[str, typer.Argument(help="Name of the sweep.", show_default=Fa
 def status(
     name: Annotated[str | None, typer.Argument(help="Name of a sweep. [default: all]", show_default=False)] = None,
     store: Store = DEFAULT_STORE,
-    everything: Annotated[bool, typer.Option("--all", help="Count rows that the grid no longer wants too.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also count rows that the grid no longer asks for.")
+    ] = False,
 ) -> None:
     """Show the progress of sweeps, by the grid of their last launch. Reads the store, and asks Slurm about jobs."""
     from bilin import orchestrator
@@ -87,8 +89,8 @@ def watch(
 
     Also waits for a sweep that waits in Slurm, or that is between two jobs.
 
-    Ctrl-C does not stop the sweep. Exit codes are those of its launch: 0 every wanted trial has a result, 1 some
-    failed, 3 it stopped before its end; and 2 there is no such sweep.
+    Ctrl-C does not stop the sweep. Exit codes are those of its launch: 0 every trial that the grid asks for has a
+    result, 1 some failed, 3 it stopped before its end; and 2 there is no such sweep.
     """
     from bilin.cli.sweep.describe import command
     from bilin.cli.sweep.display import display

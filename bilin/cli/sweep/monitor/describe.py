@@ -32,7 +32,7 @@ _STATES = {
     "running": "runs",
     "waiting": "waits",
     "later": "waits for an earlier round of its search",
-    "not wanted": "is not wanted",
+    "not asked for": "is not asked for",
     "not in the grid": "is not in the grid of the last launch",
 }
 
@@ -152,7 +152,7 @@ def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
         yield "for", _waits_for(why)
         if snapshot and why.trial_id in snapshot.retries:
             yield "retry", snapshot.retries[why.trial_id]
-    elif why.cell is not None and why.state in ("later", "not wanted"):
+    elif why.cell is not None and why.state in ("later", "not asked for"):
         tried = ", ".join(f"{lr:g}" for lr in why.cell.lrs)
         waits = f"have {len(why.cell.missing)} trials to run, which decide"
         how = waits if why.state == "later" else "were enough, so nothing runs it"
