@@ -13,15 +13,11 @@ from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status
 from bilin.registry import package_of
 from bilin.results import StoredTrial
 from bilin.rules import Outcome
-<<<<<<< HEAD
-from bilin.spec import TestSpec, TrialSpec
-from bilin.units import duration
-=======
 from bilin.spec import ModelSettings, TestSpec, TrainSpec, TrialSpec
+from bilin.units import duration
 
 Shape = tuple[str, ModelSettings, TrainSpec]
 """The name of a task, a model, and how it is trained: trials that agree in these take about as long."""
->>>>>>> main
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
