@@ -17,6 +17,7 @@ from bilin.orchestrator.background import Cancelled, Detached, RayJob
 from bilin.orchestrator.grid import Choices
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES
 from bilin.results import LAPSE_S
+from bilin.units import duration
 from bilin.workers.actors.node import amounts_of, describe_amounts
 
 MAX_VALUES = 12
@@ -284,19 +285,6 @@ def describe_time(plan: Plan) -> str:
         return "not known: no stored trial has the same task, model and training"
     left_out = f", without {estimate.num_unknown} to which no stored trial is similar" if estimate.num_unknown else ""
     return f"about {duration(estimate.seconds)} on one worker, from {estimate.num_stored} stored trials{left_out}"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds in a unit that fits, such as ``3 min`` or ``2 h 10 min``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours / 24:.1f} days"
 
 
 def counted(statuses: Mapping[Any, int]) -> str:

@@ -116,7 +116,7 @@ def launch(
         result = _detach(request)
     else:
         with display() as observer:
-            result = orchestrator.launch(request, observer=observer)
+            result = orchestrator.launch(request, observer=observer, progress=False)
     if not isinstance(result, Summary):
         typer.echo(describe_started(result))
         return
