@@ -11,14 +11,14 @@ from bilin.catalog import clash
 from bilin.errors import Fault, GridError
 from bilin.fields import Value, values_of
 from bilin.folder import SWEEP_NAME, SWEEP_NAME_ACCEPTED
-from bilin.orchestrator.grid.blocks import read_settings
+from bilin.orchestrator.grid.blocks import check_combinations, read_settings
 from bilin.orchestrator.grid.conditions import narrow
-from bilin.orchestrator.grid.document import MAX_COMBINATIONS, Document, too_many_combinations
+from bilin.orchestrator.grid.document import Document
 from bilin.orchestrator.grid.grid import Counts, Grid, WantedCell
+from bilin.orchestrator.grid.node import YamlNode, from_plain
 from bilin.orchestrator.grid.overrides import apply_overrides
-from bilin.orchestrator.grid.place import Faults, Place
 from bilin.orchestrator.grid.settings import DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings
-from bilin.orchestrator.grid.yaml import YamlNode, from_plain, parse_yaml, read_text
+from bilin.orchestrator.grid.yaml import parse_yaml, read_text
 from bilin.spec import Cell
 
 
@@ -42,13 +42,13 @@ def parse_grid(text: str, *, source: str = "grid", overrides: Sequence[str] = ()
     Raises:
         GridError: The text, an override or a condition has faults; it carries all of them.
     """
-    root, faults = _parse(text, source)
-    if root is None or not root.is_mapping:
-        found = f"found {root}" if root else "is empty"
-        Place(root, "", faults).fault(f"{found}; accepted: a mapping with name, tasks and models")
-        faults.raise_if_any(source)
-    root = apply_overrides(root or YamlNode(None, {}), overrides, faults)
-    return _build(root, only, source, faults, check_exclusions=not overrides)
+    root = _parse(text, source)
+    if not root.is_mapping:
+        found = f"found {root}" if root.is_written else "is empty"
+        root.fault(f"{found}; accepted: a mapping with name, tasks and models")
+        root.faults.raise_if_any(source)
+    apply_overrides(root, overrides)
+    return _build(root, only, source, check_exclusions=not overrides)
 
 
 def restore_grid(text: str, *, source: str = "resolved grid", only: Sequence[str] = ()) -> Grid:
@@ -63,7 +63,7 @@ def restore_grid(text: str, *, source: str = "resolved grid", only: Sequence[str
         raise GridError(source, [Fault(line=None, path="", message=f"not a resolved grid: {error}")]) from error
     if not root.is_mapping:
         raise GridError(source, [Fault(line=None, path="", message=f"found {root}; accepted: a mapping")])
-    return _build(root, only, source, Faults(), check_exclusions=False)
+    return _build(root, only, source, check_exclusions=False)
 
 
 def read_profile(path: str | os.PathLike[str]) -> Mapping[str, Value]:
@@ -75,33 +75,28 @@ def read_profile(path: str | os.PathLike[str]) -> Mapping[str, Value]:
     Raises:
         GridError: The file has faults; it carries all of them.
     """
-    root, faults = _parse(read_text(path), os.fspath(path))
-    values = _read_cluster(Place(root, "profile", faults))
-    faults.raise_if_any(os.fspath(path))
+    root = _parse(read_text(path), os.fspath(path))
+    values = _read_cluster(root.copy("profile", root.faults))
+    root.faults.raise_if_any(os.fspath(path))
     return values
 
 
-def _parse(text: str, source: str) -> tuple[YamlNode | None, Faults]:
-    root, text_faults = parse_yaml(text)
-    faults = Faults()
-    for fault in text_faults:
-        faults.add(fault)
+def _parse(text: str, source: str) -> YamlNode:
+    root, faults = parse_yaml(text)
     if root is None:
         faults.raise_if_any(source)
-    return root, faults
+    return root or YamlNode(None, "", faults, is_written=False)
 
 
-def _build(root: YamlNode, only: Sequence[str], source: str, faults: Faults, *, check_exclusions: bool) -> Grid:
-    top = Place(root, "", faults)
-    name = _read_name(top)
-    cluster = _read_cluster(top.key("cluster"))
+def _build(root: YamlNode, only: Sequence[str], source: str, *, check_exclusions: bool) -> Grid:
+    faults = root.faults
+    name = _read_name(root)
+    cluster = _read_cluster(root.key("cluster"))
+    defaults = {key: node for key, node in root.entries.items() if key in DOCUMENT_KEYS}
     documents: list[Document] = []
-    combinations = 0
-    for place in _split(top):
-        documents.append(Document(place, top))
-        combinations += documents[-1].num_combinations
-        if combinations > MAX_COMBINATIONS:
-            top.key("grids").fault(too_many_combinations(combinations))
+    for node in _split(root):
+        documents.append(Document(node, defaults))
+        if not check_combinations(sum(document.num_combinations for document in documents), root.key("grids")):
             break  # the rest would fill the memory
     if all(document.kept is not None for document in documents):
         _check_exclusions(documents, are_all_needed=check_exclusions)
@@ -109,7 +104,7 @@ def _build(root: YamlNode, only: Sequence[str], source: str, faults: Faults, *, 
     earlier: dict[type, None] = {}
     for block in (block for document in documents for block in (*document.tasks, *document.models)):
         if message := clash(block.settings, earlier):
-            block.place.fault(message)
+            block.node.fault(message)
         earlier[block.settings] = None
     cells = _gather(documents)
     faults.raise_if_any(source)
@@ -117,7 +112,7 @@ def _build(root: YamlNode, only: Sequence[str], source: str, faults: Faults, *, 
     faults.raise_if_any(source)
     counts = Counts(
         axes=tuple(document.axes for document in documents),
-        combinations=combinations,
+        combinations=sum(document.num_combinations for document in documents),
         after_exclusion=sum(len(document.kept or ()) for document in documents),
         after_deduplication=len(cells),
     )
@@ -125,32 +120,30 @@ def _build(root: YamlNode, only: Sequence[str], source: str, faults: Faults, *, 
     return Grid(name=name, cells=narrowed, counts=counts, documents=plain, cluster=cluster)
 
 
-def _read_name(top: Place) -> str:
-    place = top.key("name")
-    value = place.node.value if place.node else None
-    if isinstance(value, str) and SWEEP_NAME.fullmatch(value):
-        return value
-    if place.node or not top.is_misspelt("name", TOP_KEYS):
-        quote = " (quote it)" if place.node and SWEEP_NAME.fullmatch(place.node.text) else ""
-        place.refuse(SWEEP_NAME_ACCEPTED, quote)
+def _read_name(root: YamlNode) -> str:
+    node = root.key("name")
+    if isinstance(node.value, str) and SWEEP_NAME.fullmatch(node.value):
+        return node.value
+    if node.is_written or not root.is_misspelt("name", TOP_KEYS):
+        node.refuse(SWEEP_NAME_ACCEPTED, " (quote it)" if SWEEP_NAME.fullmatch(node.text) else "")
     return ""
 
 
-def _read_cluster(place: Place) -> Mapping[str, Value]:
-    settings = read_settings(ClusterSettings, place)
-    return {name: value for name, value in values_of(settings).items() if name in place.entries} if settings else {}
+def _read_cluster(node: YamlNode) -> Mapping[str, Value]:
+    settings = read_settings(ClusterSettings, node)
+    return {name: value for name, value in values_of(settings).items() if name in node.entries} if settings else {}
 
 
-def _split(top: Place) -> list[Place]:
+def _split(root: YamlNode) -> list[YamlNode]:
+    root.check_keys(TOP_KEYS)
+    grids = root.key("grids")
+    if not grids.is_written:
+        return [root]
     remarks = dict.fromkeys((key for key in TOP_KEYS if key not in DOCUMENT_KEYS), " (it belongs at the top level)")
-    top.check_keys(TOP_KEYS)
-    grids = top.key("grids")
-    if grids.node is None:
-        return [top]
-    places = [place for place in grids.listed("a list of documents, each with its own keys") if place.is_mapping()]
-    for place in places:
-        place.check_keys(DOCUMENT_KEYS, remarks)
-    return places
+    nodes = [node for node in grids.listed("a list of documents, each with its own keys") if node.check_mapping()]
+    for node in nodes:
+        node.check_keys(DOCUMENT_KEYS, remarks)
+    return nodes
 
 
 def _check_exclusions(documents: Sequence[Document], *, are_all_needed: bool) -> None:
@@ -158,14 +151,14 @@ def _check_exclusions(documents: Sequence[Document], *, are_all_needed: bool) ->
 
     Overrides may leave an exclusion without a cell.
     """
-    exclusions = [condition.place for document in documents for condition in document.exclude]
-    matched = {document.exclude[index].place.node for document in documents for index in document.matched}
+    exclusions = [node for document in documents for node, _ in document.exclude]
+    matched = {node for document in documents for node in document.matched}
     if documents and not any(document.kept for document in documents):
-        first = next(place for place in exclusions if place.node in matched)
+        first = next(node for node in exclusions if node.origin in matched)
         first.fault("no cell is left; accepted: exclusions that leave some")
-    for place in exclusions:
-        if are_all_needed and place.node not in matched:
-            place.fault("excludes nothing; accepted: values that some cell has")
+    for node in exclusions:
+        if are_all_needed and node.origin not in matched:
+            node.fault("excludes nothing; accepted: values that some cell has")
 
 
 def _gather(documents: Sequence[Document]) -> tuple[WantedCell, ...]:
@@ -205,7 +198,8 @@ def _unite(wanted: WantedCell, first: Document, second: Document) -> WantedCell:
     }
     for key in (key for key, is_same in same.items() if not is_same):
         remark = ", or other choices with the same until_solved" if key == "learning_rate" else ""
-        message = f"some of its cells are in {first.where} too, with another {key}; accepted: the same {key}{remark}"
-        second.place.key(key).fault(message)
+        where = f"{first.own.path} (line {first.own.line})" if first.own.line else first.own.path
+        message = f"some of its cells are in {where} too, with another {key}; accepted: the same {key}{remark}"
+        second.own.key(key).fault(message)
     seeds = tuple(dict.fromkeys(wanted.seeds + second.seeds))
     return dataclasses.replace(wanted, learning_rate=known, seeds=seeds)
