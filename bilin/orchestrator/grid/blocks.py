@@ -25,20 +25,6 @@ MAX_COMBINATIONS = 1_000_000
 _BOOLS_OF_YAML_1_1 = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """One settings object of a block.
-
-    Attributes:
-        indices: Which value it has of each axis; the axes of a group of ``zip`` count as one.
-        attributes: The values that exclusions can name.
-    """
-
-    settings: Any
-    indices: Mapping[str, int]
-    attributes: Mapping[str, Value]
-
-
 @dataclass(slots=True, eq=False)
 class Block:
     """An entry of ``tasks`` or ``models``, or another block of a grid.
@@ -48,14 +34,14 @@ class Block:
         node: What is written. A block that is not written has the default of every field.
         choices: The values of each field that is written, in the order of the file; several on an axis.
         sizes: The number of values of each axis; the axes of a group of ``zip`` count as one. Filled by `vary`.
-        variants: One for each combination of its axes. Filled by `vary`.
+        variants: The settings for each combination of its axes, by one index of each. Filled by `vary`.
     """
 
     settings: type[Any]
     node: YamlNode
     choices: Mapping[str, tuple[Value, ...]] = dataclasses.field(default_factory=dict)
     sizes: dict[str, int] = dataclasses.field(default_factory=dict)
-    variants: list[Variant] = dataclasses.field(default_factory=list)
+    variants: dict[tuple[int, ...], Any] = dataclasses.field(default_factory=dict)
 
     def is_axis(self, name: str) -> bool:
         """Return whether a field is written as a list of values, if only of one."""
@@ -99,12 +85,21 @@ class Block:
         if faults.num_added > before:
             return
         self.sizes = sizes
-        for combination in itertools.product(*map(range, sizes.values())):
-            indices = dict(zip(sizes, combination, strict=True))
+        for indices in self.indices({}):
             with blamed_on_its_package(self.settings):
                 settings = self.select({name: index for axis, index in indices.items() for name in axes[axis]})
             if settings is not None:
-                self.variants.append(Variant(settings, indices, attributes(settings)))
+                self.variants[tuple(indices.values())] = settings
+
+    def indices(self, fixed: Mapping[str, int]) -> Iterator[dict[str, int]]:
+        """Yield an index of each axis for all combinations of the axes that are not fixed already."""
+        free = [axis for axis in self.sizes if axis not in fixed]
+        for combination in itertools.product(*(range(self.sizes[axis]) for axis in free)):
+            yield {**fixed, **dict(zip(free, combination, strict=True))}
+
+    def variant(self, indices: Mapping[str, int]) -> Any:
+        """Return the settings with these indices, of which some may belong to axes of other blocks."""
+        return self.variants[tuple([indices[axis] for axis in self.sizes])]
 
     def to_plain(self) -> dict[str, object]:
         """Return every field as plain values; those that are written come first, in their order."""

@@ -9,15 +9,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from bilin.catalog import REGISTRIES
 from bilin.fields import Value, fields_of, plain_value, values_of
 from bilin.orchestrator.grid.blocks import (
     Block,
-    Variant,
+    attributes,
     check_combinations,
     named_settings,
     read_block,
@@ -28,10 +27,9 @@ from bilin.orchestrator.grid.conditions import holds, known_fields, read_exclude
 from bilin.orchestrator.grid.grid import Axis
 from bilin.orchestrator.grid.node import YamlNode, unknown_name
 from bilin.orchestrator.grid.settings import TOP_KEYS, Choices, LearningRate, LogUniform, Seeds
-from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
+from bilin.spec import ModelSettings, Resources, TaskSettings, TestSpec, TrainSpec, ValidateSpec
 
-Combination = tuple[Variant, Variant, Variant]
-"""A task, a model and a training."""
+Combination = tuple[TaskSettings, ModelSettings, TrainSpec]
 
 
 class Document:
@@ -76,8 +74,9 @@ class Document:
         """What varies: the fields that have several values over all entries."""
         found: dict[str, dict[Value, None]] = {}
         for block in (*self.tasks, *self.models, self.train):
-            for name, value in (item for variant in block.variants for item in variant.attributes.items()):
-                found.setdefault(name, {})[value] = None
+            for settings in block.variants.values():
+                for name, value in attributes(settings).items():
+                    found.setdefault(name, {})[value] = None
         return tuple(Axis(name, tuple(values)) for name, values in found.items() if len(values) > 1)
 
     def to_plain(self) -> dict[str, object]:
@@ -124,20 +123,18 @@ class Document:
 
         The fields of the group that a combination has must all be lists of one length, or all be one value.
         """
-        none: list[Block | None] = [None]
-        for group, task, model in itertools.product(self.zips, self.tasks or none, self.models or none):
+        tasks: list[Block | None] = [*self.tasks] or [None]
+        models: list[Block | None] = [*self.models] or [None]
+        for group, task, model in itertools.product(self.zips, tasks, models):
             sizes = {
-                block.node.child_path(name): f"{len(block.choices[name])} values"
-                if block.is_axis(name)
-                else "one value"
+                block.node.child_path(name): len(block.choices[name]) if block.is_axis(name) else None
                 for block in (task, model, train)
-                if block
                 for name in _names(group)
-                if name in fields_of(block.settings)
+                if block and name in fields_of(block.settings)
             }
             if len(set(sizes.values())) > 1:
-                found = " and ".join(f"{path} has {size}" for path, size in sizes.items())
-                group.fault(f"{found}; accepted: lists of one length, or one value each")
+                each = (f"{path} has {f'{size} values' if size else 'one value'}" for path, size in sizes.items())
+                group.fault(f"{' and '.join(each)}; accepted: lists of one length, or one value each")
 
     def _combine(self) -> None:
         """Combine the variants of the blocks, and leave out what is excluded."""
@@ -145,26 +142,29 @@ class Document:
         count = sum(math.prod({**task.sizes, **model.sizes, **self.train.sizes}.values()) for task, model in pairs)
         if not check_combinations(count, self.node):
             return
+        blocks = (*self.tasks, *self.models, self.train)
+        attributes_of = {id(settings): attributes(settings) for block in blocks for settings in block.variants.values()}
         self.num_combinations, self.kept = count, []
         for combination in self._combinations():
-            attributes = [variant.attributes for variant in combination]
-            hits = [node.origin for node, condition in self.exclude if holds(condition, *attributes)]
+            values = [attributes_of[id(settings)] for settings in combination]
+            hits = [node.origin for node, condition in self.exclude if holds(condition, *values)]
             self.matched.update(hits)
             if not hits:
                 self.kept.append(combination)
 
     def _combinations(self) -> Iterator[Combination]:
         """Yield the combinations before exclusion: tasks, within them models, within them trainings."""
-        train = self.train
+        trainings: dict[tuple[int | None, ...], list[TrainSpec]] = {}  # by the indices of axes that are fixed already
         for task in self.tasks:
-            finders = [
-                (_finder(model, task.sizes), _finder(train, {**task.sizes, **model.sizes})) for model in self.models
-            ]
-            for first in task.variants:
-                for find_models, find_trainings in finders:
-                    for second in find_models(first.indices):
-                        for third in find_trainings({**first.indices, **second.indices}):
-                            yield first, second, third
+            for of_task in task.indices({}):
+                for model in self.models:
+                    for of_model in model.indices(of_task):
+                        fixed = tuple(of_model.get(axis) for axis in self.train.sizes)
+                        if fixed not in trainings:
+                            trainings[fixed] = [*map(self.train.variant, self.train.indices(of_model))]
+                        chosen = task.variant(of_task), model.variant(of_model)
+                        for train in trainings[fixed]:
+                            yield *chosen, train
 
     def _check_tested(self) -> None:
         """Add a fault for each validation length that is tested, where it is written."""
@@ -185,10 +185,8 @@ class Document:
         steps = min(int(value) for value in self.train.values("steps") if isinstance(value, int))
         if isinstance(self.learning_rate, Choices) and self.learning_rate.until_solved and steps <= every:
             # solved after two perfect evaluations: a trial that has fewer never ends the list of learning rates
-            message = (
-                f"found {every} with {steps} steps; accepted with until_solved: fewer, for at least two evaluations"
-            )
-            node.key("every").fault(message)
+            accepted = "accepted with until_solved: fewer, for at least two evaluations"
+            node.key("every").fault(f"found {every} with {steps} steps; {accepted}")
 
 
 def _read_learning_rate(node: YamlNode) -> LearningRate | None:
@@ -210,15 +208,6 @@ def _with_sorted_lengths(settings: Any) -> Any:
 
 def _plain(settings: Any) -> dict[str, object]:
     return {name: plain_value(value) for name, value in values_of(settings).items()}
-
-
-def _finder(block: Block, sizes: Collection[str]) -> Callable[[Mapping[str, int]], list[Variant]]:
-    """Return a function that finds the variants with given indices of the groups that are among ``sizes`` too."""
-    shared = [axis for axis in block.sizes if axis in sizes]
-    variants: dict[tuple[int, ...], list[Variant]] = defaultdict(list)
-    for variant in block.variants:
-        variants[tuple(variant.indices[axis] for axis in shared)].append(variant)
-    return lambda indices: variants[tuple(indices[axis] for axis in shared)]
 
 
 def _read_zip(node: YamlNode, known: Collection[str]) -> list[YamlNode]:

@@ -102,7 +102,7 @@ class YamlNode:
 
     def copy(self, path: str, faults: Faults) -> YamlNode:
         """Return the same value at another path."""
-        copied = dataclasses.replace(self, path=path, faults=faults)
+        copied = dataclasses.replace(self, path=path, faults=faults, key_lines=dict(self.key_lines))
         if isinstance(self.value, list):
             copied.value = [item.copy(copied.child_path(index), faults) for index, item in enumerate(self.value)]
         elif isinstance(self.value, dict):

@@ -33,7 +33,8 @@ def apply_overrides(root: YamlNode, overrides: Sequence[str]) -> None:
         if equals and match:
             key, index, field = match[1], None if match[2] is None else int(match[2]), match[3]
             documents = [root, *(root.key("grids").items if key in DOCUMENT_KEYS else ())]
-            value, value_faults = parse_yaml(value_text, with_lines=False)
+            parsed, value_faults = parse_yaml(value_text, with_lines=False)
+            value = parsed or YamlNode(None, "", value_faults)
             messages = [fault.message for fault in value_faults] or _problems(documents, key, index, field)
         for message in messages:
             root.faults.add(message, path=f"--set {shorten(text)}")
@@ -42,7 +43,7 @@ def apply_overrides(root: YamlNode, overrides: Sequence[str]) -> None:
         for document in documents:
             if document is root or key in document.entries:
                 for node, name in _targets(document, key, index, field):
-                    node.put(name, value or YamlNode(None, "", root.faults))
+                    node.put(name, value)
 
 
 def _problems(documents: Sequence[YamlNode], key: str, index: int | None, field: str | None) -> list[str]:

@@ -19,7 +19,7 @@ from bilin.orchestrator.grid.node import YamlNode, from_plain
 from bilin.orchestrator.grid.overrides import apply_overrides
 from bilin.orchestrator.grid.settings import DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings
 from bilin.orchestrator.grid.yaml import parse_yaml, read_text
-from bilin.spec import Cell
+from bilin.spec import Cell, cell_ids
 
 
 def read_grid(path: str | os.PathLike[str], *, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Grid:
@@ -167,13 +167,17 @@ def _gather(documents: Sequence[Document]) -> tuple[WantedCell, ...]:
     The learning rates and seeds of a cell that is in several documents are united. All else that is said of it must
     be the same; otherwise both places are reported.
     """
-    found: dict[str, tuple[WantedCell, Document]] = {}
+    found: dict[str, WantedCell] = {}
+    first: dict[str, Document] = {}
     for document in documents:
-        for task, model, train in document.kept or ():
-            cell = Cell(task=task.settings, model=model.settings, train=train.settings, validate=document.validate)
-            cell_id = cell.cell_id
+        cells = [
+            Cell(task=task, model=model, train=train, validate=document.validate)
+            for task, model, train in document.kept or ()
+        ]
+        for cell, cell_id in zip(cells, cell_ids(cells), strict=True):
             if cell_id not in found:
-                wanted = WantedCell(
+                first[cell_id] = document
+                found[cell_id] = WantedCell(
                     cell=cell,
                     cell_id=cell_id,
                     learning_rate=document.learning_rate,
@@ -181,10 +185,9 @@ def _gather(documents: Sequence[Document]) -> tuple[WantedCell, ...]:
                     test=document.test,
                     resources=document.resources,
                 )
-                found[cell_id] = wanted, document
-            elif (first := found[cell_id])[1] is not document:
-                found[cell_id] = _unite(*first, document), first[1]
-    return tuple(wanted for wanted, _ in found.values())
+            elif first[cell_id] is not document:
+                found[cell_id] = _unite(found[cell_id], first[cell_id], document)
+    return tuple(found.values())
 
 
 def _unite(wanted: WantedCell, first: Document, second: Document) -> WantedCell:
