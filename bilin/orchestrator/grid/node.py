@@ -182,27 +182,6 @@ class YamlNode:
                 return shorten(self.text, 40)
 
 
-def from_plain(value: object, path: str = "", faults: Faults | None = None) -> YamlNode:
-    """Return a node without lines from Python's own lists and dicts.
-
-    Raises:
-        TypeError: Some part of the value cannot be in a grid.
-    """
-    if isinstance(value, int) and abs(value) > LARGEST:
-        raise TypeError(f"{value!r} is not a whole number from -{LARGEST} to {LARGEST}")
-    node = YamlNode(None, path, Faults() if faults is None else faults)
-    if isinstance(value, list):
-        node.value = [from_plain(item, node.child_path(index), node.faults) for index, item in enumerate(value)]
-    elif isinstance(value, dict):
-        node.value = {key: from_plain(item, node.child_path(key), node.faults) for key, item in value.items()}
-        node.key_lines = dict.fromkeys(value)
-    elif value is None or isinstance(value, bool | int | float | str):
-        node.value, node.text = value, str(value)
-    else:
-        raise TypeError(f"{value!r} cannot be in a grid")
-    return node
-
-
 def shorten(text: str, longest: int = 60) -> str:
     """Return the text on one line, cut if it is long."""
     text = " ".join(text.split())

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from bilin.catalog import REGISTRIES
 from bilin.fields import fields_of
 from bilin.orchestrator.grid.blocks import named_settings
-from bilin.orchestrator.grid.node import YamlNode, from_plain, shorten, unknown_name
+from bilin.orchestrator.grid.node import YamlNode, shorten, unknown_name
 from bilin.orchestrator.grid.settings import BLOCKS, DOCUMENT_KEYS, TOP_KEYS
 from bilin.orchestrator.grid.yaml import parse_yaml
 
@@ -85,7 +85,7 @@ def _targets(
         yield document, key
     else:
         if not node.is_mapping:
-            document.put(key, from_plain({}))
+            document.put(key, YamlNode({}, "", document.faults))
         yield document.key(key), field
 
 

@@ -1,4 +1,4 @@
-"""From a grid.yaml to its cells: read, override, check, expand, gather, narrow."""
+"""From a grid.yaml, or a dict, to its cells: read, override, check, expand, gather, narrow."""
 
 from __future__ import annotations
 
@@ -15,25 +15,32 @@ from bilin.orchestrator.grid.blocks import check_combinations, read_settings
 from bilin.orchestrator.grid.conditions import narrow
 from bilin.orchestrator.grid.document import Document
 from bilin.orchestrator.grid.grid import Counts, Grid, WantedCell
-from bilin.orchestrator.grid.node import YamlNode, from_plain
+from bilin.orchestrator.grid.node import YamlNode
 from bilin.orchestrator.grid.overrides import apply_overrides
+from bilin.orchestrator.grid.plain import from_plain
 from bilin.orchestrator.grid.settings import DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings
 from bilin.orchestrator.grid.yaml import parse_yaml, read_text
 from bilin.spec import Cell, cell_ids
 
 
-def read_grid(path: str | os.PathLike[str], *, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Grid:
-    """Read a grid file.
+def read_grid(
+    source: str | os.PathLike[str] | Mapping[str, object], *, overrides: Sequence[str] = (), only: Sequence[str] = ()
+) -> Grid:
+    """Read a grid: a file, or a dict with the same keys and values.
+
+    Faults of a file have its lines; those of a dict have paths such as ``models[0].rank``.
 
     Args:
-        path: A grid.yaml.
+        source: The path of a grid.yaml, or a dict. In a dict, any sequence is a list, and arrays are converted.
         overrides: Values to set first, such as ``train.steps=500``.
         only: Conditions that narrow the cells, such as ``tier=full,m=2``.
 
     Raises:
-        GridError: The file, an override or a condition has faults; it carries all of them.
+        GridError: The grid, an override or a condition has faults; it carries all of them.
     """
-    return parse_grid(read_text(path), source=os.fspath(path), overrides=overrides, only=only)
+    if isinstance(source, str | os.PathLike):
+        return parse_grid(read_text(source), source=os.fspath(source), overrides=overrides, only=only)
+    return _read(from_plain(source), "grid", overrides, only)
 
 
 def parse_grid(text: str, *, source: str = "grid", overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Grid:
@@ -42,7 +49,10 @@ def parse_grid(text: str, *, source: str = "grid", overrides: Sequence[str] = ()
     Raises:
         GridError: The text, an override or a condition has faults; it carries all of them.
     """
-    root = _parse(text, source)
+    return _read(_parse(text, source), source, overrides, only)
+
+
+def _read(root: YamlNode, source: str, overrides: Sequence[str], only: Sequence[str]) -> Grid:
     if not root.is_mapping:
         found = f"found {root}" if root.is_written else "is empty"
         root.fault(f"{found}; accepted: a mapping with name, tasks and models")
@@ -59,8 +69,9 @@ def restore_grid(text: str, *, source: str = "resolved grid", only: Sequence[str
     """
     try:
         root = from_plain(json.loads(text))
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise GridError(source, [Fault(line=None, path="", message=f"not a resolved grid: {error}")]) from error
+    root.faults.raise_if_any(source)
     if not root.is_mapping:
         raise GridError(source, [Fault(line=None, path="", message=f"found {root}; accepted: a mapping")])
     return _build(root, only, source, check_exclusions=False)
