@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from bilin.notebook import html_table
 from bilin.orchestrator.grid import Grid, WantedCell
 from bilin.orchestrator.planning.search import Ask, Known, decide
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status
@@ -14,6 +15,7 @@ from bilin.registry import package_of
 from bilin.results import StoredTrial
 from bilin.rules import Outcome
 from bilin.spec import ModelSettings, TestSpec, TrainSpec, TrialSpec
+from bilin.units import duration
 
 Shape = tuple[str, ModelSettings, TrainSpec]
 """The name of a task, a model, and how it is trained: trials that agree in these take about as long."""
@@ -117,6 +119,23 @@ class Plan:
     def missing(self) -> Iterator[TrialSpec]:
         """The trials to run now, in the grid's order."""
         return (cell.spec(ask.lr, ask.seed) for cell in self.cells for ask in cell.missing)
+
+    def __repr__(self) -> str:
+        counts = f"{self.num_done} done, {self.num_failed} failed, {self.num_missing} to run now"
+        return f"<Plan {self.grid.name}: {len(self.cells)} cells, {self.num_wanted} trials wanted, {counts}>"
+
+    def _repr_html_(self) -> str:
+        counts = {
+            "cells": len(self.cells),
+            "trials wanted": self.num_wanted,
+            "done": self.num_done,
+            "failed": self.num_failed,
+            "to run now": self.num_missing,
+        }
+        rows = [(what, str(count)) for what, count in counts.items()]
+        if self.num_missing > self.estimate.num_unknown:
+            rows.append(("time on one worker", f"about {duration(self.estimate.seconds)}"))
+        return html_table((), rows, right_aligned={1}, caption=f"plan of {self.grid.name}")
 
 
 def make_plan(grid: Grid, stored: Mapping[str, StoredTrial], *, retry: Collection[Status] = ()) -> Plan:
