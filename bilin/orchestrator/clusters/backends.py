@@ -18,7 +18,7 @@ from bilin.orchestrator.grid import ClusterSettings
 from bilin.spec import Resources
 from bilin.workers.events import Emit
 from bilin.workers.inline import InlinePool
-from bilin.workers.output.files import Outputs
+from bilin.workers.output import Outputs
 from bilin.workers.pool import Pool, RunTrial
 from bilin.workers.training.checkpoint import Checkpoints
 
