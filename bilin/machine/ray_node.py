@@ -28,10 +28,11 @@ from typing import IO
 
 from bilin.errors import ClusterError
 from bilin.machine import guardian
-from bilin.machine.host import connection_error, num_gpus, own_address
+from bilin.machine.host import connection_error, free_bytes, num_gpus, own_address
 from bilin.machine.slurm import SLURM
 
 TEMP_ROOT = "/tmp"  # where Ray has its folder if TMPDIR does not name one that it can use
+LEAST_TEMP_BYTES = 20 * 2**20  # free disk space without which Ray does not start: its logs
 SOCKET_PATH = 63  # characters that Ray's sockets add to its folder; a path of a socket has at most 107
 
 SHARED_MEMORY = "/dev/shm"
@@ -96,21 +97,26 @@ def temp_root() -> str:
     Raises:
         ClusterError: It can use neither.
     """
-    faults = []
-    for root in dict.fromkeys(filter(None, (os.environ.get("TMPDIR"), TEMP_ROOT))):
-        try:
-            with tempfile.TemporaryDirectory(prefix="bilin-", dir=root) as folder:
-                (Path(folder) / "file").write_text("content")  # fails on a full disk
-                with socket.socket(socket.AF_UNIX) as probe:
-                    probe.bind(f"{folder}/ray{'-' * SOCKET_PATH}")
-        except OSError as error:
-            faults.append(f"{root} ({error.strerror or error})")
-        else:
+    faults = {root: _temp_fault(root) for root in (os.environ.get("TMPDIR"), TEMP_ROOT) if root}
+    for root, fault in faults.items():
+        if not fault:
             return root
     raise ClusterError(
-        f"Ray needs a folder for its sockets and logs and cannot use {' or '.join(faults)}: "
-        "set TMPDIR to a folder with a short path that can be written, on a disk of this machine"
+        f"Ray needs a folder for its sockets and logs and cannot use "
+        f"{' or '.join(f'{root} ({fault})' for root, fault in faults.items())}: "
+        "set TMPDIR to a folder with a short path that can be written, on a disk of this machine with room"
     )
+
+
+def _temp_fault(root: str) -> str:
+    """Return why a Ray cannot have its folder in another; empty if it can."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="bilin-", dir=root) as folder, socket.socket(socket.AF_UNIX) as probe:
+            probe.bind(f"{folder}/ray{'-' * SOCKET_PATH}")
+        free = free_bytes(root)
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if free >= LEAST_TEMP_BYTES else f"{free / 1e6:.1f} MB free"
 
 
 def shared_memory_fault() -> str:

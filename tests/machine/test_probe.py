@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bilin.machine import host, probe
+from bilin.machine import host, probe, ray_node
 from bilin.machine.slurm import megabytes
 from bilin.orchestrator.clusters.inquiry import Answers, ask_here, command, last_error, open_beacon, read
 from bilin.version import __version__
@@ -208,6 +208,9 @@ def test_a_temp_directory_is_what_tmpdir_names_unless_ray_cannot_use_it(
             ((_level, found, _advice),) = probe.temp_directory(NODE, for_ray=True)
             assert found.startswith(f"{expected}: ")
         assert list(Path(short).iterdir()) == list(long.iterdir()) == []
+        monkeypatch.setattr(ray_node, "LEAST_TEMP_BYTES", 2**60)
+        ((level, found, _advice),) = probe.temp_directory(NODE, for_ray=True)
+        assert (level, " MB free): set TMPDIR to a folder" in found) == ("error", True)
 
 
 @ROOT
