@@ -309,7 +309,7 @@ def _torch_report() -> dict[str, Any]:
 
 
 def judge_torch(report: Mapping[str, Any], driver: str, num_gpus: float, *, wants_gpus: bool) -> Verdict:
-    """Return the verdict about what `TORCH` printed; ``driver`` is empty if nvidia-smi reports none."""
+    """Return the verdict about a report of torch; ``driver`` is empty if nvidia-smi reports none."""
     names = report["names"]
     build = f"torch {report['version']}" + (f", CUDA {report['cuda']}" if report["cuda"] else ", CPU only")
     if not num_gpus:
