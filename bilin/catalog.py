@@ -33,7 +33,7 @@ FIXED_COLUMNS = frozenset(
         "finished_at", "gpu",
         "gpu_memory_mb", "high", "host", "length", "loss", "low", "lr", "max_steps", "mean", "name", "num_seeds",
         "num_sequences", "num_solved", "params", "part", "pid", "python", "recurrent_params", "schema_version",
-        "seed", "sequence_accuracy", "solved", "source", "spec", "started_at", "status", "step", "steps",
+        "seed", "selected", "sequence_accuracy", "solved", "source", "spec", "started_at", "status", "step", "steps",
         "stop_reason", "sweep", "task", "task_package", "test_lengths", "tested", "threads", "tier",
         "tier_package", "torch", "traceback", "train_lengths", "training_loss", "trial_id",
         "validation_accuracy", "version", "wall_s", "worker",
