@@ -1,9 +1,10 @@
-"""The standard streams of this process: a stream that cannot fail, and streams that are closed."""
+"""The standard streams of this process: one that cannot fail, one that remembers how it failed, and closed ones."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 
@@ -45,6 +46,44 @@ class UnfailingStream:
     def buffer(self) -> Any:
         """The binary stream, which cannot fail either."""
         return UnfailingStream(self._stream.buffer)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class WatchedStream:
+    """A stream over another one. It raises what keeps it from being written, and remembers it.
+
+    Attributes:
+        errors: What kept it from being written.
+    """
+
+    def __init__(self, stream: Any, errors: list[OSError] | None = None) -> None:
+        self.errors: list[OSError] = [] if errors is None else errors
+        self._stream = stream
+
+    def write(self, content: Any) -> Any:
+        """Write text, or bytes to a binary stream."""
+        with self._remembered():
+            return self._stream.write(content)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        with self._remembered():
+            self._stream.flush()
+
+    @property
+    def buffer(self) -> Any:
+        """The binary stream, whose errors are remembered too."""
+        return WatchedStream(self._stream.buffer, self.errors)
+
+    @contextmanager
+    def _remembered(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.errors.append(error)
+            raise
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

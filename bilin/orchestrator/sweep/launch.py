@@ -28,7 +28,7 @@ from bilin.orchestrator.sweep.snapshot import Observer, Snapshot, SnapshotFile
 from bilin.record import Status
 from bilin.results import SweepWriter
 from bilin.workers import run_trial
-from bilin.workers.output.files import Outputs
+from bilin.workers.output import Outputs
 from bilin.workers.pool import RunTrial
 from bilin.workers.training.checkpoint import Checkpoints
 
