@@ -12,9 +12,11 @@ from bilin.results.maintenance import delete as delete
 from bilin.results.maintenance import remove as remove
 from bilin.results.maintenance import verify as verify
 from bilin.results.published import published as published
+from bilin.results.published.compare import compare as compare
 from bilin.results.result_table import Format as Format
 from bilin.results.result_table import ResultTable as ResultTable
 from bilin.results.result_table import encode as encode
+from bilin.results.rows import Rows as Rows
 from bilin.results.sql.query import brief as brief
 from bilin.results.sql.query import query as query
 from bilin.results.store.contents import DEFAULT_STORE as DEFAULT_STORE

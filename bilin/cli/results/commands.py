@@ -48,7 +48,7 @@ def query(
         sort=sort,
         limit=limit,
         everything=everything,
-    )
+    ).to_arrow()
     if view is not None and select is None and format_ == "table":
         rows = results.brief(rows)
     show(results.ResultTable.of(rows), format_, output)
@@ -72,6 +72,20 @@ def table(
     from bilin import results
 
     show(results.table(store, sweep=sweep, length=length, by=by, value=value, everything=everything), format_, output)
+
+
+@app.command()
+def compare(
+    sweep: Sweep = None,
+    everything: Everything = False,
+    format_: Format = "table",
+    output: Output = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Show cells beside the published accuracies of the same task and tier, and which sizes differ."""
+    from bilin import results
+
+    show(results.compare(store, sweep=sweep, everything=everything), format_, output)
 
 
 @app.command()

@@ -33,6 +33,19 @@ class TrialRow(NamedTuple):
     recurrent_params: int | None
 
 
+class OutcomeRow(NamedTuple):
+    """What is needed of each trial to select the learning rate of its cell. Sorted by the first four columns."""
+
+    sweep: str
+    cell_id: str
+    lr: float
+    seed: int
+    status: str
+    solved: bool
+    validation_accuracy: float | None
+    training_loss: float | None
+
+
 class TestedRow(NamedTuple):
     """What is needed of each tested length of a trial. Sorted by the first four columns and the seed."""
 
@@ -65,6 +78,16 @@ _cell_of = attrgetter("sweep", "cell_id")
 def cells_columns(columns: Sequence[str]) -> list[str]:
     """Return the columns of the table, given those that describe a cell."""
     return ["sweep", "cell_id", *columns, *_SUMMARY.names]
+
+
+def selected_table(outcomes: pa.Table) -> pa.Table:
+    """Return the sweep, the cell and the selected learning rate of each cell, given the columns of `OutcomeRow`."""
+    rows = map(OutcomeRow._make, _values(outcomes, OutcomeRow._fields))
+    selected = [
+        (*cell, select_lr(Outcome.of(row.lr, row.seed, row) for row in group))
+        for cell, group in itertools.groupby(rows, _cell_of)
+    ]
+    return table_of(selected, pa.schema([("sweep", pa.string()), ("cell_id", pa.string()), ("lr", pa.float64())]))
 
 
 def cells_table(trials: pa.Table, tested: pa.Table, columns: Sequence[str]) -> pa.Table:

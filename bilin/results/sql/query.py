@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bilin.errors import QueryError, printable
+from bilin.results.rows import Rows
 from bilin.results.schema import ENVIRONMENT_COLUMNS, TIME_COLUMNS, cell_columns, field_info, with_metadata_of
 from bilin.results.sql.cells import cells_columns
 from bilin.results.sql.sandbox import connect, query_error, seal, syntax_error
@@ -82,7 +83,7 @@ def query(
     sort: str | None = None,
     limit: int | None = None,
     everything: bool = False,
-) -> pa.Table:
+) -> Rows:
     """Return rows of a store.
 
     Args:
@@ -105,10 +106,14 @@ def query(
         StoreError: The store or sweep does not exist, or cannot be read.
     """
     question = Question(sql=sql, view=view, where=where, select=select, sort=sort, limit=limit)
-    return read_sweeps(
-        sweep_folders(store, sweep),
-        lambda sweeps: _answer(question, sweeps, everything=everything),
-        curves=question.names("curves"),
+    is_about_papers = [name for name in VIEWS if question.names(name)] == ["published"]
+    needs_no_store = is_about_papers and sweep is None and not Path(store).exists()
+    return Rows(
+        read_sweeps(
+            [] if needs_no_store else sweep_folders(store, sweep),
+            lambda sweeps: _answer(question, sweeps, everything=everything),
+            curves=question.names("curves"),
+        )
     )
 
 
@@ -141,7 +146,7 @@ def _answer(question: Question, sweeps: Sequence[Contents], *, everything: bool)
     with connect() as connection:
         try:
             named = _named_views(connection, question)
-            stored = create_views(connection, sweeps, everything=everything)
+            stored = create_views(connection, sweeps, everything=everything, selected=question.names("trials"))
             cell = cell_columns(stored)
             if question.names("cells"):  # this view takes the longest to make
                 create_cells(connection, cell)
