@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as slot
@@ -14,10 +15,11 @@ from bilin.errors import PluginError, nearest
 from bilin.fields import Amounts, Field, Value, fields_of, format_value, plain_value
 from bilin.orchestrator.grid.place import Place
 from bilin.orchestrator.grid.yaml import YamlNode, shorten
-from bilin.registry import load
+from bilin.registry import Registry, load
 
 T = TypeVar("T")
 
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _BOOLS_OF_YAML_1_1 = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
@@ -149,6 +151,10 @@ def read_value(field: Field, place: Place) -> Value:
 def _correction(field: Field, node: YamlNode) -> str:
     """Return a hint at what the user probably means, for a value that only looks like one of the right type."""
     value = node.value
+    if field.type in (int, float) and isinstance(value, str) and _NUMBER.fullmatch(value):
+        return " (remove the quotes)"
+    if field.type is bool and value in ("true", "false"):
+        return " (remove the quotes)"
     if field.type is int and isinstance(value, float) and value.is_integer() and abs(value) < 10**15:
         return f" (write {int(value)})"
     if field.type is bool and isinstance(value, str) and value.lower() in _BOOLS_OF_YAML_1_1:
@@ -195,10 +201,17 @@ def _read_entry(kind: str, place: Place) -> Block | None:
         name.fault(str(error))
         return None
     if settings is None:
-        hint = nearest(name.node.value, registry.names) if name.node and isinstance(name.node.value, str) else ""
-        name.refuse(f"one of {', '.join(registry.names)}", hint)
+        name.refuse(f"one of {', '.join(registry.names)}", _name_hint(registry, name.node))
         return None
     return read_block(settings, place, axes=True, name_key=registry.key, remarks=_owners(kind, settings))
+
+
+def _name_hint(registry: Registry[Any], node: YamlNode | None) -> str:
+    """Return a hint at what the user probably means by what is not the name of a task or tier."""
+    if node and node.is_list and node.items:
+        entries = ", ".join(f"{{{registry.key}: {shorten(item.text)}}}" for item in node.items)
+        return f" (write one entry for each: {entries})"
+    return nearest(node.value, registry.names) if node and isinstance(node.value, str) else ""
 
 
 @functools.cache

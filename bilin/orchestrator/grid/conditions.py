@@ -131,14 +131,16 @@ def narrow(cells: tuple[WantedCell, ...], only: Sequence[str], faults: Faults) -
         name, equals, text = (piece.strip() for piece in part.partition("="))
         node, text_faults = parse_yaml(text, with_lines=False)
         if not equals or node is None or text_faults:
-            place.fault("accepted: field=value, such as tier=full or tier=full,m=2")
+            place.fault(f"accepted: field=value, such as tier=full or tier=full,m=2{_bare_name(part.strip(), there)}")
         elif name not in there:
-            place.fault(unknown_name("field", name, list(there)))
+            remark = " (a field of bilin that no cell of the grid has)" if name in known else ""
+            place.fault(unknown_name("field", name, list(there), remark))
         else:
             values = _accepted_values(name, dataclasses.replace(place, node=node), known)
             if values and not values & there[name].keys():
                 listed = ", ".join(map(format_value, there[name]))
-                place.fault(f"no cell of the grid has this value; values of {name}: {listed}")
+                is_known = f", though bilin has this {name}" if name in _NAMES else ""
+                place.fault(f"no cell of the grid has this value{is_known}; values of {name}: {listed}")
             accepted[name] = accepted.get(name, frozenset()) | values
     if len(faults) > before:
         return ()
@@ -147,6 +149,15 @@ def narrow(cells: tuple[WantedCell, ...], only: Sequence[str], faults: Faults) -
     if not kept:
         condition.place.fault("no cell has all of these values together, though some cells have each of them")
     return kept
+
+
+def _bare_name(text: str, there: Mapping[str, Mapping[Value, None]]) -> str:
+    """Return a hint for the name of a task or tier without its field."""
+    for what, registry in _NAMES.items():
+        if text in registry.names:
+            lacks = "" if text in there[what] else f", but the grid has no such {what}"
+            return f" (write {what}={text}{lacks})"
+    return ""
 
 
 def _blocks(wanted: WantedCell) -> tuple[Any, Any, Any]:

@@ -69,8 +69,7 @@ class Document:
         owner = self._owner("seeds")
         alone = YamlNode(None, {key: node for key, node in owner.entries.items() if key == "seeds"})
         self.seeds = (read_settings(Seeds, dataclasses.replace(owner, node=alone)) or Seeds()).seeds
-        if validate and test:
-            self._check_tested()
+        self._check_tested()
         if validate and train:
             self._check_validation(train)
 
@@ -164,6 +163,11 @@ class Document:
 
     def _read_learning_rate(self) -> LearningRate | None:
         place = self._find("learning_rate")
+        if place.node and not place.node.is_mapping:
+            choices = place.node.items or ((place.node,) if isinstance(place.node.value, float | int) else ())
+            hint = f" (write {{choices: [{', '.join(map(str, choices))}]}})" if choices else ""
+            place.refuse("a mapping with choices or log_uniform", hint)
+            return None
         keys = place.entries.keys()
         if {"choices", "log_uniform"} <= keys:
             place.fault("found both choices and log_uniform; accepted: one of them")
@@ -176,13 +180,14 @@ class Document:
         return read_settings(Choices, place, remarks=remarks)
 
     def _check_tested(self) -> None:
-        """Add a fault for each validation length that is tested, where it is written."""
-        lengths, others = self._find("validate").key("lengths"), self.test.lengths
+        """Add a fault for each validation length that is tested, where it is written, whatever else has a fault."""
+        validated, tested = (self._find(key).key("lengths") for key in ("validate", "test"))
+        places, others = validated.items(), _values(tested, self.test.lengths)
         message = "which is one of test.lengths"
-        if lengths.node is None:
-            lengths, others = self._find("test").key("lengths"), self.validate.lengths
+        if validated.node is None:
+            places, others = tested.items(), self.validate.lengths
             message = "which is one of validate.lengths by default"
-        for place in lengths.items():
+        for place in places:
             if place.node and place.node.value in others:
                 place.fault(f"found {place.node}, {message}; accepted: validation lengths that are not tested")
 
@@ -198,6 +203,11 @@ class Document:
                 f"found {every} with {steps} steps; accepted with until_solved: fewer, for at least two evaluations"
             )
             place.key("every").fault(message)
+
+
+def _values(place: Place, default: Collection[object]) -> Collection[object]:
+    """Return the items of a list as they are written, also of one with faults; the default if none is written."""
+    return [item.node.value for item in place.items() if item.node] if place.node else default
 
 
 def _with_sorted_lengths(settings: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from bilin.catalog import clash
 from bilin.errors import Fault, GridError
-from bilin.fields import Value, values_of
+from bilin.fields import Value, fields_of, values_of
 from bilin.folder import SWEEP_NAME, SWEEP_NAME_ACCEPTED
 from bilin.orchestrator.grid.blocks import read_settings
 from bilin.orchestrator.grid.conditions import narrow
@@ -18,9 +18,9 @@ from bilin.orchestrator.grid.grid import Counts, Grid, WantedCell
 from bilin.orchestrator.grid.overrides import apply_overrides
 from bilin.orchestrator.grid.place import Faults, Place
 from bilin.orchestrator.grid.plain import from_plain
-from bilin.orchestrator.grid.settings import DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings
+from bilin.orchestrator.grid.settings import DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings, LogUniform
 from bilin.orchestrator.grid.yaml import YamlNode, parse_yaml, read_text
-from bilin.spec import Cell
+from bilin.spec import Cell, Resources, TestSpec, TrainSpec, ValidateSpec
 
 
 def read_grid(
@@ -160,14 +160,32 @@ def _read_cluster(place: Place) -> Mapping[str, Value]:
 
 def _split(top: Place) -> list[Place]:
     remarks = dict.fromkeys((key for key in TOP_KEYS if key not in DOCUMENT_KEYS), " (it belongs at the top level)")
-    top.check_keys(TOP_KEYS)
+    indented = _remarks_on_fields()
+    top.check_keys(TOP_KEYS, indented)
     grids = top.key("grids")
     if grids.node is None:
         return [top]
     places = [place for place in grids.listed("a list of documents, each with its own keys") if place.is_mapping()]
     for place in places:
-        place.check_keys(DOCUMENT_KEYS, remarks)
+        place.check_keys(DOCUMENT_KEYS, {**indented, **remarks})
     return places
+
+
+def _remarks_on_fields() -> dict[str, str]:
+    """Return a remark for each field of a block, for those who forget to indent it."""
+    blocks: dict[str, tuple[type, ...]] = {
+        "train": (TrainSpec,),
+        "validate": (ValidateSpec,),
+        "test": (TestSpec,),
+        "learning_rate": (Choices, LogUniform),
+        "resources": (Resources,),
+        "cluster": (ClusterSettings,),
+    }
+    owners: dict[str, list[str]] = {}
+    for block, settings in blocks.items():
+        for name in (name for kind in settings for name in fields_of(kind)):
+            owners.setdefault(name, []).append(block)
+    return {name: f" (indent it: it belongs under {' or '.join(names)})" for name, names in owners.items()}
 
 
 def _check_exclusions(documents: Sequence[Document], *, are_all_needed: bool) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bilin.orchestrator.grid import parse_grid, resolved
-from tests.orchestrator.grid.grids import fault, faults
+from tests.orchestrator.grid.grids import HEAD, fault, faults
 
 GRID = """
 name: x
@@ -109,3 +109,20 @@ def test_a_condition_that_no_cell_meets_says_what_there_is(only: str, message: s
 
 def test_all_faults_of_all_conditions_come_at_once() -> None:
     assert len(faults(NARROWED, only=["a=1,b=2", "m=9"])) == 3
+
+
+@pytest.mark.parametrize(
+    ("only", "message"),
+    [
+        (
+            "rotation",
+            "accepted: field=value, such as tier=full or tier=full,m=2 (write tier=rotation, but the grid has no",
+        ),
+        ("full", "accepted: field=value, such as tier=full or tier=full,m=2 (write tier=full)"),
+        ("tier=rotation", "no cell of the grid has this value, though bilin has this tier; values of tier: full"),
+        ("rank=3", 'unknown field "rank" (a field of bilin that no cell of the grid has); accepted: task'),
+    ],
+)
+def test_what_the_grid_lacks_and_bilin_has_is_named(only: str, message: str) -> None:
+    (found,) = faults(HEAD, only=[only])
+    assert message in found
