@@ -133,14 +133,15 @@ def narrow(cells: tuple[WantedCell, ...], only: Sequence[str], faults: Faults) -
         if not equals or node is None or text_faults:
             place.fault(f"accepted: field=value, such as tier=full or tier=full,m=2{_bare_name(part.strip(), there)}")
         elif name not in there:
-            remark = " (a field of bilin that no cell of the grid has)" if name in known else ""
+            is_known = name in known and not known[name][0].is_list
+            remark = " (a field of bilin that no cell of the grid has)" if is_known else ""
             place.fault(unknown_name("field", name, list(there), remark))
         else:
             values = _accepted_values(name, dataclasses.replace(place, node=node), known)
             if values and not values & there[name].keys():
                 listed = ", ".join(map(format_value, there[name]))
-                is_known = f", though bilin has this {name}" if name in _NAMES else ""
-                place.fault(f"no cell of the grid has this value{is_known}; values of {name}: {listed}")
+                remark = f", though bilin has this {name}" if name in _NAMES else ""
+                place.fault(f"no cell of the grid has this value{remark}; values of {name}: {listed}")
             accepted[name] = accepted.get(name, frozenset()) | values
     if len(faults) > before:
         return ()

@@ -126,7 +126,10 @@ def with_model(entry: str) -> str:
     ("entry", "message"),
     [
         ("{tier: ful}", 'models[0].tier: found "ful" (did you mean full?); accepted: one of full, cp'),
-        ("{tier: [full, cp]}", "models[0].tier: found a list of 2; accepted: one of full"),
+        (
+            "{tier: [full, cp]}",
+            "models[0].tier: found a list of 2 (write one entry for each: {tier: full}, {tier: cp})",
+        ),
         ("{hidden: 3}", "models[0].tier: missing; accepted: one of full"),
         ("full", 'models[0]: found "full"; accepted: a mapping'),
         ("{tier: cp}", "models[0].rank: missing; accepted: a whole number of at least 1"),
@@ -285,7 +288,7 @@ def test_rates_are_searched_between_two_bounds() -> None:
         ("{trials: 3}", "log_uniform: missing"),
         ("{log_uniform: [1e-3, 1], trials: 3, round: 0}", "round: found 0"),
         ("{log_uniform: [1e-3, 1], trials: 3, until_solved: true}", '"until_solved" (only with choices)'),
-        ("[1e-3]", "learning_rate: found a list of 1; accepted: a mapping"),
+        ("[1e-3]", "learning_rate: found a list of 1 (write {choices: [1e-3]}); accepted: a mapping"),
     ],
 )
 def test_rates_that_cannot_be_are_refused(written: str, message: str) -> None:
@@ -300,4 +303,4 @@ def test_a_list_of_tiers_is_one_entry_each() -> None:
 def test_a_fault_in_one_block_hides_none_between_others() -> None:
     text = "validate: {lengths: [10], every: 0}\ntest: {lengths: [10, 50], num_sequences: x}\ntrain: {steps: x}"
     paths = [message.split(": ")[1] for message in faults(HEAD + text)]
-    assert paths == ["validate.lengths[0]", "validate.every", "test.num_sequences", "train.steps"]
+    assert paths == ["validate.every", "validate.lengths[0]", "test.num_sequences", "train.steps"]

@@ -92,7 +92,10 @@ def test_the_whole_grid_is_written_all_the_same() -> None:
     [
         ("tire=full", '--only tire=full: unknown field "tire" (did you mean tier?); accepted: task, m, tier'),
         ("tier=ful", '--only tier=ful: found "ful" (did you mean full?)'),
-        ("tier=lstm", "--only tier=lstm: no cell of the grid has this value; values of tier: full, cp"),
+        (
+            "tier=lstm",
+            "--only tier=lstm: no cell of the grid has this value, though bilin has this tier; values of tier: full",
+        ),
         ("m=7", "--only m=7: no cell of the grid has this value; values of m: 2, 3"),
         ("m=two", '--only m=two: found "two"; accepted: a whole number of at least 2'),
         ("clip_norm=2", "values of clip_norm: null, 1"),
