@@ -30,13 +30,12 @@ REGISTRIES: Mapping[str, Registry[Any]] = {"tasks": TASK_REGISTRY, "models": MOD
 FIXED_COLUMNS = frozenset(
     {
         "accuracy", "accuracy_scaled", "attempts", "best", "cell_id", "commit", "cpu", "device", "error",
-        "finished_at", "gpu",
-        "gpu_memory_mb", "high", "host", "length", "loss", "low", "lr", "max_steps", "mean", "name", "num_seeds",
-        "num_sequences", "num_solved", "params", "part", "pid", "python", "recurrent_params", "schema_version",
-        "seed", "sequence_accuracy", "solved", "source", "spec", "started_at", "status", "step", "steps",
-        "stop_reason", "sweep", "task", "task_package", "test_lengths", "tested", "threads", "tier",
-        "tier_package", "torch", "traceback", "train_lengths", "training_loss", "trial_id",
-        "validation_accuracy", "version", "wall_s", "worker",
+        "finished_at", "gpu", "gpu_memory_mb", "high", "host", "length", "loss", "low", "lr", "max_steps",
+        "mean", "name", "num_seeds", "num_sequences", "num_solved", "params", "part", "pid", "python",
+        "recurrent_params", "schema_version", "seed", "sequence_accuracy", "solved", "source", "spec",
+        "started_at", "status", "step", "steps", "stop_reason", "sweep", "task", "task_package", "test_lengths",
+        "tested", "threads", "tier", "tier_package", "torch", "traceback", "train_lengths", "training_loss",
+        "trial_id", "validation_accuracy", "version", "wall_s", "worker",
     }
 )  # fmt: skip
 """Names that no field may have: columns of the results, in any view, that are not fields."""
@@ -111,15 +110,12 @@ def _listed(kind: str, name: str) -> Listed:
     registry = REGISTRIES[kind]
     try:
         settings = settings_of(kind, name)
-        return _described(name, settings, clash(settings, _foreign()) if package_of(settings) else None)
-    except PluginError as error:
-        if name in registry.own:  # bilin's own settings are sound, but a grid can no longer name them
-            return _described(name, registry.own_settings(name), str(error))
-        packages = ", ".join(entry.package for entry in registry.entries(name))
-        return Listed(name=name, package=packages, error=str(error))
-
-
-def _described(name: str, settings: Any, error: str | None) -> Listed:
+        error = clash(settings, _foreign()) if package_of(settings) else None
+    except PluginError as fault:
+        error = str(fault)
+        if name not in registry.own:
+            return Listed(name=name, package=", ".join(entry.package for entry in registry.entries(name)), error=error)
+        settings = registry.own_first(name)  # they are sound, but a grid can no longer name them
     text = inspect.getdoc(sys.modules[settings.__module__]) or ""
     return Listed(
         name=name,
@@ -152,7 +148,7 @@ def _own_claims() -> tuple[_Claim, ...]:
     here = f"{OWN} {__version__}"
     columns = [_Claim(name, "column", f"a column of the results of {here}", None) for name in FIXED_COLUMNS]
     train = [_Claim(name, "train", f"a field of train in {here}", None) for name in fields_of(TrainSpec)]
-    own = [registry.own_settings(name) for registry in REGISTRIES.values() for name in registry.own]
+    own = [registry.own_first(name) for registry in REGISTRIES.values() for name in registry.own]
     return (*columns, *train, *(claim for settings in own for claim in _claims(settings)))
 
 

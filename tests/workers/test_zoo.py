@@ -17,7 +17,7 @@ from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, Validate
 from bilin.tasks.modular_addition import ModularAddition
 from bilin.workers.events import Event, Finished
 from bilin.workers.inline import InlinePool
-from bilin.workers.output.files import Outputs
+from bilin.workers.output import Outputs
 from bilin.workers.pool import Group, Pool
 from bilin.workers.trial import run_trial
 from tests.workers.pool_runs import Events

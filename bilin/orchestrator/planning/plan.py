@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from bilin.notebook import html_table
 from bilin.orchestrator.grid import Grid, WantedCell
 from bilin.orchestrator.planning.search import Ask, Known, decide
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status
@@ -13,6 +15,7 @@ from bilin.registry import package_of
 from bilin.results import StoredTrial
 from bilin.rules import Outcome
 from bilin.spec import ModelSettings, TestSpec, TrainSpec, TrialSpec
+from bilin.units import duration
 
 Shape = tuple[str, ModelSettings, TrainSpec]
 """The name of a task, a model, and how it is trained: trials that agree in these take about as long."""
@@ -24,24 +27,24 @@ class CellPlan:
 
     Attributes:
         wanted: The cell, its learning rates and seeds.
-        known: The outcomes that stand, by learning rate and seed.
-        stored: The status of each stored trial that stands.
+        stored: The stored trials that stand, by learning rate and seed.
+        known: The outcomes by learning rate and seed: those of ``stored``, and later ones of a running sweep.
         asks: The trials that should have a result by now; later rounds of a search are not among them.
         missing: Those of them that have none.
     """
 
     wanted: WantedCell
+    stored: Mapping[tuple[float, int], StoredTrial]
     known: Known
-    stored: Mapping[tuple[float, int], Status]
     asks: tuple[Ask, ...]
     missing: tuple[Ask, ...]
 
     @classmethod
-    def of(cls, wanted: WantedCell, known: Known, stored: Mapping[tuple[float, int], Status]) -> CellPlan:
+    def of(cls, wanted: WantedCell, stored: Mapping[tuple[float, int], StoredTrial], known: Known) -> CellPlan:
         """Decide what a cell needs, given what is known of it."""
         asks = decide(wanted, known)
-        missing = asks if not known else tuple(ask for ask in asks if ask[:2] not in known)
-        return cls(wanted=wanted, known=known, stored=stored, asks=asks, missing=missing)
+        missing = tuple([ask for ask in asks if ask[:2] not in known]) if known else asks
+        return cls(wanted=wanted, stored=stored, known=known, asks=asks, missing=missing)
 
     @property
     def shape(self) -> Shape:
@@ -56,7 +59,7 @@ class CellPlan:
 
     def found(self, asks: Iterable[Ask]) -> Iterator[Status]:
         """The status of each trial, of those asked for, that is stored."""
-        return (self.stored[ask[:2]] for ask in asks if ask[:2] in self.stored)
+        return (trial.status for ask in asks if (trial := self.stored.get(ask[:2])))
 
     def spec(self, lr: float, seed: int) -> TrialSpec:
         """The trial of the cell at a learning rate under a seed."""
@@ -117,6 +120,23 @@ class Plan:
         """The trials to run now, in the grid's order."""
         return (cell.spec(ask.lr, ask.seed) for cell in self.cells for ask in cell.missing)
 
+    def __repr__(self) -> str:
+        counts = f"{self.num_done} done, {self.num_failed} failed, {self.num_missing} to run now"
+        return f"<Plan {self.grid.name}: {len(self.cells)} cells, {self.num_wanted} trials wanted, {counts}>"
+
+    def _repr_html_(self) -> str:
+        counts = {
+            "cells": len(self.cells),
+            "trials wanted": self.num_wanted,
+            "done": self.num_done,
+            "failed": self.num_failed,
+            "to run now": self.num_missing,
+        }
+        rows = [(what, str(count)) for what, count in counts.items()]
+        if self.num_missing > self.estimate.num_unknown:
+            rows.append(("time on one worker", f"about {duration(self.estimate.seconds)}"))
+        return html_table((), rows, right_aligned={1}, caption=f"plan of {self.grid.name}")
+
 
 def make_plan(grid: Grid, stored: Mapping[str, StoredTrial], *, retry: Collection[Status] = ()) -> Plan:
     """Compare a grid with what is stored.
@@ -127,51 +147,50 @@ def make_plan(grid: Grid, stored: Mapping[str, StoredTrial], *, retry: Collectio
         retry: Statuses of failed trials to run again; ``lost`` ones are run again anyway.
     """
     rerun = {*RERUN_STATUSES, *retry}
-    ids = {wanted.cell_id for wanted in grid.cells}
-    by_cell: dict[str, list[StoredTrial]] = defaultdict(list)
+    by_cell: dict[str, list[StoredTrial]] = {wanted.cell_id: [] for wanted in grid.cells}
     for trial in stored.values():
-        if trial.cell_id in ids:
-            by_cell[trial.cell_id].append(trial)
-    statuses: Counter[Status] = Counter()
+        if (trials := by_cell.get(trial.cell_id)) is not None:
+            trials.append(trial)
     cells = []
     for wanted in grid.cells:
+        lengths = _lengths(wanted.test)
         standing = {
             (trial.lr, trial.seed): trial
-            for trial in by_cell.get(wanted.cell_id, ())
-            if trial.status not in rerun and is_complete(trial, wanted.test)
+            for trial in by_cell[wanted.cell_id]
+            if trial.status not in rerun and _is_complete(trial, lengths)
         }
         known = {key: Outcome.of(*key, trial) for key, trial in standing.items()}
-        cell = CellPlan.of(wanted, known, {key: trial.status for key, trial in standing.items()})
-        if standing:
-            statuses.update(cell.found(cell.asks))
-        cells.append(cell)
+        cells.append(CellPlan.of(wanted, standing, known))
     return Plan(
         grid=grid,
         cells=tuple(cells),
-        statuses=statuses,
+        statuses=Counter(status for cell in cells if cell.stored for status in cell.found(cell.asks)),
         num_wanted=sum(wanted.max_trials for wanted in grid.cells),
         num_missing=sum(len(cell.missing) for cell in cells),
         estimate=_estimate(cells, by_cell),
     )
 
 
-def is_complete(trial: StoredTrial, test: TestSpec) -> bool:
-    """Return whether a row has every wanted length, tested on the wanted number of sequences."""
-    if trial.status != "done":
-        return True  # it has no lengths to miss
-    return all(trial.tested.get(length) == test.num_sequences for length in test.lengths)
+@functools.cache
+def _lengths(test: TestSpec) -> frozenset[tuple[int, int]]:
+    """Each wanted length, with the wanted number of sequences."""
+    return frozenset((length, test.num_sequences) for length in test.lengths)
+
+
+def _is_complete(trial: StoredTrial, lengths: frozenset[tuple[int, int]]) -> bool:
+    """Return whether a row has every wanted length; only those that are done have lengths."""
+    return trial.status != "done" or trial.tested.items() >= lengths
 
 
 def _estimate(cells: Collection[CellPlan], by_cell: Mapping[str, list[StoredTrial]]) -> Estimate:
-    shapes = [cell.shape for cell in cells]
-    times: dict[object, list[float]] = defaultdict(list)
-    for cell, shape in zip(cells, shapes, strict=True):
-        times[shape].extend(trial.wall_s for trial in by_cell.get(cell.wanted.cell_id, ()) if trial.status == "done")
-    means = {shape: sum(seen) / len(seen) for shape, seen in times.items() if seen}
-    known = [(means[shape], len(cell.missing)) for cell, shape in zip(cells, shapes, strict=True) if shape in means]
-    num_missing = sum(len(cell.missing) for cell in cells)
+    by_shape: dict[Shape, tuple[list[float], list[int]]] = defaultdict(lambda: ([], []))
+    for cell in cells:
+        wall_s, num_missing = by_shape[cell.shape]
+        wall_s.extend([trial.wall_s for trial in by_cell[cell.wanted.cell_id] if trial.status == "done"])
+        num_missing.append(len(cell.missing))
+    shapes = by_shape.values()
     return Estimate(
-        seconds=sum(mean * count for mean, count in known),
-        num_stored=sum(len(seen) for seen in times.values()),
-        num_unknown=num_missing - sum(count for _, count in known),
+        seconds=sum(sum(wall_s) / len(wall_s) * sum(num_missing) for wall_s, num_missing in shapes if wall_s),
+        num_stored=sum(len(wall_s) for wall_s, _ in shapes),
+        num_unknown=sum(sum(num_missing) for wall_s, num_missing in shapes if not wall_s),
     )

@@ -156,7 +156,7 @@ class Sweep:
 
     def current_plan(self) -> Plan:
         """Return the plan, updated with the outcomes so far."""
-        cells = [CellPlan.of(cell.plan.wanted, cell.known, cell.plan.stored) for cell in self._cells]
+        cells = [CellPlan.of(cell.plan.wanted, cell.plan.stored, cell.known) for cell in self._cells]
         return replace(
             self._plan, cells=tuple(cells), statuses=self._found, num_missing=sum(len(cell.missing) for cell in cells)
         )

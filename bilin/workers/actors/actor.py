@@ -16,8 +16,7 @@ from bilin.spec import TrialSpec
 from bilin.workers.actors.memory import Killed, killed_here
 from bilin.workers.environment import name_worker
 from bilin.workers.events import Event, Finished
-from bilin.workers.output.capture import Capture
-from bilin.workers.output.files import Outputs
+from bilin.workers.output import Capture, Outputs
 from bilin.workers.pool import RunTrial, TrialRunner
 from bilin.workers.training.checkpoint import Checkpoints
 

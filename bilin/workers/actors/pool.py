@@ -21,7 +21,7 @@ from bilin.workers.actors.actor import TrialActor
 from bilin.workers.actors.node import Node, actor_options, amounts_of, hold
 from bilin.workers.actors.worker import PERIOD_S, Deaths, Hearing, Worker, lost
 from bilin.workers.events import Emit, Event, Finished, ignore
-from bilin.workers.output.files import Outputs
+from bilin.workers.output import Outputs
 from bilin.workers.pool import Group, RunTrial
 from bilin.workers.training.checkpoint import Checkpoints
 

@@ -19,7 +19,7 @@ from bilin.spec import TrialSpec
 from bilin.workers.actors.actor import Answer
 from bilin.workers.actors.memory import Killed, count_in
 from bilin.workers.events import Cancelled, Emit, Event, Finished, Lost, Started
-from bilin.workers.output.files import Outputs
+from bilin.workers.output import Outputs
 
 PERIOD_S = 0.5
 
