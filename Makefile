@@ -39,9 +39,10 @@ PATHS ?= .
 metrics:
 	$(PYTHON) benchmarks/metrics.py $(PATHS)
 
-# The tables of keys and fields in docs/, from the declarations in the code.
+# The tables of keys and fields in docs/, and the reference of docs/python.md, from the code.
 tables: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python benchmarks/reference.py
 
 hierarchy: $(VENV)/.installed
 	$(BIN)/bilin sweep launch examples/hierarchy.yaml

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 Status = Literal["done", "diverged", "failed", "oom", "hardware", "internal", "lost"]
 StopReason = Literal["solved", "budget", "diverged"]
@@ -108,6 +110,16 @@ class TrialResult:
     traceback: str | None = None
     attempts: int = 1
     environment: Environment | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the curve by columns: reading its points one by one takes longer than all else of a short trial."""
+        values = {name: getattr(self, name) for name in self.__slots__ if name != "curve"}
+        return _result, (values, tuple(zip(*self.curve, strict=True)))
+
+
+def _result(values: Mapping[str, Any], curve: tuple[Sequence[Any], ...]) -> TrialResult:
+    points = map(functools.partial(tuple.__new__, CurvePoint), zip(*curve, strict=True))
+    return TrialResult(**values, curve=tuple(points))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ def run(command: list[str], folder: Path) -> str:
 
 def same(printed: str, shown: str) -> bool:
     """Whether two outputs have the same words, and accuracies that are close; rules and intervals may differ."""
-    left, right = (re.sub(r"± [\d.]+|-{3,}", "", text).split() for text in (printed, shown))
+    left, right = (re.sub(r"± [\d.]+|\[[^]]*\]|-{3,}", "", text).split() for text in (printed, shown))
     return len(left) == len(right) and all(map(close, left, right))
 
 

@@ -17,6 +17,7 @@ import fcntl
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -55,6 +56,7 @@ def main(folder: str) -> None:
     with suppress(OSError):  # a full disk: then no later guardian finds the folder if this one is killed
         file = os.open(Path(folder) / GUARDED, os.O_CREAT | os.O_WRONLY, 0o600)
         fcntl.flock(file, fcntl.LOCK_EX)  # until this process ends
+        os.write(file, socket.gethostname().encode())
         _remove_abandoned(Path(folder).parent)
     sys.stdin.buffer.read()
     started = time.monotonic()
@@ -78,7 +80,9 @@ def _remove_abandoned(parent: Path) -> None:
     for path in parent.glob(f"bilin-*/{GUARDED}"):
         with suppress(OSError), open(path, "rb", opener=opener) as file:
             status = os.fstat(file.fileno())
-            if status.st_uid == os.getuid() and time.time() - status.st_mtime > ABANDONED_S:
+            is_old = status.st_uid == os.getuid() and time.time() - status.st_mtime > ABANDONED_S
+            # TMPDIR may be on a disk that hosts share, where none sees the processes of another.
+            if is_old and file.read() in (b"", socket.gethostname().encode()):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if not belonging(str(path.parent)):
                     shutil.rmtree(path.parent, ignore_errors=True)

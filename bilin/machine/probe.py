@@ -22,10 +22,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from bilin.errors import ClusterError
 from bilin.machine.host import (
     connection_error,
     free_bytes,
@@ -36,12 +37,11 @@ from bilin.machine.host import (
     own_address,
     reason,
 )
-from bilin.machine.ray_node import OBJECT_STORE_BYTES
+from bilin.machine.ray_node import OBJECT_STORE_BYTES, SHARED_MEMORY, shared_memory_fault, temp_root
 from bilin.version import __version__
 
 MARK = "bilin-node"  # first word of a line of an answer: set-up commands and libraries may print lines of their own
 LONGEST = 600  # characters of a finding: Slurm may mix lines of two nodes that have more than 1,024 bytes
-SOCKET_PATH = 63  # characters that Ray's sockets add to its temporary folder
 ANSWER_S = 240  # how long a node may take to load what it needs, from a slow disk too, and to answer
 GATHER_S = 45.0  # how long the nodes of a step wait for each other: a network file system may show a new file late
 CONNECT_S = 5.0
@@ -67,11 +67,14 @@ class Here:
         place: What identifies it to the asker; in a Slurm step, its number there.
         has: How much it has of each of Ray's resources.
         num_trials: How many trials it has room for at once, at most.
+        num_nodes: How many nodes its Slurm job has.
     """
 
     place: str
+    name: str
     has: Mapping[str, float]
     num_trials: int
+    num_nodes: int = 1
 
     @property
     def num_gpus(self) -> float:
@@ -89,20 +92,17 @@ def main(text: str) -> None:
     """
     asked = json.loads(text)
     signal.alarm(ANSWER_S)  # ends this process, even where it waits for a disk
-    has = asked.get("has") or {
-        "CPU": float(os.environ.get("SLURM_CPUS_ON_NODE") or num_cpus()),
-        "GPU": float(num_gpus()),
-    }
-    count = max((num_fitting(has, amounts) for amounts in asked.get("demand", ())), default=0)
-    count = asked.get("max_trials") or int(count if math.isfinite(count) else has.get("CPU", 0))
-    here = Here(place=asked.get("place") or os.environ.get("SLURM_NODEID", "0"), has=has, num_trials=count)
-    facts = {
-        "name": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
-        "has": has,
-        "num_trials": count,
-        "num_nodes": int(os.environ.get("SLURM_NNODES") or 1),
-    }
-    print_answer(here.place, "node", facts)
+    cpus = float(os.environ.get("SLURM_CPUS_ON_NODE") or num_cpus())
+    has = asked.get("has") or {"CPU": cpus, "GPU": float(num_gpus())}
+    num_trials = max((num_fitting(has, amounts) for amounts in asked.get("demand", ())), default=0)
+    here = Here(
+        place=asked.get("place") or os.environ.get("SLURM_NODEID", "0"),
+        name=os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+        has=has,
+        num_trials=asked.get("max_trials") or int(num_trials if math.isfinite(num_trials) else has.get("CPU", 0)),
+        num_nodes=int(os.environ.get("SLURM_NNODES") or 1),
+    )
+    print_answer(here.place, "node", asdict(here))
     for name, arguments in asked["checks"].items():
         try:
             for level, found, advice in CHECKS[name](here, **arguments):
@@ -178,33 +178,30 @@ def memory(here: Here, limit: int, ray_bytes: int, advice: str) -> Iterator[Verd
         yield "warning", f"{found}; {purpose}", f"{enough}: {advice}"
 
 
-def temp_directory(_: Here, root: str | None) -> Iterator[Verdict]:
-    """Whether Ray's sockets, and other temporary files, have a place.
-
-    Args:
-        root: The temporary folder of a Ray that a launch starts; None: that of this process, without sockets.
-    """
-    with tempfile.TemporaryDirectory(prefix="bilin-", dir=root) as folder:
-        path, free = Path(folder).parent, free_bytes(folder)
-        if root:
-            with socket.socket(socket.AF_UNIX) as probe:
-                try:
-                    probe.bind(f"{folder}/ray{'-' * SOCKET_PATH}")
-                except OSError as error:
-                    found = f"{path}: Ray cannot make a socket there: {reason(error)}"
-                    yield "error", found, "a shorter path is needed"
-                    return
+def temp_directory(_: Here, for_ray: bool) -> Iterator[Verdict]:
+    """Whether temporary files have a place, and Ray's sockets if a launch starts a Ray."""
+    try:
+        path = temp_root() if for_ray else tempfile.gettempdir()
+    except (ClusterError, FileNotFoundError) as error:
+        yield "error", str(error), "a launch would fail with the same message"
+        return
+    free = free_bytes(path)
     level = disk_level(free)
-    advice = "" if level == "ok" else "make room on its disk: Ray writes its logs there"
+    advice = (
+        ""
+        if level == "ok"
+        else "make room on its disk, or set TMPDIR to a folder on another: Ray writes its logs there"
+    )
     yield level, f"{path}: {size(free)} free", advice
 
 
-def shared_memory(_: Here, path: str, needed: int = OBJECT_STORE_BYTES) -> Iterator[Verdict]:
+def shared_memory(_: Here, needed: int = OBJECT_STORE_BYTES) -> Iterator[Verdict]:
     """Whether Ray's object store has room in shared memory."""
-    with tempfile.TemporaryFile(dir=path) as file:
-        file.write(b"0")
-    free = free_bytes(path)
-    found = f"{path}: {size(free)} free; Ray's object store takes {size(needed)}"
+    if fault := shared_memory_fault():
+        yield "warning", f"{SHARED_MEMORY} cannot be written: {fault}", "Ray uses a disk instead: mount it for writing"
+        return
+    free = free_bytes(SHARED_MEMORY)
+    found = f"{SHARED_MEMORY}: {size(free)} free; Ray's object store takes {size(needed)}"
     if free > needed:
         yield "ok", found, ""
     else:
@@ -312,7 +309,7 @@ def _torch_report() -> dict[str, Any]:
 
 
 def judge_torch(report: Mapping[str, Any], driver: str, num_gpus: float, *, wants_gpus: bool) -> Verdict:
-    """Return the verdict about what `TORCH` printed; ``driver`` is empty if nvidia-smi reports none."""
+    """Return the verdict about a report of torch; ``driver`` is empty if nvidia-smi reports none."""
     names = report["names"]
     build = f"torch {report['version']}" + (f", CUDA {report['cuda']}" if report["cuda"] else ", CPU only")
     if not num_gpus:

@@ -26,14 +26,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
+from bilin.errors import ClusterError
 from bilin.machine import guardian
-from bilin.machine.host import connection_error, num_gpus, own_address
+from bilin.machine.host import connection_error, free_bytes, num_gpus, own_address
 from bilin.machine.slurm import SLURM
 
-TEMP_ROOT = "/tmp"
-"""Parent of the folder of a sweep's own Ray. Its socket paths must have fewer than 108 characters, so the folder that
-TMPDIR names may be too long (macOS, jobs); it may also be on a shared disk."""
+TEMP_ROOT = "/tmp"  # where Ray has its folder if TMPDIR does not name one that it can use
+LEAST_TEMP_BYTES = 20 * 2**20  # free disk space without which Ray does not start: its logs
+SOCKET_PATH = 63  # characters that Ray's sockets add to its folder; a path of a socket has at most 107
 
+SHARED_MEMORY = "/dev/shm"
 OBJECT_STORE_BYTES = 128 * 2**20  # size of Ray's object store: specs and results are small, and pass by value
 
 RAY_SETTINGS = {
@@ -84,28 +86,65 @@ class NodeCommand:
     Attributes:
         head: Address and port of the head.
         client_port: A port that is free on the head, for Ray's client server.
-        folder: Where Ray keeps its sockets and logs; made on the node, and removed at the end.
     """
 
     head: str
     client_port: int
-    folder: str
 
     def words(self, python: str) -> list[str]:
         """Return the command line."""
-        return [python, "-P", "-m", "bilin.machine.ray_node", self.head, str(self.client_port), self.folder]
+        return [python, "-P", "-m", "bilin.machine.ray_node", self.head, str(self.client_port)]
 
 
-def main(head: str, client_port: str, folder: str) -> int:
+def temp_root() -> str:
+    """Return where a Ray has its folder: what TMPDIR names or, if Ray cannot use that, `TEMP_ROOT`.
+
+    Raises:
+        ClusterError: It can use neither.
+    """
+    faults = {root: _temp_fault(root) for root in (os.environ.get("TMPDIR"), TEMP_ROOT) if root}
+    for root, fault in faults.items():
+        if not fault:
+            return root
+    raise ClusterError(
+        f"Ray needs a folder for its sockets and logs and cannot use "
+        f"{' or '.join(f'{root} ({fault})' for root, fault in faults.items())}: "
+        "set TMPDIR to a folder with a short path that can be written, on a disk of this machine with room"
+    )
+
+
+def _temp_fault(root: str) -> str:
+    """Return why a Ray cannot have its folder in another; empty if it can."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="bilin-", dir=root) as folder, socket.socket(socket.AF_UNIX) as probe:
+            probe.bind(f"{folder}/ray{'-' * SOCKET_PATH}")
+        free = free_bytes(root)
+    except OSError as error:
+        return error.strerror or str(error)
+    return "" if free >= LEAST_TEMP_BYTES else f"{free / 1e6:.1f} MB free"
+
+
+def shared_memory_fault() -> str:
+    """Return why Ray's object store cannot be in shared memory: Ray itself looks at its free space alone."""
+    try:
+        with tempfile.TemporaryFile(dir=SHARED_MEMORY) as file:
+            file.write(b"0")
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def main(head: str, client_port: str) -> int:
     """Be a node until standard input ends; the arguments are those of `NodeCommand`.
 
     Returns:
         0 at the end of standard input, or if Ray ended by itself after it was up; 1 if Ray did not start.
     """
-    if _is_in_head_job():
-        Path(folder).mkdir(mode=0o700)
-    else:  # the sweep may already be on this node, or this job may be here for the second time
-        folder = tempfile.mkdtemp(prefix=f"{Path(folder).name}-", dir=Path(folder).parent)
+    try:
+        folder = tempfile.mkdtemp(prefix="bilin-", dir=temp_root())
+    except ClusterError as error:
+        _give_up(str(error))
+        return 1
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the guardian inherits this, and can do its work
     watch = subprocess.Popen(guardian.command(folder), stdin=subprocess.PIPE)
     ended = threading.Event()
@@ -198,6 +237,8 @@ def _ray_start(head: str, client_port: str, folder: str) -> list[str]:
     megabytes = megabytes or int(os.environ.get("SLURM_MEM_PER_CPU", 0)) * _num_cpus()
     if (memory := megabytes * 2**20 - OBJECT_STORE_BYTES) > 0:  # Slurm sets a limit: what trials may reserve
         options["memory"] = memory
+    if shared_memory_fault():
+        options["plasma-directory"] = str(Path(folder).parent)
     host, _, port = head.rpartition(":")
     if _is_head():
         options |= {"node-ip-address": host, "port": port}

@@ -1,22 +1,30 @@
 """Results, on disk and as answers: the store, queries over it, and tables.
 
-May import the modules of `bilin`, the settings of `bilin.tasks` and `bilin.models`, pyarrow, duckdb and
-scipy; never `bilin.orchestrator`, `bilin.workers` or `bilin.cli`. duckdb and scipy are imported when a
+May import the modules of `bilin`, `bilin.machine`, the settings of `bilin.tasks` and `bilin.models`, pyarrow, duckdb,
+numpy and scipy; never `bilin.orchestrator`, `bilin.workers` or `bilin.cli`. duckdb and scipy are imported when a
 query runs, so that the store can be read without them.
 """
 
 from bilin.results.comparison import table as table
+from bilin.results.export import export as export
+from bilin.results.export import output_file as output_file
 from bilin.results.maintenance import Health as Health
 from bilin.results.maintenance import compact as compact
 from bilin.results.maintenance import delete as delete
 from bilin.results.maintenance import remove as remove
 from bilin.results.maintenance import verify as verify
 from bilin.results.published import published as published
+from bilin.results.published.compare import compare as compare
 from bilin.results.result_table import Format as Format
 from bilin.results.result_table import ResultTable as ResultTable
 from bilin.results.result_table import encode as encode
+from bilin.results.rows import Rows as Rows
+from bilin.results.scratch import remove_scratch as remove_scratch
+from bilin.results.sql.query import Question as Question
 from bilin.results.sql.query import brief as brief
 from bilin.results.sql.query import query as query
+from bilin.results.statistics import DEFAULT_STATISTIC as DEFAULT_STATISTIC
+from bilin.results.statistics import Statistic as Statistic
 from bilin.results.store.contents import DEFAULT_STORE as DEFAULT_STORE
 from bilin.results.store.contents import StoredTrial as StoredTrial
 from bilin.results.store.contents import existing_sweep as existing_sweep

@@ -14,22 +14,24 @@ from bilin.models import MODELS
 from bilin.results.result_table import MISSING, Column, Estimate, ResultTable, readable
 from bilin.results.schema import field_info, fields_in
 from bilin.results.sql.query import query
+from bilin.results.statistics import DEFAULT_STATISTIC, Statistic, summarize
 
 VALUES: Mapping[str, str] = {
-    "mean": "mean accuracy at the selected learning rate, scaled so that chance is 0",
-    "low": "lower end of the mean accuracy's 95 % interval, scaled so that chance is 0",
-    "high": "upper end of the mean accuracy's 95 % interval, scaled so that chance is 0",
+    "mean": "{number} accuracy at the selected learning rate, scaled so that chance is 0",
+    "low": "lower end of the interval of the accuracy over seeds, scaled so that chance is 0 ({stat})",
+    "high": "upper end of the interval of the accuracy over seeds, scaled so that chance is 0 ({stat})",
     "best": "best accuracy of any learning rate and seed, scaled so that chance is 0",
     "lr": "selected learning rate",
     "num_seeds": "seeds tested at the selected learning rate",
     "num_solved": "seeds solved at the selected learning rate",
 }
-"""What a table can show: columns of the view `cells`, and what they are."""
+"""What a table can show, and what it is. The first three are those of a `Statistic`; all are columns of `cells`."""
 
 BY = ("task", "length")
 """What the columns of a table are for people: all tasks at one length each, or all lengths of one task."""
 
-_ACCURACIES = ("mean", "low", "high", "best")
+_OF_STATISTIC = ("mean", "low", "high")
+_ACCURACIES = (*_OF_STATISTIC, "best")
 
 _Cell = Mapping[str, Any]
 
@@ -41,19 +43,26 @@ def table(
     length: int | None = None,
     by: str = "task",
     value: str = "mean",
+    stat: str | None = None,
     everything: bool = False,
 ) -> ResultTable:
     """Return models against tasks, or against tested lengths, from the view `cells`.
 
-    Without a length, it shows the greatest of each task, or by length all. See `query` for the other arguments.
+    Without a length, it shows the greatest of each task, or by length all. `stat` is a `Statistic`, by default
+    `DEFAULT_STATISTIC`. See `query` for the other arguments.
+
+    For machines, each mean has its interval, the number of its seeds and the seeds in columns of their own.
 
     Raises:
-        QueryError: The value is none of `VALUES`, `by` is none of `BY`, or no trial was tested at the length.
+        QueryError: An argument is not one of those accepted, or no trial was tested at the length.
         StoreError: The store or sweep does not exist, or cannot be read.
     """
-    for given, accepted, what in ((value, VALUES, "value"), (by, BY, "kind of column")):
-        if given not in accepted:
+    for given, accepted, what in ((value, VALUES, "value"), (by, BY, "kind of column"), (stat, Statistic, "statistic")):
+        if given is not None and given not in list(accepted):
             raise QueryError(f"no {what} {given!r}; accepted: {', '.join(accepted)}")
+    if stat is not None and value not in _OF_STATISTIC:
+        raise QueryError(f"the value {value!r} has no statistic; values that have one: {', '.join(_OF_STATISTIC)}")
+    statistic = Statistic(stat or DEFAULT_STATISTIC)
     stored = query(store=store, view="cells", sweep=sweep, everything=everything)
     every = stored.to_pylist()
     lengths = _lengths(every, length, only_greatest=by == "task")
@@ -65,25 +74,67 @@ def table(
     models = sorted(order, key=order.__getitem__)
     num_seeds = {cell["num_seeds"] for cell in cells if cell["num_seeds"]}
 
-    arrays, columns = {"model": pa.array(models, pa.string())}, [Column(heading="model", section=None)]
-    type_ = pa.int64() if value.startswith("num_") else pa.float64()
-    for task, name, at in dict.fromkeys((task, cell["task"], at) for (_, task, at), cell in placed.items()):
+    arrays = {"model": pa.array(models, pa.string())}
+    columns = [Column(name="model", heading="model", section=None)]
+    for task, kind, at in dict.fromkeys((task, cell["task"], at) for (_, task, at), cell in placed.items()):
+        name = f"{task}, length {at}"
         column = [placed.get((model, task, at)) for model in models]
-        arrays[f"{task}, length {at}"] = pa.array([cell and cell[value] for cell in column], type_)
-        estimates = [cell and _estimate(cell, value, with_seeds=len(num_seeds) > 1) for cell in column]
+        estimates = [
+            _estimate(cell, value, statistic, with_seeds=len(num_seeds) > 1) if cell else None for cell in column
+        ]
+        if value in _ACCURACIES:
+            arrays[name] = pa.array([estimate and estimate.value for estimate in estimates], pa.float64())
+        else:
+            type_ = pa.int64() if value.startswith("num_") else pa.float64()
+            arrays[name] = pa.array([cell and cell[value] for cell in column], type_)
+        if value == "mean":
+            arrays |= _beside_the_mean(name, column, estimates)
         columns.append(
             Column(
-                heading=task.removeprefix(f"{name} ") if by == "task" else str(at),
-                section=f"{name}, length {at}" if by == "task" else task,
+                name=name,
+                heading=task.removeprefix(f"{kind} ") if by == "task" else str(at),
+                section=f"{kind}, length {at}" if by == "task" else task,
                 missing=MISSING,
                 values=estimates if value in _ACCURACIES else None,
             )
         )
-    note = VALUES[value] if cells else "nothing is stored yet"
+    note = VALUES[value].format(number=statistic.number, stat=statistic) if cells else "nothing is stored yet"
     if value == "mean" and num_seeds:
-        seeds = "the seeds in brackets" if len(num_seeds) > 1 else f"{min(num_seeds)} seeds"
-        note += "; one seed" if num_seeds == {1} else f"; ± half the 95 % interval over {seeds}"
+        note += _note_on_seeds(statistic, num_seeds)
     return ResultTable(data=pa.table(arrays), columns=columns, note=note)
+
+
+def _note_on_seeds(statistic: Statistic, num_seeds: Collection[int]) -> str:
+    """Say what a mean has beside it."""
+    if num_seeds == {1}:
+        return "; one seed"
+    seeds = f"{min(num_seeds)} seeds" if len(num_seeds) == 1 else "the seeds, whose number is in parentheses"
+    if not statistic.interval:
+        return f"; the best of {seeds} ({statistic})"
+    mark = "±" if statistic.is_symmetric else "in brackets"
+    return f"; {mark} {statistic.interval} of {seeds} ({statistic})"
+
+
+def _estimate(cell: _Cell, value: str, statistic: Statistic, *, with_seeds: bool) -> Estimate:
+    num_seeds = cell["num_seeds"] if with_seeds else None
+    if value not in _OF_STATISTIC or not cell["scores"]:
+        return Estimate(cell.get(value), num_seeds=num_seeds)
+    summary = summarize(cell["scores"], statistic)
+    if value == "mean":
+        return Estimate(*summary, statistic.is_symmetric, num_seeds)
+    return Estimate(getattr(summary, value), num_seeds=num_seeds)
+
+
+def _beside_the_mean(
+    name: str, cells: Sequence[_Cell | None], estimates: Sequence[Estimate | None]
+) -> Mapping[str, pa.Array]:
+    """Return the columns that machines get beside a mean."""
+    return {
+        f"{name}, low": pa.array([estimate and estimate.low for estimate in estimates], pa.float64()),
+        f"{name}, high": pa.array([estimate and estimate.high for estimate in estimates], pa.float64()),
+        f"{name}, num_seeds": pa.array([cell and cell["num_seeds"] for cell in cells], pa.int64()),
+        f"{name}, seeds": pa.array([cell and cell["seeds"] for cell in cells], pa.list_(pa.int64())),
+    }
 
 
 def _place(cells: Sequence[_Cell], schema: pa.Schema) -> Mapping[tuple[str, str, int], _Cell]:
@@ -100,11 +151,6 @@ def _place(cells: Sequence[_Cell], schema: pa.Schema) -> Mapping[tuple[str, str,
         (model if len(ids[model, task]) == 1 else f"{model} {cell['cell_id']}", task, cell["length"]): cell
         for cell, model, task in zip(cells, models, tasks, strict=True)
     }
-
-
-def _estimate(cell: _Cell, value: str, *, with_seeds: bool) -> Estimate:
-    half_interval = (cell["high"] - cell["low"]) / 2 if value == "mean" and cell["low"] is not None else None
-    return Estimate(cell[value], half_interval, cell["num_seeds"] if with_seeds else None)
 
 
 def _lengths(cells: Sequence[_Cell], length: int | None, *, only_greatest: bool) -> Mapping[str, Collection[int]]:

@@ -37,7 +37,7 @@ def delete(
         StoreError: The store or sweep does not exist, or cannot be read.
         SweepRunningError: A sweep with such rows is being written; nothing was removed from any sweep.
     """
-    rows = query(store=store, view="trials", where=where, sweep=sweep, everything=everything)
+    rows = query(store=store, view="trials", where=where, sweep=sweep, everything=everything).to_arrow()
     if not dry_run:
         remove(store, rows)
     return rows

@@ -1,22 +1,24 @@
 """The one model of a table of results, and how each format writes it.
 
-Formats for machines (CSV, JSON, Parquet) write the exact values of the whole table. Formats for people write its
-sections one after the other, with rounded values; such a format is one function of a section.
+Formats for machines (CSV, JSON, Parquet) write the exact values of the whole table, row after row. Formats for people
+write its sections one after the other, with rounded values; such a format is one function of a section.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,6 +26,8 @@ import pyarrow.parquet as pq
 MISSING = "–"  # noqa: RUF001 (a dash, as in printed tables)
 
 _SIGNIFICANT_DIGITS = 5
+
+_ROW_GROUP_BYTES = 32 << 20
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -37,19 +41,38 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
     PARQUET = "parquet"
 
+    @classmethod
+    def of_file(cls, path: Path) -> Format | None:
+        """Return the format that the ending of a file's name says; None if it says none."""
+        endings = {".csv": cls.CSV, ".json": cls.JSON, ".md": cls.MARKDOWN, ".parquet": cls.PARQUET}
+        return endings.get(path.suffix.lower())
+
+    @property
+    def is_for_machines(self) -> bool:
+        """Whether it has the exact values of every column."""
+        return self in (Format.CSV, Format.JSON, Format.PARQUET)
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """An accuracy, with half its 95 % interval and the number of seeds if these are to be shown."""
+    """An accuracy, with its interval and the number of seeds if these are to be shown.
+
+    If the interval is symmetric, it is shown as ± half its width, else by its ends.
+    """
 
     value: float | None
-    half_interval: float | None = None
+    low: float | None = None
+    high: float | None = None
+    is_symmetric: bool = False
     num_seeds: int | None = None
 
     def __str__(self) -> str:
         if self.value is None:
             return MISSING
-        interval = "" if self.half_interval is None else f" ± {_two_digits(self.half_interval)}"
+        interval = ""
+        if self.low is not None and self.high is not None:
+            half = _two_digits((self.high - self.low) / 2)
+            interval = f" ± {half}" if self.is_symmetric else f" [{_two_digits(self.low)}, {_two_digits(self.high)}]"
         seeds = "" if self.num_seeds is None else f" ({self.num_seeds})"
         return f"{_two_digits(self.value)}{interval}{seeds}"
 
@@ -59,12 +82,14 @@ class Column:
     """How people see a column.
 
     Attributes:
+        name: The column of the data.
         heading: The text above it; the name of a column has its unit, as ``wall_s`` does.
         section: The title of the section that it is in; None for a column that every section begins with.
         missing: The text for a missing value.
         values: Values to show instead of the exact ones, for example each an `Estimate`.
     """
 
+    name: str
     heading: str
     section: str | None = ""
     right_aligned: bool = False
@@ -95,7 +120,7 @@ class ResultTable:
 
     Attributes:
         data: The exact values.
-        columns: How people see each column of `data`.
+        columns: How people see `data`; columns that are not here are for machines.
         note: What the numbers are, in one line.
     """
 
@@ -108,7 +133,7 @@ class ResultTable:
         """Return a table of one section without a title."""
         is_number = pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal
         columns = [
-            Column(heading=field.name, right_aligned=any(is_kind(field.type) for is_kind in is_number))
+            Column(name=field.name, heading=field.name, right_aligned=any(is_kind(field.type) for is_kind in is_number))
             for field in data.schema
         ]
         return cls(data=data, columns=columns)
@@ -116,8 +141,7 @@ class ResultTable:
     def sections(self) -> list[Section]:
         """Return the sections, each with the rows that have a value there."""
         values = [
-            data.to_pylist() if column.values is None else column.values
-            for column, data in zip(self.columns, self.data.columns, strict=True)
+            self.data[column.name].to_pylist() if column.values is None else column.values for column in self.columns
         ]
         shared = [index for index, column in enumerate(self.columns) if column.section is None]
         sections = []
@@ -132,17 +156,24 @@ class ResultTable:
 
 def encode(table: ResultTable, format_: Format) -> bytes:
     """Return a table in a format; all but Parquet as UTF-8 that ends with a newline."""
-    if format_ is Format.PARQUET:
+    if format_.is_for_machines:
         buffer = io.BytesIO()
-        pq.write_table(table.data, buffer, compression="zstd")
+        write_rows(table.data.to_reader(), format_, buffer)
         return buffer.getvalue()
-    if format_ in _FOR_MACHINES:
-        return _FOR_MACHINES[format_](table.data).encode()
-    write = _FOR_PEOPLE[format_]
+    write = {Format.TABLE: _plain, Format.MARKDOWN: _markdown}[format_]
     texts = [
         f"{section.title}\n\n{write(section)}\n" if section.title else write(section) for section in table.sections()
     ]
     return "".join([*texts, f"{table.note}\n" if table.note else ""]).encode()
+
+
+def write_rows(rows: pa.RecordBatchReader, format_: Format, file: BinaryIO) -> None:
+    """Write rows in a format for machines as they come."""
+    if format_ is Format.PARQUET:
+        _write_parquet(rows, file)
+        return
+    for text in {Format.CSV: _csv, Format.JSON: _json}[format_](rows):
+        file.write(text.encode())
 
 
 def readable(value: Any) -> str:
@@ -150,7 +181,7 @@ def readable(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:.{_SIGNIFICANT_DIGITS}g}"
     if isinstance(value, datetime):
@@ -196,20 +227,35 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\r\n", "<br>").replace("\n", "<br>")
 
 
-def _csv(data: pa.Table) -> str:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([data.column_names, *_rows(data, _exact_text)])
-    return text.getvalue()
+def _csv(rows: pa.RecordBatchReader) -> Iterator[str]:
+    for lines in itertools.chain([[rows.schema.names]], (_values(batch, _exact_text) for batch in rows)):
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(lines)
+        yield text.getvalue()
 
 
-def _json(data: pa.Table) -> str:
-    objects = [dict(zip(data.column_names, row, strict=True)) for row in _rows(data, _json_value)]
-    lines = ",\n".join(json.dumps(item, ensure_ascii=False, allow_nan=False) for item in objects)
-    return f"[\n{lines}\n]\n" if objects else "[]\n"
+def _json(rows: pa.RecordBatchReader) -> Iterator[str]:
+    before = opening = "[\n"
+    for row in itertools.chain.from_iterable(_values(batch, _json_value) for batch in rows):
+        values = dict(zip(rows.schema.names, row, strict=True))
+        yield before + json.dumps(values, ensure_ascii=False, allow_nan=False)
+        before = ",\n"
+    yield "[]\n" if before == opening else "\n]\n"
 
 
-def _rows(data: pa.Table, write: Callable[[Any], Any]) -> list[tuple[Any, ...]]:
-    return list(zip(*([write(value) for value in column.to_pylist()] for column in data.columns), strict=True))
+def _write_parquet(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
+    with pq.ParquetWriter(file, rows.schema, compression="zstd") as writer:
+        batches: list[pa.RecordBatch] = []
+        for batch in rows:
+            batches.append(batch)
+            if sum(each.nbytes for each in batches) >= _ROW_GROUP_BYTES:
+                writer.write_table(pa.Table.from_batches(batches))
+                batches = []
+        writer.write_table(pa.Table.from_batches(batches, rows.schema))
+
+
+def _values(batch: pa.RecordBatch, write: Callable[[Any], Any]) -> Iterator[tuple[Any, ...]]:
+    return zip(*(map(write, column.to_pylist()) for column in batch.columns), strict=True)
 
 
 def _exact_text(value: Any) -> str:
@@ -237,7 +283,3 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_json_value(item) for item in value]
     return value.hex() if isinstance(value, bytes) else str(value)
-
-
-_FOR_MACHINES: Mapping[Format, Callable[[pa.Table], str]] = {Format.CSV: _csv, Format.JSON: _json}
-_FOR_PEOPLE: Mapping[Format, Callable[[Section], str]] = {Format.TABLE: _plain, Format.MARKDOWN: _markdown}

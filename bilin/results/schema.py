@@ -223,10 +223,10 @@ def conform(table: pa.Table, united: pa.Schema) -> pa.Table:
     return pa.table(arrays, schema=pa.schema(shared))
 
 
-def with_metadata_of(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return a table with the metadata that columns of the same names have in a schema. DuckDB loses it."""
+def with_metadata_of(columns: pa.Schema, schema: pa.Schema) -> pa.Schema:
+    """Return columns with the metadata that those of the same names have in a schema. DuckDB loses it."""
     metadata = {column.name: column.metadata for column in schema}
-    return table.cast(pa.schema([column.with_metadata(metadata.get(column.name)) for column in table.schema]))
+    return pa.schema([column.with_metadata(metadata.get(column.name)) for column in columns])
 
 
 def _united(one: pa.Field, other: pa.Field) -> pa.Field:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import math
+import statistics
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import NamedTuple
 
 CONFIDENCE = 0.95
@@ -16,27 +18,83 @@ CONFIDENCE = 0.95
 _Z = 1.959963984540054
 """The normal distribution's quantile at (1 + CONFIDENCE) / 2."""
 
-
-class MeanInterval(NamedTuple):
-    """A mean and its 95 % interval; the interval is None for one value."""
-
-    mean: float
-    low: float | None
-    high: float | None
+_NUM_RESAMPLES = 10_000
 
 
-def mean_interval(values: Sequence[float]) -> MeanInterval:
-    """Return the mean of a normal sample and its t interval, which does not exist for one value.
+class Statistic(StrEnum):
+    """How the scores of several seeds become one number and an interval."""
 
-    Source: Student, "The probable error of a mean", Biometrika 6 (1908).
+    MEAN_RANGE = "mean-range"
+    MEAN_SE = "mean-se"
+    MEAN_STD = "mean-std"
+    MEAN_CI = "mean-ci"
+    MEAN_BOOTSTRAP = "mean-bootstrap"
+    MEDIAN_MAD = "median-mad"
+    BEST = "best"
+
+    @property
+    def number(self) -> str:
+        """What the number is."""
+        return self.partition("-")[0]
+
+    @property
+    def interval(self) -> str:
+        """What the interval is; empty if there is none."""
+        return _INTERVALS[self]
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether the number is always in the middle of the interval."""
+        return self not in (Statistic.MEAN_RANGE, Statistic.MEAN_BOOTSTRAP)
+
+
+DEFAULT_STATISTIC = Statistic.MEAN_RANGE
+"""It says something for as few as two seeds, and never leaves the bounds of a score, as others do."""
+
+_INTERVALS = {
+    Statistic.MEAN_RANGE: "the lowest and highest",
+    Statistic.MEAN_SE: "the standard error",
+    Statistic.MEAN_STD: "the standard deviation",
+    Statistic.MEAN_CI: "half the 95 % t interval",
+    Statistic.MEAN_BOOTSTRAP: "the 95 % bootstrap interval",
+    Statistic.MEDIAN_MAD: "the median absolute deviation",
+    Statistic.BEST: "",
+}
+
+
+class Summary(NamedTuple):
+    """The scores of several seeds as one number and an interval, whose ends are None for one score."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+def summarize(scores: Sequence[float], statistic: Statistic = DEFAULT_STATISTIC) -> Summary:
+    """Return one number and an interval for the scores of several seeds.
+
+    Sources: Student, "The probable error of a mean", Biometrika 6 (1908) for the t interval; Efron, "Bootstrap methods:
+    another look at the jackknife", Annals of Statistics 7 (1979) for the bootstrap, here the percentiles of the means.
     """
-    count = len(values)
-    mean = math.fsum(values) / count
+    count, mean = len(scores), math.fsum(scores) / len(scores)
+    if statistic is Statistic.BEST:
+        return Summary(max(scores))
+    if statistic is Statistic.MEDIAN_MAD:
+        center = statistics.median(scores)
+        spread = statistics.median(abs(score - center) for score in scores)
+        return Summary(center, center - spread, center + spread) if count > 1 else Summary(center)
     if count == 1:
-        return MeanInterval(mean, None, None)
-    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
-    half = _t_quantile(count - 1) * math.sqrt(variance / count)
-    return MeanInterval(mean, mean - half, mean + half)
+        return Summary(mean)
+    if statistic is Statistic.MEAN_RANGE:
+        return Summary(mean, min(scores), max(scores))
+    if statistic is Statistic.MEAN_BOOTSTRAP:
+        return Summary(mean, *_bootstrap(scores))
+    half = math.sqrt(math.fsum((score - mean) ** 2 for score in scores) / (count - 1))
+    if statistic is not Statistic.MEAN_STD:
+        half /= math.sqrt(count)
+    if statistic is Statistic.MEAN_CI:
+        half *= _t_quantile(count - 1)
+    return Summary(mean, mean - half, mean + half)
 
 
 @functools.cache
@@ -44,6 +102,14 @@ def _t_quantile(degrees: int) -> float:
     from scipy.special import stdtrit  # half a second, and only for several seeds
 
     return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))
+
+
+def _bootstrap(scores: Sequence[float]) -> tuple[float, float]:
+    import numpy as np
+
+    means = np.random.default_rng(0).choice(scores, (_NUM_RESAMPLES, len(scores))).mean(axis=1)
+    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
 
 
 def scaled_sql(accuracy: str, num_classes: str) -> str:

@@ -65,12 +65,14 @@ def test_a_process_that_has_blanked_its_environment_is_known_by_its_files(tmp_pa
 
 def test_a_folder_whose_guardian_was_killed_goes_with_the_next(tmp_path: Path) -> None:
     killed, uses, lives, new = (tmp_path / f"bilin-{name}" for name in ("killed", "uses", "lives", "new"))
+    (elsewhere := tmp_path / "bilin-elsewhere").mkdir()
+    (elsewhere / guardian.GUARDED).write_text("another-host")
     others = [guarded(folder) for folder in (killed, uses, lives, new)]
     process = start(SLEEP, uses)
     for watch in others[:2]:
         watch.kill()
         watch.wait()
-    for folder in (killed, uses, lives):
+    for folder in (killed, uses, lives, elsewhere):
         os.utime(folder / guardian.GUARDED, (0, 0))
     others[3].kill()
     try:
@@ -79,6 +81,7 @@ def test_a_folder_whose_guardian_was_killed_goes_with_the_next(tmp_path: Path) -
         assert uses.exists(), "something still runs in it"
         assert lives.exists(), "its guardian lives"
         assert new.exists(), "it may be about to be locked"
+        assert elsewhere.exists(), "what runs on another host is not seen here"
     finally:
         process.kill()
         process.wait()
@@ -98,5 +101,6 @@ def guarded(folder: Path) -> subprocess.Popen[bytes]:
     """The guardian of a new folder."""
     folder.mkdir()
     watch = guardian.start(str(folder))
-    assert wait_until((folder / guardian.GUARDED).exists, WAIT_S)
+    file = folder / guardian.GUARDED
+    assert wait_until(lambda: file.exists() and file.read_text() != "", WAIT_S)
     return watch

@@ -7,13 +7,14 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bilin.machine import host, probe
+from bilin.machine import host, probe, ray_node
 from bilin.machine.slurm import megabytes
 from bilin.orchestrator.clusters.inquiry import Answers, ask_here, command, last_error, open_beacon, read
 from bilin.version import __version__
@@ -21,7 +22,7 @@ from bilin.version import __version__
 ROOT = pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="only root mounts")
 
 
-NODE = probe.Here(place="7", has={"CPU": 1.0}, num_trials=1)
+NODE = probe.Here(place="7", name="node", has={"CPU": 1.0}, num_trials=1)
 CPU = {"version": "2.6+cpu", "cuda": None, "names": [], "error": "", "driver": ""}
 TOO_OLD = CPU | {"version": "2.6", "cuda": "12.8", "error": "The NVIDIA driver is too old"}
 TWO = CPU | {"version": "2.6", "cuda": "12.8", "names": ["H200", "H200"], "driver": "12.8"}
@@ -70,7 +71,8 @@ def test_every_check_has_an_answer_and_an_error_is_an_answer() -> None:
 )
 def test_a_node_has_room_for_some_trials(more: dict[str, Any], num_trials: int) -> None:
     node = asked({"room": {}}, **more)
-    assert node.facts == {"name": socket.gethostname(), "has": more["has"], "num_trials": num_trials, "num_nodes": 1}
+    assert node.facts["has"] == more["has"]
+    assert (node.name, node.facts["num_trials"], node.facts["num_nodes"]) == (socket.gethostname(), num_trials, 1)
     ((level, found, _advice),) = about(node, "room")
     assert level == ("ok" if num_trials else "warning")
     assert {0: "no trial has room", 1: "one trial at once"}.get(num_trials, f": {num_trials} at once") in found
@@ -148,7 +150,7 @@ def test_what_libraries_print_is_no_answer(tmp_path: Path, monkeypatch: pytest.M
 
 def test_memory_for_ray_and_its_workers() -> None:
     def found(limit: int, num_trials: int) -> probe.Verdict:
-        here = probe.Here(place="", has={}, num_trials=num_trials)
+        here = probe.Here(place="", name="", has={}, num_trials=num_trials)
         (only,) = probe.memory(here, limit, ray_bytes=100 * 2**20, advice="free some")
         return only
 
@@ -159,9 +161,9 @@ def test_memory_for_ray_and_its_workers() -> None:
 
 def test_a_disk_that_is_nearly_full() -> None:
     assert [probe.disk_level(free) for free in (1e6, 5e8, 5e9)] == ["error", "warning", "ok"]
-    (little,) = probe.shared_memory(NODE, "/dev/shm", needed=2**60)
+    (little,) = probe.shared_memory(NODE, needed=2**60)
     assert (little[0], "Ray uses a disk" in little[2]) == ("warning", True)
-    assert levels(probe.shared_memory(NODE, "/dev/shm", needed=1)) == ["ok"]
+    assert levels(probe.shared_memory(NODE, needed=1)) == ["ok"]
 
 
 def test_a_python_without_bilin_is_named() -> None:
@@ -195,13 +197,42 @@ def test_a_long_finding_is_cut_so_that_slurm_does_not_mix_it_with_others(tmp_pat
     assert max(map(len, ended.stdout.splitlines())) < 1024
 
 
-def test_a_temp_directory_may_be_too_long_for_sockets(tmp_path: Path) -> None:
-    folder = tmp_path / ("long" * 10)
-    folder.mkdir()
-    assert not any("socket" in found for _, found, _ in probe.temp_directory(NODE, "/tmp"))
-    ((level, found, _advice),) = probe.temp_directory(NODE, str(folder))
-    assert (level, "too long" in found) == ("error", True)
-    assert list(folder.iterdir()) == []
+def test_a_temp_directory_is_what_tmpdir_names_unless_ray_cannot_use_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("long" * 10)
+    long.mkdir()
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as short:
+        for root, expected in ((None, "/tmp"), (short, short), (str(long), "/tmp"), ("/none", "/tmp")):
+            monkeypatch.setenv("TMPDIR", root) if root else monkeypatch.delenv("TMPDIR", raising=False)
+            ((_level, found, _advice),) = probe.temp_directory(NODE, for_ray=True)
+            assert found.startswith(f"{expected}: ")
+        assert list(Path(short).iterdir()) == list(long.iterdir()) == []
+        monkeypatch.setattr(ray_node, "LEAST_TEMP_BYTES", 2**60)
+        ((level, found, _advice),) = probe.temp_directory(NODE, for_ray=True)
+        assert (level, " MB free): set TMPDIR to a folder" in found) == ("error", True)
+
+
+@ROOT
+def test_a_tmp_and_a_shared_memory_that_are_read_only() -> None:
+    read_only = "mount --bind $0 $0 && mount -o remount,bind,ro $0"
+    for tmpdir, level, text in ((None, "error", "/tmp (Read-only file system)"), ("/mnt", "ok", "/mnt: ")):
+        checks = command(sys.executable, {"checks": {"temp directory": {"for_ray": True}, "shared memory": {}}})
+        mounts = " && ".join(f"sh -c '{read_only}' {path}" for path in ("/tmp", "/dev/shm"))
+        environment = {name: value for name, value in os.environ.items() if name != "TMPDIR"}
+        ended = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", f'{mounts} && mount -t tmpfs none /mnt && exec "$@"', "sh", *checks],
+            env=environment | ({"TMPDIR": tmpdir} if tmpdir else {}),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        answers: dict[str, Answers] = {}
+        read(ended.stdout.splitlines(), answers)
+        ((found_level, found, _),) = about(answers["0"], "temp directory")
+        assert (found_level, text in found) == (level, True)
+        ((found_level, found, _),) = about(answers["0"], "shared memory")
+        assert (found_level, found) == ("warning", "/dev/shm cannot be written: Read-only file system")
 
 
 def test_files_that_the_kernel_would_drop_are_no_used_memory(tmp_path: Path) -> None:

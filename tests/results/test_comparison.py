@@ -35,7 +35,11 @@ def texts(shown):
 def test_models_stand_against_tasks(store):
     cells = [cell("lstm"), cell("cp", rank=64), cell("cp", rank=8), cell("full"), cell("full", m=2)]
     numbers = table(store_of(store, [pair(of) for of in cells])).data
-    assert numbers.column_names == ["model", "modular_addition m=2, length 500", "modular_addition m=5, length 500"]
+    assert [name for name in numbers.column_names if name.count(",") < 2] == [
+        "model",
+        "modular_addition m=2, length 500",
+        "modular_addition m=5, length 500",
+    ]
     assert numbers["model"].to_pylist() == ["full", "cp rank=8", "cp rank=64", "lstm"]
     assert numbers["modular_addition m=2, length 500"].to_pylist() == [1.0, None, None, None]
 
@@ -45,18 +49,59 @@ def test_texts_for_people_are_rounded_and_short(store):
     pairs += [failed(cell("rotation"), status="diverged")]
     shown = table(store_of(store, [*pairs, pair(cell("full", m=2), accuracy=0.4995)]))
     assert texts(shown) == {
-        "modular_addition, length 500": [{"model": "full", "m=2": "0.00 (1)", "m=5": "0.91 ± 0.40 (2)"}]
+        "modular_addition, length 500": [{"model": "full", "m=2": "0.00 (1)", "m=5": "0.91 [0.87, 0.94] (2)"}]
     }
-    assert shown.note.endswith("± half the 95 % interval over the seeds in brackets")
+    assert shown.note.endswith(
+        "; in brackets the lowest and highest of the seeds, whose number is in parentheses (mean-range)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stat", "text", "note"),
+    [
+        ("mean-range", "0.85 [0.80, 0.90]", "mean accuracy at … in brackets the lowest and highest of 2 seeds"),
+        ("mean-ci", "0.85 ± 0.64", "mean accuracy at … ± half the 95 % t interval of 2 seeds"),
+        ("mean-se", "0.85 ± 0.05", "mean accuracy at … ± the standard error of 2 seeds"),
+        ("mean-std", "0.85 ± 0.07", "mean accuracy at … ± the standard deviation of 2 seeds"),
+        ("median-mad", "0.85 ± 0.05", "median accuracy at … ± the median absolute deviation of 2 seeds"),
+        ("best", "0.90", "best accuracy at … the best of 2 seeds"),
+    ],
+)
+def test_the_statistic_over_the_seeds_can_be_chosen_and_the_note_names_it(store, stat, text, note):
+    lengths = [(LengthResult(500, correct, 2000, 2),) for correct in (1800, 1900)]
+    shown = table(
+        store_of(store, [pair(cell(m=2), seed=seed, lengths=each) for seed, each in enumerate(lengths)]), stat=stat
+    )
+    assert texts(shown) == {"modular_addition, length 500": [{"model": "full", "m=2": text}]}
+    middle = " the selected learning rate, scaled so that chance is 0; "
+    assert shown.note == f"{note.replace(' … ', middle)} ({stat})"
+
+
+def test_machines_get_interval_and_seeds_in_columns_of_their_own(store):
+    lengths = [(LengthResult(500, correct, 2000, 2),) for correct in (1800, 1900)]
+    store_of(store, [pair(cell(m=2), seed=seed, lengths=each) for seed, each in zip((3, 7), lengths, strict=True)])
+    shown = table(store)
+    name = "modular_addition m=2, length 500"
+    assert shown.data.to_pylist() == [
+        {
+            "model": "full",
+            name: pytest.approx(0.85),
+            f"{name}, low": 0.8,
+            f"{name}, high": pytest.approx(0.9),
+            f"{name}, num_seeds": 2,
+            f"{name}, seeds": [3, 7],
+        }
+    ]
+    assert [column.name for column in shown.columns] == ["model", name]
 
 
 def test_the_greatest_tested_length_of_each_task_is_shown(store):
     long = (LengthResult(500, 1024, 2048, 2), LengthResult(1000, 2048, 2048, 2))
     store_of(store, [pair(cell(m=2), lengths=long), pair(cell(m=2, task="modular_arithmetic"), accuracy=0.75)])
     shown = table(store)
-    assert shown.data.to_pylist() == [
-        {"model": "full", "modular_addition m=2, length 1000": 1.0, "modular_arithmetic m=2, length 500": 0.5}
-    ]
+    (row,) = shown.data.to_pylist()
+    assert row["modular_addition m=2, length 1000"] == 1.0
+    assert row["modular_arithmetic m=2, length 500"] == 0.5
     at_500 = table(store, length=500)
     assert at_500.data["modular_addition m=2, length 500"].to_pylist() == [0.0]
     assert list(texts(at_500)) == ["modular_addition, length 500", "modular_arithmetic, length 500"]
@@ -70,7 +115,7 @@ def test_by_length_each_task_has_a_table_of_its_lengths(store):
         "modular_addition m=2": [{"model": "full", "10": "1.00", "500": "0.00"}],
         "modular_addition m=5": [{"model": "lstm", "10": "1.00", "500": "1.00"}],
     }
-    assert table(store, by="length", length=10).data.column_names[1:] == [
+    assert [column.name for column in table(store, by="length", length=10).columns[1:]] == [
         "modular_addition m=2, length 10",
         "modular_addition m=5, length 10",
     ]
@@ -96,7 +141,8 @@ def test_cells_that_differ_in_their_validation_never_share_a_row(store):
     others = [dataclasses.replace(each, validate=ValidateSpec(every=7)) for each in of]
     numbers = table(store_of(store, [pair(each) for each in [*of, *others]])).data
     assert sorted(numbers["model"].to_pylist()) == sorted(f"full {each.cell_id}" for each in [*of, *others])
-    assert all(sum(value is not None for value in list(row.values())[1:]) == 1 for row in numbers.to_pylist())
+    means = [name for name in numbers.column_names if name.endswith("length 500")]
+    assert all(sum(row[name] is not None for name in means) == 1 for row in numbers.to_pylist())
 
 
 def test_sweeps_are_shown_apart(store):
@@ -118,5 +164,9 @@ def test_what_is_not_there_is_said(store):
         table(store, length=7)
     with pytest.raises(QueryError, match="no value 'median'; accepted: mean, low"):
         table(store, value="median")
+    with pytest.raises(QueryError, match="no statistic 'mode'; accepted: mean-range, mean-se"):
+        table(store, stat="mode")
+    with pytest.raises(QueryError, match="the value 'lr' has no statistic; values that have one: mean, low, high"):
+        table(store, value="lr", stat="mean-ci")
     with pytest.raises(QueryError, match="no kind of column 'tier'; accepted: task, length"):
         table(store, by="tier")

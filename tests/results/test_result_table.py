@@ -56,7 +56,7 @@ def test_markdown_has_one_line_a_row_whatever_the_text():
     header, rule, *rows = text(Format.MARKDOWN).splitlines()
     assert header == "| text | number | count | flag | at | list | sum |"
     assert rule == "| --- | ---: | ---: | --- | --- | --- | ---: |"
-    assert rows[1] == '| a, "b" \\| c<br>d | nan |  | no |  | [] | 1.5 |'
+    assert rows[1] == '| a, "b" \\| c<br>d | nan |  | false |  | [] | 1.5 |'
     assert len(rows) == 3
 
 
@@ -76,11 +76,15 @@ def test_an_empty_table_still_has_its_header():
 SECTIONS = ResultTable(
     data=pa.table({"model": ["a", "b", "c"], "one, 10": [0.5, None, 1.0], "two, 10": [None, 0.25, None]}),
     columns=[
-        Column(heading="model", section=None),
+        Column(name="model", heading="model", section=None),
         Column(
-            heading="10", section="one", missing="-", values=[Estimate(0.5, 0.25, 3), Estimate(None), Estimate(1.0)]
+            name="one, 10",
+            heading="10",
+            section="one",
+            missing="-",
+            values=[Estimate(0.5, 0.25, 0.75, True, 3), Estimate(None), Estimate(1.0)],
         ),
-        Column(heading="wall_s", section="two", right_aligned=True),
+        Column(name="two, 10", heading="wall_s", section="two", right_aligned=True),
     ],
     note="what the numbers are",
 )
@@ -109,6 +113,11 @@ def test_machines_get_the_exact_values_in_one_table():
 )
 def test_only_an_accuracy_of_one_is_written_as_one(accuracy, written):
     assert str(Estimate(accuracy)) == written
+
+
+def test_an_interval_is_shown_by_its_ends_if_the_number_need_not_be_in_the_middle():
+    assert str(Estimate(0.28, -0.44, 1.0)) == "0.28 [-0.44, 1.00]"
+    assert str(Estimate(0.28, -0.44, 1.0, True)) == "0.28 ± 0.72"
 
 
 def test_parquet_comes_back_as_it_was():

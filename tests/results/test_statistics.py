@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import duckdb
+import numpy as np
 import pytest
 from scipy import stats
 
-from bilin.results.statistics import mean_interval, scaled_sql, wilson_sql
+from bilin.results.statistics import Statistic, scaled_sql, summarize, wilson_sql
 
 
 @pytest.mark.parametrize(("correct", "total"), [(0, 2048), (1, 10), (1024, 2048), (2047, 2048), (2048, 2048)])
@@ -20,13 +21,44 @@ def test_scaled_accuracy_is_zero_at_chance(accuracy, scaled):
     assert found == pytest.approx(scaled)
 
 
-def test_interval_of_a_mean_is_that_of_scipy():
-    values = [0.91, 0.97, 1.0, 0.88]
-    found = mean_interval(values)
-    low, high = stats.t.interval(0.95, 3, loc=sum(values) / 4, scale=stats.sem(values))
-    assert (found.mean, found.low, found.high) == pytest.approx((0.94, low, high))
+SCORES = [0.91, 0.97, 1.0, 0.88]
 
 
-def test_one_value_has_no_interval():
-    found = mean_interval([0.5])
-    assert (found.mean, found.low, found.high) == (0.5, None, None)
+def test_the_t_interval_is_that_of_scipy():
+    low, high = stats.t.interval(0.95, 3, loc=sum(SCORES) / 4, scale=stats.sem(SCORES))
+    assert summarize(SCORES, Statistic.MEAN_CI) == pytest.approx((0.94, low, high))
+
+
+def test_the_bootstrap_interval_is_near_that_of_scipy_and_the_same_twice():
+    expected = stats.bootstrap((SCORES,), np.mean, method="percentile", rng=1).confidence_interval
+    found = summarize(SCORES, Statistic.MEAN_BOOTSTRAP)
+    assert found == pytest.approx((0.94, *expected), abs=0.005)
+    assert found == summarize(SCORES, Statistic.MEAN_BOOTSTRAP)
+
+
+@pytest.mark.parametrize(
+    ("statistic", "value", "spread"),
+    [
+        (Statistic.MEAN_SE, np.mean(SCORES), stats.sem(SCORES)),
+        (Statistic.MEAN_STD, np.mean(SCORES), np.std(SCORES, ddof=1)),
+        (Statistic.MEDIAN_MAD, np.median(SCORES), stats.median_abs_deviation(SCORES)),
+    ],
+)
+def test_other_statistics_are_those_of_numpy_and_scipy(statistic, value, spread):
+    assert summarize(SCORES, statistic) == pytest.approx((value, value - spread, value + spread))
+
+
+@pytest.mark.parametrize("scores", [[-1.0, 1.0], [0.28, 1.0], [-0.3, -0.1, 0.9, 1.0, 1.0]])
+def test_the_default_never_leaves_the_scores(scores):
+    found = summarize(scores)
+    assert (found.low, found.high) == (min(scores), max(scores))
+    assert min(scores) <= found.value <= max(scores)
+
+
+@pytest.mark.parametrize("statistic", Statistic)
+def test_one_score_has_no_interval(statistic):
+    assert summarize([0.5], statistic) == (0.5, None, None)
+
+
+def test_the_best_has_no_interval():
+    assert summarize(SCORES, Statistic.BEST) == (1.0, None, None)

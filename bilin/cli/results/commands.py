@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections import Counter
 from typing import Annotated
@@ -10,7 +9,8 @@ from typing import Annotated
 import typer
 
 from bilin.cli.options import DEFAULT_STORE, Store
-from bilin.cli.results.display import Everything, Format, Output, Sweep, show
+from bilin.cli.results.display import Everything, Format, Output, Sweep, show, show_rows
+from bilin.cli.results.interrupts import ends_at_once
 
 app = typer.Typer(help="Query results, remove some, and maintain the store.", no_args_is_help=True)
 
@@ -28,30 +28,26 @@ def query(
     sort: Annotated[str | None, typer.Option(help="Columns to sort by, for example 'm, mean desc'.")] = None,
     limit: Annotated[int | None, typer.Option(help="The greatest number of rows.")] = None,
     everything: Everything = False,
-    format_: Format = "table",
+    format_: Format = None,
     output: Output = None,
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Show results: by default, every cell at its selected learning rate."""
-    from bilin import results
+    with ends_at_once():
+        from bilin import results
 
-    if sql is None and view is None and select is None and format_ not in ("table", "markdown"):
-        view = "cells"  # a script always gets all columns, whichever vary
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is written, and DuckDB would continue to compute
-    rows = results.query(
-        sql,
-        store=store,
-        sweep=sweep,
-        view=view,
-        where=where,
-        select=select,
-        sort=sort,
-        limit=limit,
-        everything=everything,
-    )
-    if view is not None and select is None and format_ == "table":
-        rows = results.brief(rows)
-    show(results.ResultTable.of(rows), format_, output)
+        question = results.Question(
+            sql=sql,
+            store=store,
+            sweep=sweep,
+            view=view,
+            where=where,
+            select=select,
+            sort=sort,
+            limit=limit,
+            everything=everything,
+        )
+        show_rows(question, format_, output)
 
 
 @app.command()
@@ -63,15 +59,38 @@ def table(
     ] = None,
     by: Annotated[str, typer.Option(help="The columns: task, or length with a table per task.")] = "task",
     value: Annotated[str, typer.Option(help="mean, low, high, best, lr, num_seeds or num_solved.")] = "mean",
+    stat: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<mean-range|mean-se|mean-std|mean-ci|mean-bootstrap|median-mad|best>",
+            help="How the seeds become one number with an interval; by default mean-range.",
+            show_default=False,
+        ),
+    ] = None,
     everything: Everything = False,
-    format_: Format = "table",
+    format_: Format = None,
     output: Output = None,
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Show models against tasks, or against tested lengths, one number for each."""
     from bilin import results
 
-    show(results.table(store, sweep=sweep, length=length, by=by, value=value, everything=everything), format_, output)
+    shown = results.table(store, sweep=sweep, length=length, by=by, value=value, stat=stat, everything=everything)
+    show(shown, format_, output)
+
+
+@app.command()
+def compare(
+    sweep: Sweep = None,
+    everything: Everything = False,
+    format_: Format = None,
+    output: Output = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Show cells beside the published accuracies of the same task and tier, and which sizes differ."""
+    from bilin import results
+
+    show(results.compare(store, sweep=sweep, everything=everything), format_, output)
 
 
 @app.command()
@@ -90,7 +109,7 @@ def delete(
 
     rows = results.delete(store, where, sweep=sweep, everything=everything, dry_run=True)
     if dry_run or (sys.stdin.isatty() and not yes):
-        show(results.ResultTable.of(results.brief(rows)), "table")
+        show(results.ResultTable.of(results.brief(rows)))
         typer.echo(f"{_counted(rows.num_rows)} would be removed", err=True)
         if dry_run or not rows.num_rows or not typer.confirm("Remove them?"):
             return

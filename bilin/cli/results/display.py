@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
@@ -14,7 +17,8 @@ from bilin.errors import InputError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from bilin.results import ResultTable
+    from bilin import results
+    from bilin.results import Question, ResultTable
     from bilin.results.result_table import Section
 
 
@@ -24,8 +28,8 @@ def _formats() -> list[str]:
     return list(Format)
 
 
-def _known_format(name: str) -> str:
-    if name not in _formats():
+def _known_format(name: str | None) -> str | None:
+    if name is not None and name not in _formats():
         raise typer.BadParameter(f"found {name}; accepted: {', '.join(_formats())}")
     return name
 
@@ -35,18 +39,22 @@ Everything = Annotated[
     bool, typer.Option("--all", help="Include rows that the grid of the last launch does not ask for.")
 ]
 Format = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--format",
         metavar="<table|csv|json|markdown|parquet>",  # written out: `--help` does not load Arrow
         callback=_known_format,
         autocompletion=_formats,
-        help="How to write the rows.",
+        help="How to write the rows: by default as the ending of --output says, else table.",
+        show_default=False,
     ),
 ]
 Output = Annotated[
     Path | None, typer.Option("--output", help="Write to this file instead of the terminal.", show_default=False)
 ]
+
+_MAX_ROWS = 10_000
+"""Rows that people see if they name no limit."""
 
 _GAP = 2
 """Spaces between two columns."""
@@ -55,60 +63,123 @@ _MAX_LINES = 2
 """A row that takes more lines of the terminal than this is shown as a list of its values."""
 
 
-def show(table: ResultTable, format_: str, output: Path | None = None) -> None:
+def show(table: ResultTable, format_: str | None = None, output: Path | None = None) -> None:
     """Write a table to a file or to standard output; a terminal gets colours."""
-    from bilin.results import Format, encode
+    from bilin.results import Format, encode, output_file
 
-    if output is None and sys.stdout.isatty():
-        if format_ == Format.TABLE:
-            _draw(table)
-            return
-        if format_ == Format.PARQUET:
-            raise InputError("Parquet cannot be shown on a terminal: name a file with --output, or use a pipe")
-    content = encode(table, Format(format_))
-    if output is None:
-        typer.echo(content, nl=False)
+    format_ = _chosen_format(format_, output)
+    if output is not None:
+        with output_file(output) as file:
+            file.write(encode(table, format_))
+        typer.echo(f"written to {output}", err=True)
+    elif format_ is Format.TABLE and sys.stdout.isatty():
+        _draw(table)
+    else:
+        with _standard_output() as file:
+            file.write(encode(table, format_))
+
+
+def show_rows(question: Question, format_: str | None, output: Path | None) -> None:
+    """Show the answer to a question: to machines all of it, as it comes; to people as many rows as can be read."""
+    from bilin.results import Format, ResultTable, brief, export
+
+    format_ = _chosen_format(format_, output)
+    if not format_.is_for_machines:
+        is_cut = question.limit is None
+        rows = (replace(question, limit=_MAX_ROWS + 1) if is_cut else question).rows()
+        if is_cut and rows.num_rows > _MAX_ROWS:
+            rows = rows.slice(0, _MAX_ROWS)
+            typer.echo(f"only the first {_MAX_ROWS:,} rows: name a --limit, or write all with --format csv", err=True)
+        is_brief = question.view is not None and question.select is None and format_ is Format.TABLE
+        show(ResultTable.of(brief(rows) if is_brief else rows), format_, output)
         return
+    if output is not None:
+        export(question, format_, output)
+        typer.echo(f"written to {output}", err=True)
+    else:
+        with _standard_output() as file:
+            export(question, format_, file)
+
+
+def _chosen_format(name: str | None, output: Path | None) -> results.Format:
+    """Return the format that the user names, or else that of the file to write."""
+    from bilin.results import Format
+
+    by_ending = Format.of_file(output) if output is not None else None
+    format_ = by_ending or Format.TABLE if name is None else Format(name)
+    if by_ending not in (None, format_):
+        raise InputError(
+            f"found --format {format_} and --output {output}, which ends as {by_ending} does: "
+            "leave out --format, or change the ending"
+        )
+    if format_ is Format.PARQUET and output is None and sys.stdout.isatty():
+        raise InputError("Parquet cannot be shown on a terminal: name a file with --output, or use a pipe")
+    return format_
+
+
+@contextmanager
+def _standard_output() -> Iterator[BinaryIO]:
+    """Write to standard output until its reader leaves, as in ``| head -1``."""
     try:
-        output.write_bytes(content)
-    except OSError as error:
-        raise InputError(f"{output} cannot be written: {error.strerror}") from error
-    typer.echo(f"written to {output}", err=True)
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more in the end
+        raise typer.Exit from None
 
 
 def _draw(table: ResultTable) -> None:
+    """Show a table on a terminal. Long lines break between columns, and nothing is cut.
+
+    A section with a title becomes several tables, each with the columns that all sections begin with. Of one without,
+    each row takes several lines, or is shown as a list of its values if these would be too many.
+    """
     from rich.cells import cell_len
     from rich.console import Console
     from rich.text import Text
 
+    console = Console()
     for section in table.sections():
-        console = Console()
         texts = section.texts()
         labels = [column.heading for column in section.columns]
-        width = sum(max(map(cell_len, column)) + _GAP for column in zip(labels, *texts, strict=True)) - _GAP
-        if section.title:
-            console.print(Text(section.title, style="bold"))
-        elif width > _MAX_LINES * console.width:
+        widths = [max(map(cell_len, column)) for column in zip(labels, *texts, strict=True)]
+        blocks = _blocks(section, widths, console.width)
+        if not section.title and len(blocks) > _MAX_LINES:
             console.print(_records(labels, texts))
             continue
-        console.width = max(console.width, width)  # wrap long lines, cut nothing
-        console.print(_grid(section, texts))
+        lines = [[Text(label, style="bold") for label in labels]]
+        for row, values in zip(texts, section.rows, strict=True):
+            lines.append([Text(text, style=_style(text, value)) for text, value in zip(row, values, strict=True)])
+        for line in lines:
+            for text, column, width in zip(line, section.columns, widths, strict=True):
+                text.align("right" if column.right_aligned else "left", width)
+        if section.title:
+            console.print(Text(section.title, style="bold"))
+            shown = [[line[index] for index in block] for block in blocks for line in lines]
+        else:
+            shown = [[line[index] for index in block] for line in lines for block in blocks]
+        for line in shown:
+            joined = Text(" " * _GAP).join(line)
+            joined.rstrip()
+            console.print(joined, soft_wrap=True)
         if section.title:
             console.print()
     if table.note:
         typer.echo(table.note)
 
 
-def _grid(section: Section, texts: Sequence[Sequence[str]]) -> RenderableType:
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
-    for column in section.columns:
-        grid.add_column(Text(column.heading), no_wrap=True, justify="right" if column.right_aligned else "left")
-    for row, values in zip(texts, section.rows, strict=True):
-        grid.add_row(*(Text(text, style=_style(text, value)) for text, value in zip(row, values, strict=True)))
-    return grid
+def _blocks(section: Section, widths: Sequence[int], width: int) -> list[list[int]]:
+    """Return the columns of a section in blocks that fit into a width, each with the columns of all sections."""
+    shared = [index for index, column in enumerate(section.columns) if column.section is None]
+    blocks: list[list[int]] = []
+    left = 0
+    for index in range(len(shared), len(widths)):
+        if not blocks or widths[index] > left:
+            blocks.append(list(shared))
+            left = width - sum(widths[each] + _GAP for each in shared)
+        blocks[-1].append(index)
+        left -= widths[index] + _GAP
+    return blocks or [shared]
 
 
 def _style(text: str, value: Any) -> str:

@@ -63,7 +63,7 @@ class Answers:
 
     Attributes:
         name: The node.
-        facts: What the node has: ``has``, ``num_trials`` and ``num_nodes``, as `probe.main` prints them.
+        facts: The fields of `probe.Here`.
         findings: What it found.
         error: Why there is no more, if that is known.
     """

@@ -18,7 +18,7 @@ import ray
 from bilin.errors import ClusterError, WaitWarning
 from bilin.machine import guardian
 from bilin.machine.host import connection_error, host_and_port, num_cpus
-from bilin.machine.ray_node import OBJECT_STORE_BYTES, RAY_SETTINGS, TEMP_ROOT
+from bilin.machine.ray_node import OBJECT_STORE_BYTES, RAY_SETTINGS, shared_memory_fault, temp_root
 from bilin.orchestrator.clusters import ray_internals
 from bilin.orchestrator.clusters.capacity import ADVICE, shortfall
 from bilin.workers.actors.node import Node
@@ -105,7 +105,7 @@ def _own(num_cpus: int) -> Iterator[None]:
 @contextmanager
 def _started(num_cpus: int) -> Iterator[None]:
     """Start a Ray: on the loopback interface, behind a random token. It ends with this process."""
-    folder = tempfile.mkdtemp(prefix="bilin-", dir=TEMP_ROOT)
+    folder = tempfile.mkdtemp(prefix="bilin-", dir=temp_root())
     watch = guardian.start(folder)
     tempfile.gettempdir()  # looked up once a process: now, before TMPDIR is set for the workers
     settings = {
@@ -122,6 +122,7 @@ def _started(num_cpus: int) -> Iterator[None]:
                     num_cpus=num_cpus,
                     include_dashboard=False,
                     object_store_memory=OBJECT_STORE_BYTES,
+                    _plasma_directory=folder if shared_memory_fault() else None,
                     _temp_dir=f"{folder}/ray",  # Ray opens its folder to everyone; the one around it only to the user
                 )
             try:

@@ -12,7 +12,7 @@ from bilin.errors import ClusterError, StoreError
 from bilin.folder import SweepFolder
 from bilin.machine.host import num_fitting
 from bilin.machine.probe import installed_versions
-from bilin.machine.ray_node import OBJECT_STORE_BYTES, TEMP_ROOT
+from bilin.machine.ray_node import OBJECT_STORE_BYTES
 from bilin.machine.slurm import SLURM, Slurm, megabytes
 from bilin.orchestrator.clusters.capacity import ADVICE, job_shortfalls, shortfall
 from bilin.orchestrator.clusters.inquiry import Answers, Finding, Questions, ask_here, counted, open_beacon
@@ -128,14 +128,14 @@ def questions(request: LaunchRequest, packages: Iterable[str], beacon: Path | No
     checks: dict[str, Mapping[str, Any]] = {
         "room": {},
         "versions": {"own": versions, "may_differ": may_differ},
-        "temp directory": {"root": TEMP_ROOT if starts_ray else None},
+        "temp directory": {"for_ray": starts_ray},
     }
     if is_linux:
         limit = megabytes(job.memory or "0") if is_job else 0
         advice = "ask for more with cluster.memory" if is_job else "free some, or launch with fewer --workers"
         checks["memory"] = {"limit": limit, "ray_bytes": RAY_BYTES if starts_ray else 0, "advice": advice}
     if starts_ray and is_linux:
-        checks["shared memory"] = {"path": "/dev/shm"}
+        checks["shared memory"] = {}
     if starts_ray:
         checks["ports"] = {"host": "" if is_job else "127.0.0.1", "count": NUM_PORTS}
     if beacon and is_job and job.max_nodes > 1:

@@ -2,63 +2,52 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import functools
+import itertools
+import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from dataclasses import field as slot
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import MISSING, dataclass
 from typing import Any, TypeVar
 
 from bilin.catalog import REGISTRIES, settings_of
 from bilin.errors import PluginError, nearest
-from bilin.fields import Amounts, Field, Value, fields_of, format_value, plain_value
-from bilin.orchestrator.grid.place import Place
-from bilin.orchestrator.grid.yaml import YamlNode, shorten
-from bilin.registry import Registry, load
+from bilin.fields import Amounts, Field, Value, fields_of, format_value, plain_value, values_of
+from bilin.orchestrator.grid.node import YamlNode, shorten
+from bilin.registry import blamed_on_its_package, load
 
 T = TypeVar("T")
+
+MAX_COMBINATIONS = 1_000_000
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _BOOLS_OF_YAML_1_1 = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """One settings object of a block.
-
-    Attributes:
-        indices: Which value it has of each axis; the axes of a group of ``zip`` count as one.
-        attributes: The values that exclusions can name.
-    """
-
-    settings: Any
-    indices: Mapping[str, int]
-    attributes: Mapping[str, Value]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, eq=False)
 class Block:
     """An entry of ``tasks`` or ``models``, or another block of a grid.
 
     Attributes:
         settings: The class that declares the fields.
-        place: Where it is written. A block that is not written has the default of every field.
+        node: What is written. A block that is not written has the default of every field.
         choices: The values of each field that is written, in the order of the file; several on an axis.
-        sizes: The number of values of each axis; the axes of a group of ``zip`` count as one.
-        variants: One for each combination of its axes. They and the sizes are there once the block is varied.
+        sizes: The number of values of each axis; the axes of a group of ``zip`` count as one. Filled by `vary`.
+        variants: The settings for each combination of its axes, by one index of each. Filled by `vary`.
     """
 
     settings: type[Any]
-    place: Place
-    choices: Mapping[str, tuple[Value, ...]]
-    sizes: Mapping[str, int] = slot(default_factory=dict)
-    variants: tuple[Variant, ...] = ()
+    node: YamlNode
+    choices: Mapping[str, tuple[Value, ...]] = dataclasses.field(default_factory=dict)
+    sizes: dict[str, int] = dataclasses.field(default_factory=dict)
+    variants: dict[tuple[int, ...], Any] = dataclasses.field(default_factory=dict)
 
     def is_axis(self, name: str) -> bool:
         """Return whether a field is written as a list of values, if only of one."""
-        node = self.place.entries.get(name)
-        return node is not None and node.is_list and not fields_of(self.settings)[name].is_list
+        return self.node.key(name).is_list and not fields_of(self.settings)[name].is_list
 
     def values(self, name: str) -> tuple[Value, ...]:
         """Return the values of a field: those that are written, or the default."""
@@ -70,148 +59,201 @@ class Block:
         settings = self.settings(**{name: values[indices.get(name, 0)] for name, values in self.choices.items()})
         found = settings.problems()
         for name, accepted in found.items():
-            place = self.place.key(name)
+            node = self.node.key(name)
             if name in indices:
-                place = place.items()[indices[name]]
-            place.fault(f"found {format_value(getattr(settings, name))}; accepted: {accepted}", once=True)
+                node = node.items[indices[name]]
+            node.fault(f"found {format_value(getattr(settings, name))}; accepted: {accepted}", once=True)
         return None if found else settings
+
+    def vary(self, groups: Mapping[str, str]) -> None:
+        """Fill in the variants, unless some values are not accepted together.
+
+        Args:
+            groups: The name of the group of each field that varies together with others.
+        """
+        faults = self.node.faults
+        before = faults.num_added
+        axes: dict[str, list[str]] = defaultdict(list)
+        for name in filter(self.is_axis, self.choices):
+            axes[groups.get(name, name)].append(name)
+            if name not in groups:
+                seen: set[Value] = set()
+                for value, node in zip(self.choices[name], self.node.key(name).items, strict=True):
+                    if value in seen:
+                        node.fault(f"found {node} twice; accepted: each value once")
+                    seen.add(value)
+        sizes = {axis: len(self.choices[names[0]]) for axis, names in axes.items()}
+        check_combinations(math.prod(sizes.values()), self.node)
+        if faults.num_added > before:
+            return
+        self.sizes = sizes
+        for indices in self.indices({}):
+            with blamed_on_its_package(self.settings):
+                settings = self.select({name: index for axis, index in indices.items() for name in axes[axis]})
+            if settings is not None:
+                self.variants[tuple(indices.values())] = settings
+
+    def indices(self, fixed: Mapping[str, int]) -> Iterator[dict[str, int]]:
+        """Yield an index of each axis for all combinations of the axes that are not fixed already."""
+        free = [axis for axis in self.sizes if axis not in fixed]
+        for combination in itertools.product(*(range(self.sizes[axis]) for axis in free)):
+            yield {**fixed, **dict(zip(free, combination, strict=True))}
+
+    def variant(self, indices: Mapping[str, int]) -> Any:
+        """Return the settings with these indices, of which some may belong to axes of other blocks."""
+        return self.variants[tuple([indices[axis] for axis in self.sizes])]
 
     def to_plain(self) -> dict[str, object]:
         """Return every field as plain values; those that are written come first, in their order."""
-        chosen = {
+        plain: dict[str, object] = {
             name: [plain_value(value) for value in values] if self.is_axis(name) else plain_value(values[0])
             for name, values in self.choices.items()
         }
         defaults = {name: plain_value(field.default) for name, field in fields_of(self.settings).items()}
-        return {**chosen, **{name: value for name, value in defaults.items() if name not in chosen}}
+        return plain | {name: default for name, default in defaults.items() if name not in plain}
+
+
+def name_field(kind: str) -> Field:
+    """Return the name of a ``task`` or ``tier`` as a field."""
+    registry = REGISTRIES[kind]
+    return Field(name=registry.what, type=str, default=MISSING, before=MISSING, choices=registry.names, doc="")
+
+
+def attributes(settings: Any) -> dict[str, Value]:
+    """Return the fields of a block of settings, with the name of the task or tier."""
+    named = {
+        registry.what: getattr(settings, registry.key)
+        for registry in REGISTRIES.values()
+        if isinstance(settings, registry.base)
+    }
+    return {**named, **values_of(settings)}
+
+
+def check_combinations(count: int, node: YamlNode) -> bool:
+    """Return whether a grid may have so many combinations; add a fault if not."""
+    if count > MAX_COMBINATIONS:
+        found = f"{count:,}" if count < 10**12 else "more than 10^12"
+        node.fault(f"found {found} combinations; accepted: at most {MAX_COMBINATIONS:,} in one grid")
+    return count <= MAX_COMBINATIONS
 
 
 def read_block(
     settings: type[Any],
-    place: Place,
+    node: YamlNode,
     *,
     axes: bool = False,
     name_key: str | None = None,
     remarks: Mapping[str, str] | None = None,
 ) -> Block | None:
-    """Return the block that is written at a place; None if a value has a fault or is missing.
+    """Return a block; None if a value has a fault or is missing.
 
     Args:
         settings: The class that declares the fields.
-        place: Where the block is.
+        node: The block.
         axes: Whether a list is an axis, for a field that is no list itself.
         name_key: The key that names the task or tier, which is no field.
         remarks: What to say of keys that belong to other blocks.
     """
-    if not place.is_mapping():
+    if not node.check_mapping():
         return None
-    before, fields = len(place.faults), fields_of(settings)
+    before, fields = node.faults.num_added, fields_of(settings)
     choices: dict[str, tuple[Value, ...]] = {}
-    for name, node in place.entries.items():
+    for name, value in node.entries.items():
         if field := fields.get(name):
-            written, is_axis = place.key(name), axes and node.is_list and not field.is_list
-            items = written.listed(f"{field.accepted}, or a list of such values") if is_axis else [written]
+            is_axis = axes and value.is_list and not field.is_list
+            items = value.listed(f"{field.accepted}, or a list of such values") if is_axis else [value]
             choices[name] = tuple(read_value(field, item) for item in items)
     missing = [name for name, field in fields.items() if field.required and name not in choices]
-    is_sound = len(place.faults) == before and not missing
+    is_sound = node.faults.num_added == before and not missing
     names = [name_key, *fields] if name_key else list(fields)
-    place.check_keys(names, remarks)
+    node.check_keys(names, remarks)
     for name in missing:
-        if not place.is_misspelt(name, names):
-            place.key(name).refuse(fields[name].accepted)
-    return Block(settings=settings, place=place, choices=choices) if is_sound else None
+        if not node.is_misspelt(name, names):
+            node.key(name).refuse(fields[name].accepted)
+    return Block(settings, node, choices) if is_sound else None
 
 
-def read_settings(settings: type[T], place: Place, *, remarks: Mapping[str, str] | None = None) -> T | None:
+def read_settings(settings: type[T], node: YamlNode, *, remarks: Mapping[str, str] | None = None) -> T | None:
     """Return a block without axes; None if a value has a fault, is missing, or does not go with the others."""
-    block = read_block(settings, place, remarks=remarks)
+    block = read_block(settings, node, remarks=remarks)
     selected: T | None = block.select() if block else None
     return selected
 
 
-def read_value(field: Field, place: Place) -> Value:
+def read_value(field: Field, node: YamlNode) -> Value:
     """Return one value of a field; None, and a fault, if it is not accepted."""
-    node = place.node
-    if node is None:
-        return None
     if field.is_list and node.is_list and field.length in (None, len(node.items)):
-        return tuple(read_value(field.item, item) for item in place.items())  # type: ignore[misc]
+        return tuple(read_value(field.item, item) for item in node.items)  # type: ignore[misc]
     if field.is_mapping and node.is_mapping:
-        for name in node.entries:
+        for name, item in node.entries.items():
             if not field.matches(name):
-                place.key(name).fault(f'found the name "{shorten(name)}"; accepted: {field.accepted}')
-        return Amounts(tuple((name, read_value(field.item, place.key(name))) for name in sorted(node.entries)))  # type: ignore[misc]
+                item.fault(f'found the name "{shorten(name)}"; accepted: {field.accepted}')
+        return Amounts(tuple((name, read_value(field.item, item)) for name, item in sorted(node.entries.items())))  # type: ignore[misc]
     try:
         return field.convert(node.to_plain())
     except ValueError:
-        place.refuse(field.accepted, _correction(field, node))
+        refuse_value(field, node)
         return None
 
 
-def _correction(field: Field, node: YamlNode) -> str:
-    """Return a hint at what the user probably means, for a value that only looks like one of the right type."""
-    value = node.value
-    if field.type in (int, float) and isinstance(value, str) and _NUMBER.fullmatch(value):
-        return " (remove the quotes)"
-    if field.type is bool and value in ("true", "false"):
-        return " (remove the quotes)"
-    if field.type is int and isinstance(value, float) and value.is_integer() and abs(value) < 10**15:
-        return f" (write {int(value)})"
-    if field.type is bool and isinstance(value, str) and value.lower() in _BOOLS_OF_YAML_1_1:
-        return f" (write {_BOOLS_OF_YAML_1_1[value.lower()]})"
-    return nearest(value, map(str, field.choices)) if isinstance(value, str) and field.choices else ""
+def refuse_value(field: Field, node: YamlNode) -> None:
+    """Add a fault of a value that a field does not accept, with a hint at what the user probably means."""
+    value, hint = node.value, ""
+    if isinstance(value, str) and (
+        (field.type in (int, float) and _NUMBER.fullmatch(value)) or (field.type is bool and value in ("true", "false"))
+    ):
+        hint = " (remove the quotes)"
+    elif field.name in ("task", "tier") and node.is_list:
+        key = "name" if field.name == "task" else "tier"
+        entries = ", ".join(f"{{{key}: {shorten(str(item.value))}}}" for item in node.items)
+        hint = f" (write one entry for each: {entries})"
+    elif field.type is int and isinstance(value, float) and value.is_integer() and abs(value) < 10**15:
+        hint = f" (write {int(value)})"
+    elif field.type is bool and isinstance(value, str) and value.lower() in _BOOLS_OF_YAML_1_1:
+        hint = f" (write {_BOOLS_OF_YAML_1_1[value.lower()]})"
+    elif field.choices and isinstance(value, str):
+        hint = nearest(value, map(str, field.choices))
+    node.refuse(field.accepted, hint)
 
 
-def named_settings(kind: str, nodes: Sequence[YamlNode]) -> list[type]:
-    """Return the settings that entries name, whatever else is wrong with them."""
-    named = []
-    for node in nodes:
-        with contextlib.suppress(PluginError):
-            if settings := _settings(kind, node):
-                named.append(settings)
-    return named
+def named_settings(kind: str, entries: list[YamlNode]) -> Iterator[type]:
+    """Yield the settings that entries of ``tasks`` or ``models`` name, whatever else is wrong with them."""
+    for entry in entries:
+        with suppress(PluginError):
+            if settings := _settings(kind, entry):
+                yield settings
 
 
 def _settings(kind: str, entry: YamlNode) -> type | None:
     """Return the settings of what an entry names; None if there is nothing of that name."""
     registry = REGISTRIES[kind]
-    node = entry.entries.get(registry.key)
-    if node and isinstance(node.value, str) and node.value in registry.names:
-        return settings_of(kind, node.value)
-    return None
+    name = entry.key(registry.key).value
+    return settings_of(kind, name) if isinstance(name, str) and name in registry.names else None
 
 
-def read_entries(kind: str, place: Place, *, may_be_missing: bool) -> list[Block | None]:
+def read_entries(kind: str, node: YamlNode, *, may_be_missing: bool) -> list[Block | None]:
     """Return the entries of ``tasks`` or ``models``; None in place of each that has a fault."""
     registry = REGISTRIES[kind]
     accepted = f"a list of mappings, such as [{{{registry.key}: {next(iter(registry.names))}}}]"
-    if place.node is None and not may_be_missing:
-        place.refuse(accepted)
-    return [_read_entry(kind, item) for item in place.listed(accepted)]
+    if not node.is_written and not may_be_missing:
+        node.refuse(accepted)
+    return [_read_entry(kind, item) for item in node.listed(accepted)]
 
 
-def _read_entry(kind: str, place: Place) -> Block | None:
+def _read_entry(kind: str, node: YamlNode) -> Block | None:
     registry = REGISTRIES[kind]
-    if not place.node or not place.is_mapping():
+    if not node.check_mapping():
         return None
-    name = place.key(registry.key)
+    name = node.key(registry.key)
     try:
-        settings = _settings(kind, place.node)
+        settings = _settings(kind, node)
     except PluginError as error:
         name.fault(str(error))
         return None
     if settings is None:
-        name.refuse(f"one of {', '.join(registry.names)}", _name_hint(registry, name.node))
+        refuse_value(name_field(kind), name)
         return None
-    return read_block(settings, place, axes=True, name_key=registry.key, remarks=_owners(kind, settings))
-
-
-def _name_hint(registry: Registry[Any], node: YamlNode | None) -> str:
-    """Return a hint at what the user probably means by what is not the name of a task or tier."""
-    if node and node.is_list and node.items:
-        entries = ", ".join(f"{{{registry.key}: {shorten(item.text)}}}" for item in node.items)
-        return f" (write one entry for each: {entries})"
-    return nearest(node.value, registry.names) if node and isinstance(node.value, str) else ""
+    return read_block(settings, node, axes=True, name_key=registry.key, remarks=_owners(kind, settings))
 
 
 @functools.cache

@@ -2,55 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Any
 
 from bilin.catalog import REGISTRIES
-from bilin.errors import nearest
-from bilin.fields import Field, Value, fields_of, format_value, values_of
+from bilin.fields import Field, Value, fields_of, format_value
+from bilin.orchestrator.grid.blocks import attributes, name_field, refuse_value
 from bilin.orchestrator.grid.grid import WantedCell
-from bilin.orchestrator.grid.place import Faults, Place, unknown_name
-from bilin.orchestrator.grid.yaml import parse_yaml, shorten
+from bilin.orchestrator.grid.node import Faults, YamlNode, shorten, unknown_name
+from bilin.orchestrator.grid.yaml import parse_yaml
 from bilin.registry import load, package_of
 from bilin.spec import TrainSpec
-
-_NAMES = {registry.what: registry for registry in REGISTRIES.values()}
 
 KnownFields = Mapping[str, tuple[Field, ...]]
 """The fields that a cell can have, of any task, tier or of ``train``, by name."""
 
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """Accepted values of some fields, all of which must hold."""
-
-    accepted: Mapping[str, frozenset[Value]]
-    place: Place
-
-    def holds(self, *attributes: Mapping[str, Value]) -> bool:
-        """Return whether a cell meets the condition, from the attributes of its task, model and training."""
-        for name, accepted in self.accepted.items():
-            for values in attributes:
-                if name in values:
-                    if values[name] not in accepted:
-                        return False
-                    break
-            else:
-                return False
-        return True
+Condition = Mapping[str, frozenset[Value]]
+"""Accepted values of some fields, all of which must hold."""
 
 
-def attributes(settings: Any) -> dict[str, Value]:
-    """Return the fields of a block of settings, with the name of the task or tier."""
-    named = {
-        registry.what: getattr(settings, registry.key)
-        for registry in REGISTRIES.values()
-        if isinstance(settings, registry.base)
-    }
-    return {**named, **values_of(settings)}
+def holds(condition: Condition, *attributes: Mapping[str, Value]) -> bool:
+    """Return whether a cell meets a condition, from the attributes of its task, model and training."""
+    for name, accepted in condition.items():
+        for values in attributes:
+            if name in values:
+                if values[name] not in accepted:
+                    return False
+                break
+        else:
+            return False
+    return True
 
 
 def known_fields(used: Iterable[type] = ()) -> KnownFields:
@@ -63,51 +45,39 @@ def known_fields(used: Iterable[type] = ()) -> KnownFields:
     return known
 
 
-def read_exclude(place: Place, known: KnownFields) -> list[Condition]:
-    """Return the exclusions of a document, on fields that are known."""
-    conditions = []
-    for item in place.listed("a list of mappings, such as [{tier: cp, m: 2}]", may_be_empty=True):
+def read_exclude(node: YamlNode, known: KnownFields) -> list[tuple[YamlNode, Condition]]:
+    """Return the exclusions of a document, on fields that are known, each with the place where it is written."""
+    conditions: list[tuple[YamlNode, Condition]] = []
+    for item in node.listed("a list of mappings, such as [{tier: cp, m: 2}]", may_be_empty=True):
         if not item.entries:
             item.refuse("fields with values, such as {tier: cp, m: 2}")
-        lines = item.node.key_lines if item.node else {}
-        accepted = {name: _accepted_values(name, item.key(name), known, lines[name]) for name in item.entries}
-        conditions.append(Condition(accepted, item))
+        condition = {name: _accepted(name, value, known, item.key_lines[name]) for name, value in item.entries.items()}
+        conditions.append((item, condition))
     return conditions
 
 
-def _accepted_values(name: str, place: Place, known: KnownFields, line: int | None = None) -> frozenset[Value]:
-    """Return the values of a field, ``task`` or ``tier`` in a condition, in the type of the field.
+def _accepted(name: str, node: YamlNode, known: KnownFields, line: int | None = None) -> frozenset[Value]:
+    """Return the values of a field in a condition, in the type of the field.
 
-    The place has one value or a list of values; ``line`` is that of the name.
+    The node is one value or a list of values; ``line`` is that of the name.
     """
-    fields = known.get(name, ())
-    if not fields and name not in _NAMES:
-        names = [*_NAMES, *(field for field in known if not known[field][0].is_list)]
-        place.fault(unknown_name("field", name, names), line=line)
+    known = {**{registry.what: (name_field(kind),) for kind, registry in REGISTRIES.items()}, **known}
+    if name not in known:
+        names = [name for name, fields in known.items() if not fields[0].is_list]
+        node.fault(unknown_name("field", name, names), line=line)
         return frozenset()
-    if fields and fields[0].is_list:
-        place.fault("is a list in itself, the same in all cells of a document, and cannot be a condition")
+    if known[name][0].is_list:
+        node.fault("is a list in itself, the same in all cells of a document, and cannot be a condition")
         return frozenset()
-    is_list = place.node is not None and place.node.is_list
-    places = place.listed("a value, or a list of values") if is_list else [place]
     accepted: set[Value] = set()
-    for item in places:
-        value = item.node.to_plain() if item.node else None
-        if name in _NAMES:
-            accepted_names = _NAMES[name].names
-            if value in accepted_names:
-                accepted.add(str(value))
-            else:
-                hint = nearest(value, accepted_names) if isinstance(value, str) else ""
-                item.refuse(", ".join(accepted_names), hint)
-            continue
+    for item in node.listed("a value, or a list of values") if node.is_list else [node]:
         converted = []
-        for field in fields:
-            with contextlib.suppress(ValueError):
-                converted.append(field.convert(value))
+        for field in known[name]:
+            with suppress(ValueError):
+                converted.append(field.convert(item.to_plain()))
         accepted.update(converted)
         if not converted:
-            item.refuse(fields[0].accepted)
+            refuse_value(known[name][0], item)
     return frozenset(accepted)
 
 
@@ -124,42 +94,44 @@ def narrow(cells: tuple[WantedCell, ...], only: Sequence[str], faults: Faults) -
     for name, value in (item for values in attributes_of.values() for item in values.items()):
         if not isinstance(value, tuple):
             there.setdefault(name, {})[value] = None
-    before, known = len(faults), known_fields(map(type, blocks.values()))
-    accepted: dict[str, frozenset[Value]] = {}
+    known = known_fields(map(type, blocks.values()))
+    condition: dict[str, frozenset[Value]] = {}
     for part in ",".join(only).split(","):
-        place = Place(None, f"--only {shorten(part.strip())}", faults)
+        path = f"--only {shorten(part.strip())}"
         name, equals, text = (piece.strip() for piece in part.partition("="))
         node, text_faults = parse_yaml(text, with_lines=False)
         if not equals or node is None or text_faults:
-            place.fault(f"accepted: field=value, such as tier=full or tier=full,m=2{_bare_name(part.strip(), there)}")
+            faults.add(
+                f"accepted: field=value, such as tier=full or tier=full,m=2{_bare_name(part.strip(), there)}", path=path
+            )
         elif name not in there:
             is_known = name in known and not known[name][0].is_list
             remark = " (a field of bilin that no cell of the grid has)" if is_known else ""
-            place.fault(unknown_name("field", name, list(there), remark))
+            faults.add(unknown_name("field", name, list(there), remark), path=path)
         else:
-            values = _accepted_values(name, dataclasses.replace(place, node=node), known)
+            values = _accepted(name, node.copy(path, faults), known)
             if values and not values & there[name].keys():
                 listed = ", ".join(map(format_value, there[name]))
-                remark = f", though bilin has this {name}" if name in _NAMES else ""
-                place.fault(f"no cell of the grid has this value{remark}; values of {name}: {listed}")
-            accepted[name] = accepted.get(name, frozenset()) | values
-    if len(faults) > before:
+                remark = f", though bilin has this {name}" if name in ("task", "tier") else ""
+                faults.add(f"no cell of the grid has this value{remark}; values of {name}: {listed}", path=path)
+            condition[name] = condition.get(name, frozenset()) | values
+    if faults:
         return ()
-    condition = Condition(accepted, Place(None, f"--only {shorten(','.join(only))}", faults))
-    kept = tuple(cell for cell in cells if condition.holds(*(attributes_of[id(block)] for block in _blocks(cell))))
+    kept = tuple(cell for cell in cells if holds(condition, *(attributes_of[id(block)] for block in _blocks(cell))))
     if not kept:
-        condition.place.fault("no cell has all of these values together, though some cells have each of them")
+        message = "no cell has all of these values together, though some cells have each of them"
+        faults.add(message, path=f"--only {shorten(','.join(only))}")
     return kept
-
-
-def _bare_name(text: str, there: Mapping[str, Mapping[Value, None]]) -> str:
-    """Return a hint for the name of a task or tier without its field."""
-    for what, registry in _NAMES.items():
-        if text in registry.names:
-            lacks = "" if text in there[what] else f", but the grid has no such {what}"
-            return f" (write {what}={text}{lacks})"
-    return ""
 
 
 def _blocks(wanted: WantedCell) -> tuple[Any, Any, Any]:
     return wanted.cell.task, wanted.cell.model, wanted.cell.train
+
+
+def _bare_name(text: str, there: Mapping[str, Mapping[Value, None]]) -> str:
+    """Return a hint for the name of a task or tier without its field."""
+    for registry in REGISTRIES.values():
+        if text in registry.names:
+            lacks = "" if text in there[registry.what] else f", but the grid has no such {registry.what}"
+            return f" (write {registry.what}={text}{lacks})"
+    return ""

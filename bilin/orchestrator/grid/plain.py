@@ -5,54 +5,53 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bilin.errors import Fault, printable
-from bilin.orchestrator.grid.yaml import LARGEST, MAX_DEPTH, YamlNode, shorten
+from bilin.errors import printable
+from bilin.orchestrator.grid.node import LARGEST, Faults, YamlNode, shorten
+from bilin.orchestrator.grid.yaml import MAX_DEPTH
 
 _MOST_DIGITS = 30
 
 
-def from_plain(value: object) -> tuple[YamlNode, list[Fault]]:
-    """Return a node without lines, and the faults of the values that cannot be in a grid.
+def from_plain(value: object) -> YamlNode:
+    """Return a node without lines; its faults are those of the values that cannot be in a grid.
 
     Any mapping counts as a dict and any sequence, such as a range, as a list. Arrays and numbers of NumPy and torch
     are converted.
     """
-    faults: list[Fault] = []
-    return _node(value, "", 0, faults), faults
+    return _node(value, "", 0, Faults())
 
 
-def _node(value: object, path: str, depth: int, faults: list[Fault]) -> YamlNode:
+def _node(value: object, path: str, depth: int, faults: Faults) -> YamlNode:
     """Return the node of a value at a path. Nearly every field accepts what replaces a fault: one is enough."""
     value = _of_python(value)
+    node = YamlNode(None, path, faults)
     if isinstance(value, Mapping | list | tuple) and depth == MAX_DEPTH:
         message = f"nested more than {MAX_DEPTH} levels deep; a grid needs no more than 6"
     elif isinstance(value, Mapping):
-        faults += [
-            Fault(line=None, path=path, message=f"found {shorten(repr(key))} as a key; accepted: a name")
-            for key in value
-            if not isinstance(key, str)
-        ]
-        entries = {
-            str(key): _node(item, f"{path}.{key}" if path else str(key), depth + 1, faults)
-            for key, item in value.items()
-            if isinstance(key, str)
-        }
-        return YamlNode(None, entries, key_lines=dict.fromkeys(entries))
+        for key in value:
+            if not isinstance(key, str):
+                node.fault(f"found {shorten(repr(key))} as a key; accepted: a name")
+        names = {str(key): item for key, item in value.items() if isinstance(key, str)}
+        node.value = {name: _node(item, node.child_path(name), depth + 1, faults) for name, item in names.items()}
+        node.key_lines = dict.fromkeys(names)
+        return node
     elif isinstance(value, list | tuple):
-        items = (_node(item, f"{path}[{index}]", depth + 1, faults) for index, item in enumerate(value))
-        return YamlNode(None, tuple(items))
+        node.value = [_node(item, node.child_path(index), depth + 1, faults) for index, item in enumerate(value)]
+        return node
     elif isinstance(value, int) and abs(value) > LARGEST:
         found = str(value) if abs(value) < 10**_MOST_DIGITS else f"a number of more than {_MOST_DIGITS} digits"
         message = f"found {found}; accepted: whole numbers from -{LARGEST} to {LARGEST}"
     elif isinstance(value, str) and printable(value) != value:
         message = f'found "{shorten(printable(value))}"; accepted: text in UTF-8'
     elif value is None or isinstance(value, bool | int | float | str):
-        return YamlNode(None, value, str(value))
+        node.value, node.text = value, str(value)
+        return node
     else:
         accepted = "a number, a text, True, False, None, a list or a dict"
         message = f"found a value of type {type(value).__name__}; accepted: {accepted}"
-    faults.append(Fault(line=None, path=path, message=message))
-    return YamlNode(None, 1, "1")
+    node.fault(message)
+    node.value, node.text = 1, "1"
+    return node
 
 
 def _of_python(value: Any) -> object:

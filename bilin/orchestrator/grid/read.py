@@ -11,16 +11,16 @@ from bilin.catalog import clash
 from bilin.errors import Fault, GridError
 from bilin.fields import Value, fields_of, values_of
 from bilin.folder import SWEEP_NAME, SWEEP_NAME_ACCEPTED
-from bilin.orchestrator.grid.blocks import read_settings
+from bilin.orchestrator.grid.blocks import check_combinations, read_settings
 from bilin.orchestrator.grid.conditions import narrow
-from bilin.orchestrator.grid.document import MAX_COMBINATIONS, Document, too_many_combinations
+from bilin.orchestrator.grid.document import Document
 from bilin.orchestrator.grid.grid import Counts, Grid, WantedCell
+from bilin.orchestrator.grid.node import YamlNode
 from bilin.orchestrator.grid.overrides import apply_overrides
-from bilin.orchestrator.grid.place import Faults, Place
 from bilin.orchestrator.grid.plain import from_plain
 from bilin.orchestrator.grid.settings import DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings, LogUniform
-from bilin.orchestrator.grid.yaml import YamlNode, parse_yaml, read_text
-from bilin.spec import Cell, Resources, TestSpec, TrainSpec, ValidateSpec
+from bilin.orchestrator.grid.yaml import parse_yaml, read_text
+from bilin.spec import Cell, Resources, TestSpec, TrainSpec, ValidateSpec, cell_ids
 
 
 def read_grid(
@@ -40,11 +40,7 @@ def read_grid(
     """
     if isinstance(source, str | os.PathLike):
         return parse_grid(read_text(source), source=os.fspath(source), overrides=overrides, only=only)
-    root, found = from_plain(source)
-    faults = Faults()
-    for fault in found:
-        faults.add(fault)
-    return _read(root, faults, "grid", overrides, only)
+    return _read(from_plain(source), "grid", overrides, only)
 
 
 def parse_grid(text: str, *, source: str = "grid", overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Grid:
@@ -53,17 +49,16 @@ def parse_grid(text: str, *, source: str = "grid", overrides: Sequence[str] = ()
     Raises:
         GridError: The text, an override or a condition has faults; it carries all of them.
     """
-    root, faults = _parse(text, source)
-    return _read(root, faults, source, overrides, only)
+    return _read(_parse(text, source), source, overrides, only)
 
 
-def _read(root: YamlNode | None, faults: Faults, source: str, overrides: Sequence[str], only: Sequence[str]) -> Grid:
-    if root is None or not root.is_mapping:
-        found = f"found {root}" if root else "is empty"
-        Place(root, "", faults).fault(f"{found}; accepted: a mapping with name, tasks and models")
-        faults.raise_if_any(source)
-    root = apply_overrides(root or YamlNode(None, {}), overrides, faults)
-    return _build(root, only, source, faults, check_exclusions=not overrides)
+def _read(root: YamlNode, source: str, overrides: Sequence[str], only: Sequence[str]) -> Grid:
+    if not root.is_mapping:
+        found = f"found {root}" if root.is_written else "is empty"
+        root.fault(f"{found}; accepted: a mapping with name, tasks and models")
+        root.faults.raise_if_any(source)
+    apply_overrides(root, overrides)
+    return _build(root, only, source, check_exclusions=not overrides)
 
 
 def restore_grid(text: str, *, source: str = "resolved grid", only: Sequence[str] = ()) -> Grid:
@@ -73,14 +68,13 @@ def restore_grid(text: str, *, source: str = "resolved grid", only: Sequence[str
         GridError: The text is something else, or one of its tasks or tiers no longer exists.
     """
     try:
-        root, faults = from_plain(json.loads(text))
+        root = from_plain(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise GridError(source, [Fault(line=None, path="", message=f"not a resolved grid: {error}")]) from error
-    if faults:
-        raise GridError(source, faults)
+    root.faults.raise_if_any(source)
     if not root.is_mapping:
         raise GridError(source, [Fault(line=None, path="", message=f"found {root}; accepted: a mapping")])
-    return _build(root, only, source, Faults(), check_exclusions=False)
+    return _build(root, only, source, check_exclusions=False)
 
 
 def read_profile(path: str | os.PathLike[str]) -> Mapping[str, Value]:
@@ -92,33 +86,28 @@ def read_profile(path: str | os.PathLike[str]) -> Mapping[str, Value]:
     Raises:
         GridError: The file has faults; it carries all of them.
     """
-    root, faults = _parse(read_text(path), os.fspath(path))
-    values = _read_cluster(Place(root, "profile", faults))
-    faults.raise_if_any(os.fspath(path))
+    root = _parse(read_text(path), os.fspath(path))
+    values = _read_cluster(root.copy("profile", root.faults))
+    root.faults.raise_if_any(os.fspath(path))
     return values
 
 
-def _parse(text: str, source: str) -> tuple[YamlNode | None, Faults]:
-    root, text_faults = parse_yaml(text)
-    faults = Faults()
-    for fault in text_faults:
-        faults.add(fault)
+def _parse(text: str, source: str) -> YamlNode:
+    root, faults = parse_yaml(text)
     if root is None:
         faults.raise_if_any(source)
-    return root, faults
+    return root or YamlNode(None, "", faults, is_written=False)
 
 
-def _build(root: YamlNode, only: Sequence[str], source: str, faults: Faults, *, check_exclusions: bool) -> Grid:
-    top = Place(root, "", faults)
-    name = _read_name(top)
-    cluster = _read_cluster(top.key("cluster"))
+def _build(root: YamlNode, only: Sequence[str], source: str, *, check_exclusions: bool) -> Grid:
+    faults = root.faults
+    name = _read_name(root)
+    cluster = _read_cluster(root.key("cluster"))
+    defaults = {key: node for key, node in root.entries.items() if key in DOCUMENT_KEYS}
     documents: list[Document] = []
-    combinations = 0
-    for place in _split(top):
-        documents.append(Document(place, top))
-        combinations += documents[-1].num_combinations
-        if combinations > MAX_COMBINATIONS:
-            top.key("grids").fault(too_many_combinations(combinations))
+    for node in _split(root):
+        documents.append(Document(node, defaults))
+        if not check_combinations(sum(document.num_combinations for document in documents), root.key("grids")):
             break  # the rest would fill the memory
     if all(document.kept is not None for document in documents):
         _check_exclusions(documents, are_all_needed=check_exclusions)
@@ -126,7 +115,7 @@ def _build(root: YamlNode, only: Sequence[str], source: str, faults: Faults, *, 
     earlier: dict[type, None] = {}
     for block in (block for document in documents for block in (*document.tasks, *document.models)):
         if message := clash(block.settings, earlier):
-            block.place.fault(message)
+            block.node.fault(message)
         earlier[block.settings] = None
     cells = _gather(documents)
     faults.raise_if_any(source)
@@ -134,7 +123,7 @@ def _build(root: YamlNode, only: Sequence[str], source: str, faults: Faults, *, 
     faults.raise_if_any(source)
     counts = Counts(
         axes=tuple(document.axes for document in documents),
-        combinations=combinations,
+        combinations=sum(document.num_combinations for document in documents),
         after_exclusion=sum(len(document.kept or ()) for document in documents),
         after_deduplication=len(cells),
     )
@@ -142,33 +131,31 @@ def _build(root: YamlNode, only: Sequence[str], source: str, faults: Faults, *, 
     return Grid(name=name, cells=narrowed, counts=counts, documents=plain, cluster=cluster)
 
 
-def _read_name(top: Place) -> str:
-    place = top.key("name")
-    value = place.node.value if place.node else None
-    if isinstance(value, str) and SWEEP_NAME.fullmatch(value):
-        return value
-    if place.node or not top.is_misspelt("name", TOP_KEYS):
-        quote = " (quote it)" if place.node and SWEEP_NAME.fullmatch(place.node.text) else ""
-        place.refuse(SWEEP_NAME_ACCEPTED, quote)
+def _read_name(root: YamlNode) -> str:
+    node = root.key("name")
+    if isinstance(node.value, str) and SWEEP_NAME.fullmatch(node.value):
+        return node.value
+    if node.is_written or not root.is_misspelt("name", TOP_KEYS):
+        node.refuse(SWEEP_NAME_ACCEPTED, " (quote it)" if SWEEP_NAME.fullmatch(node.text) else "")
     return ""
 
 
-def _read_cluster(place: Place) -> Mapping[str, Value]:
-    settings = read_settings(ClusterSettings, place)
-    return {name: value for name, value in values_of(settings).items() if name in place.entries} if settings else {}
+def _read_cluster(node: YamlNode) -> Mapping[str, Value]:
+    settings = read_settings(ClusterSettings, node)
+    return {name: value for name, value in values_of(settings).items() if name in node.entries} if settings else {}
 
 
-def _split(top: Place) -> list[Place]:
-    remarks = dict.fromkeys((key for key in TOP_KEYS if key not in DOCUMENT_KEYS), " (it belongs at the top level)")
+def _split(root: YamlNode) -> list[YamlNode]:
     indented = _remarks_on_fields()
-    top.check_keys(TOP_KEYS, indented)
-    grids = top.key("grids")
-    if grids.node is None:
-        return [top]
-    places = [place for place in grids.listed("a list of documents, each with its own keys") if place.is_mapping()]
-    for place in places:
-        place.check_keys(DOCUMENT_KEYS, {**indented, **remarks})
-    return places
+    root.check_keys(TOP_KEYS, indented)
+    grids = root.key("grids")
+    if not grids.is_written:
+        return [root]
+    remarks = dict.fromkeys((key for key in TOP_KEYS if key not in DOCUMENT_KEYS), " (it belongs at the top level)")
+    nodes = [node for node in grids.listed("a list of documents, each with its own keys") if node.check_mapping()]
+    for node in nodes:
+        node.check_keys(DOCUMENT_KEYS, {**indented, **remarks})
+    return nodes
 
 
 def _remarks_on_fields() -> dict[str, str]:
@@ -193,14 +180,14 @@ def _check_exclusions(documents: Sequence[Document], *, are_all_needed: bool) ->
 
     Overrides may leave an exclusion without a cell.
     """
-    exclusions = [condition.place for document in documents for condition in document.exclude]
-    matched = {document.exclude[index].place.node for document in documents for index in document.matched}
+    exclusions = [node for document in documents for node, _ in document.exclude]
+    matched = {node for document in documents for node in document.matched}
     if documents and not any(document.kept for document in documents):
-        first = next(place for place in exclusions if place.node in matched)
+        first = next(node for node in exclusions if node.origin in matched)
         first.fault("no cell is left; accepted: exclusions that leave some")
-    for place in exclusions:
-        if are_all_needed and place.node not in matched:
-            place.fault("excludes nothing; accepted: values that some cell has")
+    for node in exclusions:
+        if are_all_needed and node.origin not in matched:
+            node.fault("excludes nothing; accepted: values that some cell has")
 
 
 def _gather(documents: Sequence[Document]) -> tuple[WantedCell, ...]:
@@ -209,13 +196,17 @@ def _gather(documents: Sequence[Document]) -> tuple[WantedCell, ...]:
     The learning rates and seeds of a cell that is in several documents are united. All else that is said of it must
     be the same; otherwise both places are reported.
     """
-    found: dict[str, tuple[WantedCell, Document]] = {}
+    found: dict[str, WantedCell] = {}
+    first: dict[str, Document] = {}
     for document in documents:
-        for task, model, train in document.kept or ():
-            cell = Cell(task=task.settings, model=model.settings, train=train.settings, validate=document.validate)
-            cell_id = cell.cell_id
+        cells = [
+            Cell(task=task, model=model, train=train, validate=document.validate)
+            for task, model, train in document.kept or ()
+        ]
+        for cell, cell_id in zip(cells, cell_ids(cells), strict=True):
             if cell_id not in found:
-                wanted = WantedCell(
+                first[cell_id] = document
+                found[cell_id] = WantedCell(
                     cell=cell,
                     cell_id=cell_id,
                     learning_rate=document.learning_rate,
@@ -223,10 +214,9 @@ def _gather(documents: Sequence[Document]) -> tuple[WantedCell, ...]:
                     test=document.test,
                     resources=document.resources,
                 )
-                found[cell_id] = wanted, document
-            elif (first := found[cell_id])[1] is not document:
-                found[cell_id] = _unite(*first, document), first[1]
-    return tuple(wanted for wanted, _ in found.values())
+            elif first[cell_id] is not document:
+                found[cell_id] = _unite(found[cell_id], first[cell_id], document)
+    return tuple(found.values())
 
 
 def _unite(wanted: WantedCell, first: Document, second: Document) -> WantedCell:
@@ -240,7 +230,8 @@ def _unite(wanted: WantedCell, first: Document, second: Document) -> WantedCell:
     }
     for key in (key for key, is_same in same.items() if not is_same):
         remark = ", or other choices with the same until_solved" if key == "learning_rate" else ""
-        message = f"some of its cells are in {first.where} too, with another {key}; accepted: the same {key}{remark}"
-        second.place.key(key).fault(message)
+        where = f"{first.own.path} (line {first.own.line})" if first.own.line else first.own.path
+        message = f"some of its cells are in {where} too, with another {key}; accepted: the same {key}{remark}"
+        second.own.key(key).fault(message)
     seeds = tuple(dict.fromkeys(wanted.seeds + second.seeds))
     return dataclasses.replace(wanted, learning_rate=known, seeds=seeds)

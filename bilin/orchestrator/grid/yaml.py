@@ -1,4 +1,4 @@
-"""YAML text as nodes: plain values, each with its line.
+"""YAML text as nodes.
 
 ruamel.yaml splits the text into events, and the nodes are composed here. So depth, size, aliases, tags and keys are
 checked as they come in, before any of them can cost time or memory, and no object that a text names is built.
@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +27,14 @@ from ruamel.yaml.reader import ReaderError
 
 from bilin.errors import Fault, GridError
 from bilin.fields import Scalar
+from bilin.orchestrator.grid.node import LARGEST, Faults, YamlNode
 
 MAX_SIZE = 1_000_000
 """Greatest size of a file in bytes, and of a text in characters."""
 MAX_DEPTH = 20
 MAX_VALUES = 50_000
 """Greatest number of values in a text, with each use of an alias counted."""
-LARGEST = 2**63 - 1
-"""The greatest whole number that a column of the results can hold."""
 
-_LONGEST_TEXT = 40
 _MOST_DIGITS = 30
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -58,74 +55,6 @@ _ADVICE = {
     r"expected <block end>": "inconsistent indentation: the keys of one mapping, and the items of one list, must begin "
     "in one column",
 }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class YamlNode:
-    """A value of a YAML text; as a string, the value as a message names it.
-
-    Attributes:
-        line: From 1; None for a value from the command line.
-        value: A scalar in Python's types, a list as a tuple of nodes, or a mapping with text keys.
-        text: A scalar as it is written, without quotes.
-        key_lines: The line of each key of a mapping.
-    """
-
-    line: int | None
-    value: Scalar | tuple[YamlNode, ...] | dict[str, YamlNode] | None
-    text: str = ""
-    key_lines: Mapping[str, int | None] = field(default_factory=dict)
-
-    @property
-    def is_list(self) -> bool:
-        """Whether it is a list."""
-        return isinstance(self.value, tuple)
-
-    @property
-    def is_mapping(self) -> bool:
-        """Whether it is a mapping."""
-        return isinstance(self.value, dict)
-
-    @property
-    def items(self) -> tuple[YamlNode, ...]:
-        """The items of a list; none for any other value."""
-        return self.value if isinstance(self.value, tuple) else ()
-
-    @property
-    def entries(self) -> Mapping[str, YamlNode]:
-        """The values of a mapping by key; none for any other value."""
-        return self.value if isinstance(self.value, dict) else {}
-
-    def with_entry(self, key: str, node: YamlNode) -> YamlNode:
-        """Return a mapping with this one's entries and another."""
-        return YamlNode(self.line, {**self.entries, key: node}, key_lines={**self.key_lines, key: node.line})
-
-    def to_plain(self) -> object:
-        """Return the value in Python's own lists and dicts."""
-        if isinstance(self.value, tuple):
-            return [item.to_plain() for item in self.value]
-        if isinstance(self.value, dict):
-            return {key: node.to_plain() for key, node in self.value.items()}
-        return self.value
-
-    def __str__(self) -> str:
-        match self.value:
-            case None:
-                return "null" if self.text else "nothing"
-            case tuple():
-                return f"a list of {len(self.items)}" if self.items else "an empty list"
-            case dict():
-                return "a mapping" if self.entries else "an empty mapping"
-            case str(text):
-                return f'"{shorten(text, _LONGEST_TEXT)}"'
-            case _:
-                return shorten(self.text, _LONGEST_TEXT)
-
-
-def shorten(text: str, longest: int = 60) -> str:
-    """Return the text on one line, cut if it is long."""
-    text = " ".join(text.split())
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
@@ -159,7 +88,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
     raise GridError(os.fspath(path), [Fault(line=line, path="", message=message)])
 
 
-def parse_yaml(text: str, *, with_lines: bool = True) -> tuple[YamlNode | None, list[Fault]]:
+def parse_yaml(text: str, *, with_lines: bool = True) -> tuple[YamlNode | None, Faults]:
     """Return the one document of a YAML 1.2 text, and the faults of the text.
 
     Args:
@@ -170,7 +99,8 @@ def parse_yaml(text: str, *, with_lines: bool = True) -> tuple[YamlNode | None, 
     try:
         return composer.document(), composer.faults
     except _UnreadableError as error:
-        return None, [*composer.faults, error.fault]
+        composer.faults.add(str(error), line=error.line)
+        return None, composer.faults
 
 
 def resolve(text: str) -> Scalar | None:
@@ -204,16 +134,17 @@ class _UnreadableError(Exception):
 
     def __init__(self, line: int | None, message: str) -> None:
         super().__init__(message)
-        self.fault = Fault(line=line, path="", message=message)
+        self.line = line
 
 
 class _Composer:
     """Composes the nodes of a text from its events, and collects the faults after which reading goes on."""
 
     def __init__(self, text: str, with_lines: bool) -> None:
-        self.faults: list[Fault] = []
+        self.faults = Faults()
         self._events = _events(text)
         self._with_lines = with_lines
+        self._num_values = 0
         self._anchors: dict[str, tuple[YamlNode, int] | None] = {}
 
     def document(self) -> YamlNode | None:
@@ -223,73 +154,81 @@ class _Composer:
                 message = "a second document begins here: list several grids under grids:"
                 raise _UnreadableError(event.start_mark.line + 1, message)
             if isinstance(event, NodeEvent):
-                root, _ = self._node(event, 0)
+                root = self._node(event, "", 0)
         return root
 
-    def _fault(self, line: int, message: str) -> None:
-        self.faults.append(Fault(line=line, path="", message=message))
-
-    def _node(self, event: Any, depth: int) -> tuple[YamlNode, int]:
-        """Return the node that begins with an event, and its number of values."""
+    def _node(self, event: Any, path: str, depth: int) -> YamlNode:
+        """Return the node that begins with an event."""
         line = event.start_mark.line + 1
         if isinstance(event, AliasEvent):
-            if built := self._anchors.get(event.anchor):
-                return built
-            is_inside = event.anchor in self._anchors
-            where = " inside the value of its own anchor" if is_inside else f", but no anchor &{event.anchor} before it"
-            raise _UnreadableError(line, f"found the alias *{event.anchor}{where}")
+            return self._alias(event.anchor, path, line)
         if event.tag:
-            self._fault(line, f"found the tag {event.tag}; a grid is plain data: write the value without it")
-        is_scalar = isinstance(event, ScalarEvent)
-        built = (self._scalar(event, line), 1) if is_scalar else self._collection(event, depth, line)
-        if event.anchor:
-            self._anchors[event.anchor] = built
-        return built
-
-    def _scalar(self, event: Any, line: int) -> YamlNode:
-        text: str = event.value
-        value: Scalar | None = text
-        if event.style is None:
-            try:
-                value = resolve(text)
-            except ValueError as error:
-                self._fault(line, f"found {text[:_LONGEST_TEXT]}; accepted: {error}")
-                value = 1  # which nearly every field accepts: one fault is enough
-        return YamlNode(line if self._with_lines else None, value, text)
-
-    def _collection(self, event: Any, depth: int, line: int) -> tuple[YamlNode, int]:
-        if depth == MAX_DEPTH:
+            self.faults.add(f"found the tag {event.tag}; a grid is plain data: write the value without it", line=line)
+        num_before = self._num_values
+        self._count(1, line)
+        self._anchors[event.anchor] = None
+        node = YamlNode(None, path, self.faults, line if self._with_lines else None)
+        if isinstance(event, ScalarEvent):
+            node.text, node.value = event.value, self._scalar(event, line)
+        elif depth == MAX_DEPTH:
             raise _UnreadableError(line, f"nested more than {MAX_DEPTH} levels deep; a grid needs no more than 6")
-        if event.anchor:
-            self._anchors[event.anchor] = None
-        children: list[YamlNode] = []
-        size = 1
-        while not isinstance(child := next(self._events), CollectionEndEvent):
-            node, count = self._node(child, depth + 1)
-            children.append(node)
-            size += count
-            if size > MAX_VALUES:
-                raise _UnreadableError(line, f"more than {MAX_VALUES} values, with each use of an alias counted")
-        if isinstance(event, MappingStartEvent):
-            return self._mapping(children, line), size
-        return YamlNode(line if self._with_lines else None, tuple(children)), size
+        elif isinstance(event, MappingStartEvent):
+            node.value = self._entries(node, depth, line)
+        else:
+            children = enumerate(self._children())
+            node.value = [self._node(child, node.child_path(index), depth + 1) for index, child in children]
+        self._anchors[event.anchor] = node, self._num_values - num_before
+        return node
 
-    def _mapping(self, children: list[YamlNode], line: int) -> YamlNode:
+    def _children(self) -> Iterator[Any]:
+        """Yield the first event of each value of a collection."""
+        while not isinstance(event := next(self._events), CollectionEndEvent):
+            yield event
+
+    def _alias(self, anchor: str, path: str, line: int) -> YamlNode:
+        if built := self._anchors.get(anchor):
+            node, num_values = built
+            self._count(num_values, line)
+            return node.copy(path, self.faults)
+        is_inside = anchor in self._anchors
+        where = " inside the value of its own anchor" if is_inside else f", but no anchor &{anchor} before it"
+        raise _UnreadableError(line, f"found the alias *{anchor}{where}")
+
+    def _count(self, num_values: int, line: int) -> None:
+        self._num_values += num_values
+        if self._num_values > MAX_VALUES:
+            raise _UnreadableError(line, f"more than {MAX_VALUES} values, with each use of an alias counted")
+
+    def _scalar(self, event: Any, line: int) -> Scalar | None:
+        text: str = event.value
+        if event.style is not None:
+            return text
+        try:
+            return resolve(text)
+        except ValueError as error:
+            self.faults.add(f"found {text[:40]}; accepted: {error}", line=line)
+            return 1  # which nearly every field accepts: one fault is enough
+
+    def _entries(self, mapping: YamlNode, depth: int, line: int) -> dict[str, YamlNode]:
         entries: dict[str, YamlNode] = {}
-        key_lines: dict[str, int | None] = {}
-        for key, node in zip(children[::2], children[1::2], strict=True):
-            at = key.line or line
+        pairs: list[tuple[YamlNode, YamlNode]] = []
+        for event in self._children():
+            key = self._node(event, "", depth + 1)
+            pairs.append((key, self._node(next(self._events), mapping.child_path(key.value), depth + 1)))
+        for key, node in pairs:
             if not isinstance(key.value, str):
-                self._fault(at, f"found {key} as a key; accepted: a name")
+                self.faults.add(f"found {key} as a key; accepted: a name", line=key.line or line)
             elif key.value == "<<":
-                raise _UnreadableError(at, "found the merge key <<, which YAML 1.2 does not have: write out the keys")
+                message = "found the merge key <<, which YAML 1.2 does not have: write out the keys"
+                raise _UnreadableError(key.line or line, message)
             elif key.value in entries:
-                first = key_lines[key.value]
-                self._fault(at, f"duplicate key {key}{f', first on line {first}' if first else ''}")
+                first = mapping.key_lines[key.value]
+                where = f", first on line {first}" if first else ""
+                self.faults.add(f"duplicate key {key}{where}", line=key.line or line)
             else:
                 entries[key.value] = node
-                key_lines[key.value] = key.line
-        return YamlNode(line if self._with_lines else None, entries, key_lines=key_lines)
+                mapping.key_lines[key.value] = key.line
+        return entries
 
 
 def _events(text: str) -> Iterator[Any]:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from bilin.models import MODELS
 from bilin.results.schema import table_of
-from bilin.results.statistics import mean_interval
+from bilin.results.statistics import Statistic, summarize
 from bilin.rules import Outcome, select_lr
 from bilin.tasks import TASKS
 
@@ -33,13 +33,27 @@ class TrialRow(NamedTuple):
     recurrent_params: int | None
 
 
+class OutcomeRow(NamedTuple):
+    """What is needed of each trial to select the learning rate of its cell. Sorted by the first four columns."""
+
+    sweep: str
+    cell_id: str
+    lr: float
+    seed: int
+    status: str
+    solved: bool
+    validation_accuracy: float | None
+    training_loss: float | None
+
+
 class TestedRow(NamedTuple):
-    """What is needed of each tested length of a trial. Sorted by the first four columns and the seed."""
+    """What is needed of each tested length of a trial. Sorted by the first five columns."""
 
     sweep: str
     cell_id: str
     length: int
     lr: float
+    seed: int
     accuracy_scaled: float
 
 
@@ -52,9 +66,13 @@ _SUMMARY = pa.schema(
         "num_seeds": pa.int64(),
         "num_solved": pa.int64(),
         "mean": pa.float64(),
+        "min": pa.float64(),
+        "max": pa.float64(),
         "low": pa.float64(),
         "high": pa.float64(),
         "best": pa.float64(),
+        "seeds": pa.list_(pa.int64()),
+        "scores": pa.list_(pa.float64()),
     }
 )
 """The columns besides those that describe a cell: see docs/results.md."""
@@ -65,6 +83,16 @@ _cell_of = attrgetter("sweep", "cell_id")
 def cells_columns(columns: Sequence[str]) -> list[str]:
     """Return the columns of the table, given those that describe a cell."""
     return ["sweep", "cell_id", *columns, *_SUMMARY.names]
+
+
+def selected_table(outcomes: pa.Table) -> pa.Table:
+    """Return the sweep, the cell and the selected learning rate of each cell, given the columns of `OutcomeRow`."""
+    rows = map(OutcomeRow._make, _values(outcomes, OutcomeRow._fields))
+    selected = [
+        (*cell, select_lr(Outcome.of(row.lr, row.seed, row) for row in group))
+        for cell, group in itertools.groupby(rows, _cell_of)
+    ]
+    return table_of(selected, pa.schema([("sweep", pa.string()), ("cell_id", pa.string()), ("lr", pa.float64())]))
 
 
 def cells_table(trials: pa.Table, tested: pa.Table, columns: Sequence[str]) -> pa.Table:
@@ -92,9 +120,7 @@ def cells_table(trials: pa.Table, tested: pa.Table, columns: Sequence[str]) -> p
     return cells.take(_order(cells, columns))
 
 
-def _summaries(
-    trials: Sequence[TrialRow], tested: Mapping[int, Sequence[TestedRow]]
-) -> Iterator[tuple[int | float | None, ...]]:
+def _summaries(trials: Sequence[TrialRow], tested: Mapping[int, Sequence[TestedRow]]) -> Iterator[tuple[Any, ...]]:
     """Yield a row of `_SUMMARY` for each length of a cell that was tested, or that the grid wants."""
     outcomes = [Outcome.of(trial.lr, trial.seed, trial) for trial in trials]
     lr = select_lr(outcomes)
@@ -104,10 +130,12 @@ def _summaries(
     params = next(counts, (None, None))  # a failed trial has none
     for length in sorted({*tested, *(trials[0].test_lengths or ())}):
         rows = tested.get(length, ())
-        selected = [row.accuracy_scaled for row in rows if row.lr == lr]
-        interval = mean_interval(selected) if selected else (None, None, None)
+        seeds = [row.seed for row in rows if row.lr == lr]
+        scores = [row.accuracy_scaled for row in rows if row.lr == lr]
+        mean, low, high = summarize(scores, Statistic.MEAN_CI) if scores else (None, None, None)
+        ends = min(scores, default=None), max(scores, default=None)
         best = max((row.accuracy_scaled for row in rows), default=None)
-        yield (*params, length, lr, len(selected), num_solved, *interval, best)
+        yield (*params, length, lr, len(seeds), num_solved, mean, *ends, low, high, best, seeds, scores)
 
 
 def _values(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from bilin.errors import QueryError, printable
+from bilin.results.rows import Rows
 from bilin.results.schema import ENVIRONMENT_COLUMNS, TIME_COLUMNS, cell_columns, field_info, with_metadata_of
 from bilin.results.sql.cells import cells_columns
 from bilin.results.sql.sandbox import check_condition, connect, query_error, seal, syntax_error
@@ -21,6 +23,10 @@ from bilin.results.store.contents import DEFAULT_STORE, Contents, read_sweeps, s
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
+
+T = TypeVar("T")
+
+_BATCH_ROWS = 1 << 13
 
 _ORDER = {
     "cells": None,  # already in the order of tasks and tiers
@@ -32,23 +38,27 @@ _ORDER = {
 
 _PIVOTS = " (PIVOT is several statements: use max(mean) FILTER (length = 10), or `results table --by length`)"
 
-_NEVER_BRIEF = {"cell_id", "params", "recurrent_params", "spec", "traceback", "schema_version"} | (
+_NEVER_BRIEF = {"cell_id", "params", "recurrent_params", "seeds", "scores", "spec", "traceback", "schema_version"} | (
     {*ENVIRONMENT_COLUMNS, *TIME_COLUMNS} - {"device"}
 )
 _BRIEF_IF_FILLED = {"low", "high", "error"}
+_NEVER_BRIEF_IN_CELLS = {"low", "high"}  # for as few seeds as there are, `min` and `max` say more
 _BRIEF_IF_VARYING = {"sweep", "stop_reason", "device"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """The arguments of a query, checked. See `query`."""
+    """What to ask of a store. See `query`, which has the same arguments."""
 
-    sql: str | None
-    view: str | None
-    where: str | None
-    select: str | None
-    sort: str | None
-    limit: int | None
+    sql: str | None = None
+    store: Path | str = DEFAULT_STORE
+    sweep: str | None = None
+    view: str | None = None
+    where: str | None = None
+    select: str | None = None
+    sort: str | None = None
+    limit: int | None = None
+    everything: bool = False
 
     def __post_init__(self) -> None:
         if self.view is not None and self.view not in VIEWS:
@@ -70,6 +80,26 @@ class Question:
         text = " ".join(filter(None, (self.sql or self.source, self.where, self.select, self.sort))).lower()
         return view in text or not any(view in text for view in VIEWS)
 
+    def rows(self) -> pa.Table:
+        """Return the answer as `query` does."""
+        rows = self.read(pa.RecordBatchReader.read_all)
+        has_chosen = not (self.sql is None and self.view is None and self.select is None)
+        return rows if has_chosen else brief(rows)
+
+    def read(self, consume: Callable[[pa.RecordBatchReader], T]) -> T:
+        """Compute the answer in batches, so that it may be larger than memory. Warns and raises as `query` does.
+
+        Args:
+            consume: Makes the result. It is called again if a running sweep has replaced a file meanwhile.
+        """
+        is_about_papers = [name for name in VIEWS if self.names(name)] == ["published"]
+        needs_no_store = is_about_papers and self.sweep is None and not Path(self.store).exists()
+        return read_sweeps(
+            [] if needs_no_store else sweep_folders(self.store, self.sweep),
+            lambda sweeps: _answer(self, sweeps, consume),
+            curves=self.names("curves"),
+        )
+
 
 def query(
     sql: str | None = None,
@@ -82,7 +112,7 @@ def query(
     sort: str | None = None,
     limit: int | None = None,
     everything: bool = False,
-) -> pa.Table:
+) -> Rows:
     """Return rows of a store.
 
     Args:
@@ -104,11 +134,18 @@ def query(
         QueryError: The query is not valid.
         StoreError: The store or sweep does not exist, or cannot be read.
     """
-    question = Question(sql=sql, view=view, where=where, select=select, sort=sort, limit=limit)
-    return read_sweeps(
-        sweep_folders(store, sweep),
-        lambda sweeps: _answer(question, sweeps, everything=everything),
-        curves=question.names("curves"),
+    return Rows(
+        Question(
+            sql=sql,
+            store=store,
+            sweep=sweep,
+            view=view,
+            where=where,
+            select=select,
+            sort=sort,
+            limit=limit,
+            everything=everything,
+        ).rows()
     )
 
 
@@ -120,7 +157,7 @@ def brief(table: pa.Table) -> pa.Table:
 def _is_brief(table: pa.Table, name: str) -> bool:
     column, field = table[name], field_info(table.schema.field(name))
     is_filled = bool(column.null_count < len(column))
-    if name in _NEVER_BRIEF:
+    if name in _NEVER_BRIEF or (name in _NEVER_BRIEF_IN_CELLS and "scores" in table.column_names):
         return False
     if name in ("task", "tier") or (field and field.required):
         return is_filled or not len(column)
@@ -135,13 +172,13 @@ def _is_brief(table: pa.Table, name: str) -> bool:
     return bool(pc.count_distinct(column, mode=mode).as_py() > 1)
 
 
-def _answer(question: Question, sweeps: Sequence[Contents], *, everything: bool) -> pa.Table:
+def _answer(question: Question, sweeps: Sequence[Contents], consume: Callable[[pa.RecordBatchReader], T]) -> T:
     import duckdb
 
     with connect() as connection:
         try:
             named = _named_views(connection, question)
-            stored = create_views(connection, sweeps, everything=everything)
+            stored = create_views(connection, sweeps, everything=question.everything, selected=question.names("trials"))
             cell = cell_columns(stored)
             if question.names("cells"):  # this view takes the longest to make
                 create_cells(connection, cell)
@@ -152,14 +189,33 @@ def _answer(question: Question, sweeps: Sequence[Contents], *, everything: bool)
         except duckdb.Error as error:
             check(sweeps)
             raise syntax_error(error) from error
-        try:
-            rows = _with_unique_names(_relation(connection, question).to_arrow_table())
-        except duckdb.Error as error:
+
+        def failure(error: Exception) -> QueryError:
             check(sweeps)
-            raise query_error(error, {view: columns[view] for view in named}, columns) from error
-    rows = with_metadata_of(rows, stored)
-    has_chosen = not (question.sql is None and question.view is None and question.select is None)
-    return rows if has_chosen else brief(rows)
+            return query_error(error, {view: columns[view] for view in named}, columns)
+
+        try:
+            rows = _relation(connection, question).to_arrow_reader(_BATCH_ROWS)
+        except duckdb.Error as error:
+            raise failure(error) from error
+        schema = with_metadata_of(_with_unique_names(rows.schema), stored)
+        with closing(_batches(rows, schema, failure)) as batches:
+            return consume(pa.RecordBatchReader.from_batches(schema, batches))
+
+
+def _batches(
+    rows: pa.RecordBatchReader, schema: pa.Schema, failure: Callable[[Exception], QueryError]
+) -> Generator[pa.RecordBatch]:
+    """Yield the rows with the columns of a schema. What DuckDB raises meanwhile reaches Arrow as its own errors."""
+    with rows:
+        while True:
+            try:
+                batch = rows.read_next_batch()
+            except StopIteration:
+                return
+            except (OSError, pa.ArrowException) as error:
+                raise failure(error) from error
+            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 
 def _relation(connection: DuckDBPyConnection, question: Question) -> DuckDBPyRelation:
@@ -192,16 +248,17 @@ def _named_views(connection: DuckDBPyConnection, question: Question) -> list[str
     return [view for view in VIEWS if re.search(rf"\b{view}\b", question.sql, re.IGNORECASE)]
 
 
-def _with_unique_names(table: pa.Table) -> pa.Table:
+def _with_unique_names(schema: pa.Schema) -> pa.Schema:
     """Rename repeated columns, as in ``SELECT a.*, b.*``: the second ``m`` becomes ``m_2``, and no format loses it."""
-    taken = {name.lower() for name in table.column_names}
+    taken = {name.lower() for name in schema.names}
     seen: set[str] = set()
-    names = []
-    for name in table.column_names:
+    columns = []
+    for column in schema:
+        name = column.name
         if name.lower() in seen:
             suffixed = (f"{name}_{number}" for number in itertools.count(2))
             name = next(free for free in suffixed if free.lower() not in taken)
             taken.add(name.lower())
         seen.add(name.lower())
-        names.append(name)
-    return table.rename_columns(names)
+        columns.append(column.with_name(name))
+    return pa.schema(columns)

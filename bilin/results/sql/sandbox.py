@@ -1,12 +1,21 @@
-"""A DuckDB that can read nothing but the tables that it is given, and its errors as messages to the user."""
+"""A DuckDB that can read nothing but the tables that it is given, and its errors as messages to the user.
+
+It uses at most half of the memory that the host has left. What needs more is written to a temporary folder.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bilin.errors import QueryError, nearest
+from bilin.machine.host import memory_bytes
+from bilin.results.scratch import scratch
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -21,9 +30,10 @@ _SETTINGS = (
     "autoinstall_known_extensions = false",
     "autoload_known_extensions = false",
     "python_enable_replacements = false",  # no Python variable becomes a table
-    "temp_directory = ''",
-    "enable_external_access = false",  # no file, no network, no extension
+    "enable_external_access = false",  # no file but in the temporary folder, no network, no extension
 )
+
+_LEAST_MEMORY = 256 << 20
 
 _COLUMN = re.compile(
     r'(?:column|column named) "([^"]+)"[^\n]*(?:not found|does not exist)|have a column named "([^"]+)"'
@@ -38,14 +48,20 @@ _GROUP = re.compile(r'LINE \d+:[^\n]*(?<![".])\bgroup\b(?!"|\s+by\b)', re.IGNORE
 """A line of SQL with the column `group` without quotes."""
 
 
-def connect() -> DuckDBPyConnection:
-    """Return a database in memory that can open no file, reach no network and load no extension."""
+@contextmanager
+def connect() -> Iterator[DuckDBPyConnection]:
+    """Open a database in memory that can open no file, reach no network and load no extension."""
     import duckdb  # a tenth of a second, and only for queries
 
-    connection = duckdb.connect(":memory:")
-    for setting in _SETTINGS:
-        connection.execute(f"SET {setting}")
-    return connection
+    folder = Path(tempfile.gettempdir()) / f"bilin-query-{secrets.token_hex(8)}"  # DuckDB makes it when it needs it
+    with scratch(folder), duckdb.connect(":memory:") as connection:
+        connection.execute("SET temp_directory = ?", [str(folder)])
+        with suppress(OSError):  # outside of Linux, DuckDB's own limit applies
+            available = memory_bytes()[1]
+            connection.execute(f"SET memory_limit = '{max(available // 2, _LEAST_MEMORY) >> 20}MiB'")
+        for setting in _SETTINGS:
+            connection.execute(f"SET {setting}")
+        yield connection
 
 
 def seal(connection: DuckDBPyConnection) -> None:
@@ -82,6 +98,11 @@ def query_error(error: Exception, named: Columns, views: Columns) -> QueryError:
         return QueryError(f"no view {match[1]!r}{nearest(match[1], views)}; accepted: {_listed(views)}")
     if _OUTSIDE.search(text):
         return QueryError(f"a query can read {_listed(views)}, but no file, network or extension: {first_line}")
+    if text.startswith("Out of Memory"):
+        advice = "narrow the query, or set TMPDIR to a folder on a larger disk"
+        return QueryError(
+            f"the query needs more memory and temporary disk space than there is: {advice} ({first_line})"
+        )
     if _READ_ONLY.search(text):
         return QueryError(f"a query cannot change anything: {first_line}")
     return syntax_error(error)

@@ -16,7 +16,7 @@ from pyarrow.fs import LocalFileSystem
 
 from bilin.results.published import published
 from bilin.results.schema import CURVES, WANTED_SCHEMA, conform, conforms, trials_schema, unite
-from bilin.results.sql.cells import TestedRow, TrialRow, cells_table
+from bilin.results.sql.cells import OutcomeRow, TestedRow, TrialRow, cells_table, selected_table
 from bilin.results.statistics import scaled_sql, wilson_sql
 from bilin.results.store.contents import Contents
 from bilin.results.store.parts import read_schema, stream_rows
@@ -47,7 +47,14 @@ Not a temporary table: even a transaction that only reads may write to those.
 
 _TRIALS = """
 CREATE TEMP VIEW trials AS
-SELECT * EXCLUDE (part, tested) FROM _trials SEMI JOIN _live USING (sweep, part, trial_id)
+SELECT live.*, _selected.lr IS NOT NULL AS selected
+FROM (SELECT * EXCLUDE (part, tested) FROM _trials SEMI JOIN _live USING (sweep, part, trial_id)) AS live
+LEFT JOIN _selected USING (sweep, cell_id, lr)
+"""
+
+_OUTCOMES = f"""
+SELECT {", ".join(OutcomeRow._fields)} FROM _trials SEMI JOIN _live USING (sweep, part, trial_id)
+ORDER BY sweep, cell_id, lr, seed
 """
 
 _ACCURACY = "t.num_correct / t.num_sequences"
@@ -94,8 +101,16 @@ def check(sweeps: Iterable[Contents]) -> None:
             read_schema(path)
 
 
-def create_views(connection: DuckDBPyConnection, sweeps: Sequence[Contents], *, everything: bool) -> pa.Schema:
+def create_views(
+    connection: DuckDBPyConnection, sweeps: Sequence[Contents], *, everything: bool, selected: bool = True
+) -> pa.Schema:
     """Create all views but `cells`, over the rows that the grids want now, or over all rows.
+
+    Args:
+        connection: Where to create them.
+        sweeps: The sweeps of the store.
+        everything: Whether to show rows that the grids do not want.
+        selected: Whether the column `selected` of `trials` is needed. If not, it is false.
 
     Returns:
         The columns of a stored trial.
@@ -108,7 +123,10 @@ def create_views(connection: DuckDBPyConnection, sweeps: Sequence[Contents], *, 
     tables = {"_trials": trials, "_curves": curves, "_wanted": wanted, "published": published()}
     for name, table in tables.items():
         connection.register(name, table)
-    for statement in (_LIVE, _TRIALS, _LENGTHS, _CURVES):
+    connection.execute(_LIVE)
+    outcomes = connection.sql(_OUTCOMES if selected else f"{_OUTCOMES} LIMIT 0").to_arrow_table()
+    connection.register("_selected", selected_table(outcomes))
+    for statement in (_TRIALS, _LENGTHS, _CURVES):
         connection.execute(statement)
     return trials.schema
 

@@ -94,7 +94,7 @@ class RayPool:
                 ray.kill(self._idle.pop(0).actor)
             worker = self._start(group.resources, avoid=[] if nodes is self._placement.nodes else sorted(group.avoid))
         worker.trials = {spec.trial_id: spec for spec in group.trials}
-        worker.has_begun, worker.silent_s = False, 0.0  # loading torch, it may not answer for a while
+        worker.silent_s = 0.0
         # Pickled here: Ray's own pickler handles functions too, and takes three times as long for plain values.
         self._busy[worker.actor.run.remote(pickle.dumps(group.trials))] = worker
         if worker.node is None:

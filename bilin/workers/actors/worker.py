@@ -47,7 +47,7 @@ class Worker:
         question: The open call that asks for its events.
         asked_at: When it was asked last, on this process's clock.
         received: The number of the last event that was taken from it.
-        has_begun: Whether it has answered since it was given its group: before, it may be loading torch.
+        has_begun: Whether it has ever answered: before, it may be starting or loading torch.
         silent_s: Seconds that were spent listening for the answer to ``question``; 0 for one that has not begun.
         lost_at: When it was taken for lost, on this process's clock.
         killed: How many processes the kernel of its node had ended when it answered last.

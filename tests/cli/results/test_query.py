@@ -18,8 +18,21 @@ from bilin.results import Format
 
 def test_without_arguments_a_table_of_the_cells(bilin):
     lines = bilin("query").stdout.splitlines()
-    assert lines[0].split() == ["task", "m", "tier", "rank", "length", "lr", "num_seeds", "num_solved", "mean", "best"]
-    assert lines[2].split() == ["modular_addition", "5", "full", "10", "0.001", "1", "1", "1", "1"]
+    assert lines[0].split() == [
+        "task",
+        "m",
+        "tier",
+        "rank",
+        "length",
+        "lr",
+        "num_seeds",
+        "num_solved",
+        "mean",
+        "min",
+        "max",
+        "best",
+    ]
+    assert lines[2].split() == ["modular_addition", "5", "full", "10", "0.001", "1", "1", "1", "1", "1", "1"]
     assert len(lines) == 2 + 4
 
 
@@ -50,6 +63,28 @@ def test_output_goes_to_a_file(bilin, tmp_path):
     result = bilin("query", "--view", "trials", "--format", "parquet", "--output", str(path))
     assert (result.exit_code, result.stdout) == (0, "")
     assert pq.read_table(path).num_rows == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("rows.csv", b"tier,m\n"), ("ROWS.JSON", b"[\n"), ("rows.md", b"| tier"), ("rows.txt", b"tier")]
+)
+def test_the_ending_of_the_output_is_its_format(bilin, tmp_path, name, start):
+    assert bilin("query", "--select", "tier, m", "--output", str(tmp_path / name)).exit_code == 0
+    assert (tmp_path / name).read_bytes().startswith(start)
+
+
+def test_a_format_that_contradicts_the_ending_is_an_error(bilin, tmp_path):
+    result = bilin("query", "--format", "json", "--output", str(tmp_path / "x.csv"))
+    assert isinstance(result.exception, InputError)
+    assert "found --format json and --output" in str(result.exception)
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_every_column_of_the_cells_can_be_selected(bilin):
+    header = bilin("query", "--select", "*", "--format", "csv").stdout.splitlines()[0].split(",")
+    assert {"best", "low", "high", "seeds", "scores", "cell_id", "recurrent_params"} <= set(header)
+    for name in header:
+        assert bilin("query", "--select", f'"{name}"', "--format", "csv").stdout.splitlines()[0] == name
 
 
 def test_output_that_cannot_be_written_is_said(bilin, tmp_path):

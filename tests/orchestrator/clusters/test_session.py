@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bilin.machine import guardian
+from bilin.errors import ClusterError
+from bilin.machine import guardian, ray_node
 from bilin.orchestrator.clusters import ClusterSpec, Work, open_pool
 from tests.workers.pool_runs import by_seed
 
@@ -41,6 +42,18 @@ def test_it_listens_on_loopback_behind_a_token_of_its_own_and_leaves_nothing() -
     assert len({token for _, token in seen}) == 2
     assert guardian.MARK not in os.environ
     assert "RAY_AUTH_TOKEN" not in os.environ
+
+
+def test_a_launch_without_a_folder_for_its_ray_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_node, "TEMP_ROOT", "/dev/null")
+    monkeypatch.setenv("TMPDIR", "/nowhere")
+    with (
+        pytest.raises(
+            ClusterError, match=r"cannot use /nowhere \(No such file or directory\) or /dev/null .*set TMPDIR"
+        ),
+        open_pool(ClusterSpec(), Work(run=by_seed, emit=print)),
+    ):
+        pass
 
 
 def _listening(pids: list[int]) -> set[tuple[str, int]]:

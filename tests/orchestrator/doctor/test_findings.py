@@ -36,7 +36,7 @@ def test_versions_of_torch_may_differ_and_in_a_job_those_of_ray() -> None:
 def test_what_is_asked_depends_on_the_launch() -> None:
     assert "ports" in checks("local")
     assert "ports" not in checks("inline")
-    assert checks("inline")["temp directory"] == {"root": None}
+    assert checks("inline")["temp directory"] == {"for_ray": False}
     assert checks("inline")["torch"] == {"all_gpus": False, "wants_gpus": False}
     assert checks("local", resources="{gpus: 0.5}")["torch"]["wants_gpus"]
     assert questions(launch_on("inline"), (), None)["max_trials"] == 1

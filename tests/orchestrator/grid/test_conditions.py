@@ -38,7 +38,7 @@ def test_a_cell_is_excluded_where_all_values_match(exclude: str, left: int) -> N
         ("[{rnk: 8}]", 'exclude[0].rnk: unknown field "rnk" (did you mean rank?)'),
         ("[{name: modular_addition}]", 'exclude[0].name: unknown field "name"; accepted: task, tier'),
         ("[{tier: fll}]", 'exclude[0].tier: found "fll" (did you mean full?)'),
-        ("[{rank: '8'}]", 'exclude[0].rank: found "8"; accepted: a whole number of at least 1'),
+        ("[{rank: '8'}]", 'exclude[0].rank: found "8" (remove the quotes); accepted: a whole number of at least 1'),
         ("[{rank: []}]", "exclude[0].rank: found an empty list"),
         ("[{lengths: [2, 10]}]", "exclude[0].lengths: is a list in itself"),
         ("[{}]", "exclude[0]: found an empty mapping"),

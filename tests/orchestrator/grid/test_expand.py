@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from bilin.orchestrator.grid import Axis, Grid, parse_grid
@@ -43,6 +45,14 @@ def test_normalize_makes_one_cell_of_a_tier_without_scale_invariance() -> None:
         HEAD.replace("{tier: full}", "{tier: lstm}, {tier: full}") + "train: {normalize: [readout, none]}"
     )
     assert len(grid.cells) == 3
+
+
+def test_the_ids_of_cells_are_those_of_each_cell_alone() -> None:
+    models = "{tier: lstm}, {tier: cp, rank: [2, 4]}"
+    tasks = "{name: modular_addition, m: [2, 3]}, {name: modular_arithmetic, m: 2}"
+    text = HEAD.replace("{tier: full}", models).replace("{name: modular_addition, m: 2}", tasks)
+    cells = parse_grid(text + "train: {normalize: [readout, none], supervision: [final, every_token]}").cells
+    assert [wanted.cell_id for wanted in cells] == [dataclasses.replace(wanted.cell).cell_id for wanted in cells]
 
 
 def test_too_many_combinations_are_refused() -> None:

@@ -42,6 +42,14 @@ def test_any_other_key_is_set_with_a_value_in_yaml() -> None:
     assert (wanted.test.lengths, wanted.cell.validate.every, wanted.resources.threads) == ((7,), 2, 2)
 
 
+def test_a_value_is_set_in_one_use_of_an_alias_alone() -> None:
+    text = GRID.replace("[{tier: full, hidden: 8}", "[&a {tier: full, hidden: 8}, *a")
+    assert hidden(parse_grid(text, overrides=["models[1].hidden=4"]))[:2] == [("full", 8, None), ("full", 4, None)]
+    assert fault(text.replace("hidden: 8", "hidden: 0"), overrides=["models[1].hidden=4"]).startswith(
+        "line 4: models[0]"
+    )
+
+
 def test_the_last_of_two_counts() -> None:
     assert parse_grid(GRID, overrides=["train.steps=9", "train.steps=8"]).cells[0].cell.train.steps == 8
 
@@ -88,6 +96,7 @@ def test_a_value_that_is_not_accepted_is_a_fault_of_its_path_once_for_all_entrie
     assert fault(GRID, overrides=["models.hidden=-1"]).startswith(
         "models[0].hidden: found -1; accepted: a whole number"
     )
+    assert fault(GRID, overrides=["models.hidden="]).startswith("models[0].hidden: found nothing")
     assert fault(GRID, overrides=["models[0].block_size=3"]).startswith(
         'models[0].block_size: unknown key "block_size" (a field of block_diagonal)'
     )

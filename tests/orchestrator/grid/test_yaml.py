@@ -8,7 +8,8 @@ import pytest
 
 from bilin.errors import Fault, GridError
 from bilin.orchestrator.grid import read_grid
-from bilin.orchestrator.grid.yaml import YamlNode, parse_yaml, resolve
+from bilin.orchestrator.grid.node import YamlNode
+from bilin.orchestrator.grid.yaml import parse_yaml, resolve
 from tests.orchestrator.grid.grids import HEAD
 
 

@@ -13,7 +13,7 @@ from tests.results.samples import seeds
 def test_without_a_question_the_cells_with_what_varies(filled):
     table = query(store=filled)
     assert table.column_names == [
-        "sweep", "task", "m", "tier", "rank", "length", "lr", "num_seeds", "num_solved", "mean", "low", "high", "best",
+        "sweep", "task", "m", "tier", "rank", "length", "lr", "num_seeds", "num_solved", "mean", "min", "max", "best",
     ]  # fmt: skip
     assert [(row["m"], row["tier"], row["length"]) for row in table.to_pylist()][:3] == [
         (2, "lstm", 10),

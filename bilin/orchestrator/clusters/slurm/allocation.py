@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 
 from bilin.errors import ClusterError
 from bilin.machine.host import environment, free_ports, own_address
-from bilin.machine.ray_node import DOWN, HEAD_JOB, JOB_RAY_SETTINGS, TEMP_ROOT, UP, NodeCommand
+from bilin.machine.ray_node import DOWN, HEAD_JOB, JOB_RAY_SETTINGS, UP, NodeCommand
 from bilin.machine.slurm import SLURM, Slurm
 from bilin.orchestrator.clusters.slurm.script import further_node_script
 from bilin.orchestrator.grid import ClusterSettings
@@ -57,11 +57,7 @@ def ray_in_job(settings: ClusterSettings, *, slurm: Slurm = SLURM) -> Iterator[s
 def _nodes(slurm: Slurm) -> Iterator[NodeCommand]:
     """Start a node of Ray on each node of this job, and yield the command that was used."""
     port, client_port = free_ports(2)
-    command = NodeCommand(
-        head=f"{_address(slurm)}:{port}",
-        client_port=client_port,
-        folder=f"{TEMP_ROOT}/bilin-{secrets.token_hex(4)}",
-    )
+    command = NodeCommand(head=f"{_address(slurm)}:{port}", client_port=client_port)
     step = slurm.start_step(["--overlap", "--cpu-bind=none"], command.words(sys.executable), stdin=subprocess.PIPE)
     try:
         _wait_for_nodes(step, int(os.environ["SLURM_JOB_NUM_NODES"]))

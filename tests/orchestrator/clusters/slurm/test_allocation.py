@@ -14,7 +14,7 @@ from bilin.orchestrator.clusters.slurm.allocation import further_nodes, ray_in_j
 from bilin.orchestrator.grid import ClusterSettings
 from tests.machine.fake_slurm import FakeSlurm
 
-COMMAND = NodeCommand(head="10.0.0.1:6379", client_port=10001, folder="/tmp/bilin-1")
+COMMAND = NodeCommand(head="10.0.0.1:6379", client_port=10001)
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_further_nodes_are_an_array_of_jobs_that_goes_with_the_sweep(slurm: Fake
         lines = slurm.scripts["2"].splitlines()
         assert slurm.jobs["2"].log == "/logs/100%%.log"
         assert {"#SBATCH --nodes=1", "#SBATCH --partition=gpu", "module load a"} <= set(lines)
-        assert lines[-1].endswith("-P -m bilin.machine.ray_node 10.0.0.1:6379 10001 /tmp/bilin-1")
+        assert lines[-1].endswith("-P -m bilin.machine.ray_node 10.0.0.1:6379 10001")
         assert slurm.cancelled == []
     assert slurm.cancelled == ["2"]
 

@@ -1,0 +1,93 @@
+"""The cells of a store beside the published accuracies of the same task and tier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from bilin.results.published import published
+from bilin.results.result_table import ResultTable
+from bilin.results.schema import table_of
+from bilin.results.sql.query import query
+from bilin.results.store.contents import DEFAULT_STORE
+
+_SAME = ("m", "block_size", "rank", "layers", "mixer", "mixer_rank", "eigenvalues")
+"""Fields that a cell must share with a published accuracy, if the paper states them."""
+
+_SIZES = ("hidden", "max_steps")
+"""Fields that may differ, which is then said."""
+
+_COLUMNS = pa.schema(
+    {
+        "sweep": pa.string(),
+        "task": pa.string(),
+        "m": pa.int64(),
+        "tier": pa.string(),
+        "block_size": pa.int64(),
+        "rank": pa.int64(),
+        "layers": pa.int64(),
+        "length": pa.int64(),
+        "num_seeds": pa.int64(),
+        "mean": pa.float64(),
+        "published": pa.float64(),
+        "difference": pa.float64(),
+        "differs_in": pa.string(),
+        "source": pa.string(),
+    }
+)
+
+_Row = Mapping[str, Any]
+
+
+def compare(store: Path | str = DEFAULT_STORE, *, sweep: str | None = None, everything: bool = False) -> ResultTable:
+    """Return the cells for which an accuracy is published, with both, their difference, and the sizes that differ.
+
+    A store that does not exist yet has no cells. See `query` for the arguments.
+
+    Raises:
+        StoreError: The sweep does not exist, or the store cannot be read.
+    """
+    is_missing = sweep is None and not Path(store).exists()
+    cells = [] if is_missing else query(store=store, view="cells", sweep=sweep, everything=everything).to_pylist()
+    numbers = published().to_pylist()
+    rows = [_row(cell, number) for cell in cells for number in _matches(cell, numbers)]
+    note = "accuracies at the selected learning rate, scaled so that chance is 0"
+    if not rows:
+        note = f"no cell has a published accuracy; `query --view published` shows the {len(numbers)} that there are"
+    data = table_of(rows, _COLUMNS)
+    shown = [name for name in _COLUMNS.names if not rows or data[name].null_count < len(rows)]
+    table = ResultTable.of(data.select(shown))
+    return ResultTable(data=table.data, columns=table.columns, note=note)
+
+
+def _matches(cell: _Row, numbers: list[dict[str, Any]]) -> Iterator[_Row]:
+    """Yield the published accuracies of what a cell is."""
+    for number in numbers:
+        fields = ("task", "tier", *(name for name in _SAME if number[name] is not None))
+        same_length = number["length"] in (None, cell["length"])
+        if same_length and all(cell.get(name) == number[name] for name in fields):
+            yield number
+
+
+def _row(cell: _Row, number: _Row) -> tuple[Any, ...]:
+    mean, other = cell["mean"], number["accuracy_scaled"]
+    values = {
+        **cell,
+        "published": other,
+        "difference": None if mean is None else mean - other,
+        "differs_in": ", ".join(_differences(cell, number)) or None,
+        "source": number["source"],
+    }
+    return tuple(values.get(name) for name in _COLUMNS.names)
+
+
+def _differences(cell: _Row, number: _Row) -> Iterator[str]:
+    """Yield what a cell has otherwise than the paper, as far as the paper states it."""
+    for name in _SIZES:
+        if number[name] is not None and cell.get(name) != number[name]:
+            yield f"{name} {cell.get(name)} (published {number[name]})"
+    if number["length"] is None:
+        yield f"length {cell['length']} (published for 40 to 256 together)"

@@ -1,0 +1,71 @@
+"""What a terminal shows, at any width."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+
+from bilin.results import SweepWriter
+from tests.results.samples import cell, pair
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A store whose tables are wider than a terminal of 80 columns."""
+    store = tmp_path_factory.mktemp("wide") / "store"
+    with SweepWriter(store, "sweep") as writer:
+        writer.append(
+            [
+                pair(cell(tier, m=m), seed=seed, accuracy=0.9 - seed / 8)
+                for tier in ("full", "lstm")
+                for m in range(2, 10)
+                for seed in (0, 1)
+            ]
+        )
+    return store
+
+
+def on_terminal(store, *arguments: str, columns: int = 80) -> list[str]:
+    """The lines that a terminal of some width gets."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
+    command = [sys.executable, "-m", "bilin", "results", *arguments, "--store", str(store)]
+    with subprocess.Popen(command, stdout=theirs, env=environment):
+        os.close(theirs)
+        output = b""
+        try:
+            while piece := os.read(ours, 1 << 16):
+                output += piece
+        except OSError:
+            pass  # Linux says that the terminal is gone
+    os.close(ours)
+    return re.sub(r"\x1b\[[\d;]*m", "", output.decode()).splitlines()
+
+
+def numbers(lines):
+    return [word for line in lines for word in line.split() if word[-1].isdigit()]
+
+
+def test_a_row_that_is_too_long_breaks_between_its_columns(wide):
+    narrow = on_terminal(wide, "query", "--sort", "m, tier, length", columns=80)
+    broad = on_terminal(wide, "query", "--sort", "m, tier, length", columns=200)
+    assert max(map(len, narrow)) <= 80 < max(map(len, broad))
+    assert len(narrow) == 2 * len(broad)
+    assert numbers(narrow) == numbers(broad)
+
+
+def test_a_table_that_is_too_wide_becomes_several_with_the_models(wide):
+    narrow = on_terminal(wide, "table", columns=80)
+    assert max(map(len, narrow[:-1])) <= 80
+    assert [line.split()[0] for line in narrow if line and not line.startswith("mean")][1:] == [
+        "model",
+        "full",
+        "lstm",
+    ] * 3
+    broad = on_terminal(wide, "table", columns=400)
+    assert sorted(numbers(narrow)) == sorted(numbers(broad))

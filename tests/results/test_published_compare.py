@@ -1,0 +1,53 @@
+"""Cells beside published accuracies: what is compared, and what is said to differ."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from bilin.cli.results import app
+from bilin.errors import StoreError
+from bilin.results import SweepWriter, compare, query
+from tests.results.samples import cell, pair
+
+
+def test_a_cell_has_the_published_accuracy_and_the_sizes_that_differ(store):
+    with SweepWriter(store, "mine") as writer:
+        writer.append([pair(cell("full", m=5, steps=1000, hidden=64)), pair(cell("cp", rank=8, m=5))])
+    (row,) = compare(store).data.to_pylist()
+    assert (row["sweep"], row["tier"], row["published"]) == ("mine", "full", 1.0)
+    assert row["difference"] == row["mean"] - 1.0
+    assert row["differs_in"] == "hidden 64 (published 256), max_steps 1000 (published 100000)"
+
+
+def test_a_cell_of_the_published_sizes_differs_in_nothing(store):
+    with SweepWriter(store, "mine") as writer:
+        writer.append([pair(cell("full", m=5, steps=100_000, hidden=256))])
+    assert "differs_in" not in compare(store).data.column_names
+
+
+def test_a_field_that_the_paper_states_must_be_the_same(store):
+    with SweepWriter(store, "mine") as writer:
+        writer.append(
+            [pair(cell("block_diagonal", m=5, block_size=8)), pair(cell("block_diagonal", m=5, block_size=2))]
+        )
+    assert compare(store).data["block_size"].to_pylist() == [2]
+
+
+@pytest.mark.parametrize("command", [["compare"], ["query", "--view", "published"], ["query", "FROM published"]])
+def test_an_empty_folder_is_enough_for_what_is_published(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BILIN_STORE", raising=False)
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0
+    assert "published" in result.stdout or "arXiv" in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_that_does_not_exist_is_an_error_all_the_same(tmp_path):
+    with pytest.raises(StoreError):
+        compare(tmp_path / "nowhere", sweep="mine")
+    with pytest.raises(StoreError):
+        query(store=tmp_path / "nowhere", view="published", sweep="mine")
+    with pytest.raises(StoreError):
+        query("FROM cells JOIN published USING (task, tier)", store=tmp_path / "nowhere")
