@@ -10,7 +10,6 @@ from typing import Any
 from bilin.failures import RULES
 from bilin.orchestrator import Plan, Submission, Summary
 from bilin.orchestrator.background import Cancelled, Detached, RayJob
-from bilin.orchestrator.grid import Choices
 from bilin.record import RESULT_STATUSES
 from bilin.workers.actors.node import amounts_of, describe_amounts
 
@@ -29,11 +28,12 @@ def describe_plan(plan: Plan) -> str:
     part = "" if plan.grid.is_whole else f", {len(plan.cells)} of them selected by --only"
     combinations = f"{counts.combinations} combinations, {counts.after_exclusion} after exclusion"
     rows.append(("cells", f"{combinations}, {counts.after_deduplication} different{part}"))
-    searches = {cell.wanted.learning_rate for cell in plan.cells}
-    at_most = any(not isinstance(search, Choices) or search.until_solved for search in searches)
-    limit = " at most: a search may need fewer" if at_most else ""
+    limit = " at most: a search may need fewer" if plan.may_end_early else ""
     rows.append(("trials", f"{plan.num_wanted} wanted{limit}"))
-    rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_missing} to run now"))
+    at_most = "at most " if plan.may_end_early else ""
+    later = f", {at_most}{plan.num_later} in later rounds" if plan.num_later else ""
+    now = plan.num_missing - plan.num_later
+    rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {now} to run now{later}"))
     sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
         rows.append(("" if index else "a trial takes", describe_amounts(amounts_of(size))))

@@ -70,7 +70,7 @@ class _Lines(Display):
     def __call__(self, snapshot: Snapshot) -> None:
         self._waiting_line = ""
         lines = self._new_notes(snapshot)
-        if time.monotonic() - self._shown_at >= LINE_S or not snapshot.num_left:
+        if time.monotonic() - self._shown_at >= LINE_S or not snapshot.num_to_go:
             self._shown_at = time.monotonic()
             lines.append(counts(snapshot))
         for line in lines:
@@ -105,10 +105,9 @@ def counts(snapshot: Snapshot) -> str:
     parts = [f"{snapshot.sweep}: {snapshot.num_done} done", f"{len(snapshot.running)} running"]
     if snapshot.num_failed:
         parts.append(f"{snapshot.num_failed} failed")
-    parts.append(f"{snapshot.num_left} to go")
-    if snapshot.seconds_left is not None and snapshot.num_left:
-        num_known = snapshot.num_done + snapshot.num_failed + snapshot.num_left
-        about = "at least" if num_known < snapshot.num_wanted else "about"  # a search may ask for more
+    parts.append(f"{snapshot.num_to_go} to go")
+    if snapshot.seconds_left is not None and snapshot.num_to_go:
+        about = "at most" if snapshot.may_end_early else "about"
         speed = snapshot.trials_per_s
         rate = f"{speed:.1f} trials/s" if speed >= 1 else f"{speed * 60:.1f} trials/min"
         parts.append(f"{rate}, {about} {duration(snapshot.seconds_left)} left")
@@ -116,8 +115,8 @@ def counts(snapshot: Snapshot) -> str:
 
 
 def _draw(snapshot: Snapshot) -> Group:
-    total = snapshot.num_done + snapshot.num_failed + snapshot.num_left
-    bar = ProgressBar(total=max(total, 1), completed=total - snapshot.num_left, width=40)
+    total = snapshot.num_done + snapshot.num_failed + snapshot.num_to_go
+    bar = ProgressBar(total=max(total, 1), completed=total - snapshot.num_to_go, width=40)
     head = Table.grid(padding=(0, 2))
     head.add_row(bar, Text(counts(snapshot)))
     tables: list[Table] = [head]

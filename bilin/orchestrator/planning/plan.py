@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bilin.orchestrator.grid import Grid, WantedCell
-from bilin.orchestrator.planning.search import Ask, Known, decide
+from bilin.orchestrator.grid import Choices, Grid, LogUniform, WantedCell
+from bilin.orchestrator.planning.asked import Asked
+from bilin.orchestrator.planning.search import Ask, Known, decide, num_later
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status
 from bilin.registry import package_of
 from bilin.results import StoredTrial
@@ -25,6 +26,7 @@ class CellPlan:
         stored: The status of each stored trial that stands.
         asks: The trials that should have a result by now; later rounds of a search are not among them.
         missing: Those of them that have none.
+        num_later: How many trials later rounds of a search will ask for, at most.
     """
 
     wanted: WantedCell
@@ -32,18 +34,31 @@ class CellPlan:
     stored: Mapping[tuple[float, int], Status]
     asks: tuple[Ask, ...]
     missing: tuple[Ask, ...]
+    num_later: int
 
     @classmethod
-    def of(cls, wanted: WantedCell, known: Known, stored: Mapping[tuple[float, int], Status]) -> CellPlan:
-        """Decide what a cell needs, given what is known of it."""
-        asks = decide(wanted, known)
+    def of(
+        cls,
+        wanted: WantedCell,
+        known: Known,
+        stored: Mapping[tuple[float, int], Status],
+        asked: Sequence[float] = (),
+    ) -> CellPlan:
+        """Decide what a cell needs, given what is known of it and the learning rates that were asked for."""
+        asks = decide(wanted, known, asked)
         missing = asks if not known else tuple(ask for ask in asks if ask[:2] not in known)
-        return cls(wanted=wanted, known=known, stored=stored, asks=asks, missing=missing)
+        later = num_later(wanted, known, asks, missing)
+        return cls(wanted=wanted, known=known, stored=stored, asks=asks, missing=missing, num_later=later)
 
     @property
     def lrs(self) -> tuple[float, ...]:
         """The learning rates that are asked for."""
         return tuple(dict.fromkeys(ask.lr for ask in self.asks))
+
+    @property
+    def num_missing(self) -> int:
+        """Trials to run, with those of later rounds of the search."""
+        return len(self.missing) + self.num_later
 
     def found(self, asks: Iterable[Ask]) -> Iterator[Status]:
         """The status of each trial, of those asked for, that is stored."""
@@ -60,7 +75,7 @@ class Estimate:
     """How long the missing trials will take on one worker, from stored trials of the same shape.
 
     Attributes:
-        seconds: For the missing trials whose shape has been seen.
+        seconds: For the missing trials, those of later rounds included, whose shape has been seen.
         num_stored: How many stored trials that rests on.
         num_unknown: How many missing trials have a shape that has not been seen.
     """
@@ -77,8 +92,9 @@ class Plan:
     Attributes:
         cells: Every wanted cell, in the grid's order.
         statuses: How many of the trials that are asked for now were stored with each status.
-        num_wanted: Trials that the grid may come to want; a search that ends early wants fewer.
-        num_missing: Trials to run now.
+        num_wanted: Trials that the grid may come to want; a search with ``until_solved`` may want fewer.
+        num_missing: Trials to run, with those of later rounds of searches.
+        num_later: Those of later rounds; for a search with ``until_solved``, the most that they can be.
     """
 
     grid: Grid
@@ -86,6 +102,7 @@ class Plan:
     statuses: Mapping[Status, int]
     num_wanted: int
     num_missing: int
+    num_later: int
     estimate: Estimate
 
     @property
@@ -99,6 +116,12 @@ class Plan:
         return sum(count for status, count in self.statuses.items() if status not in RESULT_STATUSES)
 
     @property
+    def may_end_early(self) -> bool:
+        """Whether a search may ask for fewer trials than it is granted, as with ``until_solved``."""
+        searches = {cell.wanted.learning_rate for cell in self.cells}
+        return any(isinstance(search, Choices) and search.until_solved for search in searches)
+
+    @property
     def packages(self) -> frozenset[str]:
         """The packages, with their versions, whose tasks and tiers the cells have."""
         blocks = {type(block) for cell in self.cells for block in (cell.wanted.cell.task, cell.wanted.cell.model)}
@@ -109,12 +132,15 @@ class Plan:
         return (cell.spec(ask.lr, ask.seed) for cell in self.cells for ask in cell.missing)
 
 
-def make_plan(grid: Grid, stored: Mapping[str, StoredTrial], *, retry: Collection[Status] = ()) -> Plan:
+def make_plan(
+    grid: Grid, stored: Mapping[str, StoredTrial], *, asked: Asked | None = None, retry: Collection[Status] = ()
+) -> Plan:
     """Compare a grid with what is stored.
 
     Args:
         grid: What is wanted.
         stored: What is there, by trial id.
+        asked: The learning rates that searches have asked for. Those of stored trials count as asked for anyway.
         retry: Statuses of failed trials to run again; ``lost`` ones are run again anyway.
     """
     rerun = {*RERUN_STATUSES, *retry}
@@ -126,13 +152,17 @@ def make_plan(grid: Grid, stored: Mapping[str, StoredTrial], *, retry: Collectio
     statuses: Counter[Status] = Counter()
     cells = []
     for wanted in grid.cells:
+        trials = by_cell.get(wanted.cell_id, ())
         standing = {
             (trial.lr, trial.seed): trial
-            for trial in by_cell.get(wanted.cell_id, ())
+            for trial in trials
             if trial.status not in rerun and is_complete(trial, wanted.test)
         }
         known = {key: Outcome.of(*key, trial) for key, trial in standing.items()}
-        cell = CellPlan.of(wanted, known, {key: trial.status for key, trial in standing.items()})
+        lrs: Sequence[float] = ()
+        if isinstance(wanted.learning_rate, LogUniform):
+            lrs = (*(asked or {}).get(wanted.cell_id, ()), *sorted(trial.lr for trial in trials))
+        cell = CellPlan.of(wanted, known, {key: trial.status for key, trial in standing.items()}, lrs)
         if standing:
             statuses.update(cell.found(cell.asks))
         cells.append(cell)
@@ -141,7 +171,8 @@ def make_plan(grid: Grid, stored: Mapping[str, StoredTrial], *, retry: Collectio
         cells=tuple(cells),
         statuses=statuses,
         num_wanted=sum(wanted.max_trials for wanted in grid.cells),
-        num_missing=sum(len(cell.missing) for cell in cells),
+        num_missing=sum(cell.num_missing for cell in cells),
+        num_later=sum(cell.num_later for cell in cells),
         estimate=_estimate(cells, by_cell),
     )
 
@@ -159,8 +190,8 @@ def _estimate(cells: Collection[CellPlan], by_cell: Mapping[str, list[StoredTria
     for cell, shape in zip(cells, shapes, strict=True):
         times[shape].extend(trial.wall_s for trial in by_cell.get(cell.wanted.cell_id, ()) if trial.status == "done")
     means = {shape: sum(seen) / len(seen) for shape, seen in times.items() if seen}
-    known = [(means[shape], len(cell.missing)) for cell, shape in zip(cells, shapes, strict=True) if shape in means]
-    num_missing = sum(len(cell.missing) for cell in cells)
+    known = [(means[shape], cell.num_missing) for cell, shape in zip(cells, shapes, strict=True) if shape in means]
+    num_missing = sum(cell.num_missing for cell in cells)
     return Estimate(
         seconds=sum(mean * count for mean, count in known),
         num_stored=sum(len(seen) for seen in times.values()),
