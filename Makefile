@@ -12,6 +12,8 @@ PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 demo: $(VENV)/.installed
 	$(BIN)/bilin sweep launch examples/quickstart.yaml
 	$(BIN)/bilin results table --sweep quickstart
+	@echo
+	@echo "bilin is installed in $(VENV). To use it: source $(BIN)/activate"
 
 # Everything but the tests that bring up a Slurm cluster. The coverage must reach `fail_under` in pyproject.toml.
 test: check coverage

@@ -31,6 +31,7 @@ CELLS = 100
 
 def no_op(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -> TrialResult:
     """Return the result of a trial of no work: 40 evaluations, two tested lengths."""
+    began = time.perf_counter()
     report(Progress(trial_id=spec.trial_id, step=1, max_steps=1))
     return TrialResult(
         trial_id=spec.trial_id,
@@ -40,6 +41,7 @@ def no_op(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -
         training_loss=0.1,
         lengths=(LengthResult(10, 2048, 2048, 5), LengthResult(500, 2048, 2048, 5)),
         curve=tuple(CurvePoint(step * 250, None, 0.5, 0.9) for step in range(1, 41)),
+        wall_s=time.perf_counter() - began,
     )
 
 

@@ -47,3 +47,7 @@ def __getattr__(name: str) -> Any:
     value = getattr(room, name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

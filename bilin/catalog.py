@@ -30,13 +30,12 @@ REGISTRIES: Mapping[str, Registry[Any]] = {"tasks": TASK_REGISTRY, "models": MOD
 FIXED_COLUMNS = frozenset(
     {
         "accuracy", "accuracy_scaled", "attempts", "best", "cell_id", "commit", "cpu", "device", "error",
-        "finished_at", "gpu",
-        "gpu_memory_mb", "high", "host", "length", "loss", "low", "lr", "max_steps", "mean", "name", "num_seeds",
-        "num_sequences", "num_solved", "params", "part", "pid", "python", "recurrent_params", "schema_version",
-        "seed", "sequence_accuracy", "solved", "source", "spec", "started_at", "status", "step", "steps",
-        "stop_reason", "sweep", "task", "task_package", "test_lengths", "tested", "threads", "tier",
-        "tier_package", "torch", "traceback", "train_lengths", "training_loss", "trial_id",
-        "validation_accuracy", "version", "wall_s", "worker",
+        "finished_at", "gpu", "gpu_memory_mb", "high", "host", "length", "loss", "low", "lr", "max_steps",
+        "mean", "name", "num_seeds", "num_sequences", "num_solved", "params", "part", "pid", "python",
+        "recurrent_params", "schema_version", "seed", "sequence_accuracy", "solved", "source", "spec",
+        "started_at", "status", "step", "steps", "stop_reason", "sweep", "task", "task_package", "test_lengths",
+        "tested", "threads", "tier", "tier_package", "torch", "traceback", "train_lengths", "training_loss",
+        "trial_id", "validation_accuracy", "version", "wall_s", "worker",
     }
 )  # fmt: skip
 """Names that no field may have: columns of the results, in any view, that are not fields."""
@@ -50,7 +49,7 @@ class Listed:
         summary: First line of the docstring of its module; ``text`` is the whole docstring.
         source: Short reference.
         package: Name and version of the package that declares it; None for bilin's own.
-        fault: Why a grid cannot name it, or cannot name it beside another; None if nothing is wrong. If it cannot be
+        error: Why a grid cannot name it, or cannot name it beside another; None if nothing is wrong. If it cannot be
             loaded, only its package is known.
     """
 
@@ -60,27 +59,21 @@ class Listed:
     fields: tuple[Field, ...] = ()
     source: str = ""
     package: str | None = None
-    fault: str | None = None
+    error: str | None = None
 
 
-def tiers() -> list[Listed]:
-    """Return all tiers, including faulty ones. Imports what installed packages declare."""
-    return [_listed("models", name) for name in MODEL_REGISTRY.names]
+def listed(kind: str) -> list[Listed]:
+    """Return all ``tasks`` or ``models``, including those that cannot be used. Imports what packages declare."""
+    return [_listed(kind, name) for name in REGISTRIES[kind].names]
 
 
-def tasks() -> list[Listed]:
-    """Return all tasks, including faulty ones. Imports what installed packages declare."""
-    return [_listed("tasks", name) for name in TASK_REGISTRY.names]
-
-
-def tier(name: str) -> Listed:
-    """Return one tier. Raises InputError for an unknown name."""
-    return _named("models", name)
-
-
-def task(name: str) -> Listed:
-    """Return one task. Raises InputError for an unknown name."""
-    return _named("tasks", name)
+def find(kind: str, name: str) -> Listed:
+    """Return one of the ``tasks`` or ``models``. Raises InputError for an unknown name."""
+    registry = REGISTRIES[kind]
+    if name not in registry.names:
+        accepted = ", ".join(registry.names)
+        raise InputError(f'no {registry.what} "{name}"{nearest(name, registry.names)}; accepted: {accepted}')
+    return _listed(kind, name)
 
 
 def settings_of(kind: str, name: str) -> type:
@@ -113,27 +106,16 @@ def clash(settings: type, others: Iterable[type]) -> str | None:
     return next(_clashes(settings, claims), None)
 
 
-def _named(kind: str, name: str) -> Listed:
-    names = REGISTRIES[kind].names
-    if name not in names:
-        what = REGISTRIES[kind].what
-        raise InputError(f'no {what} "{name}"{nearest(name, names)}; accepted: {", ".join(names)}')
-    return _listed(kind, name)
-
-
 def _listed(kind: str, name: str) -> Listed:
     registry = REGISTRIES[kind]
     try:
         settings = settings_of(kind, name)
-        return _described(name, settings, clash(settings, _foreign()) if package_of(settings) else None)
-    except PluginError as error:
-        if name in registry.own:  # bilin's own settings are sound, but a grid can no longer name them
-            return _described(name, registry.own_settings(name), str(error))
-        packages = ", ".join(entry.package for entry in registry.entries(name))
-        return Listed(name=name, package=packages, fault=str(error))
-
-
-def _described(name: str, settings: Any, fault: str | None) -> Listed:
+        error = clash(settings, _foreign()) if package_of(settings) else None
+    except PluginError as fault:
+        error = str(fault)
+        if name not in registry.own:
+            return Listed(name=name, package=", ".join(entry.package for entry in registry.entries(name)), error=error)
+        settings = registry.own_first(name)  # they are sound, but a grid can no longer name them
     text = inspect.getdoc(sys.modules[settings.__module__]) or ""
     return Listed(
         name=name,
@@ -142,7 +124,7 @@ def _described(name: str, settings: Any, fault: str | None) -> Listed:
         fields=tuple(fields_of(settings).values()),
         source=getattr(settings, "source", ""),
         package=package_of(settings),
-        fault=fault,
+        error=error,
     )
 
 
@@ -166,7 +148,7 @@ def _own_claims() -> tuple[_Claim, ...]:
     here = f"{OWN} {__version__}"
     columns = [_Claim(name, "column", f"a column of the results of {here}", None) for name in FIXED_COLUMNS]
     train = [_Claim(name, "train", f"a field of train in {here}", None) for name in fields_of(TrainSpec)]
-    own = [registry.own_settings(name) for registry in REGISTRIES.values() for name in registry.own]
+    own = [registry.own_first(name) for registry in REGISTRIES.values() for name in registry.own]
     return (*columns, *train, *(claim for settings in own for claim in _claims(settings)))
 
 

@@ -2,7 +2,7 @@
 
     BilinError                  1   an error in bilin itself
     ├── InputError              2   wrong input: nothing was run, nothing was written
-    │   ├── GridError               all faults of a grid file
+    │   ├── GridError               all errors of a grid file
     │   ├── QueryError              a query that cannot be answered
     │   ├── StoreError              a store, sweep or trial that does not exist or cannot be read
     │   ├── PluginError             a task or tier of another package that cannot be used
@@ -47,7 +47,7 @@ class WaitWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One fault of a grid.
+    """One error in a grid.
 
     Attributes:
         line: Line in the file, from 1; None if there is no line (a missing file, a value from the command line).
@@ -65,12 +65,12 @@ class Fault:
 
 
 class GridError(InputError):
-    """A grid that cannot be planned, with all its faults."""
+    """A grid that cannot be planned, with all its errors."""
 
     def __init__(self, source: str, faults: Sequence[Fault]) -> None:
         self.source = source
         self.faults = tuple(faults)
-        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        count = "1 error" if len(self.faults) == 1 else f"{len(self.faults)} errors"
         super().__init__("\n".join([f"{source}: {count}", *(f"  {fault}" for fault in self.faults)]))
 
 
@@ -112,11 +112,15 @@ class ClusterError(BilinError):
 
 def one_line(error: BaseException) -> str:
     """Return the type and text of an error without line breaks, as stored in a row."""
+    return printable(" ".join(f"{type(error).__name__}: {text_of(error)}".split()))
+
+
+def text_of(error: BaseException) -> str:
+    """Return the text of an error, also of one whose `__str__` raises: its class may come from any package."""
     try:
-        text = str(error)
-    except Exception as fault:  # the class may come from any package
-        text = f"its message raises {type(fault).__name__}"
-    return printable(" ".join(f"{type(error).__name__}: {text}".split()))
+        return str(error)
+    except BaseException as fault:
+        return f"its message raises {type(fault).__name__}"
 
 
 def printable(text: str) -> str:

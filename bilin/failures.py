@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
+from bilin.errors import text_of
 from bilin.record import RERUN_STATUSES, Status, TrialResult
 
 MAX_ATTEMPTS = 3
@@ -122,7 +123,7 @@ def class_of(error: BaseException, *, own: bool) -> Status:
     causes = list(_causes(error))
     if any(map(_is_memory, causes)):
         return "oom"
-    if any(isinstance(cause, RuntimeError) and _contains(str(cause), _HARDWARE) for cause in causes):
+    if any(isinstance(cause, RuntimeError) and _contains(text_of(cause), _HARDWARE) for cause in causes):
         return "hardware"
     of_code = not isinstance(error, OSError | ImportError)  # the disk, or the worker's Python, is at fault
     return "internal" if own and of_code and _raised_in_bilin(error.__traceback__) else "failed"
@@ -161,7 +162,7 @@ def _is_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and _contains(str(error), _MEMORY)
+    return isinstance(error, RuntimeError) and _contains(text_of(error), _MEMORY)
 
 
 def _contains(text: str, words: tuple[str, ...]) -> bool:

@@ -96,11 +96,11 @@ class Registry(Generic[T]):
                 f'the {self.what} "{name}" is declared by {packages}; accepted: one package a name; '
                 f"rename one, or uninstall its package"
             )
-        return self.own_settings(name) if name in self.own else self._load(entries[0])
+        return self.own_first(name) if name in self.own else self._load(entries[0])
 
-    def own_settings(self, name: str) -> type[T]:
-        """Return the class of settings that bilin itself has under a name."""
-        return cast(type[T], load(self.own[name]))
+    def own_first(self, name: str) -> type[T]:
+        """Return what `settings` returns, but bilin's own under a name that others declare too."""
+        return cast(type[T], load(self.own[name])) if name in self.own else self.settings(name)
 
     def fault(self, settings: Any, name: str) -> str:
         """Return what is wrong with an object that an entry point names; empty if nothing is."""

@@ -1,3 +1,3 @@
-"""The version of bilin; CHANGELOG.md has an entry for it."""
+"""The version of bilin. One that ends with `.dev0` is not released; CHANGELOG.md has an entry for any other."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

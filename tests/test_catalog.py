@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bilin.catalog import FIXED_COLUMNS, REGISTRIES, settings_of, task, tasks, tier, tiers, usable
+from bilin.catalog import FIXED_COLUMNS, REGISTRIES, find, listed, settings_of, usable
 from bilin.errors import InputError
 from bilin.fields import fields_of
 from bilin.models import MODELS, tier_settings
@@ -30,31 +30,31 @@ def test_fixed_columns_are_those_of_the_views_that_are_no_fields(tmp_path: Path)
 
 
 def test_everything_of_ours_is_listed_with_its_line_and_its_fields() -> None:
-    for listed, names in ((tiers(), MODELS), (tasks(), TASKS)):
-        assert [each.name for each in listed] == list(names)
-        assert all(each.summary.endswith(".") for each in listed)
-        assert all((each.package, each.fault) == (None, None) for each in listed)
+    for kind, names in (("models", MODELS), ("tasks", TASKS)):
+        assert [each.name for each in listed(kind)] == list(names)
+        assert all(each.summary.endswith(".") for each in listed(kind))
+        assert all((each.package, each.error) == (None, None) for each in listed(kind))
 
 
 def test_one_is_shown_whole() -> None:
-    shown = tier("cp")
+    shown = find("models", "cp")
     assert shown.text.startswith(shown.summary)
     assert "A_x = P diag" in shown.text
     assert [field.name for field in shown.fields] == list(fields_of(tier_settings("cp")))
     assert shown.source
-    assert task("modular_addition").source == getattr(settings_of("tasks", "modular_addition"), "source", "")
+    assert find("tasks", "modular_addition").source == getattr(settings_of("tasks", "modular_addition"), "source", "")
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(InputError, match=r'no tier "ful" \(did you mean full\?\); accepted: full, cp'):
-        tier("ful")
+        find("models", "ful")
     with pytest.raises(InputError, match='no task "zzz"; accepted: modular_addition'):
-        task("zzz")
+        find("tasks", "zzz")
 
 
 def test_listing_loads_no_torch() -> None:
     code = (
-        "import sys; from bilin.catalog import tasks, tier, tiers; tiers(); tasks(); tier('cp')\n"
+        "import sys; from bilin.catalog import find, listed; listed('models'); listed('tasks'); find('models', 'cp')\n"
         "assert not {'torch', 'numpy', 'ray', 'pyarrow'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -158,3 +158,11 @@ def texts_of_the_code() -> Iterator[str]:
 
 def has_parts(text: str, parts: list[str]) -> bool:
     return re.search(".*".join(re.escape(part.strip()) for part in parts), text, re.DOTALL) is not None
+
+
+def test_a_shell_can_use_the_environment_of_the_demo() -> None:
+    """The commands of the README come after the line that puts `bilin` on the path, which `make demo` prints too."""
+    readme, recipe = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
+    activate = "source .venv/bin/activate"
+    assert 0 < readme.index("make demo") < readme.index(activate) < readme.index("\nbilin sweep")
+    assert "source $(BIN)/activate" in recipe.partition("demo:")[2].partition("\n\n")[0]

@@ -240,7 +240,7 @@ def test_a_grid_that_names_a_fault_is_refused_with_the_packages(faulty: tuple[En
     ended = environment.run("bilin sweep plan all.yaml", cwd=folder)
     assert ended.returncode == 2
     lines = ended.stderr.splitlines()
-    assert lines[0] == f"bilin: all.yaml: {len(FAULTS)} faults"
+    assert lines[0] == f"bilin: all.yaml: {len(FAULTS)} errors"
     for (name, fault), line in zip(FAULTS.items(), lines[1:], strict=True):
         assert f'"{name}"' in line
         assert fault in line
@@ -262,7 +262,7 @@ def test_what_does_not_name_a_fault_is_left_alone(faulty: tuple[Environment, Pat
         GRID.format(task="modular_addition, m: 2", tier="sound") + "exclude: [{hidden: 3}, {tier: twin}]\n"
     )
     ended = environment.run("bilin sweep plan sound.yaml", cwd=folder)
-    assert "2 faults" in ended.stderr, "it has no such cells"
+    assert "2 errors" in ended.stderr, "it has no such cells"
     ended = environment.run("bilin sweep plan sound.yaml --set exclude=[]", cwd=folder)
     assert (ended.returncode, ended.stderr) == (0, "")
     for line in ("results query", "results table", "sweep status"):
@@ -275,11 +275,11 @@ def test_listings_show_faults(faulty: tuple[Environment, Path]) -> None:
     ended = environment.run("bilin models --format json", cwd=folder)
     assert ended.returncode == 0, ended.stderr
     listed = {each["name"]: each for each in json.loads(ended.stdout)}
-    assert all(fault in listed[name]["fault"] for name, fault in FAULTS.items())
-    assert (listed["sound"]["fault"], listed["sound"]["package"]) == (None, "faulty 1.0")
-    assert "other 2.0" in listed["knots"]["fault"]
+    assert all(fault in listed[name]["error"] for name, fault in FAULTS.items())
+    assert (listed["sound"]["error"], listed["sound"]["package"]) == (None, "faulty 1.0")
+    assert "other 2.0" in listed["knots"]["error"]
     assert listed["full"]["fields"]
-    assert "fault: " in environment.run("bilin models show raising", cwd=folder).stdout
+    assert "error: " in environment.run("bilin models show raising", cwd=folder).stdout
     schema = json.loads(environment.run("bilin sweep schema", cwd=folder).stdout)
     tiers = schema["properties"]["models"]["items"]["properties"]["tier"]["enum"]
     assert {"sound", "lstm"} <= set(tiers)

@@ -19,13 +19,19 @@ def test_at_most_twelve_sorted_names_are_public() -> None:
     assert all(getattr(bilin, name) is not None for name in bilin.__all__)
 
 
+def test_dir_has_every_public_name_before_any_is_loaded() -> None:
+    code = "import bilin; print(set(bilin.__all__) - set(dir(bilin)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="nothing"):
         _ = bilin.nothing
 
 
 def test_the_changelog_has_the_version() -> None:
-    assert f"## [{bilin.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+    entry = "Unreleased" if ".dev" in bilin.__version__ else bilin.__version__
+    assert f"## [{entry}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_every_error_has_an_exit_code() -> None:

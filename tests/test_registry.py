@@ -67,14 +67,14 @@ def bilin(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_listings_say_what_is_wrong_with_each(odd: Path) -> None:
     ended = bilin(odd, "models", "--format", "json")
-    faults = {each["name"]: each["fault"] for each in json.loads(ended.stdout)}
+    faults = {each["name"]: each["error"] for each in json.loads(ended.stdout)}
     assert (faults["printing"], faults["problematic"], faults["full"]) == (None, None, None)
     assert "cannot be loaded (Leaves:)" in faults["leaving"]
     assert "module:Class" in faults["nameless"]
 
 
 def test_a_task_says_its_own_supervision_rightly_or_is_faulty(odd: Path) -> None:
-    faults = {each["name"]: each["fault"] for each in json.loads(bilin(odd, "tasks", "--format", "json").stdout)}
+    faults = {each["name"]: each["error"] for each in json.loads(bilin(odd, "tasks", "--format", "json").stdout)}
     assert "(TypeError: own_supervision is 'all'; accepted: 'every_token' or None)" in faults["vague"]
 
 

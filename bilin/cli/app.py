@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 import warnings
 from typing import Annotated, Any, NoReturn
 
@@ -14,6 +16,7 @@ from bilin.cli.cluster import app as cluster_app
 from bilin.cli.results import app as results_app
 from bilin.cli.sweep import app as sweep_app
 from bilin.errors import CTRL_C_EXIT_CODE, BilinError, DamageWarning, InputError, InterruptedSweepError, WaitWarning
+from bilin.machine.streams import UnfailingStream, WatchedStream, occupy_closed_descriptors
 from bilin.version import __version__
 
 app = typer.Typer(
@@ -45,17 +48,40 @@ def root(
 
 def main() -> None:
     """Run the command line. An error of bilin becomes one message on stderr and its exit code."""
+    output = _open_streams()
     _show_warnings_once()
     try:
         app()
     except BilinError as error:
         _exit(str(error), error.exit_code)
     except OSError as error:  # a folder that cannot be written, a disk that is full
+        if error in output.errors:
+            _exit_without_output(error, BilinError.exit_code)
         _exit(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", InputError.exit_code)
     except SystemExit as exit_:
-        if exit_.code != CTRL_C_EXIT_CODE:
-            raise
-        _exit("interrupted before anything started; run the same command again", InterruptedSweepError.exit_code)
+        if exit_.code == CTRL_C_EXIT_CODE:
+            _exit("interrupted before anything started; run the same command again", InterruptedSweepError.exit_code)
+        exit_code = int(exit_.code or 0)
+        try:
+            output.flush()
+        except OSError as error:
+            _exit_without_output(error, exit_code or BilinError.exit_code)
+        _end(exit_code)
+
+
+def _open_streams() -> WatchedStream:
+    """Open the standard streams that are closed, and let no fault of standard error become an error of a command."""
+    occupy_closed_descriptors()
+    sys.stderr = UnfailingStream(sys.stderr or open(2, "w", closefd=False))  # noqa: SIM115
+    sys.stdout = output = WatchedStream(sys.stdout or open(1, "w", closefd=False))  # noqa: SIM115
+    return output
+
+
+def _exit_without_output(error: OSError, exit_code: int) -> NoReturn:
+    """Say that standard output could not be written."""
+    # Python would try again at its end, and replace the exit code.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    _exit(f"standard output cannot be written ({error.strerror}): what was printed is not complete", exit_code)
 
 
 def _show_warnings_once() -> None:
@@ -79,4 +105,13 @@ def _exit(message: str, exit_code: int) -> NoReturn:
     # CPython remembers a KeyboardInterrupt that passed through executed code (imports execute much of it), and then
     # `python -m` ends by SIGINT whatever the exit code, unless other code is executed afterwards.
     exec("")
-    sys.exit(exit_code)
+    _end(exit_code)
+
+
+def _end(exit_code: int) -> NoReturn:
+    """End this process, also if a trial has left threads running: Python would wait for them."""
+    if all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
+        sys.exit(exit_code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 GAP = "  "
 
-models_app = typer.Typer(invoke_without_command=True)
-tasks_app = typer.Typer(invoke_without_command=True)
-
 
 class Format(StrEnum):
     """How a listing is written."""
@@ -30,46 +27,39 @@ class Format(StrEnum):
 
 
 FormatOption = Annotated[Format, typer.Option("--format", help="Output format.")]
+Name = Annotated[str, typer.Argument(help="Its name in the list.", show_default=False)]
 
 
-@models_app.callback()
-def list_models(context: typer.Context, format_: FormatOption = Format.text) -> None:
-    """List the tiers (models): bilin's own and those of installed packages. `show` describes one."""
-    from bilin import catalog
+def _app(kind: str, *, listing: str, one: str) -> typer.Typer:
+    """Return the commands of one kind: the list of all, and `show`. The texts are their helps."""
+    app = typer.Typer(invoke_without_command=True)
 
-    if context.invoked_subcommand is None:
-        _print_all(catalog.tiers(), format_)
+    @app.callback(help=listing)
+    def list_all(context: typer.Context, format_: FormatOption = Format.text) -> None:
+        from bilin import catalog
 
+        if context.invoked_subcommand is None:
+            _print_all(catalog.listed(kind), format_)
 
-@models_app.command("show")
-def show_model(
-    name: Annotated[str, typer.Argument(help="Name of a tier.", show_default=False)],
-    format_: FormatOption = Format.text,
-) -> None:
-    """Describe a tier: its formula, symbols, sources and fields."""
-    from bilin import catalog
+    @app.command(help=one)
+    def show(name: Name, format_: FormatOption = Format.text) -> None:
+        from bilin import catalog
 
-    _print_one(catalog.tier(name), format_)
+        _print_one(catalog.find(kind, name), format_)
 
-
-@tasks_app.callback()
-def list_tasks(context: typer.Context, format_: FormatOption = Format.text) -> None:
-    """List the tasks: bilin's own and those of installed packages. `show` describes one."""
-    from bilin import catalog
-
-    if context.invoked_subcommand is None:
-        _print_all(catalog.tasks(), format_)
+    return app
 
 
-@tasks_app.command("show")
-def show_task(
-    name: Annotated[str, typer.Argument(help="Name of a task.", show_default=False)],
-    format_: FormatOption = Format.text,
-) -> None:
-    """Describe a task: what must be predicted, with examples, and its fields."""
-    from bilin import catalog
-
-    _print_one(catalog.task(name), format_)
+models_app = _app(
+    "models",
+    listing="List the tiers (models): bilin's own and those of installed packages. `show` describes one.",
+    one="Describe a tier: its formula, symbols, sources and fields.",
+)
+tasks_app = _app(
+    "tasks",
+    listing="List the tasks: bilin's own and those of installed packages. `show` describes one.",
+    one="Describe a task: what must be predicted, with examples, and its fields.",
+)
 
 
 def _print_all(listed: Sequence[Listed], format_: Format) -> None:
@@ -98,7 +88,7 @@ def _entry(listed: Listed) -> list[str]:
 
 def _origin(listed: Listed) -> list[str]:
     """Return lines that say where an entry comes from, and what is wrong with it."""
-    parts = (("source", listed.source), ("package", listed.package), ("fault", listed.fault))
+    parts = (("source", listed.source), ("package", listed.package), ("error", listed.error))
     return [f"{name}: {text}" for name, text in parts if text]
 
 
@@ -130,15 +120,16 @@ def _default(field: Field) -> str:
 
 
 def _plain(listed: Listed) -> dict[str, Any]:
+    names = ("name", "required", "accepted", "doc")
     fields = [
-        {
-            "name": field.name,
-            "required": field.required,
-            "default": None if field.required else field.default,
-            "accepted": field.accepted,
-            "doc": field.doc,
-        }
+        {**{name: getattr(field, name) for name in names}, "default": None if field.required else field.default}
         for field in listed.fields
     ]
-    names = ("name", "summary", "fields", "source", "package", "fault")
-    return {name: getattr(listed, name) for name in names} | {"fields": fields}
+    return {
+        "name": listed.name,
+        "summary": listed.summary,
+        "fields": fields,
+        "source": listed.source,
+        "package": listed.package,
+        "error": listed.error,
+    }

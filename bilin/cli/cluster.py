@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,7 +20,7 @@ from bilin.errors import ClusterError, InputError
 if TYPE_CHECKING:
     from bilin.orchestrator.doctor import Finding
 
-STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
+COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -70,11 +72,11 @@ def doctor(
     findings = examine(request, wait_s=wait)
     counts = Counter[str](finding.level for finding in findings)
     if as_json:
-        levels = {level: counts[level] for level in STYLES}
+        levels = {level: counts[level] for level in COLOURS}
         plain = {"cluster": kind, "counts": levels, "findings": [asdict(finding) for finding in findings]}
         typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))
     else:
-        _draw(findings) if sys.stdout.isatty() else _print(findings)
+        _print(findings)
         errors, warnings = (f"{counts[name]} {name}{'' if counts[name] == 1 else 's'}" for name in ("error", "warning"))
         failing = f"{errors}, {warnings}: a launch would fail"
         typer.echo(f"\n{failing if counts['error'] else f'no error, {warnings}: a launch can begin'}")
@@ -82,26 +84,15 @@ def doctor(
 
 
 def _print(findings: Sequence[Finding]) -> None:
+    """Print findings below each other. At a terminal, the level is coloured and long lines are wrapped."""
     columns = [(finding.level, finding.where, finding.check) for finding in findings]
     widths = [max(map(len, column)) for column in zip(*columns, strict=True)]
+    indent = " " * (sum(widths) + 2 * len(widths))
+    wrapper = textwrap.TextWrapper(subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    wrapper.width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     for finding, column in zip(findings, columns, strict=True):
         head = "  ".join(text.ljust(width) for text, width in zip(column, widths, strict=True))
-        typer.echo(f"{head}  {finding.found}")
+        line = wrapper.fill(f"{head}  {finding.found}").removeprefix(finding.level)
+        typer.echo(typer.style(finding.level, fg=COLOURS[finding.level], bold=finding.level == "error") + line)
         if finding.advice:
-            typer.echo(f"{' ' * len(head)}  -> {finding.advice}")
-
-
-def _draw(findings: Sequence[Finding]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for name in ("", "where", "what", "found"):
-        table.add_column(name, no_wrap=name != "found", overflow="fold")
-    for finding in findings:
-        found = Text(finding.found)
-        if finding.advice:
-            found.append(f"\n{finding.advice}", style=STYLES[finding.level])
-        table.add_row(Text(finding.level, style=STYLES[finding.level]), Text(finding.where), Text(finding.check), found)
-    Console().print(table)
+            typer.echo(wrapper.fill(f"{indent}-> {finding.advice}"))

@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from bilin.errors import InputError
 
 ROUNDING = 1e-9  # error that sums of fractions of a CPU or GPU may have
 
@@ -45,6 +48,20 @@ def own_address(peer: str) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((peer, 9))
         return str(probe.getsockname()[0])
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Split an address. Raises InputError if it is not one."""
+    try:
+        parts = urlsplit(address if "//" in address else f"//{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        fault = str(error)
+    else:
+        if host and port:
+            return host, port
+        fault = "it has no port" if host else "it has no host"
+    raise InputError(f"address {address!r} cannot be read: {fault}; accepted: HOST:PORT, ray://HOST:PORT or auto")
 
 
 def connection_error(host: str, port: int, timeout_s: float) -> str:

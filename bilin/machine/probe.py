@@ -1,8 +1,7 @@
-"""A node answers questions about itself: one function a question, which yields verdicts.
+"""A node checks itself: one function a check, which yields what it found.
 
-The program runs on the node with `python -P -m bilin.machine.probe`. It prints each answer as soon as it has it: a
-question without an answer, such as one about a disk that hangs, is known by its name. torch is loaded in a process of
-its own. `bilin.orchestrator.clusters.inquiry` asks.
+The program runs on the node with `python -P -m bilin.machine.probe`. It prints each finding at once, so a check that
+hangs, such as one of a disk, is known by what is missing. `bilin.orchestrator.clusters.inquiry` asks.
 """
 
 from __future__ import annotations
@@ -13,13 +12,15 @@ import json
 import math
 import os
 import platform
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,39 +39,19 @@ from bilin.machine.host import (
 from bilin.machine.ray_node import OBJECT_STORE_BYTES
 from bilin.version import __version__
 
-MARK = "bilin-node"  # first word of a line of an answer: set-up commands may print lines of their own
-PIECE = 400  # characters of an answer in one line: Slurm may mix longer lines of two nodes
+MARK = "bilin-node"  # first word of a line of an answer: set-up commands and libraries may print lines of their own
+LONGEST = 600  # characters of a finding: Slurm may mix lines of two nodes that have more than 1,024 bytes
 SOCKET_PATH = 63  # characters that Ray's sockets add to its temporary folder
-TORCH_S = 180  # how long torch may take to load from a slow disk and to initialise the GPUs
+ANSWER_S = 240  # how long a node may take to load what it needs, from a slow disk too, and to answer
 GATHER_S = 45.0  # how long the nodes of a step wait for each other: a network file system may show a new file late
 CONNECT_S = 5.0
 REPLACEMENTS = 20
+NOT_INSTALLED = "none"
 
 WORKER_BYTES = 300 * 2**20  # a worker with torch loaded, without its model
 LOW_DISK_BYTES, LEAST_DISK_BYTES = 2**30, 100 * 2**20  # free disk space below which there is a warning, an error
 
 LEASE = "two launches then know each other by their lease alone: taking over from one that died takes a minute"
-
-TORCH = """
-import json, os, warnings
-stdout = os.dup(1)
-os.dup2(2, 1)  # what libraries print while they load is no answer
-answer = {}
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    import torch
-    answer.update(version=torch.__version__, cuda=torch.version.cuda or torch.version.hip, names=[], error="")
-    try:
-        for number in range(torch.cuda.device_count()):
-            answer["names"].append(torch.cuda.get_device_name(number))
-            assert torch.ones(2, device=f"cuda:{number}").sum().item() == 2
-        driver = torch._C._cuda_getDriverVersion() if torch.version.cuda and answer["names"] else 0
-        answer["driver"] = f"{driver // 1000}.{driver % 1000 // 10}" if driver else ""
-    except Exception as error:
-        answer["error"] = str(error) or type(error).__name__
-answer["error"] = answer["error"] or " ".join(str(each.message) for each in caught if "CUDA" in str(each.message))
-os.write(stdout, json.dumps(answer).encode())
-"""
 
 Level = Literal["ok", "warning", "error"]
 
@@ -99,14 +80,15 @@ class Here:
 
 
 def main(text: str) -> None:
-    """Answer questions.
+    """Print the findings of this node.
 
     Args:
-        text: JSON: ``questions`` with the arguments of each by its name and, if the asker knows them, the ``place`` of
+        text: JSON: ``checks`` with the arguments of each by its name and, if the asker knows them, the ``place`` of
             this node and what it ``has``; ``demand``: how much of each of Ray's resources single trials take;
             ``max_trials``: how many run at once at most.
     """
     asked = json.loads(text)
+    signal.alarm(ANSWER_S)  # ends this process, even where it waits for a disk
     has = asked.get("has") or {
         "CPU": float(os.environ.get("SLURM_CPUS_ON_NODE") or num_cpus()),
         "GPU": float(num_gpus()),
@@ -121,21 +103,18 @@ def main(text: str) -> None:
         "num_nodes": int(os.environ.get("SLURM_NNODES") or 1),
     }
     print_answer(here.place, "node", facts)
-    for name, arguments in asked["questions"].items():
+    for name, arguments in asked["checks"].items():
         try:
-            verdicts = list(QUESTIONS[name](here, **arguments))
+            for level, found, advice in CHECKS[name](here, **arguments):
+                print_answer(here.place, name, (level, found[:LONGEST], advice))
         except Exception as error:  # of any kind: the asker reports it
-            verdicts = [("error", reason(error), "correct this on that node")]
-        print_answer(here.place, name, verdicts)
+            print_answer(here.place, name, ("error", reason(error), "correct this on that node"))
     print_answer(here.place, "clock", time.time())  # last: it is compared with the time at which it arrives
 
 
 def print_answer(place: str, name: str, answer: object) -> None:
-    """Print an answer in pieces: ``+`` before all but the last, which has ``.``."""
-    text = json.dumps([name, answer])
-    starts = range(0, len(text), PIECE)
-    for start in starts:
-        print(MARK, place, ("." if start == starts[-1] else "+") + text[start : start + PIECE], flush=True)
+    """Print a line of an answer."""
+    print(MARK, place, json.dumps([name, answer]), flush=True)
 
 
 def room(here: Here) -> Iterator[Verdict]:
@@ -156,7 +135,7 @@ def versions(_: Here, own: Mapping[str, str], may_differ: Mapping[str, str]) -> 
     """
     there = installed_versions(own)
     for name, version in own.items():
-        if there[name] is None:
+        if there[name] == NOT_INSTALLED != version:
             yield "error", f"has no {name}; here: {version}", "Install it there too"
         elif there[name] != version:
             level: Level = "warning" if name in may_differ else "error"
@@ -166,15 +145,15 @@ def versions(_: Here, own: Mapping[str, str], may_differ: Mapping[str, str]) -> 
         yield "ok", f"{', '.join(same)}, as on this machine", ""
 
 
-def installed_versions(packages: Iterable[str]) -> dict[str, str | None]:
-    """Return the versions of Python (major and minor) and of packages; None for those that are not installed."""
-    found: dict[str, str | None] = {"python": ".".join(platform.python_version_tuple()[:2])}
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of Python (major and minor) and of packages; `NOT_INSTALLED` for those that are missing."""
+    found = {"python": ".".join(platform.python_version_tuple()[:2])}
     for name in packages:
         if name != "python":
             try:  # a checkout's metadata is as old as its installation
                 found[name] = __version__ if name == "bilin" else importlib.metadata.version(name)
             except importlib.metadata.PackageNotFoundError:
-                found[name] = None
+                found[name] = NOT_INSTALLED
     return found
 
 
@@ -199,7 +178,7 @@ def memory(here: Here, limit: int, ray_bytes: int, advice: str) -> Iterator[Verd
         yield "warning", f"{found}; {purpose}", f"{enough}: {advice}"
 
 
-def temporary(_: Here, root: str | None) -> Iterator[Verdict]:
+def temp_directory(_: Here, root: str | None) -> Iterator[Verdict]:
     """Whether Ray's sockets, and other temporary files, have a place.
 
     Args:
@@ -246,55 +225,48 @@ def ports(_: Here, host: str, count: int) -> Iterator[Verdict]:
     yield "ok", f"{count} bound at once on {where}", ""
 
 
-def reach(here: Here, folder: str) -> Iterator[Verdict]:
+def other_nodes(here: Here, folder: str) -> Iterator[Verdict]:
     """Whether this node can connect to the others of its Slurm step, at free ports, as Ray does.
 
     By files in a folder of the store, each node says where it listens, and when it has tried the others.
     """
-    num_nodes, home = int(os.environ["SLURM_STEP_NUM_NODES"]), Path(folder)
-    if num_nodes == 1:
-        return
-    num_met, failed = 1, []
-    if home.is_dir():
+    num_nodes, num_met, failed = int(os.environ["SLURM_STEP_NUM_NODES"]), 1, []
+    if num_nodes > 1 and Path(folder).is_dir():
         with socket.socket() as listener:
             listener.bind(("", 0))
             listener.listen(num_nodes)
             address = own_address(os.environ["SLURM_LAUNCH_NODE_IPADDR"])
-            _leave(home / f"at-{here.place}", json.dumps([socket.gethostname(), address, listener.getsockname()[1]]))
-            met = _gather(home, "at-", num_nodes)
+            own = json.dumps([socket.gethostname(), address, listener.getsockname()[1]])
+            met = _exchange(Path(folder), f"at-{here.place}", own, num_nodes)
             num_met = len(met)
-            places = [json.loads(text) for name, text in met.items() if name != f"at-{here.place}"]
             failed = [
                 f"{name} ({host}): {fault}"
-                for name, host, port in places
+                for name, host, port in map(json.loads, met - {own})
                 if (fault := connection_error(host, port, CONNECT_S))
             ]
-            _leave(home / f"tried-{here.place}", here.place)
-            _gather(home, "tried-", num_met)  # the others may still want to connect
+            _exchange(Path(folder), f"tried-{here.place}", here.place, num_met)  # the others may still want to connect
     if failed:
         found = f"no connection to {', '.join(failed[:3])}{', …' * (len(failed) > 3)}"
         yield "error", found, "check the firewall between the nodes: Ray needs every port above 1024 in both directions"
     elif num_met < num_nodes:
         found = f"{num_met - 1} of {num_nodes - 1} reached; the others left nothing in the store"
         yield "warning", found, "see their own lines, and those about the store"
-    else:
+    elif num_nodes > 1:
         yield "ok", f"{num_nodes - 1} reached, at a port that was free there", ""
+    else:
+        yield "ok", "there are none", ""
 
 
-def _leave(path: Path, text: str) -> None:
-    """Write a file that others see whole or not at all."""
-    beside = path.with_name(f"{path.name}.new")
+def _exchange(folder: Path, name: str, text: str, count: int) -> set[str]:
+    """Leave a text in a folder, and return those of all nodes, as soon as there are so many, or after `GATHER_S`."""
+    beside = folder / f"new-{name}"
     beside.write_text(text)
-    beside.replace(path)
-
-
-def _gather(home: Path, prefix: str, count: int) -> dict[str, str]:
-    """Return the texts of the files with a prefix, as soon as there are so many, or after `GATHER_S`."""
+    beside.replace(folder / name)  # others see it whole or not at all
     until = time.monotonic() + GATHER_S
     while True:
-        paths = [path for path in home.glob(f"{prefix}*") if path.suffix != ".new"]
+        paths = list(folder.glob(f"{name.partition('-')[0]}-*"))
         if len(paths) >= count or time.monotonic() > until:
-            return {path.name: path.read_text() for path in paths}
+            return {path.read_text() for path in paths}
         time.sleep(0.1)
 
 
@@ -303,20 +275,40 @@ def torch(here: Here, all_gpus: bool, wants_gpus: bool) -> Iterator[Verdict]:
 
     With ``all_gpus``, it sees all GPUs of the node, otherwise those that this process was given.
     """
-    hidden = "CUDA_VISIBLE_DEVICES" if all_gpus else ""
-    environment = {name: value for name, value in os.environ.items() if name != hidden}
-    command = [sys.executable, "-P", "-c", TORCH]
-    fault = ""
+    if all_gpus:
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
     try:
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TORCH_S, check=False)
-        if ended.returncode:
-            fault = (ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"])[-1][:500]
-    except subprocess.TimeoutExpired:
-        fault = f"it did not load within {TORCH_S} s"
-    if fault:
-        yield "error", f"cannot be loaded: {fault}", "reinstall it there"
+        report = _torch_report()
+    except Exception as error:  # of any kind: libraries may be missing or broken
+        yield "error", f"cannot be loaded: {reason(error)}", "reinstall it there"
     else:
-        yield judge_torch(json.loads(ended.stdout), nvidia_driver(), here.num_gpus, wants_gpus=wants_gpus)
+        yield judge_torch(report, nvidia_driver(), here.num_gpus, wants_gpus=wants_gpus)
+
+
+def _torch_report() -> dict[str, Any]:
+    """Load torch, and return its version, the version of CUDA, the GPUs that it sees and what is wrong with them."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        import torch
+
+        names: list[str] = []
+        error = driver = ""
+        try:
+            for number in range(torch.cuda.device_count()):
+                names.append(torch.cuda.get_device_name(number))
+                assert torch.ones(2, device=f"cuda:{number}").sum().item() == 2
+            if torch.version.cuda and names:
+                supported = torch._C._cuda_getDriverVersion()  # type: ignore[attr-defined]
+                driver = f"{supported // 1000}.{supported % 1000 // 10}"
+        except Exception as fault:  # of any kind
+            error = str(fault) or type(fault).__name__
+    return {
+        "version": torch.__version__,
+        "cuda": torch.version.cuda or torch.version.hip,
+        "names": names,
+        "error": error or " ".join(str(each.message) for each in caught if "CUDA" in str(each.message)),
+        "driver": driver,
+    }
 
 
 def judge_torch(report: Mapping[str, Any], driver: str, num_gpus: float, *, wants_gpus: bool) -> Verdict:
@@ -353,24 +345,25 @@ def nvidia_driver() -> str:
     return ended.stdout.split("\n")[0].strip()
 
 
-def store(here: Here, folder: str, content: str, thorough: bool) -> Iterator[Verdict]:
+def store(here: Here, folder: str, thorough: bool) -> Iterator[Verdict]:
     """Whether this node sees the asker's store and can write there; it leaves a file named after its place.
 
-    The folder was made for this question, with a file ``here`` of this content and a ``lock`` that the asker holds.
-    With ``thorough``, say also whether the file system works as a store needs it.
+    The folder was made for this question, and has a ``lock`` that the asker holds. With ``thorough``, say also whether
+    the file system works as a store needs it.
     """
     home = Path(folder)
     try:
-        is_other = (home.parent.is_dir() and not home.exists()) or (home / "here").read_text() != content
-        num_torn = 0 if is_other else _replace_often(home / here.place)
-        lock, free = ("", 0) if is_other else (try_lock(home / "lock"), free_bytes(home))
+        if home.parent.is_dir() and not home.exists():
+            yield other_store(home.parent)
+            return
+        num_torn = _replace_often(home / here.place)
+        lock, free = try_lock(home / "lock"), free_bytes(home)
     except OSError as error:
         advice = "All nodes must see it at this path, and be able to write"
         yield "error", f"cannot use the store, {home.parent}: {reason(error)}", advice
         return
-    if is_other:
-        yield other_store(home.parent)
-    elif thorough:
+    level = disk_level(free)
+    if thorough:
         if num_torn:
             found = f"a file that was replaced many times was missing or torn {num_torn} times"
             yield "error", found, "use a file system on which a rename is atomic"
@@ -378,10 +371,10 @@ def store(here: Here, folder: str, content: str, thorough: bool) -> Iterator[Ver
             yield "warning", "a lock that this machine holds was granted there again", LEASE
         elif lock != "held":
             yield "warning", f"its file system has no locks ({lock})", LEASE
-        if (level := disk_level(free)) != "ok":
+        if level != "ok":
             yield level, f"{size(free)} free", "make room: a checkpoint of a wide trial holds 200 MB"
-        if not num_torn and level != "error":
-            yield "ok", f"readable and writable from here and there; {size(free)} free", ""
+    if not thorough or not (num_torn or level == "error"):
+        yield "ok", f"readable and writable from here and there; {size(free)} free", ""
 
 
 def other_store(path: Path) -> Verdict:
@@ -392,33 +385,27 @@ def other_store(path: Path) -> Verdict:
 
 def _replace_often(path: Path) -> int:
     """Replace a file many times, as results are written. Return how often a reader found none, or half of one."""
-    whole, torn, ended = path.name * 1000, [], threading.Event()
-    path.write_text(whole)
+    whole, num_torn = path.name * 1000, 0
 
-    def read() -> None:
-        while not ended.is_set():
-            try:
-                text = path.read_text()
-            except OSError as error:
-                text = reason(error)
-            if text != whole:
-                torn.append(text)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        for number in range(REPLACEMENTS):
+    def replace() -> None:
+        for _ in range(REPLACEMENTS):
             beside = path.with_name(f"{path.name}.new")
             with beside.open("w") as file:
                 file.write(whole)
-                if number == 0:
-                    file.flush()
-                    os.fsync(file.fileno())
+                file.flush()
+                os.fsync(file.fileno())
             beside.replace(path)
-    finally:
-        ended.set()
-        reader.join()
-    return len(torn)
+
+    path.write_text(whole)
+    with ThreadPoolExecutor() as threads:
+        replaced = threads.submit(replace)
+        while not replaced.done():
+            try:
+                num_torn += path.read_text() != whole
+            except OSError:
+                num_torn += 1
+    replaced.result()
+    return num_torn
 
 
 def try_lock(path: Path) -> str:
@@ -447,17 +434,18 @@ def size(num_bytes: float) -> str:
     return f"{num_bytes:.3g} TB"
 
 
-QUESTIONS: Mapping[str, Callable[..., Iterator[Verdict]]] = {
+CHECKS: Mapping[str, Callable[..., Iterator[Verdict]]] = {
     "room": room,
     "versions": versions,
+    "temp directory": temp_directory,
     "memory": memory,
-    "temporary": temporary,
-    "shared_memory": shared_memory,
+    "shared memory": shared_memory,
     "ports": ports,
-    "reach": reach,
-    "torch": torch,
+    "other nodes": other_nodes,
     "store": store,
+    "torch": torch,  # last: the process ends here if torch crashes
 }
+"""What a node checks, by the names that reports use."""
 
 if __name__ == "__main__":
     main(sys.argv[1])

@@ -40,7 +40,5 @@ MODEL_REGISTRY: Registry[Tier] = Registry(
 )
 """The tiers of `MODELS`, and those that installed packages declare."""
 
-
-def tier_settings(name: str) -> type[Tier]:
-    """Return the settings of a tier, bilin's own first. Raises as `bilin.registry.Registry.settings` does."""
-    return MODEL_REGISTRY.own_settings(name) if name in MODELS else MODEL_REGISTRY.settings(name)
+tier_settings = MODEL_REGISTRY.own_first
+"""Returns the settings of a tier, by its name."""

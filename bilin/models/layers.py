@@ -12,10 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from bilin.models.module import SequenceModel, State
+from bilin.models.module import Features, SequenceModel, State, Tokens
 
 if TYPE_CHECKING:
     from bilin.models.tier import LayeredTier
@@ -57,9 +57,7 @@ class Stack(SequenceModel):
         self.readout = nn.Linear(hidden, num_classes, bias=False)
         self.tokens_at_once = min(layer.tokens_at_once for layer in layers)
 
-    def advance(
-        self, tokens: Int[Tensor, "batch time"], state: State = None
-    ) -> tuple[Float[Tensor, "batch time width"], State]:
+    def advance(self, tokens: Tokens, state: State = None) -> tuple[Features, State]:
         """See `SequenceModel.advance`. The state holds the state of every layer."""
         return self.through(self.embedding[tokens], state)
 

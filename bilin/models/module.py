@@ -9,6 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+Tokens: TypeAlias = Int[Tensor, "batch time"]
+NumTokens: TypeAlias = Int[Tensor, " batch"]
+Features: TypeAlias = Float[Tensor, "batch time width"]
+Logits: TypeAlias = Float[Tensor, "batch *time classes"]
+
 State: TypeAlias = Any
 """What a model remembers of the tokens so far: tensors in nested tuples, or None at the beginning."""
 
@@ -33,18 +38,14 @@ class SequenceModel(nn.Module, ABC):
     """Weights that do not count as recurrent."""
 
     @abstractmethod
-    def advance(
-        self, tokens: Int[Tensor, "batch time"], state: State = None
-    ) -> tuple[Float[Tensor, "batch time width"], State]:
+    def advance(self, tokens: Tokens, state: State = None) -> tuple[Features, State]:
         """Return the input of the readout after each of the next tokens, and the state after the last one.
 
         All sequences get the same number of tokens. They start from the state that the previous call returned, or
         from the beginning if it is None.
         """
 
-    def forward(
-        self, tokens: Int[Tensor, "batch time"], num_tokens: Int[Tensor, " batch"], *, every_token: bool = False
-    ) -> Float[Tensor, "batch *time classes"]:
+    def forward(self, tokens: Tokens, num_tokens: NumTokens, *, every_token: bool = False) -> Logits:
         """Return the logits after the last token of each sequence, or after every token.
 
         Sequences are padded at the end, as in `bilin.tasks.task.Batch`; logits in the padding are meaningless.

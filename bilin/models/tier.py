@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from bilin.fields import option
+from bilin.registry import load
 
 if TYPE_CHECKING:
     from bilin.models.layers import Layer
@@ -65,15 +66,22 @@ class LayeredTier(Tier):
 
     Attributes:
         norm: Normalization in front of each layer and of the readout.
+        layer_class: Place of the torch module of a layer, as ``bilin.models.state_space.modules:MambaLayer``. It is
+            built from the settings. A tier without one implements `make_layers`.
     """
 
     norm: ClassVar[Literal["rms", "layer"]] = "rms"
+    layer_class: ClassVar[str]
 
     layers: int = option(1, at_least=1, doc="number of layers")
 
-    @abstractmethod
+    def __init_subclass__(cls) -> None:
+        if "tier" in vars(cls) and cls.make_layers is LayeredTier.make_layers and not hasattr(cls, "layer_class"):
+            raise TypeError(f"{cls.__name__} has no layers; accepted: layer_class or make_layers")
+
     def make_layers(self) -> Layers:
         """Return the layers in order, with fresh weights."""
+        return [load(self.layer_class)(self) for _ in range(self.layers)]
 
     def build(self, *, vocab_size: int, num_classes: int) -> Module:
         """See `Tier.build`."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypedDict
@@ -34,6 +34,10 @@ NO_GRID = Grid(
     cluster={},
 )
 """The grid of a request that names none, as the doctor takes."""
+
+
+GridSource = Grid | Mapping[str, object] | Path | str
+"""A grid, the path of a grid.yaml, or a dict with the keys of one."""
 
 
 class RequestOptions(TypedDict, total=False):
@@ -69,7 +73,7 @@ class LaunchRequest:
     @classmethod
     def read(
         cls,
-        grid: Grid | Path | str | None,
+        grid: GridSource | None,
         *,
         store: Path | str = DEFAULT_STORE,
         cluster: ClusterSpec | None = None,
@@ -82,13 +86,13 @@ class LaunchRequest:
         """Read and check what is asked.
 
         Args:
-            grid: A grid, or the path of a grid.yaml; None for none.
+            grid: The path of a grid.yaml, a dict with the keys of one, or a grid that was read; None for none.
             store: Directory of the store; it need not exist.
             cluster: Where to run; by default a local Ray.
             profile: File with settings for the Slurm job that the grid's ``cluster`` does not have.
             nodes: Number of nodes of the Slurm job, or the least and the greatest, as ``1-8``.
-            overrides: Values to set in the grid file first, such as ``train.steps=500``.
-            only: Conditions that narrow the cells of the grid file, such as ``tier=full,m=2``.
+            overrides: Values to set in the grid first, such as ``train.steps=500``.
+            only: Conditions that narrow the cells of the grid, such as ``tier=full,m=2``.
             retry: Classes of failure whose trials run again, of `bilin.failures.RETRYABLE`.
 
         Raises:
@@ -97,9 +101,9 @@ class LaunchRequest:
         statuses = _statuses(retry)
         if isinstance(grid, Grid):
             if overrides or only:
-                raise InputError("overrides and only change a grid file: read the grid with them instead")
+                raise InputError("overrides and only change a file or a dict: read the grid with them instead")
         else:
-            grid = NO_GRID if grid is None else read_grid(Path(grid), overrides=tuple(overrides), only=tuple(only))
+            grid = NO_GRID if grid is None else read_grid(grid, overrides=tuple(overrides), only=tuple(only))
         settings = {**(read_profile(profile) if profile else {}), **grid.cluster}
         if nodes is not None:
             try:

@@ -17,18 +17,17 @@ from bilin.results.result_table import ResultTable as ResultTable
 from bilin.results.result_table import encode as encode
 from bilin.results.sql.query import brief as brief
 from bilin.results.sql.query import query as query
+from bilin.results.store.contents import DEFAULT_STORE as DEFAULT_STORE
 from bilin.results.store.contents import StoredTrial as StoredTrial
+from bilin.results.store.contents import existing_sweep as existing_sweep
 from bilin.results.store.contents import stored as stored
 from bilin.results.store.contents import stored_grid as stored_grid
-from bilin.results.store.contents import stored_wanted as stored_wanted
+from bilin.results.store.contents import sweep_names as sweep_names
 from bilin.results.store.holder import RAY_JOB as RAY_JOB
 from bilin.results.store.holder import Holder as Holder
 from bilin.results.store.holder import Process as Process
 from bilin.results.store.lock import LAPSE_S as LAPSE_S
 from bilin.results.store.lock import holder as holder
-from bilin.results.store.paths import DEFAULT_STORE as DEFAULT_STORE
-from bilin.results.store.paths import existing_sweep as existing_sweep
-from bilin.results.store.paths import sweep_names as sweep_names
 from bilin.results.store.rows import WantedRow as WantedRow
 from bilin.results.store.writer import SweepWriter as SweepWriter
 

@@ -13,11 +13,10 @@ import pyarrow.compute as pc
 from bilin.folder import SweepFolder
 from bilin.results.schema import CURVES, trials_schema
 from bilin.results.sql.query import query
-from bilin.results.store.contents import Contents, read_sweeps
+from bilin.results.store.contents import Contents, read_sweeps, sweep_folders
 from bilin.results.store.durable import UNREADABLE, read_fault
 from bilin.results.store.manifest import Part
 from bilin.results.store.parts import validate_file
-from bilin.results.store.paths import sweep_folders
 from bilin.results.store.writer import SweepWriter
 
 

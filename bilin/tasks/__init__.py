@@ -31,7 +31,5 @@ TASK_REGISTRY: Registry[Task] = Registry(
 )
 """The tasks of `TASKS`, and those that installed packages declare."""
 
-
-def task_settings(name: str) -> type[Task]:
-    """Return the settings of a task, bilin's own first. Raises as `bilin.registry.Registry.settings` does."""
-    return TASK_REGISTRY.own_settings(name) if name in TASKS else TASK_REGISTRY.settings(name)
+task_settings = TASK_REGISTRY.own_first
+"""Returns the settings of a task, by its name."""

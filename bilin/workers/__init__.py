@@ -2,6 +2,7 @@
 
     a pool (inline, actors) ──> trial ──> training          events: what happens to trials meanwhile
                                                             output: what they print
+                                                            isolation: what they may do to their process
 
 May import the modules of `bilin`, `bilin.tasks` and `bilin.models`; ray in `actors` only.
 Importing this room imports neither torch nor ray: the sweep process needs neither, its workers do.

@@ -8,6 +8,7 @@ import os
 import platform
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bilin.spec import Cell, Resources
 from bilin.version import __version__
 
 _worker = ""
+_installed = functools.cache(importlib.metadata.version)
 
 
 def name_worker(name: str) -> None:
@@ -34,20 +36,21 @@ def device_of(resources: Resources) -> str:
 
 def environment(cell: Cell, resources: Resources) -> Environment:
     """Return where a trial runs in this process, and with what."""
+    device = device_of(resources)
     return Environment(
         host=socket.gethostname(),
         pid=os.getpid(),
         worker=_worker,
-        device=device_of(resources),
+        device=device,
         threads=resources.threads,
         cpu=_cpu(),
         python=platform.python_version(),
-        torch=_torch_version(),
+        torch=_installed("torch"),
         version=__version__,
         commit=_commit(),
         task_package=package_of(type(cell.task)),
         tier_package=package_of(type(cell.model)),
-        **(_gpu() if device_of(resources) == "cuda" else {}),
+        **(_gpu() if device == "cuda" else {}),
     )
 
 
@@ -63,18 +66,12 @@ def _gpu() -> dict[str, Any]:
 
 
 @functools.cache
-def _torch_version() -> str:
-    return importlib.metadata.version("torch")
-
-
-@functools.cache
 def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 @functools.cache

@@ -7,8 +7,7 @@ from contextlib import nullcontext
 
 from bilin.spec import Resources
 from bilin.workers.events import Emit, ignore
-from bilin.workers.output.capture import copied
-from bilin.workers.output.files import Outputs
+from bilin.workers.output import Outputs, copied
 from bilin.workers.pool import Group, RunTrial, TrialRunner
 from bilin.workers.training.checkpoint import Checkpoints
 

@@ -85,6 +85,7 @@ class TrialRunner:
         self._output = output
         self._worker = worker
         self._node = node
+        self._host, self._pid = socket.gethostname(), os.getpid()
         self._cancelled: set[str] = set()
 
     def cancel(self, trial_id: str) -> None:
@@ -104,8 +105,7 @@ class TrialRunner:
 
         last: Finished | Cancelled = Cancelled(trial_id=trial_id, step=0)
         if trial_id not in self._cancelled:
-            host, pid = socket.gethostname(), os.getpid()
-            self._emit(Started(trial_id=trial_id, host=host, pid=pid, worker=self._worker, node=self._node))
+            self._emit(Started(trial_id=trial_id, host=self._host, pid=self._pid, worker=self._worker, node=self._node))
             try:
                 with self._output(trial_id):
                     result = self._run(spec, report=report, checkpoints=self._checkpoints)

@@ -13,30 +13,28 @@ from bilin.registry import package_of
 from bilin.spec import TrialSpec, derive_seed
 from bilin.workers.environment import device_of, environment
 from bilin.workers.events import Report, ignore
+from bilin.workers.isolation import isolated
 from bilin.workers.training.checkpoint import Checkpoints, Clock
 
 
 def run_trial(spec: TrialSpec, *, report: Report = ignore, checkpoints: Checkpoints | None = None) -> TrialResult:
     """Train, validate and test one trial.
 
-    A failure is a result too: whatever is raised becomes a row whose status is the class of the failure. Interrupts
-    pass through, and so does `bilin.workers.events.TrialCancelled`. ``report`` is called at evaluations, and between
-    them about twice a second.
+    A failure is a result too: whatever the code of a task or tier raises becomes a row whose status is the class of
+    the failure, and what it changes in this process is restored (`bilin.workers.isolation`). A user's interrupt passes
+    through, and so does what ``report`` raises. ``report`` is called at evaluations, and between them about twice a
+    second.
 
     With ``checkpoints``, the trial continues from its last checkpoint. On a CPU, the result is the same to the last
     bit as without the interruption.
     """
     clock = Clock()
-    measured: dict[str, Any]
-    try:
-        measured = _measure(spec, clock, report, checkpoints)
-    except (Exception, SystemExit) as error:  # a trial that fails must not end the sweep
-        is_own = not any(package_of(type(block)) for block in (spec.cell.task, spec.cell.model))
-        measured = {
-            "status": class_of(error, own=is_own),
-            "error": one_line(error),
-            "traceback": printable(traceback.format_exc()),
-        }
+    with isolated(report) as isolation:
+        try:
+            measured = _measure(spec, clock, isolation.report, checkpoints)
+        except BaseException as error:  # a trial that fails must not end the sweep
+            isolation.raise_from_others()
+            measured = _failure(spec, error)
     return TrialResult(
         trial_id=spec.trial_id,
         started_at=clock.started_at,
@@ -45,6 +43,19 @@ def run_trial(spec: TrialSpec, *, report: Report = ignore, checkpoints: Checkpoi
         environment=environment(spec.cell, spec.resources),
         **measured,
     )
+
+
+def _failure(spec: TrialSpec, error: BaseException) -> dict[str, Any]:
+    """Return the attributes of the `TrialResult` that say what a trial raised."""
+    is_own = not any(package_of(type(block)) for block in (spec.cell.task, spec.cell.model))
+    try:
+        return {
+            "status": class_of(error, own=is_own),
+            "error": one_line(error),
+            "traceback": printable("".join(traceback.format_exception(error))),
+        }
+    except BaseException as fault:  # the error's own methods may raise too
+        return {"status": "failed", "error": f"an error that cannot be described: {type(fault).__name__}"}
 
 
 def _measure(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpoints | None) -> dict[str, Any]:
@@ -66,7 +77,7 @@ def _measure(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpo
             "stop_reason": stop_reason,
             "steps": state.step,
             "params": sum(weight.numel() for weight in state.model.parameters() if weight.requires_grad),
-            "recurrent_params": state.model.recurrent_params,
+            "recurrent_params": int(state.model.recurrent_params),
             "curve": tuple(state.curve),
         }
         if stop_reason != "diverged":

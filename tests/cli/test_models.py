@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from bilin.catalog import tiers
+from bilin.catalog import listed as catalog_of
 from bilin.models import MODELS
 from bilin.tasks import TASKS
 from tests.sweeps import bilin, finish
@@ -51,7 +51,9 @@ def test_an_unknown_name_ends_with_2() -> None:
 
 def test_json_has_the_same() -> None:
     listed = json.loads(finish(bilin("models", "--format", "json"))[1])
-    assert [(each["name"], each["summary"]) for each in listed] == [(each.name, each.summary) for each in tiers()]
+    assert [(each["name"], each["summary"]) for each in listed] == [
+        (each.name, each.summary) for each in catalog_of("models")
+    ]
     shown = json.loads(finish(bilin("models", "show", "cp", "--format", "json"))[1])
     assert {"name": "rank", "required": True, "default": None}.items() <= shown["fields"][-1].items()
 

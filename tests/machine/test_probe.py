@@ -15,7 +15,7 @@ import pytest
 
 from bilin.machine import host, probe
 from bilin.machine.slurm import megabytes
-from bilin.orchestrator.clusters.inquiry import Answers, command, last_error, open_beacon, read
+from bilin.orchestrator.clusters.inquiry import Answers, ask_here, command, last_error, open_beacon, read
 from bilin.version import __version__
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="only root mounts")
@@ -27,30 +27,35 @@ TOO_OLD = CPU | {"version": "2.6", "cuda": "12.8", "error": "The NVIDIA driver i
 TWO = CPU | {"version": "2.6", "cuda": "12.8", "names": ["H200", "H200"], "driver": "12.8"}
 
 
-def asked(questions: dict[str, dict[str, object]], **more: object) -> Answers:
+def asked(checks: dict[str, dict[str, object]], **more: object) -> Answers:
     """What this Python says."""
-    words = command(sys.executable, {"questions": questions, **more}, place="7")
+    words = command(sys.executable, {"checks": checks, **more}, place="7")
     ended = subprocess.run(words, capture_output=True, text=True, check=True)
     answers: dict[str, Answers] = {}
     read([*ended.stdout.splitlines(), "a line of set-up commands"], answers)
     return answers["7"]
 
 
+def about(node: Answers, check: str) -> list[probe.Verdict]:
+    return [(each.level, each.found, each.advice) for each in node.findings if each.check == check]
+
+
 def levels(verdicts: Iterable[probe.Verdict]) -> list[str]:
     return [level for level, *_ in verdicts]
 
 
-def test_every_question_has_an_answer_and_an_error_is_an_answer() -> None:
-    own = {"bilin": __version__, "none": "1"}
-    verdicts = asked({"room": {}, "versions": {"own": own, "may_differ": {}}, "ports": {}, "quest": {}}).verdicts
-    assert list(verdicts) == ["room", "versions", "ports", "quest", "clock"]
-    assert [tuple(each) for each in verdicts["versions"]] == [
-        ("error", "has no none; here: 1", "Install it there too"),
+def test_every_check_has_an_answer_and_an_error_is_an_answer() -> None:
+    own = {"bilin": __version__, "nothing": "1"}
+    node = asked({"room": {}, "versions": {"own": own, "may_differ": {}}, "ports": {}, "quest": {}})
+    assert {each.where for each in node.findings} == {socket.gethostname()}
+    assert list(dict.fromkeys(each.check for each in node.findings)) == ["room", "versions", "ports", "quest", "clock"]
+    assert about(node, "versions") == [
+        ("error", "has no nothing; here: 1", "Install it there too"),
         ("ok", f"bilin {__version__}, as on this machine", ""),
     ]
-    assert "missing 2 required" in verdicts["ports"][0][1]
-    assert "quest" in verdicts["quest"][0][1]
-    assert levels(verdicts["clock"]) == ["ok"]
+    assert "missing 2 required" in about(node, "ports")[0][1]
+    assert "quest" in about(node, "quest")[0][1]
+    assert levels(about(node, "clock")) == ["ok"]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +71,7 @@ def test_every_question_has_an_answer_and_an_error_is_an_answer() -> None:
 def test_a_node_has_room_for_some_trials(more: dict[str, Any], num_trials: int) -> None:
     node = asked({"room": {}}, **more)
     assert node.facts == {"name": socket.gethostname(), "has": more["has"], "num_trials": num_trials, "num_nodes": 1}
-    ((level, found, _advice),) = node.verdicts["room"]
+    ((level, found, _advice),) = about(node, "room")
     assert level == ("ok" if num_trials else "warning")
     assert {0: "no trial has room", 1: "one trial at once"}.get(num_trials, f": {num_trials} at once") in found
 
@@ -118,8 +123,27 @@ def test_torch_and_the_gpus_that_are_given(
 def test_a_torch_that_cannot_be_loaded_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "torch.py").write_text("raise ImportError('libcudart.so.12 is missing')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    ((level, found, _advice),) = probe.torch(NODE, all_gpus=False, wants_gpus=False)
-    assert (level, "libcudart" in found) == ("error", True)
+    node = asked({"torch": {"all_gpus": False, "wants_gpus": False}})
+    ((level, found, advice),) = about(node, "torch")
+    assert (level, advice) == ("error", "reinstall it there")
+    assert found == "cannot be loaded: ImportError: libcudart.so.12 is missing"
+
+
+def test_a_torch_that_ends_its_process_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torch.py").write_text("import os\nprint('loading', end=' ')\nos.abort()")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    checks = {"room": {}, "torch": {"all_gpus": False, "wants_gpus": False}}
+    node = ask_here({"checks": checks, "demand": [{}]})["0"]
+    (silent, room) = node.conclude("0", checks, None)
+    assert (silent.check, silent.found) == ("answers", "no answer about torch (exit code -6)")
+    assert (room.check, room.level) == ("room", "ok")
+
+
+def test_what_libraries_print_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torch.py").write_text("print('loading', end=' ')\nraise OSError('no such GPU')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    node = asked({"torch": {"all_gpus": False, "wants_gpus": False}})
+    assert [each.check for each in node.findings] == ["torch", "clock"]
 
 
 def test_memory_for_ray_and_its_workers() -> None:
@@ -141,7 +165,7 @@ def test_a_disk_that_is_nearly_full() -> None:
 
 
 def test_a_python_without_bilin_is_named() -> None:
-    python, *words = command(sys.executable, {"questions": {}})
+    python, *words = command(sys.executable, {"checks": {}})
     ended = subprocess.run([python, "-I", "-S", *words[1:]], capture_output=True, text=True, check=False)
     assert last_error(ended.stderr) == f"bilin is not installed for {python}. Install bilin {__version__} there"
 
@@ -149,7 +173,7 @@ def test_a_python_without_bilin_is_named() -> None:
 def test_a_bilin_without_this_program_is_named(tmp_path: Path) -> None:
     (tmp_path / "bilin").mkdir()
     (tmp_path / "bilin/__init__.py").touch()
-    python, *words = command(sys.executable, {"questions": {}})
+    python, *words = command(sys.executable, {"checks": {}})
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     ended = subprocess.run([python, "-S", *words], env=environment, capture_output=True, text=True, check=False)
     assert last_error(ended.stderr).startswith(f"has another bilin for {python}; here: {__version__}")
@@ -164,22 +188,18 @@ def test_a_program_for_nodes_loads_the_standard_library_alone(program: str) -> N
     assert not {"torch", "ray", "numpy", "duckdb", "pyarrow", "optuna"} & set(ended.stdout.split())
 
 
-def test_long_answers_of_two_nodes_may_be_mixed(capsys: pytest.CaptureFixture[str]) -> None:
-    for place in "ab":
-        probe.print_answer(place, "node", {"name": place * 2000})
-    lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) < 500
-    half = len(lines) // 2
-    answers: dict[str, Answers] = {}
-    read([line for pair in zip(lines[:half], lines[half:], strict=True) for line in pair], answers)
-    assert {place: each.name for place, each in answers.items()} == {"a": "a" * 2000, "b": "b" * 2000}
+def test_a_long_finding_is_cut_so_that_slurm_does_not_mix_it_with_others(tmp_path: Path) -> None:
+    own = {f"package-{number}": "1" for number in range(500)}
+    words = command(sys.executable, {"checks": {"versions": {"own": {**HERE, **own}, "may_differ": {}}}})
+    ended = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert max(map(len, ended.stdout.splitlines())) < 1024
 
 
 def test_a_temp_directory_may_be_too_long_for_sockets(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 10)
     folder.mkdir()
-    assert not any("socket" in found for _, found, _ in probe.temporary(NODE, "/tmp"))
-    ((level, found, _advice),) = probe.temporary(NODE, str(folder))
+    assert not any("socket" in found for _, found, _ in probe.temp_directory(NODE, "/tmp"))
+    ((level, found, _advice),) = probe.temp_directory(NODE, str(folder))
     assert (level, "too long" in found) == ("error", True)
     assert list(folder.iterdir()) == []
 
@@ -203,13 +223,13 @@ def test_nodes_of_a_step_look_for_each_other(tmp_path: Path, monkeypatch: pytest
         nodes = []
         for number in range(2):
             monkeypatch.setenv("SLURM_NODEID", str(number))
-            words = command(sys.executable, {"questions": {"reach": {"folder": str(tmp_path)}}})
+            words = command(sys.executable, {"checks": {"other nodes": {"folder": str(tmp_path)}}})
             nodes.append(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
         answers: dict[str, Answers] = {}
         for each in nodes:
             read(each.communicate()[0].splitlines(), answers)
     for place in "01":
-        ((level, found, _advice),) = answers[place].verdicts["reach"]
+        ((level, found, _advice),) = about(answers[place], "other nodes")
         assert (level, found) == ("error", "no connection to third (127.0.0.1): Connection refused")
 
 
@@ -234,35 +254,31 @@ def test_memory_is_what_slurm_gave(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_store_is_seen_written_and_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bilin.orchestrator.clusters.inquiry.APPEAR_S", 0.1)
     with open_beacon(tmp_path) as beacon:
-        question = beacon.question(thorough=True)
-        seen = Answers("a", verdicts={"store": list(probe.store(NODE, **question))})
-        beacon.check(NODE.place, seen)
-        ((level, found, _advice),) = seen.verdicts["store"]
-        assert (level, found.partition(";")[0]) == ("ok", "readable and writable from here and there")
-        beacon.check("b", seen)
-        ((level, found, _advice),) = seen.verdicts["store"]
-        assert (level, "another folder" in found) == ("error", True), "what the node wrote is not seen here"
+        node = asked({"store": {"folder": str(beacon), "thorough": True}})
+        seen, _clock = node.conclude("7", ["store"], beacon)
+        assert (seen.level, seen.found.partition(";")[0]) == ("ok", "readable and writable from here and there")
+        _clock, seen = node.conclude("b", ["store"], beacon)
+        assert (seen.level, "another folder" in seen.found) == ("error", True), "what the node wrote is not seen here"
         assert probe.try_lock(Path(__file__)) == "taken"
-        assert list(probe.store(NODE, **beacon.question(thorough=False))) == []
-        gone = question | {"folder": str(tmp_path / "none")}
-        assert list(probe.store(NODE, **gone)) == [probe.other_store(tmp_path)]
+        assert levels(probe.store(NODE, str(beacon), thorough=False)) == ["ok"]
+        assert list(probe.store(NODE, str(tmp_path / "none"), thorough=True)) == [probe.other_store(tmp_path)]
     assert list(tmp_path.iterdir()) == []
 
 
 @ROOT
 def test_a_store_on_another_mount_and_one_that_is_read_only(tmp_path: Path) -> None:
     with open_beacon(tmp_path) as beacon:
-        questions = {"questions": {"store": beacon.question(thorough=False)}}
+        checks = {"checks": {"store": {"folder": str(beacon), "thorough": False}}}
         for mounts, words in (
             (f"mount -t tmpfs none {tmp_path}", "sees another folder"),
             (f"mount --bind {tmp_path} {tmp_path} && mount -o remount,bind,ro {tmp_path}", "Read-only file system"),
             (f"mount -t tmpfs none {tmp_path.parent}", "No such file or directory"),
         ):
-            words_of = command(sys.executable, questions, place="7")
+            words_of = command(sys.executable, checks, place="7")
             there = ["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh", *words_of]
             ended = subprocess.run(there, capture_output=True, text=True, check=True)
             answers: dict[str, Answers] = {}
             read(ended.stdout.splitlines(), answers)
-            beacon.check("7", answers["7"])
-            ((level, found, advice),) = answers["7"].verdicts["store"]
+            store = [each for each in answers["7"].conclude("7", ["store"], beacon) if each.check == "store"]
+            ((level, found, advice),) = [(each.level, each.found, each.advice) for each in store]
             assert (level, words in found, bool(advice)) == ("error", True, True)

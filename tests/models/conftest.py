@@ -24,7 +24,6 @@ install_import_hook(
         "bilin.models.bilinear.matrices",
         "bilin.models.bilinear.recurrence",
         "bilin.models.fixed_point.modules",
-        "bilin.models.fixed_point.solve",
         "bilin.models.linear_attention.modules",
         "bilin.models.recurrent.modules",
         "bilin.models.state_space.modules",

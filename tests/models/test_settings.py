@@ -5,14 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
 import bilin.models
 from bilin.fields import fields_of
-from bilin.models import MODELS, Tier
+from bilin.models import MODELS, LayeredTier, Tier
 from tests.models.variants import tier_class
 
 
@@ -28,6 +28,13 @@ def test_every_file_that_names_a_tier_is_registered() -> None:
     room = Path(bilin.models.__file__).parent
     tiers = {path.stem for path in room.rglob("*.py") if "    tier: ClassVar[str] = " in path.read_text()}
     assert tiers == set(MODELS)
+
+
+def test_a_layered_tier_without_layers_is_refused() -> None:
+    with pytest.raises(TypeError, match="Bare has no layers; accepted: layer_class or make_layers"):
+
+        class Bare(LayeredTier):
+            tier: ClassVar[str] = "bare"
 
 
 @pytest.mark.parametrize("name", MODELS)

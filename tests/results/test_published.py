@@ -22,6 +22,12 @@ def test_some_numbers_are_those_of_the_tables():
     assert (rotation["task"], rotation["length"], rotation["accuracy_scaled"]) == ("modular_addition", 500, 0.66)
     (fp,) = [row for row in rows if row["tier"] == "fp_mamba"]
     assert (fp["mixer"], fp["mixer_rank"], fp["layers"], fp["accuracy_scaled"]) == ("householder", 4, 2, 0.384)
+    assert (fp["hidden"], fp["max_steps"], rotation["hidden"], rotation["max_steps"]) == (128, 100_000, 256, 100_000)
+    assert {row["tier"] for row in rows if row["length"] == 500 and row["hidden"] is None} == {
+        "lstm",
+        "mamba",
+        "transformer",
+    }
     assert all(row["rank"] is None and row["length"] in (500, None) for row in rows)
 
 

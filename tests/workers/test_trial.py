@@ -134,11 +134,6 @@ def test_memory_that_the_cpu_does_not_have_is_oom(make):
     assert result.status == "oom"
 
 
-def test_an_interrupt_passes_through(make):
-    with pytest.raises(KeyboardInterrupt):
-        run_trial(broken(make(), KeyboardInterrupt))
-
-
 class OddError(Exception):
     """An error with a part of a file name that is not UTF-8."""
 

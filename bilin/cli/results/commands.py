@@ -85,7 +85,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Remove trials and their curves. The next launch runs them again if the grid wants them."""
+    """Remove trials and their curves. The next launch runs them again if the grid asks for them."""
     from bilin import results
 
     rows = results.delete(store, where, sweep=sweep, everything=everything, dry_run=True)

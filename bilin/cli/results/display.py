@@ -31,7 +31,9 @@ def _known_format(name: str) -> str:
 
 
 Sweep = Annotated[str | None, typer.Option("--sweep", help="Look at this sweep only.", show_default=False)]
-Everything = Annotated[bool, typer.Option("--all", help="Include rows that the grid as last launched does not want.")]
+Everything = Annotated[
+    bool, typer.Option("--all", help="Include rows that the grid of the last launch does not ask for.")
+]
 Format = Annotated[
     str,
     typer.Option(

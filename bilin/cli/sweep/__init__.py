@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from bilin.cli.sweep.launch import cancel, launch, plan, schema
-from bilin.cli.sweep.monitor.commands import list_sweeps, logs, show, status, watch, why
+from bilin.cli.sweep.monitor import list_sweeps, logs, show, status, watch, why
 
 app = typer.Typer(help="Plan, run and look at sweeps.", no_args_is_help=True)
 app.command()(plan)

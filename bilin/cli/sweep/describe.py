@@ -1,19 +1,43 @@
-"""Texts about plans, and about how launches begin and end, here or in other processes."""
+"""Texts about plans and launches, and about how sweeps and trials stand."""
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bilin.failures import RULES
-from bilin.orchestrator import Plan, Submission, Summary
+from bilin.errors import InputError, InterruptedSweepError
+from bilin.failures import RETRYABLE, RULES
+from bilin.orchestrator import Ended, Job, JobStatus, Plan, Submission, Summary, SweepStatus, Why
 from bilin.orchestrator.background import Cancelled, Detached, RayJob
-from bilin.record import RESULT_STATUSES
+from bilin.record import RERUN_STATUSES, RESULT_STATUSES
+from bilin.results import LAPSE_S
+from bilin.units import duration
 from bilin.workers.actors.node import amounts_of, describe_amounts
 
 MAX_VALUES = 12
+
+_TIME = "%Y-%m-%d %H:%M:%S"
+
+_BLOCKS = ("task", "model", "train", "validate", "test", "resources")
+_OUTCOME = ("solved", "steps", "validation_accuracy", "training_loss", "params", "recurrent_params", "wall_s")
+_ORIGIN = (
+    "cpu", "gpu", "gpu_memory_mb", "device", "threads", "python", "torch", "version", "commit", "task_package",
+    "tier_package",
+)  # fmt: skip
+
+_STATES = {
+    "ended": "has ended",
+    "running": "runs",
+    "waiting": "waits",
+    "later": "waits for an earlier round of its search",
+    "not asked for": "is not asked for",
+    "not in the grid": "is not in the grid of the last launch",
+}
 
 
 def describe_plan(plan: Plan) -> str:
@@ -29,11 +53,8 @@ def describe_plan(plan: Plan) -> str:
     combinations = f"{counts.combinations} combinations, {counts.after_exclusion} after exclusion"
     rows.append(("cells", f"{combinations}, {counts.after_deduplication} different{part}"))
     limit = " at most: a search may need fewer" if plan.may_end_early else ""
-    rows.append(("trials", f"{plan.num_wanted} wanted{limit}"))
-    at_most = "at most " if plan.may_end_early else ""
-    later = f", {at_most}{plan.num_later} in later rounds" if plan.num_later else ""
-    now = plan.num_missing - plan.num_later
-    rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {now} to run now{later}"))
+    rows.append(("trials", f"{plan.num_wanted} asked for{limit}"))
+    rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_now} to run now{plan.later}"))
     sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
         rows.append(("" if index else "a trial takes", describe_amounts(amounts_of(size))))
@@ -61,22 +82,17 @@ def describe_summary(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def describe_submission(submission: Submission, *, store: Path) -> str:
-    """Say in lines what was submitted to Slurm, and how to watch it."""
-    nodes = "1 node" if submission.nodes == "1" else f"{submission.nodes} nodes"
-    place = [submission.sweep, "--store", str(store)]
-    rows = [(what, shlex.join(["bilin", "sweep", what, *place])) for what in ("watch", "cancel")]
-    rows.append(("log", str(submission.log)))
-    head = f"{submission.sweep}: job {submission.job_id} submitted, {submission.num_missing} trials to run on {nodes}"
-    return "\n".join([head, *columns(rows)])
-
-
-def describe_detached(detached: Detached | RayJob) -> str:
-    """Return lines that say where a sweep runs, how to watch it and how to end it."""
-    where = f"process {detached.pid}" if isinstance(detached, Detached) else f"Ray job {detached.job_id}"
-    lines = [f"{detached.sweep}: runs in the background, {where}"]
-    lines += [f"  {what:6}  {command(what, detached.sweep, detached.directory)}" for what in ("watch", "cancel")]
-    return "\n".join([*lines, f"  log     {detached.log}"])
+def describe_started(started: Submission | Detached | RayJob) -> str:
+    """Say in lines where a sweep runs that was submitted or detached, how to watch it and how to end it."""
+    if isinstance(started, Submission):
+        nodes = "1 node" if started.nodes == "1" else f"{started.nodes} nodes"
+        where = f"job {started.job_id} submitted, {started.num_missing} trials to run on {nodes}"
+    elif isinstance(started, Detached):
+        where = f"runs in the background, process {started.pid}"
+    else:
+        where = f"runs in the background, Ray job {started.job_id}"
+    rows = [(what, command(what, started.sweep, started.directory)) for what in ("watch", "cancel")]
+    return "\n".join([f"{started.sweep}: {where}", *columns([*rows, ("log", str(started.log))])])
 
 
 def describe_cancelled(cancelled: Cancelled, *, grace_s: float) -> str:
@@ -89,6 +105,167 @@ def describe_cancelled(cancelled: Cancelled, *, grace_s: float) -> str:
     if not ends:
         return f"{cancelled.sweep}: it is not running; nothing changed"
     return f"{cancelled.sweep}: {', '.join(ends)}; the same launch continues from here"
+
+
+def describe_status(sweep: str, status: SweepStatus | InputError, *, everything: bool) -> str:
+    """Say in lines how a sweep stands."""
+    if isinstance(status, InputError):
+        return f"{sweep}\n  {status}"
+    plan = status.plan
+    rows = [
+        ("state", _state(status)),
+        ("cells", str(len(plan.cells))),
+        ("trials", f"{counted(plan.statuses) or 'none done'}, {plan.num_missing} to run"),
+    ]
+    if snapshot := status.snapshot:
+        ended = counted(snapshot.ended) or "none ended"
+        speed = f", {60 * snapshot.trials_per_s:.1f} a minute" if snapshot.ended else ""
+        since = _utc(snapshot.started_at)
+        rows.insert(1, ("now", f"{len(snapshot.running)} trials run; since {since}: {ended}{speed}"))
+    if plan.num_failed:
+        rows.append(("", f"{plan.num_failed} without a result are not run again unless --retry names their class"))
+    if plan.num_missing:
+        rows.append(("time", describe_time(plan)))
+    if everything:
+        rows.append(("stored", f"{sum(status.rows.values())} rows in all: {counted(status.rows)}"))
+    if status.job:
+        rows += [] if status.is_queued else [("job", describe_own_job(status.job, status.job_status))]
+        rows.append(("log", status.job.log))
+        rows += [("stopped", status.job.ended)] if status.job.ended else []
+    rows.append(("folder", str(status.folder.path)))
+    return "\n".join([sweep, *columns(rows)])
+
+
+def describe_ended(ended: Ended) -> str:
+    """Return lines that say how a sweep stands that nothing runs, and how to continue it."""
+    status = ended.status
+    lines = [describe_status(status.sweep, status, everything=False)]
+    if ended.exit_code == InterruptedSweepError.exit_code:
+        how = "has ended before its end" if ended.ran else "does not run"
+        lines.append(f"it {how}: `bilin sweep launch` with its grid.yaml and this store runs the rest")
+    return "\n".join(lines)
+
+
+def describe_list(statuses: Mapping[str, SweepStatus | InputError]) -> str:
+    """Say how sweeps stand, one line each."""
+    if not statuses:
+        return "no sweeps yet"
+    table = [["sweep", "cells", "done", "failed", "to run", "state"]]
+    for sweep, status in statuses.items():
+        if isinstance(status, InputError):
+            table.append([sweep, *"????", f"cannot be read: `bilin sweep status {sweep}` says why"])
+        else:
+            plan = status.plan
+            counts = (len(plan.cells), plan.num_done, plan.num_failed, plan.num_missing)
+            table.append([sweep, *map(str, counts), _state(status)])
+    return "\n".join(columns(table, indent=""))
+
+
+def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
+    """Say in lines what a stored trial was, how it ended, where it ran, and how to repeat it."""
+    spec, (how, ran) = json.loads(row["spec"]), _ended(row)
+    rows = [
+        ("sweep", row["sweep"]),
+        ("cell", row["cell_id"]),
+        *((name, _values(spec[name])) for name in _BLOCKS),
+        ("lr, seed", f"{row['lr']:g}, {row['seed']}"),
+        ("status", how),
+        ("result", _values({name: row[name] for name in _OUTCOME if row[name] is not None})),
+        ("ran", ran),
+        ("with", _values({name: row[name] for name in _ORIGIN if row.get(name) is not None})),
+    ]
+    if row["error"]:
+        rows += [("error", row["error"]), ("", row["traceback"] or "")]
+    show = ["bilin", "sweep", "show", row["trial_id"], "--sweep", row["sweep"], "--store", str(store), "--grid"]
+    repeat = f"{shlex.join(show)} > trial.yaml && bilin sweep launch trial.yaml --store repeat-store"
+    return "\n".join([row["trial_id"], *columns([*rows, ("repeat", repeat)])])
+
+
+def describe_own_job(job: Job, status: JobStatus | None) -> str:
+    """Say how the job of a sweep stands; if Slurm does not say, when it was submitted."""
+    return f"job {job.job_id} " + (status.describe() if status else f"submitted {job.submitted_at}")
+
+
+def describe_why(why: Why, *, store: Path) -> str:
+    """Say in lines how a trial stands, why, and what to do."""
+    return "\n".join([f"{why.trial_id}: {_STATES[why.state]}", *columns(list(_why_rows(why, store)))])
+
+
+def _state(status: SweepStatus) -> str:
+    if status.job and status.is_queued:
+        return describe_own_job(status.job, status.job_status)
+    holder = status.holder
+    if holder is None:
+        return "not running, some trials to run" if status.plan.num_missing else "complete"
+    if holder.silent_s < 2 * LAPSE_S:
+        return f"running on {holder.host}, pid {holder.pid}"
+    silent = duration(holder.silent_s)
+    return f"silent for {silent} (pid {holder.pid} on {holder.host}): if it is dead, the next launch takes over"
+
+
+def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
+    snapshot = why.sweep.snapshot
+    if why.running and snapshot:
+        trial = why.running
+        yield "since", f"{_utc(trial.since)}, attempt {trial.attempt} of this launch"
+        if trial.host is None:
+            yield "on", "a worker that has not begun it: the worker starts, or its node has no room"
+        else:
+            yield "on", f"{trial.host}, process {trial.pid}" + (f" ({trial.worker})" if trial.worker else "")
+            accuracy = "" if trial.accuracy is None else f", accuracy {trial.accuracy:.3f}"
+            yield "step", f"{trial.step} of {trial.max_steps}{accuracy}"
+        yield "as of", _ago(snapshot.at)
+    elif why.state == "waiting":
+        yield "for", _waits_for(why)
+        if snapshot and why.trial_id in snapshot.retries:
+            yield "retry", snapshot.retries[why.trial_id]
+    elif why.cell is not None and why.state in ("later", "not asked for"):
+        tried = ", ".join(f"{lr:g}" for lr in why.cell.lrs)
+        waits = f"have {len(why.cell.missing)} trials to run, which decide"
+        how = waits if why.state == "later" else "were enough, so nothing runs it"
+        yield "search", f"the learning rates before it ({tried}) {how}"
+    elif why.state == "not in the grid":
+        yield "grid", "no launch runs it; its row stays, and `bilin results query --view trials --all` shows it"
+    yield from _stored_rows(why, store)
+    if why.checkpoint:
+        yield "checkpoint", f"at step {why.checkpoint.step}, {_ago(why.checkpoint.at)}: its next run continues there"
+    if why.log:
+        yield "output", shlex.join(["bilin", "sweep", "logs", why.sweep.sweep, why.trial_id, "--store", str(store)])
+
+
+def _waits_for(why: Why) -> str:
+    snapshot = why.sweep.snapshot
+    if why.sweep.holder is None and why.sweep.job and why.sweep.is_queued:
+        return describe_own_job(why.sweep.job, why.sweep.job_status)
+    if why.sweep.holder is None:
+        return "a launch: nothing runs the sweep now, and the next launch runs the trial"
+    if snapshot is None:
+        return "a launch that has just begun, or whose snapshot cannot be read"
+    num_running = len(snapshot.running)
+    part = ", if the launch includes it: it was limited by --only" if snapshot.is_part else ""
+    return f"a free worker: {num_running} trials run, {snapshot.num_left - num_running} wait{part}"
+
+
+def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
+    row = why.row
+    if row is None:
+        return
+    status = row["status"]
+    first = "status" if why.state in ("ended", "not in the grid") else "before"
+    how, ran = _ended(row)
+    yield first, how
+    yield "ran", ran
+    if row["error"]:
+        yield "error", row["error"]
+    if status in RULES:
+        yield "why", RULES[status].what
+        yield "rule", RULES[status].then
+    if row["traceback"]:
+        show = ["bilin", "sweep", "show", why.trial_id, "--sweep", why.sweep.sweep, "--store", str(store)]
+        yield "traceback", shlex.join(show)
+    if status in RETRYABLE or status in RERUN_STATUSES:
+        retry = ["--retry", status] if status in RETRYABLE else []
+        yield "run again", shlex.join(["bilin", "sweep", "launch", "GRID.yaml", "--store", str(store), *retry])
 
 
 def command(what: str, sweep: str, directory: Path) -> str:
@@ -107,25 +284,36 @@ def describe_time(plan: Plan) -> str:
     return f"about {duration(estimate.seconds)} on one worker, from {estimate.num_stored} stored trials{left_out}"
 
 
-def duration(seconds: float) -> str:
-    """Return seconds in a unit that fits, such as ``3 min`` or ``2 h 10 min``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours / 24:.1f} days"
-
-
 def counted(statuses: Mapping[Any, int]) -> str:
     """Return counts by status, such as ``3 done, 1 lost``."""
     return ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()) if count)
 
 
-def columns(rows: Sequence[tuple[str, str]]) -> list[str]:
-    """Return rows of two texts as lines, with the second texts below each other."""
-    width = max(len(first) for first, _ in rows)
-    return [f"  {first.ljust(width)}  {second}".rstrip() for first, second in rows]
+def columns(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> list[str]:
+    """Return rows of texts as lines, with the texts of a column below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [indent + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _ended(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return how a stored trial ended, and when and where it ran."""
+    where = f" on {row['host']}" if row["host"] else ""
+    ran = f"{row['started_at']:{_TIME}} to {row['finished_at']:{_TIME}} UTC{where}, attempt {row['attempts']}"
+    return " · ".join(str(part) for part in (row["status"], row["stop_reason"]) if part), ran
+
+
+def _values(values: Mapping[str, Any]) -> str:
+    """Values as a grid has them, with numbers rounded."""
+    texts = {
+        name: value if isinstance(value, str) else f"{value:.6g}" if isinstance(value, float) else json.dumps(value)
+        for name, value in values.items()
+    }
+    return " ".join(f"{name}={text}" for name, text in texts.items())
+
+
+def _utc(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):{_TIME}} UTC"
+
+
+def _ago(at: float) -> str:
+    return f"{duration(max(0.0, time.time() - at))} ago"

@@ -14,11 +14,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bilin.cli.sweep.describe import duration
 from bilin.orchestrator import Snapshot
+from bilin.orchestrator.sweep.progress import LINE_S, Notes, counts
 
 REFRESH_S = 0.25
-LINE_S = 10.0
 MAX_RUNNING = 8
 NUM_LEADERS = 5
 
@@ -29,8 +28,7 @@ class Display(ABC):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._shown_at = 0.0
-        self._started_at = 0.0
-        self._num_notes = 0
+        self._notes = Notes()
 
     @abstractmethod
     def __call__(self, snapshot: Snapshot) -> None:
@@ -39,16 +37,6 @@ class Display(ABC):
     @abstractmethod
     def wait(self, line: str) -> None:
         """Show what the sweep waits for."""
-
-    def _new_notes(self, snapshot: Snapshot) -> list[str]:
-        """Return the notes that have not been shown; a snapshot has only the latest ones."""
-        if snapshot.started_at != self._started_at:  # of another launch
-            self._started_at, self._num_notes = snapshot.started_at, 0
-        num_new = snapshot.num_notes - self._num_notes
-        self._num_notes = snapshot.num_notes
-        num_left_out = num_new - len(snapshot.notes)
-        left_out = [f"({num_left_out} more failures and lost workers are not shown)"] if num_left_out > 0 else []
-        return [*left_out, *snapshot.notes[-num_new:]] if num_new > 0 else []
 
 
 @contextmanager
@@ -69,7 +57,7 @@ class _Lines(Display):
 
     def __call__(self, snapshot: Snapshot) -> None:
         self._waiting_line = ""
-        lines = self._new_notes(snapshot)
+        lines = self._notes.new(snapshot)
         if time.monotonic() - self._shown_at >= LINE_S or not snapshot.num_to_go:
             self._shown_at = time.monotonic()
             lines.append(counts(snapshot))
@@ -90,7 +78,7 @@ class _View(Display):
         self._live = live
 
     def __call__(self, snapshot: Snapshot) -> None:
-        for line in self._new_notes(snapshot):
+        for line in self._notes.new(snapshot):
             self._console.print(line, markup=False, highlight=False)
         if time.monotonic() - self._shown_at >= REFRESH_S:
             self._shown_at = time.monotonic()
@@ -98,20 +86,6 @@ class _View(Display):
 
     def wait(self, line: str) -> None:
         self._live.update(Text(line), refresh=True)
-
-
-def counts(snapshot: Snapshot) -> str:
-    """Return one line: how many trials are done, run, failed and are left."""
-    parts = [f"{snapshot.sweep}: {snapshot.num_done} done", f"{len(snapshot.running)} running"]
-    if snapshot.num_failed:
-        parts.append(f"{snapshot.num_failed} failed")
-    parts.append(f"{snapshot.num_to_go} to go")
-    if snapshot.seconds_left is not None and snapshot.num_to_go:
-        about = "at most" if snapshot.may_end_early else "about"
-        speed = snapshot.trials_per_s
-        rate = f"{speed:.1f} trials/s" if speed >= 1 else f"{speed * 60:.1f} trials/min"
-        parts.append(f"{rate}, {about} {duration(snapshot.seconds_left)} left")
-    return " · ".join(parts)
 
 
 def _draw(snapshot: Snapshot) -> Group:

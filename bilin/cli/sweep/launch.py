@@ -23,7 +23,8 @@ from bilin.cli.options import (
 from bilin.errors import InputError
 
 if TYPE_CHECKING:
-    from bilin.orchestrator import LaunchRequest
+    from bilin.orchestrator import LaunchRequest, Submission, Summary
+    from bilin.orchestrator.background import Detached, RayJob
     from bilin.orchestrator.request import RequestOptions
 
 
@@ -42,48 +43,52 @@ def plan(
     typer.echo(describe_plan(request.plan()))
 
 
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        help="local: start a Ray on this machine; inline: in this process; ray: join the Ray at --address; "
+        "slurm: submit a job; allocation: on the nodes of the Slurm job of this process. [default: local]"
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Number of trials that run at once. [default: as many as the CPUs allow]", show_default=False),
+]
+CheckpointEvery = Annotated[
+    float, typer.Option(metavar="SECONDS", help="Seconds between checkpoints of a running trial; 0: none.")
+]
+Detach = Annotated[bool, typer.Option("--detach", help="Run in the background, independent of this terminal.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the batch script of the Slurm job, and do nothing else.")
+]
+
+
 def launch(
     grid: Grid,
     store: Store = DEFAULT_STORE,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            help="local: start a Ray on this machine; inline: in this process; ray: join the Ray at --address; "
-            "slurm: submit a job; allocation: on the nodes of the Slurm job of this process. [default: local]"
-        ),
-    ] = None,
+    cluster: Cluster = None,
     address: Address = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            help="Number of trials that run at once. [default: as many as the CPUs allow]", show_default=False
-        ),
-    ] = None,
-    checkpoint_every: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Seconds between checkpoints of a running trial; 0: none.")
-    ] = 300.0,
+    workers: Workers = None,
+    checkpoint_every: CheckpointEvery = 300.0,
     set_: Overrides = [],
     only: Only = [],
     retry: Retry = "",
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Run in the background, independent of this terminal.")
-    ] = False,
+    detach: Detach = False,
     nodes: Nodes = None,
     profile: Profile = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the batch script of the Slurm job, and do nothing else.")
-    ] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Run every trial of a grid that has no result yet. Safe to repeat: it continues from the stored results.
 
     With --cluster slurm, submit a job that does so, and return at once.
 
-    Exit codes: 0 every wanted trial has a result (or runs in the background, or in a job), 1 some failed, 2 the
-    input is wrong, 3 interrupted, 4 the cluster cannot be used.
+    Exit codes: 0 every trial that the grid asks for has a result (or the sweep runs in the background, or in a job),
+    1 some failed, 2 the input is wrong, 3 interrupted, 4 the cluster cannot be used.
     """
     from bilin import orchestrator
-    from bilin.cli.sweep.describe import describe_submission, describe_summary
+    from bilin.cli.sweep.describe import describe_started, describe_summary
     from bilin.cli.sweep.display import display
+    from bilin.orchestrator import ClusterSpec, LaunchRequest, Summary
 
     is_job = cluster == "slurm"
     if is_job and detach:
@@ -91,33 +96,32 @@ def launch(
     if not is_job:
         refuse_job_options({"--nodes": nodes, "--profile": profile, "--dry-run": dry_run or None})
     kind = "allocation" if is_job else cluster or ("ray" if address else "local")
-    where = orchestrator.ClusterSpec(kind=kind, address=address, workers=workers, checkpoint_s=checkpoint_every)
     options: RequestOptions = {
         "store": store,
-        "cluster": where,
+        "cluster": ClusterSpec(kind=kind, address=address, workers=workers, checkpoint_s=checkpoint_every),
         "profile": profile,
         "nodes": nodes,
         "overrides": set_,
         "only": only,
         "retry": _split(retry),
     }
-    request = _piped(options, detach=detach) if str(grid) == "-" else orchestrator.LaunchRequest.read(grid, **options)
+    request = _piped(options, detach=detach) if str(grid) == "-" else LaunchRequest.read(grid, **options)
     if is_job and dry_run:
         typer.echo(orchestrator.script(request), nl=False)
         return
+    result: Submission | Detached | RayJob | Summary
     if is_job:
-        ended = orchestrator.submit(request)
-        if isinstance(ended, orchestrator.Submission):
-            typer.echo(describe_submission(ended, store=store))
-            return
+        result = orchestrator.submit(request)
     elif detach and request.plan().num_missing:
-        _detach(request)
-        return
+        result = _detach(request)
     else:
         with display() as observer:
-            ended = orchestrator.launch(request, observer=observer)
-    typer.echo(describe_summary(ended))
-    raise typer.Exit(ended.exit_code)
+            result = orchestrator.launch(request, observer=observer, progress=False)
+    if not isinstance(result, Summary):
+        typer.echo(describe_started(result))
+        return
+    typer.echo(describe_summary(result))
+    raise typer.Exit(result.exit_code)
 
 
 def cancel(
@@ -164,15 +168,14 @@ def _piped(options: RequestOptions, *, detach: bool) -> LaunchRequest:
     return LaunchRequest.read(restore_grid(text, source="standard input", only=tuple(only)), **options)
 
 
-def _detach(request: LaunchRequest) -> None:
-    from bilin.cli.sweep.describe import describe_detached
+def _detach(request: LaunchRequest) -> Detached | RayJob:
+    """Launch in the background. If the launch ends at once, end with its output and exit code."""
     from bilin.orchestrator import background
 
     if request.cluster.address:
-        typer.echo(describe_detached(background.submit_job(request)))
-        return
+        return background.submit_job(request)
     started = background.detach(request)
     if started.exit_code is not None:
         typer.echo(started.log.read_text(errors="replace"), err=started.exit_code != 0, nl=False)
         raise typer.Exit(started.exit_code)
-    typer.echo(describe_detached(started))
+    return started

@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from bilin.models.layers import Hidden, Layer, Stack
-from bilin.models.module import State
+from bilin.models.module import Features, State, Tokens
 
 if TYPE_CHECKING:
     from bilin.models.attention.transformer import Transformer
@@ -41,9 +41,7 @@ class TransformerStack(Stack):
         learned = tier.positions == "learned"
         self.positions = nn.Parameter(STD * torch.randn(NUM_POSITIONS, tier.hidden)) if learned else None
 
-    def advance(
-        self, tokens: Int[Tensor, "batch time"], state: State = None
-    ) -> tuple[Float[Tensor, "batch time width"], State]:
+    def advance(self, tokens: Tokens, state: State = None) -> tuple[Features, State]:
         """See `SequenceModel.advance`. The state holds the keys and values of every attention layer."""
         x = self.embedding[tokens]
         start = state[0][0].shape[2] if state else 0

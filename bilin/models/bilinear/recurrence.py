@@ -13,12 +13,12 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from bilin.models.bilinear.bilinear import Bilinear, Commuting
 from bilin.models.bilinear.matrices import Rows
-from bilin.models.module import SequenceModel, State
+from bilin.models.module import Features, Logits, NumTokens, SequenceModel, State, Tokens
 
 
 class Recurrence(SequenceModel):
@@ -52,17 +52,13 @@ class Recurrence(SequenceModel):
             self.additive_bias = nn.Parameter(torch.zeros(hidden))
         self.readout: nn.Linear = nn.Linear(hidden, num_classes, bias=False)
 
-    def advance(
-        self, tokens: Int[Tensor, "batch time"], state: State = None
-    ) -> tuple[Float[Tensor, "batch time width"], State]:
+    def advance(self, tokens: Tokens, state: State = None) -> tuple[Features, State]:
         """See `SequenceModel.advance`. The state is h."""
         packed = Packed(tokens, tokens.new_full((len(tokens),), tokens.shape[1]))
         states = list(self._states(packed, self.initial if state is None else state))
         return self._normalized(torch.stack(states, dim=1)), states[-1]
 
-    def forward(
-        self, tokens: Int[Tensor, "batch time"], num_tokens: Int[Tensor, " batch"], *, every_token: bool = False
-    ) -> Float[Tensor, "batch *time classes"]:
+    def forward(self, tokens: Tokens, num_tokens: NumTokens, *, every_token: bool = False) -> Logits:
         """See `SequenceModel.forward`."""
         if isinstance(self.tier, Commuting) and not self.tier.additive:
             states = self._in_closed_form(self.tier, tokens, num_tokens, every_token)
@@ -131,7 +127,7 @@ class Packed:
         steps: The tokens of those sequences, at each time.
     """
 
-    def __init__(self, tokens: Int[Tensor, "batch time"], num_tokens: Int[Tensor, " batch"]) -> None:
+    def __init__(self, tokens: Tokens, num_tokens: NumTokens) -> None:
         order = torch.argsort(num_tokens, descending=True, stable=True)
         present = torch.arange(tokens.shape[1], device=tokens.device)[:, None] < num_tokens[order]
         self._sizes = present.sum(1)
@@ -144,7 +140,7 @@ class Packed:
         ended = [now[size:] for now, size in zip(states, [*self.sizes[1:], 0], strict=True)]
         return torch.cat(ended[::-1]).index_select(0, self._rank)
 
-    def pad(self, states: Iterable[Tensor]) -> Float[Tensor, "batch time width"]:
+    def pad(self, states: Iterable[Tensor]) -> Features:
         """Return the states of each sequence, from the states at each time; those in the padding are meaningless."""
         laid_out = torch.cat(list(states))
         position = (self._sizes.cumsum(0) - self._sizes)[None, :] + self._rank[:, None]
@@ -157,13 +153,7 @@ def norm(states: Float[Tensor, "*rows hidden"]) -> Float[Tensor, "*rows 1"]:
     return size.clamp_min(torch.finfo(states.dtype).tiny)
 
 
-def naive_forward(
-    module: Recurrence,
-    tokens: Int[Tensor, "batch time"],
-    num_tokens: Int[Tensor, " batch"],
-    *,
-    every_token: bool = False,
-) -> Float[Tensor, "batch *time classes"]:
+def naive_forward(module: Recurrence, tokens: Tokens, num_tokens: NumTokens, *, every_token: bool = False) -> Logits:
     """Compute `Recurrence.forward` as its definition says, with the parameters of a module."""
     tier, weights = module.tier, dict(module.weights.items())
     normalize = module.normalize if module.training else "state"

@@ -28,7 +28,6 @@ from typing import ClassVar
 
 from bilin.fields import option
 from bilin.models.fixed_point.implicit import Implicit
-from bilin.models.tier import Layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +35,8 @@ class FixedPoint(Implicit):
     """h_t = λ_t ∘ h_{t-1} + (1 - λ_t) ∘ (Q_t (b_t ∘ x_t) + (I - Q_t) h_t)."""
 
     tier: ClassVar[str] = "fixed_point"
+    layer_class: ClassVar[str] = "bilin.models.fixed_point.modules:FixedPointLayer"
 
     readout: str = option(
         "gated", choices=("gated", "plain"), before="gated", doc="input of the readout: SiLU(z) ∘ c ∘ h, or only h"
     )
-
-    def make_layers(self) -> Layers:
-        """See `LayeredTier.make_layers`."""
-        from bilin.models.fixed_point.modules import FixedPointLayer
-
-        return [FixedPointLayer(self) for _ in range(self.layers)]

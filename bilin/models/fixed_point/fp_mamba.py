@@ -24,7 +24,6 @@ from typing import ClassVar
 
 from bilin.fields import option
 from bilin.models.fixed_point.implicit import Implicit
-from bilin.models.tier import Layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +31,6 @@ class FPMamba(Implicit):
     """H_t = λ_t ∘ H_{t-1} + (Δ_t ∘ x̃_t) b_tᵀ, y_t = norm(H_t c_t), x̃_t = Q_t (x_t - y_t) + y_t."""
 
     tier: ClassVar[str] = "fp_mamba"
+    layer_class: ClassVar[str] = "bilin.models.fixed_point.modules:FPMambaLayer"
 
     state_size: int = option(16, at_least=1, doc="number N of states per channel")
-
-    def make_layers(self) -> Layers:
-        """See `LayeredTier.make_layers`."""
-        from bilin.models.fixed_point.modules import FPMambaLayer
-
-        return [FPMambaLayer(self) for _ in range(self.layers)]

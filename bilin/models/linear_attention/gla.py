@@ -23,13 +23,10 @@ Sources:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from bilin.fields import option
 from bilin.models.linear_attention.linear_attention import LinearAttention
-
-if TYPE_CHECKING:
-    from bilin.models.layers import Layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +35,6 @@ class GLA(LinearAttention):
 
     tier: ClassVar[str] = "gla"
     source: ClassVar[str] = "Yang et al. 2023, arXiv 2312.06635"
+    layer_class: ClassVar[str] = "bilin.models.linear_attention.modules:GLALayer"
 
     rank: int = option(16, at_least=1, doc="rank of the map from the input to the gate α")
-
-    def layer(self) -> Layer:
-        """See `LinearAttention.layer`."""
-        from bilin.models.linear_attention.modules import GLALayer
-
-        return GLALayer(self)

@@ -8,13 +8,13 @@ Symbols in this folder:
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from bilin.fields import option
 from bilin.models.tier import LayeredTier
+from bilin.registry import load
 
 if TYPE_CHECKING:
     from bilin.models.layers import Layer
@@ -39,12 +39,10 @@ class LinearAttention(LayeredTier):
 
         layers: list[Layer] = []
         for _ in range(self.layers):
-            layers += [self.layer(), SwiGLU(self.hidden)] if self.mlp else [self.layer()]
+            layers.append(load(self.layer_class)(self))
+            if self.mlp:
+                layers.append(SwiGLU(self.hidden))
         return layers
-
-    @abstractmethod
-    def layer(self) -> Layer:
-        """Return one layer of attention with fresh weights."""
 
 
 BETA_RANGE = "range of β: (0, 1) if positive, (0, 2) if signed"
@@ -59,6 +57,7 @@ class DeltaRule(LinearAttention):
         decays: Whether each token also multiplies the state by a factor α.
     """
 
+    layer_class: ClassVar[str] = "bilin.models.linear_attention.modules:DeltaLayer"
     decays: ClassVar[bool] = False
 
     eigenvalues: str = option("positive", choices=("positive", "signed"), doc=BETA_RANGE)
@@ -67,9 +66,3 @@ class DeltaRule(LinearAttention):
     def num_products(self) -> int:
         """Number of matrices I - β k kᵀ per token."""
         return 1
-
-    def layer(self) -> Layer:
-        """See `LinearAttention.layer`."""
-        from bilin.models.linear_attention.modules import DeltaLayer
-
-        return DeltaLayer(self)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import nn
 
-from bilin.models.module import SequenceModel, State
+from bilin.models.module import Features, SequenceModel, State, Tokens
 
 if TYPE_CHECKING:
     from bilin.models.recurrent.elman import Elman
@@ -33,9 +32,7 @@ class TorchRecurrence(SequenceModel):
                 weight.mul_(tier.init_scale)
         self.readout = nn.Linear(tier.hidden, num_classes, bias=False)
 
-    def advance(
-        self, tokens: Int[Tensor, "batch time"], state: State = None
-    ) -> tuple[Float[Tensor, "batch time width"], State]:
+    def advance(self, tokens: Tokens, state: State = None) -> tuple[Features, State]:
         """See `SequenceModel.advance`. The state is h of every layer, or (h, c) for the LSTM."""
         states, state = self.recurrence(self.embedding[tokens], state)
         return states, state

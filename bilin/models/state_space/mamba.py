@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bilin.fields import option
-from bilin.models.tier import LayeredTier, Layers
+from bilin.models.tier import LayeredTier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,7 @@ class Mamba(LayeredTier):
 
     tier: ClassVar[str] = "mamba"
     source: ClassVar[str] = "Gu, Dao 2023, arXiv 2312.00752"
+    layer_class: ClassVar[str] = "bilin.models.state_space.modules:MambaLayer"
 
     layers: int = option(2, at_least=1, doc="number of layers")
     expand: int = option(2, at_least=1, doc="channels of a layer, as a multiple of hidden")
@@ -53,9 +54,3 @@ class Mamba(LayeredTier):
     dt_rank: int | None = option(
         None, at_least=1, doc="rank of the projection to the step sizes Δ; null: hidden / 16, rounded up"
     )
-
-    def make_layers(self) -> Layers:
-        """See `LayeredTier.make_layers`."""
-        from bilin.models.state_space.modules import MambaLayer
-
-        return [MambaLayer(self) for _ in range(self.layers)]

@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bilin.fields import option
-from bilin.models.tier import LayeredTier, Layers
+from bilin.models.tier import LayeredTier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,7 @@ class Mamba2(LayeredTier):
 
     tier: ClassVar[str] = "mamba2"
     source: ClassVar[str] = "Dao, Gu 2024, arXiv 2405.21060"
+    layer_class: ClassVar[str] = "bilin.models.state_space.modules:Mamba2Layer"
 
     layers: int = option(2, at_least=1, doc="number of layers")
     expand: int = option(2, at_least=1, doc="channels of a layer, as a multiple of hidden")
@@ -60,9 +61,3 @@ class Mamba2(LayeredTier):
         """See `Tier.problems`. Heads are equally wide."""
         channels = self.expand * self.hidden
         return {} if channels % self.heads == 0 else {"heads": f"a divisor of hidden times expand ({channels})"}
-
-    def make_layers(self) -> Layers:
-        """See `LayeredTier.make_layers`."""
-        from bilin.models.state_space.modules import Mamba2Layer
-
-        return [Mamba2Layer(self) for _ in range(self.layers)]

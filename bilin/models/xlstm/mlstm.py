@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from bilin.fields import option
-from bilin.models.tier import LayeredTier, Layers
+from bilin.models.tier import LayeredTier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,7 @@ class MLSTM(LayeredTier):
     tier: ClassVar[str] = "mlstm"
     source: ClassVar[str] = "Beck, Pöppel et al. 2024, arXiv 2405.04517"
     norm: ClassVar[Literal["rms", "layer"]] = "layer"
+    layer_class: ClassVar[str] = "bilin.models.xlstm.modules:MLSTMLayer"
 
     heads: int = option(4, at_least=1, doc="number of heads, each at least 2 wide; divides hidden times expand")
     expand: int = option(2, at_least=1, doc="channels of a layer, as a multiple of hidden")
@@ -56,9 +57,3 @@ class MLSTM(LayeredTier):
         if inner % self.heads or inner == self.heads:
             return {"heads": f"a divisor of hidden times expand ({inner}), and smaller"}
         return {}
-
-    def make_layers(self) -> Layers:
-        """See `LayeredTier.make_layers`."""
-        from bilin.models.xlstm.modules import MLSTMLayer
-
-        return [MLSTMLayer(self) for _ in range(self.layers)]

@@ -12,8 +12,7 @@ from bilin.orchestrator.clusters.capacity import check_job_size
 from bilin.orchestrator.clusters.slurm.continuation import log_pattern
 from bilin.orchestrator.clusters.slurm.job import check_no_job, record_submission
 from bilin.orchestrator.clusters.slurm.script import batch_script
-from bilin.orchestrator.grid import Grid
-from bilin.orchestrator.request import LaunchRequest, RequestOptions
+from bilin.orchestrator.request import GridSource, LaunchRequest, RequestOptions
 from bilin.orchestrator.sweep.launch import Summary, as_request, launch
 from bilin.orchestrator.sweep.recorder import write_grid
 from bilin.results import SweepWriter
@@ -37,7 +36,7 @@ class Submission:
     nodes: str
 
 
-def submit(request: LaunchRequest | Grid | Path | str, **options: Unpack[RequestOptions]) -> Submission | Summary:
+def submit(request: LaunchRequest | GridSource, **options: Unpack[RequestOptions]) -> Submission | Summary:
     """Submit a job that runs every trial of a grid that has no result yet.
 
     Args:
@@ -78,7 +77,7 @@ def submit(request: LaunchRequest | Grid | Path | str, **options: Unpack[Request
     )
 
 
-def script(request: LaunchRequest | Grid | Path | str, **options: Unpack[RequestOptions]) -> str:
+def script(request: LaunchRequest | GridSource, **options: Unpack[RequestOptions]) -> str:
     """Return the batch script that `submit` gives to sbatch. Needs no Slurm and writes nothing.
 
     Raises:

@@ -4,7 +4,7 @@
     session        a pool on a Ray: one of our own, or a running one; `ray_internals`: Ray's private names
     slurm/         a sweep as a Slurm job, and Ray on the nodes of that job
     jobs           a sweep as a job of a running Ray
-    inquiry        questions to nodes; `nodes` asks those of a Ray, `slurm/probe_step` those of a Slurm job
+    inquiry        checks of nodes; `nodes` asks those of a Ray, `slurm/probe_step` those of a Slurm job
     capacity       whether a node can hold a trial
 
 May import the grid, `bilin.results`, `bilin.workers`, `bilin.machine` and the modules of `bilin`; ray in `session`,

@@ -10,15 +10,15 @@ import math
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 from bilin.errors import InputError
+from bilin.machine.host import host_and_port
 from bilin.orchestrator.grid import ClusterSettings
 from bilin.spec import Resources
 from bilin.workers.events import Emit
 from bilin.workers.inline import InlinePool
-from bilin.workers.output.files import Outputs
+from bilin.workers.output import Outputs
 from bilin.workers.pool import Pool, RunTrial
 from bilin.workers.training.checkpoint import Checkpoints
 
@@ -57,6 +57,8 @@ class ClusterSpec:
             raise InputError(f"checkpoint period: found {self.checkpoint_s:g} s; accepted: at least 0; 0: never")
         if self.kind == "ray" and self.address is None:
             raise InputError("cluster 'ray' joins a running Ray: give its --address HOST:PORT (or auto)")
+        if self.address not in (None, "auto"):
+            host_and_port(self.address)
         if self.kind != "ray" and self.address is not None:
             raise InputError(f"an address joins a running Ray, but cluster {self.kind!r} was asked for: drop one")
         if self.kind == "inline" and self.workers not in (None, 1):
@@ -94,7 +96,9 @@ def open_pool(cluster: ClusterSpec, work: Work) -> AbstractContextManager[Pool]:
         return nullcontext(InlinePool(work.run, emit=work.emit, checkpoints=work.checkpoints, outputs=work.outputs))
     if cluster.kind == "allocation":
         return _pool_in_job(cluster.workers, work)
-    return _ray_pool(cluster.address, cluster.workers, work)
+    from bilin.orchestrator.clusters.session import ray_pool
+
+    return ray_pool(cluster.address, work, num_workers=cluster.workers)
 
 
 @contextmanager
@@ -104,16 +108,11 @@ def _pool_in_job(num_workers: int | None, work: Work) -> Iterator[Pool]:
     from bilin.orchestrator.clusters.slurm.deadline import Deadline, Starts, TimedPool
 
     starts = Starts(work.emit, with_checkpoints=work.checkpoints is not None)
-    with ray_in_job(work.job) as address, _ray_pool(address, num_workers, replace(work, emit=starts.take)) as pool:
-        yield TimedPool(pool, Deadline(time_left_s, work.job.warning_s), starts)
+    with ray_in_job(work.job) as address:
+        from bilin.orchestrator.clusters.session import ray_pool
 
-
-def _ray_pool(address: str | None, num_workers: int | None, work: Work) -> AbstractContextManager[Pool]:
-    from bilin.orchestrator.clusters.session import ray_pool
-    from bilin.workers.actors.pool import RayPool
-
-    make = partial(RayPool, work.run, emit=work.emit, checkpoints=work.checkpoints, outputs=work.outputs)
-    return ray_pool(address, make, num_workers=num_workers, demand=work.demand)
+        with ray_pool(address, replace(work, emit=starts.take), num_workers=num_workers) as pool:
+            yield TimedPool(pool, Deadline(time_left_s, work.job.warning_s), starts)
 
 
 def check_nodes(cluster: ClusterSpec, directory: Path, packages: Collection[str]) -> None:

@@ -1,6 +1,6 @@
-"""Questions to nodes before a sweep begins, and a folder in the store by which they show that they see it.
+"""Checks of nodes before a sweep begins, and a folder in the store by which they show that they see it.
 
-    questions ──> `bilin.machine.probe` on every node ──> lines ──> `Answers`
+    questions ──> `bilin.machine.probe` on every node ──> lines ──> `Answers` ──> findings
 
 `nodes` asks the nodes of a Ray, `slurm/probe_step` those of a Slurm job, `ask_here` this machine. Without ray.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import platform
 import re
 import secrets
@@ -17,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,13 +24,11 @@ from typing import Any
 
 from bilin.folder import PROBE
 from bilin.machine import probe
-from bilin.machine.probe import Verdict
+from bilin.machine.probe import Level
 from bilin.version import __version__
 
 Questions = Mapping[str, Any]
 """What nodes are asked: the argument of `probe.main`, before it is JSON."""
-
-ANSWER_S = 300.0  # how long a node may take to start, load what it needs, and answer
 
 APPEAR_S = 5.0
 """How long a file that a node wrote may take to be seen here: network file systems look again after seconds."""
@@ -41,6 +38,25 @@ ABANDONED_S = 3600.0  # age after which a beacon is removed whose process was ki
 SKEW_S = 10.0  # how far two clocks may differ: bilin relies on none, but rows and logs contain times
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was checked.
+
+    Attributes:
+        level: ``error`` if a launch would fail or its results be lost, ``warning`` if it would run, but not well.
+        where: A node, ``here`` for this machine, or what the nodes belong to, such as ``Slurm``.
+        check: What was checked, in a word or two.
+        found: What was found.
+        advice: What to do; empty if nothing is to be done.
+    """
+
+    level: Level
+    where: str
+    check: str
+    found: str
+    advice: str = ""
+
+
 @dataclass(slots=True)
 class Answers:
     """What one node has answered so far.
@@ -48,31 +64,49 @@ class Answers:
     Attributes:
         name: The node.
         facts: What the node has: ``has``, ``num_trials`` and ``num_nodes``, as `probe.main` prints them.
-        verdicts: By the name of a question, what the node concludes.
-        error: Why there are no more, if that is known.
+        findings: What it found.
+        error: Why there is no more, if that is known.
     """
 
     name: str
     facts: dict[str, Any] = field(default_factory=dict)
-    verdicts: dict[str, list[Verdict]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
     error: str = ""
-    _pieces: str = ""
 
-    def add(self, piece: str, *, now: float) -> None:
-        """Add a piece of an answer that arrived at a time by the clock here."""
-        self._pieces += piece[1:]
-        if piece.startswith("."):
-            question, answer = json.loads(self._pieces)
-            self._pieces = ""
-            if question == "node":
-                self.name, self.facts = answer["name"], answer
-            elif question == "clock":
-                self.verdicts["clock"] = [clock(answer - now)]
-            else:
-                self.verdicts[question] = answer
+    def add(self, name: str, answer: Any, *, now: float) -> None:
+        """Add an answer that arrived at a time by the clock here."""
+        if name == "node":
+            self.name, self.facts = answer["name"], answer
+            return
+        level, found, advice = clock(answer - now) if name == "clock" else answer
+        self.findings.append(Finding(level, self.name, name, found, advice))
+
+    def conclude(self, place: str, checks: Iterable[str], beacon: Path | None) -> Iterator[Finding]:
+        """Yield what was found, and what is missing: answers, and what the node at a place left in the beacon."""
+        answered = {finding.check for finding in self.findings}
+        if silent := [check for check in checks if check not in answered]:
+            why = f" ({self.error})" if self.error else ""
+            advice = "See that node: what does not answer hangs, or never began"
+            yield Finding("error", self.name, "answers", f"no answer about {', '.join(silent)}{why}", advice)
+        of_store = [finding for finding in self.findings if finding.check == "store"]
+        sees_another = (
+            beacon and of_store and all(each.level != "error" for each in of_store) and not _appears(beacon / place)
+        )
+        yield from (finding for finding in self.findings if not (sees_another and finding in of_store))
+        if beacon and sees_another:
+            level, found, advice = probe.other_store(beacon.parent)
+            yield Finding(level, self.name, "store", found, advice)
 
 
-def clock(ahead_s: float) -> Verdict:
+def _appears(path: Path) -> bool:
+    """Wait for a file, and return whether it came."""
+    until = time.monotonic() + APPEAR_S
+    while not (exists := path.exists()) and time.monotonic() < until:
+        time.sleep(0.2)
+    return exists
+
+
+def clock(ahead_s: float) -> probe.Verdict:
     """Return whether a clock agrees with that of this machine; the difference includes the time an answer takes."""
     if abs(ahead_s) <= SKEW_S:
         return "ok", f"within {SKEW_S:g} s of that here", ""
@@ -89,31 +123,26 @@ def command(python: str, questions: Questions, **known: object) -> list[str]:
 
 
 def read(lines: Iterable[str], answers: dict[str, Answers]) -> None:
-    """Add the answers in lines, as they come, to those of each place; other lines are skipped."""
+    """Add the answers in lines, as they come, to those of each place; other text is skipped."""
     for line in lines:
-        words = line.rstrip("\n").split(" ", 2)
-        if len(words) == 3 and words[0] == probe.MARK:
-            answers.setdefault(words[1], Answers(words[1])).add(words[2], now=time.time())
+        _, mark, answer = line.partition(f"{probe.MARK} ")
+        if mark:
+            place, _, text = answer.partition(" ")
+            answers.setdefault(place, Answers(place)).add(*json.loads(text), now=time.time())
 
 
 def ask_here(questions: Questions) -> dict[str, Answers]:
     """Ask this machine, in a process of its own, as the node at place 0."""
-    answers = Answers(platform.node())
     words = command(sys.executable, questions, place="0")
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            out, err = process.communicate(timeout=ANSWER_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            out, err = process.communicate()
-    read(out.splitlines(), {"0": answers})
-    answers.error = last_error(err)
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    answers = Answers(platform.node(), error=last_error(ended.stderr, ended.returncode))
+    read(ended.stdout.splitlines(), {"0": answers})
     return {"0": answers}
 
 
-def last_error(text: str) -> str:
+def last_error(text: str, exit_code: int = 0) -> str:
     """Return the last line that a node's process wrote to standard error, explained if bilin could not be loaded."""
-    line = next(iter(text.strip().splitlines()[::-1]), "")[:500]
+    line = next(iter(text.strip().splitlines()[::-1]), f"exit code {exit_code}" if exit_code else "")[:500]
     if missing := re.search(r"No module named '?(bilin[.\w]*)", line):
         python = line.partition(": ")[0]
         if missing.group(1) == "bilin":
@@ -122,41 +151,16 @@ def last_error(text: str) -> str:
     return line
 
 
-def own_versions(packages: Collection[str]) -> dict[str, str]:
-    """Return the versions of Python and of packages here, as a node reports its own."""
-    return {name: version or "none" for name, version in probe.installed_versions(packages).items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Beacon:
-    """A folder in the store that exists for a moment, with a file ``here`` that has a known content."""
-
-    folder: Path
-    content: str
-
-    def question(self, *, thorough: bool) -> dict[str, Any]:
-        """Return the arguments of the question `probe.store`."""
-        return {"folder": str(self.folder), "content": self.content, "thorough": thorough}
-
-    def check(self, place: str, node: Answers) -> None:
-        """Correct what the node at a place says of the store if the file that it left there is not seen here."""
-        verdicts = node.verdicts.get("store")
-        if verdicts is None or any(level == "error" for level, *_ in verdicts):
-            return
-        until = time.monotonic() + APPEAR_S
-        while True:
-            with suppress(OSError):
-                if (self.folder / place).read_text() == place * 1000:
-                    return
-            if time.monotonic() > until:
-                node.verdicts["store"] = [probe.other_store(self.folder.parent)]
-                return
-            time.sleep(0.2)
+def counted(num_nodes: int) -> str:
+    """Return a number of nodes as text."""
+    return "1 node" if num_nodes == 1 else f"{num_nodes} nodes"
 
 
 @contextmanager
-def open_beacon(directory: Path) -> Iterator[Beacon]:
-    """Make a beacon in an existing folder, and remove it at the end, with old ones whose process was killed.
+def open_beacon(directory: Path) -> Iterator[Path]:
+    """Make a beacon in an existing folder: a folder with a lock that is held, in which nodes leave files.
+
+    At the end, it is removed, with old ones whose process was killed.
 
     Raises:
         OSError: It cannot be written.
@@ -165,18 +169,12 @@ def open_beacon(directory: Path) -> Iterator[Beacon]:
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > ABANDONED_S:
                 shutil.rmtree(left)
-    beacon = Beacon(directory.absolute() / f"{PROBE}{secrets.token_hex(8)}", secrets.token_hex(32))
-    beacon.folder.mkdir()
+    beacon = directory.absolute() / f"{PROBE}{secrets.token_hex(8)}"
+    beacon.mkdir()
     try:
-        beside = beacon.folder / "here.new"
-        beside.write_text(beacon.content)
-        beside.replace(beacon.folder / "here")
-        descriptor = os.open(beacon.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-        try:
+        with (beacon / "lock").open("w") as lock:
             with suppress(OSError):  # what a node says about it counts
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield beacon
-        finally:
-            os.close(descriptor)
     finally:
-        shutil.rmtree(beacon.folder, ignore_errors=True)
+        shutil.rmtree(beacon, ignore_errors=True)

@@ -7,48 +7,47 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 import ray
 
 from bilin.errors import ClusterError
 from bilin.machine import guardian
-from bilin.machine.host import connection_error, num_cpus
+from bilin.machine.host import connection_error, host_and_port, num_cpus
 from bilin.machine.ray_node import OBJECT_STORE_BYTES, RAY_SETTINGS, TEMP_ROOT
 from bilin.orchestrator.clusters import ray_internals
 from bilin.orchestrator.clusters.capacity import ADVICE, shortfall
-from bilin.spec import Resources
 from bilin.workers.actors.node import Node
 from bilin.workers.actors.pool import RayPool
 from bilin.workers.pool import Pool
 
+if TYPE_CHECKING:
+    from bilin.orchestrator.clusters.backends import Work
+
 CONNECT_S = 5.0
 
 
-class MakePool(Protocol):
-    """`RayPool` with all its arguments but two."""
-
-    def __call__(self, *, num_workers: int | None, check: Callable[[], None]) -> RayPool:
-        """Return a pool on the Ray that this process is connected to."""
-
-
 @contextmanager
-def ray_pool(
-    address: str | None, make: MakePool, *, num_workers: int | None, demand: Collection[Resources]
-) -> Iterator[Pool]:
+def ray_pool(address: str | None, work: Work, *, num_workers: int | None) -> Iterator[Pool]:
     """Open a pool on the Ray at an address; without an address, on a Ray of our own.
 
     Raises:
         ClusterError: The Ray cannot be reached or started, or has no node that a trial fits on.
     """
-    cpus = max((resources.cpus for resources in demand), default=1.0)
+    cpus = max((resources.cpus for resources in work.demand), default=1.0)
     with connected(address, math.ceil((num_workers or 0) * cpus)):
-        pool = make(num_workers=num_workers, check=_check_joined if address else _check_own)
+        pool = RayPool(
+            work.run,
+            num_workers=num_workers,
+            emit=work.emit,
+            checkpoints=work.checkpoints,
+            outputs=work.outputs,
+            check=_check_joined if address else _check_own,
+        )
         try:
-            for resources in demand:
+            for resources in work.demand:
                 if not pool.accepts(resources):
                     nodes = [Node.of(node) for node in ray.nodes() if node["Alive"]]
                     raise ClusterError(f"{shortfall(resources, nodes, of='this Ray')}: {ADVICE}")
@@ -148,12 +147,5 @@ def _check_reachable(address: str) -> None:
             listed = ", ".join(sorted(addresses)) or "none"
             raise ClusterError(f"address 'auto' means the one Ray on this machine; found: {listed}. Give HOST:PORT")
         (address,) = addresses
-    try:
-        parts = urlsplit(address if "//" in address else f"//{address}")
-        host, port = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise ClusterError(f"address {address!r} cannot be read: {error}") from error
-    if port is None:
-        raise ClusterError(f"address {address!r} has no port; accepted: HOST:PORT, ray://HOST:PORT or auto")
-    if fault := connection_error(host, port, CONNECT_S):
+    if fault := connection_error(*host_and_port(address), CONNECT_S):
         raise ClusterError(f"no Ray answers at {address}: {fault}. Is it running, and reachable from this machine?")

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from bilin.errors import ClusterError, StoreError
+from bilin.folder import SweepFolder
+from bilin.machine.host import num_fitting
+from bilin.machine.probe import installed_versions
 from bilin.machine.ray_node import OBJECT_STORE_BYTES, TEMP_ROOT
 from bilin.machine.slurm import SLURM, Slurm, megabytes
-from bilin.orchestrator.clusters.inquiry import Answers, Beacon, Questions, ask_here, open_beacon
-from bilin.orchestrator.clusters.slurm.probe_step import StepAnswers, ask_job
-from bilin.orchestrator.doctor import findings
+from bilin.orchestrator.clusters.capacity import ADVICE, job_shortfalls, shortfall
+from bilin.orchestrator.clusters.inquiry import Answers, Finding, Questions, ask_here, counted, open_beacon
+from bilin.orchestrator.clusters.slurm.probe_step import PLACE, ask_job
 from bilin.orchestrator.doctor import slurm as slurm_checks
-from bilin.orchestrator.doctor.findings import HERE, Finding
-from bilin.orchestrator.doctor.needs import Needs, needs_of
-from bilin.orchestrator.doctor.slurm import PLACE
 from bilin.orchestrator.grid import ClusterSettings
+from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.request import LaunchRequest
 from bilin.results.store.durable import explained
+from bilin.spec import Resources
+from bilin.workers.actors.node import Node, amounts_of
 
+HERE = "here"  # place of a finding about this machine
+SWEEP = "sweep"  # place of a finding about all nodes together
+
+ALWAYS_LOADED = ("bilin", "torch", "ray", "numpy")  # packages that every trial loads
 RAY_BYTES = 400 * 2**20 + OBJECT_STORE_BYTES  # the processes of a Ray, and its object store
 NUM_PORTS = 16  # about as many as the processes of a Ray listen on, without its workers
 
@@ -37,39 +45,42 @@ def examine(request: LaunchRequest, *, wait_s: float = 60.0, slurm: Slurm = SLUR
     Raises:
         StoreError: The store is a file.
     """
-    needs = needs_of(request)
+    SweepFolder.of(request.store, request.grid.name or "any")
     found: list[Finding] = []
-    limit_s = None
-    if needs.is_job:
-        found += slurm_checks.check(needs.settings, slurm)
-        limit_s = None if slurm.missing() else slurm_checks.time_limit_s(needs.settings, slurm)
+    plan = None
+    try:
+        plan = request.plan() if request.grid.cells else None
+    except StoreError as error:
+        plan = make_plan(request.grid, {})
+        found.append(_store_fault(error))
+    is_job = request.cluster.kind == "allocation"
+    if is_job:
+        found = [*slurm_checks.check(request.job, slurm), *found]
     with ExitStack() as stack:
-        beacon = _check_store(needs, stack, found)
-        asked = questions(needs, beacon)
-        # If Slurm would refuse the job, it would refuse the step as well.
-        if not needs.is_job:
-            answers = _ask_ray(needs, asked, found)
-        elif any(finding.level == "error" and finding.where == PLACE for finding in found):
-            answers = {}
-        else:
-            step = ask_job(needs.settings, asked, wait_s=wait_s, slurm=slurm)
-            found.append(_answering(step, needs.settings, wait_s))
-            answers = dict(sorted(step.answers.items()))
+        beacon = _check_store(request.store.absolute(), stack, found)
+        asked = questions(request, plan.packages if plan else (), beacon)
+        answers: Mapping[str, Answers] = {}
+        if request.cluster.kind == "inline":
+            answers = ask_here(asked)
+        elif not is_job:
+            answers = _ask_ray(request.cluster.address, asked, found)
+        elif not any(finding.level == "error" and finding.where == PLACE for finding in found):
+            # If Slurm would refuse the job, it would refuse the step as well.
+            finding, answers = ask_job(request.job, asked, wait_s=wait_s, slurm=slurm)
+            found.append(finding)
         for place, node in answers.items():
-            if beacon:
-                beacon.check(place, node)
-            found += findings.of_node(node, [*asked["questions"], "clock"])
+            found += node.conclude(place, [*asked["checks"], "clock"], beacon)
     nodes = [node.facts for node in answers.values() if node.facts]
-    found += findings.fits([facts["has"] for facts in nodes], needs)
-    if needs.plan:
+    found += fits([facts["has"] for facts in nodes], request)
+    if plan:
+        limit_s = slurm_checks.time_limit_s(request.job, slurm) if is_job and not slurm.missing() else None
         num_at_once = sum(facts["num_trials"] for facts in nodes) or 1
-        found.append(findings.duration(num_at_once, limit_s, needs.plan, needs.settings))
+        found.append(duration(num_at_once, limit_s, plan, request.job))
     return found
 
 
-def _check_store(needs: Needs, stack: ExitStack, found: list[Finding]) -> Beacon | None:
+def _check_store(store: Path, stack: ExitStack, found: list[Finding]) -> Path | None:
     """Make a beacon in the store, or in the folder that it would be made in; None if it cannot be written."""
-    store, faults, beacon = needs.store, [needs.unreadable] if needs.unreadable else [], None
     folder = next(path for path in (store, *store.parents) if path.exists())
     try:
         with explained(folder, "written"):
@@ -78,24 +89,23 @@ def _check_store(needs: Needs, stack: ExitStack, found: list[Finding]) -> Beacon
             except OSError as error:
                 raise OSError(error.errno, error.strerror) from error  # of the store, not of the file in it
     except StoreError as error:
-        faults.append(str(error))
-    for fault in faults:
-        text, closes, advice = fault.partition("): ")
-        advice = advice or "repair it, or name another store with --store"
-        found.append(Finding("error", HERE, "store", text + closes.removesuffix(": "), advice))
-    if beacon:
-        yet = "" if folder == store else f"does not exist yet; a launch makes it in {folder}, which "
-        found.append(Finding("ok", HERE, "store", f"{store} {yet}can be written"))
+        found.append(_store_fault(error))
+        return None
+    yet = "" if folder == store else f"does not exist yet; a launch makes it in {folder}, which "
+    found.append(Finding("ok", HERE, "store", f"{store} {yet}can be written"))
     return beacon
 
 
-def _ask_ray(needs: Needs, asked: Questions, found: list[Finding]) -> Mapping[str, Answers]:
-    """Ask every node of the Ray, or this machine if there is none."""
-    if needs.cluster.kind == "inline":
-        return ask_here(asked)
+def _store_fault(error: StoreError) -> Finding:
+    text, closes, advice = str(error).partition("): ")
+    advice = advice or "repair it, or name another store with --store"
+    return Finding("error", HERE, "store", text + closes.removesuffix(": "), advice)
+
+
+def _ask_ray(address: str | None, asked: Questions, found: list[Finding]) -> Mapping[str, Answers]:
+    """Ask every node of the Ray at an address, or of one of our own; if that does not start, this machine."""
     from bilin.orchestrator.clusters import nodes, session
 
-    address = needs.cluster.address
     try:
         with session.connected(address):
             answers = dict(nodes.ask(asked))
@@ -103,55 +113,97 @@ def _ask_ray(needs: Needs, asked: Questions, found: list[Finding]) -> Mapping[st
         found.append(Finding("error", "Ray", "cluster", str(fault), "a launch would fail with the same message"))
         return {} if address else ask_here(asked)
     how = f"reached at {address}" if address else "started one and stopped it"
-    found.append(Finding("ok", "Ray", "cluster", f"{how}: {_counted(len(answers))}"))
+    found.append(Finding("ok", "Ray", "cluster", f"{how}: {counted(len(answers))}"))
     return answers
 
 
-def _answering(step: StepAnswers, settings: ClusterSettings, wait_s: float) -> Finding:
-    """Return whether all nodes of a job answer."""
-    if step.is_waiting:
-        found = f"no place for {settings.nodes} nodes within {wait_s:g} s: they were not examined"
-        return Finding("warning", PLACE, "nodes", found, "wait longer with --wait SECONDS, or try again later")
-    num_nodes = max((node.facts.get("num_nodes", 0) for node in step.answers.values()), default=0)
-    if step.error or len(step.answers) < num_nodes:
-        error = " ".join(step.error.split())
-        found = f"{len(step.answers)} of {num_nodes or settings.nodes} nodes answer: {error}"
-        advice = "see that cluster.python and cluster.setup work on the nodes"
-        return Finding("error", PLACE, "nodes", found, advice)
-    return Finding("ok", PLACE, "nodes", f"{_counted(len(step.answers))} asked")
-
-
-def questions(needs: Needs, beacon: Beacon | None) -> Questions:
-    """Return what is asked of every node."""
-    own, is_linux = needs.starts_ray, sys.platform == "linux"
+def questions(request: LaunchRequest, packages: Iterable[str], beacon: Path | None) -> Questions:
+    """Return what is asked of every node; packages are names with versions that the trials load."""
+    kind, job, demand = request.cluster.kind, request.job, _demand(request)
+    is_job, starts_ray, is_linux = kind == "allocation", kind in ("allocation", "local"), sys.platform == "linux"
     may_differ = dict.fromkeys(("torch", "numpy"), "results may differ in their last bits")
-    if needs.is_job:
+    if is_job:
         may_differ |= dict.fromkeys(("python", "ray"), "a job uses that of its nodes: see that all have the same")
-    named: dict[str, Mapping[str, Any]] = {
+    versions = installed_versions([*ALWAYS_LOADED, *(package.partition(" ")[0] for package in packages)])
+    checks: dict[str, Mapping[str, Any]] = {
         "room": {},
-        "versions": {"own": needs.versions, "may_differ": may_differ},
-        "temporary": {"root": TEMP_ROOT if own else None},
+        "versions": {"own": versions, "may_differ": may_differ},
+        "temp directory": {"root": TEMP_ROOT if starts_ray else None},
     }
     if is_linux:
-        limit = megabytes(needs.settings.memory or "0") if needs.is_job else 0
-        advice = "ask for more with cluster.memory" if needs.is_job else "free some, or launch with fewer --workers"
-        named["memory"] = {"limit": limit, "ray_bytes": RAY_BYTES if own else 0, "advice": advice}
-    if own and is_linux:
-        named["shared_memory"] = {"path": "/dev/shm"}
-    if own:
-        named["ports"] = {"host": "" if needs.is_job else "127.0.0.1", "count": NUM_PORTS}
-    if beacon and needs.is_job and needs.settings.max_nodes > 1:
-        named["reach"] = {"folder": str(beacon.folder)}
-    # The call that asks a node of a Ray is given no GPU.
-    named["torch"] = {"all_gpus": needs.cluster.kind in ("local", "ray"), "wants_gpus": needs.wants_gpus}
+        limit = megabytes(job.memory or "0") if is_job else 0
+        advice = "ask for more with cluster.memory" if is_job else "free some, or launch with fewer --workers"
+        checks["memory"] = {"limit": limit, "ray_bytes": RAY_BYTES if starts_ray else 0, "advice": advice}
+    if starts_ray and is_linux:
+        checks["shared memory"] = {"path": "/dev/shm"}
+    if starts_ray:
+        checks["ports"] = {"host": "" if is_job else "127.0.0.1", "count": NUM_PORTS}
+    if beacon and is_job and job.max_nodes > 1:
+        checks["other nodes"] = {"folder": str(beacon)}
     if beacon:
-        named["store"] = beacon.question(thorough=True)
+        checks["store"] = {"folder": str(beacon), "thorough": True}
+    wants_gpus = any(resources.gpus > 0 or resources.device == "cuda" for resources in demand)
+    # The call that asks a node of a Ray is given no GPU.
+    checks["torch"] = {"all_gpus": kind in ("local", "ray"), "wants_gpus": wants_gpus}
     return {
-        "questions": named,
-        "demand": [dict(needs.amounts(resources)) for resources in needs.demand],
-        "max_trials": 1 if needs.cluster.kind == "inline" else None,
+        "checks": checks,
+        "demand": [dict(amounts) for amounts in demand.values()],
+        "max_trials": 1 if kind == "inline" else None,
     }
 
 
-def _counted(count: int) -> str:
-    return "1 node" if count == 1 else f"{count} nodes"
+def _demand(request: LaunchRequest) -> dict[Resources, Mapping[str, float]]:
+    """Return what single trials ask for, and what each takes of a node; without a grid, what a default trial does.
+
+    A node of Slurm reports only its CPUs and GPUs.
+    """
+    demand = dict.fromkeys(cell.resources for cell in request.grid.cells) or [Resources()]
+    if request.cluster.kind == "allocation":
+        return {each: amounts_of(Resources(cpus=each.cpus, gpus=each.gpus)) for each in demand}
+    return {each: amounts_of(each) for each in demand}
+
+
+def fits(nodes: Sequence[Mapping[str, float]], request: LaunchRequest) -> Iterator[Finding]:
+    """Yield whether every trial has room on some node and, by the settings of a job, on one of the job's nodes.
+
+    A node is given as how much it has of each of Ray's resources.
+    """
+    if request.cluster.kind == "inline":
+        return
+    is_job, demand = request.cluster.kind == "allocation", _demand(request)
+    faults = list(job_shortfalls(request.job, demand)) if is_job else []
+    if nodes and not faults:
+        faults = [
+            shortfall(resources, [Node("", has) for has in nodes], of="those that were asked")
+            for resources, amounts in demand.items()
+            if all(num_fitting(has, amounts) < 1 for has in nodes)
+        ]
+    advice = f"{ADVICE}; for a job, `cluster` says how large" if is_job else ADVICE
+    yield from (Finding("error", SWEEP, "resources", fault, advice) for fault in faults)
+    if not faults and (nodes or (is_job and request.job.cpus)):
+        yield Finding("ok", SWEEP, "resources", "every trial has room on some node")
+
+
+def duration(num_at_once: int, limit_s: float | None, plan: Plan, settings: ClusterSettings) -> Finding:
+    """Return whether a job, with a limit or none, lasts as long as the sweep, as far as stored trials tell."""
+    estimate = plan.estimate
+    limit = f"; a job has {_duration(limit_s)}" if limit_s is not None else ""
+    needed_s = estimate.seconds / max(min(num_at_once, plan.num_missing), 1)
+    if not plan.num_missing:
+        found = "nothing is missing: there is nothing to run"
+    elif estimate.num_unknown == plan.num_missing:
+        found = f"not known: no stored trial has the shape of the {plan.num_missing} to run{limit}"
+    else:
+        unknown = f", and {estimate.num_unknown} of unknown shape" if estimate.num_unknown else ""
+        found = f"about {_duration(needed_s)} for {plan.num_missing} trials, {num_at_once} at once{unknown}{limit}"
+        if limit_s is not None and needed_s + settings.warning_s > limit_s:
+            jobs = "further jobs by itself" if settings.requeue else "further jobs, each of which waits in the queue"
+            advice = f"it continues in {jobs}; for a single job, raise cluster.time"
+            return Finding("warning", SWEEP, "time", found, advice)
+    return Finding("ok", SWEEP, "time", found)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

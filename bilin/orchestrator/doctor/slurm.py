@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from bilin.machine.slurm import COMMANDS, Slurm, parse_lines, seconds
+from bilin.orchestrator.clusters.inquiry import Finding
+from bilin.orchestrator.clusters.slurm.probe_step import PLACE
 from bilin.orchestrator.clusters.slurm.script import options
-from bilin.orchestrator.doctor.findings import Finding
 from bilin.orchestrator.grid import ClusterSettings
 
-PLACE = "Slurm"  # place of these findings
 OLDEST = (22, 5)  # the oldest Slurm that bilin was tried with
 
 DOWN = frozenset(("DOWN", "DRAIN", "DRAINED", "DRAINING", "ERROR", "FAIL", "FAILING"))

@@ -81,6 +81,9 @@ class Grid:
         """The greatest number of trials of all cells."""
         return sum(cell.max_trials for cell in self.cells)
 
+    def __repr__(self) -> str:
+        return f"<Grid {self.name}: {len(self.cells)} cells, at most {self.max_trials} trials>"
+
 
 def resolved(grid: Grid) -> str:
     """Return the whole grid, with every default written out and without ``only``, as JSON text.

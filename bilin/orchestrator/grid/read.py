@@ -1,4 +1,4 @@
-"""From a grid.yaml to its cells: read, override, check, expand, gather, narrow."""
+"""From a grid.yaml, or a dict, to its cells: read, override, check, expand, gather, narrow."""
 
 from __future__ import annotations
 
@@ -17,23 +17,34 @@ from bilin.orchestrator.grid.document import MAX_COMBINATIONS, Document, too_man
 from bilin.orchestrator.grid.grid import Counts, Grid, WantedCell
 from bilin.orchestrator.grid.overrides import apply_overrides
 from bilin.orchestrator.grid.place import Faults, Place
+from bilin.orchestrator.grid.plain import from_plain
 from bilin.orchestrator.grid.settings import DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings
-from bilin.orchestrator.grid.yaml import YamlNode, from_plain, parse_yaml, read_text
+from bilin.orchestrator.grid.yaml import YamlNode, parse_yaml, read_text
 from bilin.spec import Cell
 
 
-def read_grid(path: str | os.PathLike[str], *, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Grid:
-    """Read a grid file.
+def read_grid(
+    source: str | os.PathLike[str] | Mapping[str, object], *, overrides: Sequence[str] = (), only: Sequence[str] = ()
+) -> Grid:
+    """Read a grid: a file, or a dict with the same keys and values.
+
+    Faults of a file have its lines; those of a dict have paths such as ``models[0].rank``.
 
     Args:
-        path: A grid.yaml.
+        source: The path of a grid.yaml, or a dict. In a dict, any sequence is a list, and arrays are converted.
         overrides: Values to set first, such as ``train.steps=500``.
         only: Conditions that narrow the cells, such as ``tier=full,m=2``.
 
     Raises:
-        GridError: The file, an override or a condition has faults; it carries all of them.
+        GridError: The grid, an override or a condition has faults; it carries all of them.
     """
-    return parse_grid(read_text(path), source=os.fspath(path), overrides=overrides, only=only)
+    if isinstance(source, str | os.PathLike):
+        return parse_grid(read_text(source), source=os.fspath(source), overrides=overrides, only=only)
+    root, found = from_plain(source)
+    faults = Faults()
+    for fault in found:
+        faults.add(fault)
+    return _read(root, faults, "grid", overrides, only)
 
 
 def parse_grid(text: str, *, source: str = "grid", overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Grid:
@@ -43,6 +54,10 @@ def parse_grid(text: str, *, source: str = "grid", overrides: Sequence[str] = ()
         GridError: The text, an override or a condition has faults; it carries all of them.
     """
     root, faults = _parse(text, source)
+    return _read(root, faults, source, overrides, only)
+
+
+def _read(root: YamlNode | None, faults: Faults, source: str, overrides: Sequence[str], only: Sequence[str]) -> Grid:
     if root is None or not root.is_mapping:
         found = f"found {root}" if root else "is empty"
         Place(root, "", faults).fault(f"{found}; accepted: a mapping with name, tasks and models")
@@ -58,9 +73,11 @@ def restore_grid(text: str, *, source: str = "resolved grid", only: Sequence[str
         GridError: The text is something else, or one of its tasks or tiers no longer exists.
     """
     try:
-        root = from_plain(json.loads(text))
-    except (ValueError, TypeError, RecursionError) as error:
+        root, faults = from_plain(json.loads(text))
+    except (ValueError, RecursionError) as error:
         raise GridError(source, [Fault(line=None, path="", message=f"not a resolved grid: {error}")]) from error
+    if faults:
+        raise GridError(source, faults)
     if not root.is_mapping:
         raise GridError(source, [Fault(line=None, path="", message=f"found {root}; accepted: a mapping")])
     return _build(root, only, source, Faults(), check_exclusions=False)

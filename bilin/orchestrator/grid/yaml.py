@@ -128,23 +128,6 @@ def shorten(text: str, longest: int = 60) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
-def from_plain(value: object) -> YamlNode:
-    """Return a node without lines from Python's own lists and dicts.
-
-    Raises:
-        TypeError: Some part of the value cannot be in a grid.
-    """
-    if isinstance(value, list | tuple):
-        return YamlNode(None, tuple(map(from_plain, value)))
-    if isinstance(value, dict):
-        return YamlNode(None, {key: from_plain(item) for key, item in value.items()}, key_lines=dict.fromkeys(value))
-    if isinstance(value, int) and abs(value) > LARGEST:
-        raise TypeError(f"{value!r} is not a whole number from -{LARGEST} to {LARGEST}")
-    if value is None or isinstance(value, bool | int | float | str):
-        return YamlNode(None, value, str(value))
-    raise TypeError(f"{value!r} cannot be in a grid")
-
-
 def read_text(path: str | os.PathLike[str]) -> str:
     """Return the text of a regular file of at most `MAX_SIZE` bytes.
 

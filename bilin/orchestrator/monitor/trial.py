@@ -12,18 +12,16 @@ from typing import Any, Literal
 
 from bilin.errors import StoreError
 from bilin.orchestrator.grid import Choices
-from bilin.orchestrator.monitor.status import SweepStatus, status
+from bilin.orchestrator.monitor.sweep import SweepStatus, status
 from bilin.orchestrator.planning.plan import CellPlan
 from bilin.orchestrator.sweep.snapshot import PERIOD_S, RunningTrial, Snapshot, read_snapshot
 from bilin.results import DEFAULT_STORE, holder, stored
 from bilin.spec import TrialSpec
 from bilin.workers.training.checkpoint import Checkpoint, Checkpoints
 
-State = Literal["ended", "running", "waiting", "later", "not wanted", "not in the grid"]
+State = Literal["ended", "running", "waiting", "later", "not asked for", "not in the grid"]
 
 FOLLOW_S = 0.5
-
-_DIGITS = frozenset("0123456789abcdef")
 
 
 def find_trial(trial_id: str, *, store: Path | str = DEFAULT_STORE, sweep: str | None = None) -> dict[str, Any]:
@@ -34,8 +32,7 @@ def find_trial(trial_id: str, *, store: Path | str = DEFAULT_STORE, sweep: str |
     """
     from bilin.results import query
 
-    if not trial_id or not _DIGITS.issuperset(trial_id):
-        raise StoreError(f"{trial_id!r} is not a trial id; accepted: its hexadecimal digits, or the first of them")
+    _check_digits(trial_id, "trial")
     where = f"starts_with(trial_id, '{trial_id}')"
     rows = query(store=store, view="trials", where=where, sweep=sweep, everything=True).to_pylist()
     if not rows:
@@ -45,6 +42,11 @@ def find_trial(trial_id: str, *, store: Path | str = DEFAULT_STORE, sweep: str |
         raise StoreError(f"{len(rows)} trials begin with {trial_id} ({places}): give more digits, or --sweep")
     row: dict[str, Any] = rows[0]
     return row
+
+
+def _check_digits(text: str, what: str) -> None:
+    if not text or not set("0123456789abcdef").issuperset(text):
+        raise StoreError(f"{text!r} is not an id; accepted: the hexadecimal digits of a {what}, or the first of them")
 
 
 def repeat_grid(row: Mapping[str, Any]) -> str:
@@ -74,8 +76,8 @@ class Why:
 
     Attributes:
         state: ``ended``: it has a row that stands. ``running``, ``waiting``: a launch runs it, or will. ``later``: an
-            earlier round of its search is not complete. ``not wanted``: the search ended without it. ``not in the
-            grid``: it has a row, but the grid of the last launch does not name it.
+            earlier round of its search is not complete. ``not asked for``: the search ended without it. ``not in
+            the grid``: it has a row, but the grid of the last launch does not name it.
         sweep: How its sweep stands.
         cell: Its cell in the plan; None if the grid does not name it.
         row: Its row in the store, also one of an earlier attempt that does not stand.
@@ -103,10 +105,7 @@ def why(sweep: str, trial: str, *, store: Path | str = DEFAULT_STORE) -> list[Wh
     Raises:
         StoreError: No id, or more than one, begins so; or the sweep cannot be read.
     """
-    if not trial or not _DIGITS.issuperset(trial):
-        raise StoreError(
-            f"{trial!r} is not an id; accepted: the hexadecimal digits of a trial or cell, or the first of them"
-        )
+    _check_digits(trial, "trial or cell")
     current = status(sweep, store=store)
     rows = stored(store, sweep)
     named = {spec.trial_id: (cell, spec) for cell in current.plan.cells for spec in _specs(cell)}
@@ -149,7 +148,7 @@ def output(sweep: str, trial: str, *, store: Path | str = DEFAULT_STORE, follow:
 def _output(trial: Why, store: Path | str, *, follow: bool) -> Iterator[bytes]:
     path = trial.sweep.folder.trial_log(trial.trial_id)
     position = 0
-    is_over = not follow or trial.state in ("ended", "not wanted", "not in the grid")
+    is_over = not follow or trial.state in ("ended", "not asked for", "not in the grid")
     while True:
         content = path.read_bytes() if path.exists() else b""
         if len(content) < position:  # it was too long, and its beginning was left out
@@ -209,4 +208,4 @@ def _state(cell: CellPlan | None, spec: TrialSpec | None, snapshot: Snapshot | N
         return "ended"
     if any((ask.lr, ask.seed) == (spec.lr, spec.seed) for ask in cell.missing):
         return "waiting"
-    return "later" if cell.missing else "not wanted"
+    return "later" if cell.missing else "not asked for"

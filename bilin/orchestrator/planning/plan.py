@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bilin.notebook import html_table
 from bilin.orchestrator.grid import Choices, Grid, LogUniform, WantedCell
 from bilin.orchestrator.planning.asked import Asked
 from bilin.orchestrator.planning.search import Ask, Known, decide, num_later
@@ -13,7 +15,11 @@ from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status
 from bilin.registry import package_of
 from bilin.results import StoredTrial
 from bilin.rules import Outcome
-from bilin.spec import TestSpec, TrialSpec
+from bilin.spec import ModelSettings, TestSpec, TrainSpec, TrialSpec
+from bilin.units import duration
+
+Shape = tuple[str, ModelSettings, TrainSpec]
+"""The name of a task, a model, and how it is trained: trials that agree in these take about as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -22,16 +28,16 @@ class CellPlan:
 
     Attributes:
         wanted: The cell, its learning rates and seeds.
-        known: The outcomes that stand, by learning rate and seed.
-        stored: The status of each stored trial that stands.
+        stored: The stored trials that stand, by learning rate and seed.
+        known: The outcomes by learning rate and seed: those of ``stored``, and later ones of a running sweep.
         asks: The trials that should have a result by now; later rounds of a search are not among them.
         missing: Those of them that have none.
         num_later: How many trials later rounds of a search will ask for, at most.
     """
 
     wanted: WantedCell
+    stored: Mapping[tuple[float, int], StoredTrial]
     known: Known
-    stored: Mapping[tuple[float, int], Status]
     asks: tuple[Ask, ...]
     missing: tuple[Ask, ...]
     num_later: int
@@ -40,15 +46,21 @@ class CellPlan:
     def of(
         cls,
         wanted: WantedCell,
+        stored: Mapping[tuple[float, int], StoredTrial],
         known: Known,
-        stored: Mapping[tuple[float, int], Status],
         asked: Sequence[float] = (),
     ) -> CellPlan:
         """Decide what a cell needs, given what is known of it and the learning rates that were asked for."""
         asks = decide(wanted, known, asked)
-        missing = asks if not known else tuple(ask for ask in asks if ask[:2] not in known)
+        missing = tuple([ask for ask in asks if ask[:2] not in known]) if known else asks
         later = num_later(wanted, known, asks, missing)
-        return cls(wanted=wanted, known=known, stored=stored, asks=asks, missing=missing, num_later=later)
+        return cls(wanted=wanted, stored=stored, known=known, asks=asks, missing=missing, num_later=later)
+
+    @property
+    def shape(self) -> Shape:
+        """See `Shape`."""
+        cell = self.wanted.cell
+        return cell.task.name, cell.model, cell.train
 
     @property
     def lrs(self) -> tuple[float, ...]:
@@ -62,7 +74,7 @@ class CellPlan:
 
     def found(self, asks: Iterable[Ask]) -> Iterator[Status]:
         """The status of each trial, of those asked for, that is stored."""
-        return (self.stored[ask[:2]] for ask in asks if ask[:2] in self.stored)
+        return (trial.status for ask in asks if (trial := self.stored.get(ask[:2])))
 
     def spec(self, lr: float, seed: int) -> TrialSpec:
         """The trial of the cell at a learning rate under a seed."""
@@ -116,6 +128,17 @@ class Plan:
         return sum(count for status, count in self.statuses.items() if status not in RESULT_STATUSES)
 
     @property
+    def num_now(self) -> int:
+        """Trials to run that are known, those of later rounds left out."""
+        return self.num_missing - self.num_later
+
+    @property
+    def later(self) -> str:
+        """Text that says how many trials follow in later rounds, if any do."""
+        at_most = "at most " if self.may_end_early else ""
+        return f", {at_most}{self.num_later} in later rounds" if self.num_later else ""
+
+    @property
     def may_end_early(self) -> bool:
         """Whether a search may ask for fewer trials than it is granted, as with ``until_solved``."""
         searches = {cell.wanted.learning_rate for cell in self.cells}
@@ -131,6 +154,24 @@ class Plan:
         """The trials to run now, in the grid's order."""
         return (cell.spec(ask.lr, ask.seed) for cell in self.cells for ask in cell.missing)
 
+    def __repr__(self) -> str:
+        counts = f"{self.num_done} done, {self.num_failed} failed, {self.num_now} to run now{self.later}"
+        return f"<Plan {self.grid.name}: {len(self.cells)} cells, {self.num_wanted} trials wanted, {counts}>"
+
+    def _repr_html_(self) -> str:
+        counts = {
+            "cells": len(self.cells),
+            "trials wanted": self.num_wanted,
+            "done": self.num_done,
+            "failed": self.num_failed,
+            "to run now": self.num_now,
+            "in later rounds": self.num_later,
+        }
+        rows = [(what, str(count)) for what, count in counts.items()]
+        if self.num_missing > self.estimate.num_unknown:
+            rows.append(("time on one worker", f"about {duration(self.estimate.seconds)}"))
+        return html_table((), rows, right_aligned={1}, caption=f"plan of {self.grid.name}")
+
 
 def make_plan(
     grid: Grid, stored: Mapping[str, StoredTrial], *, asked: Asked | None = None, retry: Collection[Status] = ()
@@ -144,32 +185,28 @@ def make_plan(
         retry: Statuses of failed trials to run again; ``lost`` ones are run again anyway.
     """
     rerun = {*RERUN_STATUSES, *retry}
-    ids = {wanted.cell_id for wanted in grid.cells}
-    by_cell: dict[str, list[StoredTrial]] = defaultdict(list)
+    by_cell: dict[str, list[StoredTrial]] = {wanted.cell_id: [] for wanted in grid.cells}
     for trial in stored.values():
-        if trial.cell_id in ids:
-            by_cell[trial.cell_id].append(trial)
-    statuses: Counter[Status] = Counter()
+        if (trials := by_cell.get(trial.cell_id)) is not None:
+            trials.append(trial)
     cells = []
     for wanted in grid.cells:
-        trials = by_cell.get(wanted.cell_id, ())
+        lengths = _lengths(wanted.test)
+        trials = by_cell[wanted.cell_id]
         standing = {
             (trial.lr, trial.seed): trial
             for trial in trials
-            if trial.status not in rerun and is_complete(trial, wanted.test)
+            if trial.status not in rerun and _is_complete(trial, lengths)
         }
         known = {key: Outcome.of(*key, trial) for key, trial in standing.items()}
         lrs: Sequence[float] = ()
         if isinstance(wanted.learning_rate, LogUniform):
             lrs = (*(asked or {}).get(wanted.cell_id, ()), *sorted(trial.lr for trial in trials))
-        cell = CellPlan.of(wanted, known, {key: trial.status for key, trial in standing.items()}, lrs)
-        if standing:
-            statuses.update(cell.found(cell.asks))
-        cells.append(cell)
+        cells.append(CellPlan.of(wanted, standing, known, lrs))
     return Plan(
         grid=grid,
         cells=tuple(cells),
-        statuses=statuses,
+        statuses=Counter(status for cell in cells if cell.stored for status in cell.found(cell.asks)),
         num_wanted=sum(wanted.max_trials for wanted in grid.cells),
         num_missing=sum(cell.num_missing for cell in cells),
         num_later=sum(cell.num_later for cell in cells),
@@ -177,23 +214,26 @@ def make_plan(
     )
 
 
-def is_complete(trial: StoredTrial, test: TestSpec) -> bool:
-    """Return whether a row has every wanted length, tested on the wanted number of sequences."""
-    if trial.status != "done":
-        return True  # it has no lengths to miss
-    return all(trial.tested.get(length) == test.num_sequences for length in test.lengths)
+@functools.cache
+def _lengths(test: TestSpec) -> frozenset[tuple[int, int]]:
+    """Each wanted length, with the wanted number of sequences."""
+    return frozenset((length, test.num_sequences) for length in test.lengths)
+
+
+def _is_complete(trial: StoredTrial, lengths: frozenset[tuple[int, int]]) -> bool:
+    """Return whether a row has every wanted length; only those that are done have lengths."""
+    return trial.status != "done" or trial.tested.items() >= lengths
 
 
 def _estimate(cells: Collection[CellPlan], by_cell: Mapping[str, list[StoredTrial]]) -> Estimate:
-    shapes = [(cell.wanted.cell.task.name, cell.wanted.cell.model, cell.wanted.cell.train) for cell in cells]
-    times: dict[object, list[float]] = defaultdict(list)
-    for cell, shape in zip(cells, shapes, strict=True):
-        times[shape].extend(trial.wall_s for trial in by_cell.get(cell.wanted.cell_id, ()) if trial.status == "done")
-    means = {shape: sum(seen) / len(seen) for shape, seen in times.items() if seen}
-    known = [(means[shape], cell.num_missing) for cell, shape in zip(cells, shapes, strict=True) if shape in means]
-    num_missing = sum(cell.num_missing for cell in cells)
+    by_shape: dict[Shape, tuple[list[float], list[int]]] = defaultdict(lambda: ([], []))
+    for cell in cells:
+        wall_s, num_missing = by_shape[cell.shape]
+        wall_s.extend([trial.wall_s for trial in by_cell[cell.wanted.cell_id] if trial.status == "done"])
+        num_missing.append(cell.num_missing)
+    shapes = by_shape.values()
     return Estimate(
-        seconds=sum(mean * count for mean, count in known),
-        num_stored=sum(len(seen) for seen in times.values()),
-        num_unknown=num_missing - sum(count for _, count in known),
+        seconds=sum(sum(wall_s) / len(wall_s) * sum(num_missing) for wall_s, num_missing in shapes if wall_s),
+        num_stored=sum(len(wall_s) for wall_s, _ in shapes),
+        num_unknown=sum(sum(num_missing) for wall_s, num_missing in shapes if not wall_s),
     )

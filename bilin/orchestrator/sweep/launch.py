@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +15,20 @@ from typing import Unpack
 
 from bilin.errors import InputError, InterruptedSweepError, StoreError
 from bilin.folder import SweepFolder
+from bilin.notebook import html_table
 from bilin.orchestrator.clusters import Work, check_nodes, open_pool
 from bilin.orchestrator.clusters.slurm.continuation import WARNING, continued
-from bilin.orchestrator.grid import ClusterSettings, Grid
+from bilin.orchestrator.grid import ClusterSettings
 from bilin.orchestrator.planning.plan import Plan
-from bilin.orchestrator.request import LaunchRequest, RequestOptions
+from bilin.orchestrator.request import GridSource, LaunchRequest, RequestOptions
 from bilin.orchestrator.sweep.loop import Sweep
+from bilin.orchestrator.sweep.progress import shown_progress
 from bilin.orchestrator.sweep.recorder import Recorder, write_grid
 from bilin.orchestrator.sweep.snapshot import Observer, Snapshot, SnapshotFile
 from bilin.record import Status
 from bilin.results import SweepWriter
 from bilin.workers import run_trial
-from bilin.workers.output.files import Outputs
+from bilin.workers.output import Outputs
 from bilin.workers.pool import RunTrial
 from bilin.workers.training.checkpoint import Checkpoints
 
@@ -60,14 +62,29 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0: every wanted trial has a result; 1: some have none."""
+        """0: every trial asked for has a result; 1: some have none."""
         return 1 if self.num_failed or self.stopped else 0
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{count} {what}" for what, count in self._counts().items())
+        return f"<Summary {self.sweep}: {counts}{f'; stopped: {self.stopped}' if self.stopped else ''}>"
 
-def plan(request: LaunchRequest | Grid | Path | str, **options: Unpack[RequestOptions]) -> Plan:
-    """Return what a launch would run, given a request, or a grid or its path with the options of `LaunchRequest.read`.
+    def _repr_html_(self) -> str:
+        rows = [(what, str(count)) for what, count in self._counts().items()]
+        stopped = [("stopped early", self.stopped)] if self.stopped else []
+        return html_table((), [*rows, *stopped], right_aligned={1}, caption=f"launch of {self.sweep}")
 
-    Reads the store, writes nothing.
+    def _counts(self) -> dict[str, int]:
+        ran = {f"ended as {status}": count for status, count in sorted(self.ran.items()) if count}
+        return {"found in the store": self.num_found, **ran, "without a result": self.num_failed}
+
+
+def plan(request: LaunchRequest | GridSource, **options: Unpack[RequestOptions]) -> Plan:
+    """Return what a launch would run. Reads the store, writes nothing.
+
+    Args:
+        request: The path of a grid.yaml, a dict with the keys of one, a grid that was read, or a request.
+        options: With a grid: see `LaunchRequest.read`.
 
     Raises:
         InputError: The grid or another argument cannot be used; the message says why.
@@ -76,19 +93,23 @@ def plan(request: LaunchRequest | Grid | Path | str, **options: Unpack[RequestOp
 
 
 def launch(
-    request: LaunchRequest | Grid | Path | str,
+    request: LaunchRequest | GridSource,
     *,
     observer: Observer | None = None,
+    progress: bool | None = None,
     run: RunTrial = run_trial,
     **options: Unpack[RequestOptions],
 ) -> Summary:
     """Run every trial of a grid that has no result yet, and store each result when its trial ends.
 
     Args:
-        request: A request, or a grid or the path of a grid.yaml to make one of.
-        observer: Takes a snapshot of the sweep a few times a second, and one at its end.
+        request: The path of a grid.yaml, a dict with the keys of one, a grid that was read, or a request.
+        observer: Takes a `Snapshot` of the sweep a few times a second, and one at its end. It is called in the thread
+            of the launch, which waits for it, and what it raises ends the launch.
+        progress: Whether to show counts, speed and failures on standard error, or in the cell of a notebook. None: if
+            standard error is a terminal, or in a notebook.
         run: How a worker runs one trial.
-        options: With a grid or a path: see `LaunchRequest.read`.
+        options: With a grid: see `LaunchRequest.read`.
 
     Raises:
         InputError: The grid or another argument cannot be used; nothing was written.
@@ -105,7 +126,10 @@ def launch(
         signals_interrupt(received := ReceivedSignal(), outermost=True),
         continued(request.folder, request.job.patience) if in_job else nullcontext(),
     ):
-        end = _run(request, request.plan(), writer, observer, run, received)
+        plan = request.plan()
+        with shown_progress(progress, request.grid.name, plan.num_missing) as shown:
+            observers = (*shown, *([observer] if observer else []))
+            end = _run(request, plan, writer, observers, run, received)
     return Summary(
         sweep=request.grid.name,
         directory=request.folder.path,
@@ -116,7 +140,7 @@ def launch(
     )
 
 
-def as_request(request: LaunchRequest | Grid | Path | str, options: RequestOptions) -> LaunchRequest:
+def as_request(request: LaunchRequest | GridSource, options: RequestOptions) -> LaunchRequest:
     """Return the request itself, or one for a grid with these options."""
     if not isinstance(request, LaunchRequest):
         return LaunchRequest.read(request, **options)
@@ -129,7 +153,7 @@ def _run(
     request: LaunchRequest,
     plan: Plan,
     writer: SweepWriter,
-    observer: Observer | None,
+    observers: Sequence[Observer],
     run: RunTrial,
     received: ReceivedSignal,
 ) -> Snapshot:
@@ -138,7 +162,7 @@ def _run(
     file, checkpoints = SnapshotFile(folder), _checkpoints(folder, request.cluster.checkpoint_s)
     file.remove()  # that of a launch that was killed
     recorder = Recorder(writer, checkpoints)
-    sweep = Sweep(plan, recorder, file, *([observer] if observer else []))
+    sweep = Sweep(plan, recorder, file, *observers)
     if not plan.num_missing:
         write_grid(writer, plan, has_ended=True)
         return sweep.snapshot()

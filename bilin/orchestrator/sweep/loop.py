@@ -14,14 +14,14 @@ from functools import cached_property
 
 from bilin.failures import MAX_SAME_ERRORS, RULES
 from bilin.orchestrator.grid import LogUniform
-from bilin.orchestrator.planning.plan import CellPlan, Plan
+from bilin.orchestrator.planning.plan import CellPlan, Plan, Shape
 from bilin.orchestrator.planning.search import Ask, decide, learns, num_later
 from bilin.orchestrator.sweep.recorder import Recorder
 from bilin.orchestrator.sweep.snapshot import MAX_NOTES, NUM_LEADERS, Labels, Leader, Observer, RunningTrial, Snapshot
 from bilin.record import RESULT_STATUSES, Progress, Status, TrialResult
 from bilin.rules import Outcome
 from bilin.spec import Resources, TrialSpec, trial_id
-from bilin.workers.events import Cancelled, Event, Finished, Lost, Started
+from bilin.workers.events import Cancelled, Checkpointed, Event, Finished, Lost, Started
 from bilin.workers.pool import Group, Pool
 
 WAIT_S = 0.5
@@ -33,6 +33,12 @@ OBSERVE_S = 0.25
 OBSERVE_SHARE = 0.05
 """Greatest share of the time that goes to snapshots."""
 
+GROUP_S = 0.1
+"""Trials that are shorter than this share a call to a worker, which then takes about as long."""
+
+MAX_GROUP = 64
+"""Greatest number of trials in one call."""
+
 
 @dataclass(slots=True, eq=False)
 class _Cell:
@@ -40,10 +46,10 @@ class _Cell:
 
     Attributes:
         plan: The plan of the cell when the sweep began.
-        label: What displays call the cell; computed at first use.
         known: The outcomes so far, by learning rate and seed.
         asks: The trials that should have a result by now.
         num_later: How many trials later rounds of its search will ask for, at most.
+        label: What displays call the cell; computed at first use.
     """
 
     plan: CellPlan
@@ -75,7 +81,14 @@ class _Cell:
 
 @dataclass(slots=True, eq=False)
 class _Trial:
-    """A wanted trial that has not ended: how often it was started, which nodes to avoid, and why it runs again."""
+    """A wanted trial that has not ended.
+
+    Attributes:
+        attempts: How many times it was started.
+        avoid: The nodes that its next attempt must not run on.
+        reason: Why it waits to run again.
+        since: When it was given to a worker, in seconds since the epoch; the attributes below are of this attempt.
+    """
 
     spec: TrialSpec
     trial_id: str
@@ -83,6 +96,10 @@ class _Trial:
     attempts: int = 0
     avoid: frozenset[str] = frozenset()
     reason: str | None = None
+    since: float = 0.0
+    started: Started | None = None
+    progress: Progress | None = None
+    checkpointed: Checkpointed | None = None
 
 
 class Sweep:
@@ -102,12 +119,13 @@ class Sweep:
         self._pool: Pool | None = None
         self._cells = [_Cell(cell, dict(cell.known), cell.asks, cell.num_later) for cell in plan.cells]
         self._trials: dict[str, _Trial] = {}
-        self._running: dict[str, RunningTrial] = {}
+        self._running: dict[str, _Trial] = {}
         self._queues: dict[tuple[Resources, frozenset[str]], deque[_Trial]] = defaultdict(deque)
         self._num_later = plan.num_later
         self._found = Counter(plan.statuses)
         self._ended: Counter[Status] = Counter()
         self._best: dict[str, Leader] = {}
+        self._wall_s: dict[Shape, float] = {}  # of the last trial of each shape
         self._notes: list[str] = []
         self._errors = _SameErrors()
         self._began_at, self._began = time.time(), time.monotonic()
@@ -138,24 +156,24 @@ class Sweep:
             return
         if isinstance(event, Finished):
             self._take_result(trial, event)
+        elif event.trial_id not in self._running:
+            return  # it waits to run again
         elif isinstance(event, Lost):
             if not self._retries(trial, event.status, event.reason, event.node):
                 self._end(trial, _lost(trial, event))
         elif isinstance(event, Cancelled):  # but still in `_trials`, so it must run
             self._wait_again(trial, "cancelled")
-        elif running := self._running.get(event.trial_id):
-            if isinstance(event, Started):
-                running = replace(running, worker=event.worker, host=event.host, pid=event.pid)
-            elif isinstance(event, Progress):
-                running = replace(running, step=event.step, loss=event.loss, accuracy=event.accuracy)
-            else:
-                running = replace(running, checkpoint_step=event.step)
-            self._running[event.trial_id] = running
+        elif isinstance(event, Started):
+            trial.started = event
+        elif isinstance(event, Progress):
+            trial.progress = event
+        else:
+            trial.checkpointed = event
         self._observe()
 
     def current_plan(self) -> Plan:
         """Return the plan, updated with the outcomes so far."""
-        cells = [CellPlan.of(cell.plan.wanted, cell.known, cell.plan.stored, cell.lrs) for cell in self._cells]
+        cells = [CellPlan.of(cell.plan.wanted, cell.plan.stored, cell.known, cell.lrs) for cell in self._cells]
         return replace(
             self._plan,
             cells=tuple(cells),
@@ -168,7 +186,7 @@ class Sweep:
         """Return what the sweep looks like now."""
         # Trials that were started and wait are at the heads of their queues.
         heads = [itertools.takewhile(lambda trial: trial.attempts, queue) for queue in self._queues.values()]
-        retrying = [trial for trial in itertools.chain(*heads) if trial.trial_id in self._trials]
+        retrying = itertools.chain(*heads)
         return Snapshot(
             sweep=self._plan.grid.name,
             at=time.time(),
@@ -185,7 +203,7 @@ class Sweep:
             num_later=self._num_later,
             may_end_early=self._plan.may_end_early and self._num_later > 0,
             trials_per_s=self._ended.total() / max(time.monotonic() - self._began, 1e-9),
-            running=tuple(self._running.values()),
+            running=tuple(self._running_trial(trial) for trial in self._running.values()),
             retries={trial.trial_id: trial.reason for trial in retrying if trial.reason},
             leaders=tuple(heapq.nsmallest(NUM_LEADERS, self._best.values(), key=_rank)),
             notes=tuple(self._notes[-MAX_NOTES:]),
@@ -203,22 +221,27 @@ class Sweep:
     def _submit(self, pool: Pool) -> None:
         for (_, avoid), queue in sorted(self._queues.items(), key=lambda item: not item[0][1]):
             while queue and pool.accepts(queue[0].spec.resources, avoid):
-                trial = queue.popleft()
-                if trial.trial_id not in self._trials:  # a late result arrived while it waited to run again
-                    continue
-                trial.attempts += 1
-                trial.reason = None
-                self._running[trial.trial_id] = RunningTrial(
-                    trial_id=trial.trial_id,
-                    cell_id=trial.cell.plan.wanted.cell_id,
-                    label=self._label(trial.cell),
-                    lr=trial.spec.lr,
-                    seed=trial.spec.seed,
-                    attempt=trial.attempts,
-                    since=time.time(),
-                    max_steps=trial.spec.cell.train.steps,
-                )
-                pool.submit(Group((trial.spec,), avoid))
+                group = self._next_group(queue)
+                for trial in group:
+                    self._running[trial.trial_id] = trial
+                    trial.attempts += 1
+                    trial.reason, trial.since = None, time.time()
+                    trial.started = trial.progress = trial.checkpointed = None
+                pool.submit(Group(tuple(trial.spec for trial in group), avoid))
+
+    def _next_group(self, queue: deque[_Trial]) -> list[_Trial]:
+        """Take the next trial from a queue, with others of its shape if they are short and start for the first time.
+
+        A trial that starts again runs alone: if a worker dies, it is not known which trial of a group was at fault.
+        """
+        group = [queue.popleft()]
+        shape = group[0].cell.plan.shape
+        wall_s = self._wall_s.get(shape)
+        if wall_s and not group[0].attempts:
+            size = min(MAX_GROUP, int(GROUP_S / wall_s))
+            while queue and len(group) < size and not queue[0].attempts and queue[0].cell.plan.shape == shape:
+                group.append(queue.popleft())
+        return group
 
     def _take_result(self, trial: _Trial, event: Finished) -> None:
         result = event.result
@@ -245,15 +268,16 @@ class Sweep:
         return True
 
     def _wait_again(self, trial: _Trial, reason: str) -> None:
-        if self._running.pop(trial.trial_id, None):
-            trial.reason = reason
-            self._queues[trial.spec.resources.occupied, trial.avoid].appendleft(trial)
+        del self._running[trial.trial_id]
+        trial.reason = reason
+        self._queues[trial.spec.resources.occupied, trial.avoid].appendleft(trial)
 
     def _end(self, trial: _Trial, result: TrialResult) -> None:
-        # Only the sweep knows how many times it started the trial.
-        result = replace(result, attempts=trial.attempts)
+        if trial.attempts != result.attempts:  # only the sweep knows how many times it started the trial
+            result = replace(result, attempts=trial.attempts)
         del self._trials[trial.trial_id]
-        self._running.pop(trial.trial_id, None)
+        if not self._running.pop(trial.trial_id, None):  # a late result arrived while the trial waited to run again
+            self._queues[trial.spec.resources.occupied, trial.avoid].remove(trial)
         self._recorder.put(trial.spec, result)
         self._ended[result.status] += 1
         cell, cell_id = trial.cell, trial.cell.plan.wanted.cell_id
@@ -268,6 +292,7 @@ class Sweep:
                 validation_accuracy=result.validation_accuracy,
             )
             self._best[cell_id] = min(leader, self._best.get(cell_id, leader), key=_rank)
+        self._wall_s[cell.plan.shape] = result.wall_s
         cell.known[trial.spec.lr, trial.spec.seed] = Outcome.of(trial.spec.lr, trial.spec.seed, result)
         self._num_later -= cell.num_later
         asks = cell.decide()
@@ -279,6 +304,26 @@ class Sweep:
         if result.status not in RESULT_STATUSES:
             self._notes.append(f"{trial.trial_id}: {result.status}: {_short(result.error or '')}")
         self.stopped = self._errors.add(result) or self.stopped
+
+    def _running_trial(self, trial: _Trial) -> RunningTrial:
+        started, progress, checkpointed = trial.started, trial.progress, trial.checkpointed
+        return RunningTrial(
+            trial_id=trial.trial_id,
+            cell_id=trial.cell.plan.wanted.cell_id,
+            label=self._label(trial.cell),
+            lr=trial.spec.lr,
+            seed=trial.spec.seed,
+            attempt=trial.attempts,
+            since=trial.since,
+            max_steps=trial.spec.cell.train.steps,
+            worker=started.worker if started else None,
+            host=started.host if started else None,
+            pid=started.pid if started else None,
+            step=progress.step if progress else 0,
+            loss=progress.loss if progress else None,
+            accuracy=progress.accuracy if progress else None,
+            checkpoint_step=checkpointed.step if checkpointed else None,
+        )
 
     def _observe(self, *, now: bool = False) -> None:
         began = time.monotonic()

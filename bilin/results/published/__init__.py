@@ -21,6 +21,8 @@ COLUMNS = pa.schema(
         "mixer": pa.string(),
         "mixer_rank": pa.int64(),
         "eigenvalues": pa.string(),
+        "hidden": pa.int64(),
+        "max_steps": pa.int64(),
         "length": pa.int64(),
         "accuracy_scaled": pa.float64(),
     }

@@ -17,8 +17,7 @@ from bilin.results.schema import ENVIRONMENT_COLUMNS, TIME_COLUMNS, cell_columns
 from bilin.results.sql.cells import cells_columns
 from bilin.results.sql.sandbox import connect, query_error, seal, syntax_error
 from bilin.results.sql.views import VIEWS, check, create_cells, create_views
-from bilin.results.store.contents import Contents, read_sweeps
-from bilin.results.store.paths import DEFAULT_STORE, sweep_folders
+from bilin.results.store.contents import DEFAULT_STORE, Contents, read_sweeps, sweep_folders
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -96,7 +95,7 @@ def query(
         select: Columns or expressions in SQL; without it, see `view`.
         sort: Columns in SQL to sort by, each with or without ``DESC``.
         limit: The greatest number of rows.
-        everything: Include rows that the grid as last launched does not want.
+        everything: Include rows that the grid of the last launch does not ask for.
 
     Warns:
         DamageWarning: For each damaged file, whose rows are skipped.

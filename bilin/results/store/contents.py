@@ -1,10 +1,12 @@
-"""The contents of a sweep's folder, without what is damaged. Everything that reads a sweep reads it here.
+"""The sweeps of a store, and the contents of each without what is damaged. Everything that reads a sweep reads it here.
 
 The planner reads one small object per trial; queries read the part files with DuckDB.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,23 +16,54 @@ from typing import TypeVar
 import pyarrow as pa
 
 from bilin.errors import StoreError
-from bilin.folder import SweepFolder
+from bilin.folder import SWEEP_NAME, SweepFolder
 from bilin.record import Status
 from bilin.results.schema import CURVES, trials_schema
-from bilin.results.store.durable import (
-    UNREADABLE,
-    Damage,
-    DamageError,
-    content_fault,
-    explained,
-    file_fault,
-    read_fault,
-)
+from bilin.results.store.durable import UNREADABLE, Checksum, Damage, DamageError, explained, file_fault, read_fault
 from bilin.results.store.manifest import Manifest, Part, read_manifest
 from bilin.results.store.parts import damaged_curves, damaged_trials, read_columns, validate_file, with_unlisted_parts
-from bilin.results.store.rows import WantedRow, parse_wanted, wanted_rows
+from bilin.results.store.rows import parse_wanted
+
+DEFAULT_STORE = Path("bilin-store")
 
 T = TypeVar("T")
+
+
+def sweep_names(store: Path | str) -> list[str]:
+    """Return the names of the sweeps in a store, sorted.
+
+    Raises:
+        StoreError: There is no store at this path.
+    """
+    store = Path(store)
+    if not store.is_dir():
+        reason = "is a file, not a directory" if store.exists() else "does not exist"
+        raise StoreError(f"the store {store} {reason}; name one with --store or BILIN_STORE, or launch a sweep into it")
+    if SweepFolder(store).has_results:
+        raise StoreError(f"{store} is a sweep; its store is the folder that contains it, {store.absolute().parent}")
+    return sorted(
+        path.name for path in store.iterdir() if SWEEP_NAME.fullmatch(path.name) and SweepFolder(path).has_results
+    )
+
+
+def sweep_folders(store: Path | str, sweep: str | None = None) -> list[SweepFolder]:
+    """Return the folders of one sweep, or of all sweeps in a store.
+
+    Raises:
+        StoreError: The store or the sweep does not exist; the message lists the sweeps of the store.
+    """
+    if sweep is not None:
+        SweepFolder.of(store, sweep)  # a message of its own for what cannot be the name of a sweep
+    names = sweep_names(store)
+    if sweep is not None and sweep not in names:
+        raise StoreError(f"no sweep {sweep!r} in the store {store}; sweeps in it: {', '.join(names) or 'none yet'}")
+    return [SweepFolder.of(store, name) for name in names if sweep in (None, name)]
+
+
+def existing_sweep(store: Path | str, sweep: str) -> SweepFolder:
+    """Return the folder of a sweep that exists. Raises as `sweep_folders` does."""
+    (folder,) = sweep_folders(store, sweep)
+    return folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -78,7 +111,7 @@ def read_sweeps(
         for folder in folders:
             with explained(folder.path, "read"):
                 sweeps.append(read_contents(folder, curves=curves))
-        damage = [each for sweep in sweeps for each in sweep.damage]
+        damage = list(itertools.chain.from_iterable(sweep.damage for sweep in sweeps))
         if damage and damage != previous:  # a writer may just have replaced the file: look twice
             previous = damage
             continue
@@ -138,7 +171,7 @@ def _read_file(
     """Return the content of a file that every launch replaces; None if there is none, or it is damaged."""
     try:
         content = path.read_bytes()
-        fault = content_fault(content, manifest.checksums_of(path))
+        fault = Checksum.of(content).fault(manifest.checksums_of(path))
         if fault is None:
             return parse(content)
     except (FileNotFoundError, NotADirectoryError):
@@ -146,7 +179,7 @@ def _read_file(
     except UNREADABLE as error:
         fault = read_fault(error)
     until = "until the next launch writes it again"
-    damage.append(Damage(path=path, fault=fault, consequence=f"{consequence} {until}", files=(path,)))
+    damage.append(Damage(path=path, fault=fault, consequence=f"{consequence} {until}"))
     return None
 
 
@@ -191,12 +224,6 @@ def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
     return read_sweeps([SweepFolder.of(store, sweep)], _trials)
 
 
-def stored_wanted(store: Path | str, sweep: str) -> list[WantedRow] | None:
-    """Return what the grid as last launched wants; None if none was launched, or the file is damaged."""
-    table = read_sweeps([SweepFolder.of(store, sweep)], lambda sweeps: sweeps[0].wanted)
-    return None if table is None else wanted_rows(table)
-
-
 def stored_grid(store: Path | str, sweep: str) -> str | None:
     """Return the resolved grid as last launched; None if none was launched, or the file is damaged."""
     return read_sweeps([SweepFolder.of(store, sweep)], lambda sweeps: sweeps[0].grid)
@@ -216,16 +243,9 @@ def _trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
 
 def _tested(column: pa.ChunkedArray) -> Iterator[Mapping[int, int]]:
     """Yield the tested lengths of each trial; trials with the same ones share one mapping."""
-    shared: dict[tuple[tuple[int, ...], tuple[int, ...]], Mapping[int, int]] = {}
+    shared = functools.cache(lambda lengths, counts: dict(zip(lengths, counts, strict=True)))
     for chunk in column.chunks:
         items = chunk.flatten()
-        lengths = tuple(items.field("length").to_pylist())
-        counts = tuple(items.field("num_sequences").to_pylist())
-        start = 0
-        for size in chunk.value_lengths().to_pylist():
-            key = (lengths[start : start + size], counts[start : start + size])
-            start += size
-            mapping = shared.get(key)
-            if mapping is None:
-                mapping = shared[key] = dict(zip(*key, strict=True))
-            yield mapping
+        lengths, counts = (tuple(items.field(name).to_pylist()) for name in ("length", "num_sequences"))
+        for start, end in itertools.pairwise(itertools.accumulate(chunk.value_lengths().to_pylist(), initial=0)):
+            yield shared(lengths[start:end], counts[start:end])

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import pyarrow as pa
 
@@ -27,8 +28,6 @@ _FAULTS_OF_THE_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 """System errors that mean a damaged file. All others concern the system, not the file."""
 
 _CHUNK_BYTES = 1 << 20
-
-_WRONG_CHECKSUM = "is damaged (its checksum does not match)"
 
 _ADVICE = {
     errno.ENOSPC: "make room on its disk",
@@ -49,6 +48,28 @@ class Checksum:
     num_bytes: int
     crc32: int
 
+    @classmethod
+    def of(cls, content: bytes) -> Self:
+        """Return the checksum of the content of a file."""
+        return cls(len(content), zlib.crc32(content))
+
+    @classmethod
+    def of_file(cls, path: Path) -> Self:
+        """Return the checksum of a file, which is read in pieces."""
+        num_bytes, crc32 = 0, 0
+        with path.open("rb") as file:
+            while piece := file.read(_CHUNK_BYTES):
+                num_bytes, crc32 = num_bytes + len(piece), zlib.crc32(piece, crc32)
+        return cls(num_bytes, crc32)
+
+    def fault(self, accepted: Sequence[Checksum]) -> str | None:
+        """Return what is wrong with a file that has this checksum, or None. If none is accepted, any is."""
+        if not accepted or self in accepted:
+            return None
+        if self.num_bytes in (each.num_bytes for each in accepted):
+            return "is damaged (its checksum does not match)"
+        return f"is damaged (found {self.num_bytes} bytes, expected {accepted[0].num_bytes})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
@@ -56,13 +77,13 @@ class Damage:
 
     Attributes:
         consequence: What is missing without the file, and whether it comes back.
-        files: The files that the writer sets aside, as far as they exist.
+        others: Further files that the writer sets aside with it, as far as they exist.
     """
 
     path: Path
     fault: str
     consequence: str
-    files: tuple[Path, ...]
+    others: tuple[Path, ...] = ()
 
     def warn(self, *, set_aside: bool = False) -> None:
         """Warn that the file is skipped, or that a writer has set it aside."""
@@ -122,43 +143,21 @@ def explained(directory: Path, doing: str) -> Iterator[None]:
         raise StoreError(f"{path} cannot be {doing} ({reason}): {advice}, and run the same command again") from error
 
 
-def checksum(content: bytes) -> Checksum:
-    """Return the checksum of the content of a file."""
-    return Checksum(len(content), zlib.crc32(content))
-
-
-def checksum_of(path: Path) -> Checksum:
-    """Return the checksum of a file, which is read in pieces."""
-    num_bytes, crc32 = 0, 0
-    with path.open("rb") as file:
-        while piece := file.read(_CHUNK_BYTES):
-            num_bytes, crc32 = num_bytes + len(piece), zlib.crc32(piece, crc32)
-    return Checksum(num_bytes, crc32)
-
-
 def file_fault(path: Path, accepted: Sequence[Checksum], *, thorough: bool = True) -> str | None:
-    """Return what is wrong with a file, or None.
+    """Return what is wrong with a file, or None; see `Checksum.fault`.
 
-    It may have any of the accepted checksums; if there are none, any file is accepted. A check that is not thorough
-    compares its size only.
+    A check that is not thorough compares the size only.
 
     Raises:
         OSError: The system does not let the file be read, so nothing is known about it.
     """
     try:
-        if not thorough or not accepted:
-            return _wrong_size(path.stat().st_size, accepted)
-        actual = checksum_of(path)
+        size = path.stat().st_size
+        of_that_size = next((each for each in accepted if each.num_bytes == size), Checksum(size, 0))
+        found = Checksum.of_file(path) if thorough and accepted else of_that_size
     except OSError as error:
         return read_fault(error)
-    return None if actual in accepted else _wrong_size(actual.num_bytes, accepted) or _WRONG_CHECKSUM
-
-
-def content_fault(content: bytes, accepted: Sequence[Checksum]) -> str | None:
-    """Return what is wrong with the content of a file, or None. See `file_fault`."""
-    if not accepted or checksum(content) in accepted:
-        return None
-    return _wrong_size(len(content), accepted) or _WRONG_CHECKSUM
+    return found.fault(accepted)
 
 
 def read_fault(error: Exception) -> str:
@@ -172,8 +171,3 @@ def read_fault(error: Exception) -> str:
             raise error
         return "is missing" if error.errno == errno.ENOENT else f"cannot be read ({os.strerror(error.errno)})"
     return f"cannot be read ({(str(error) or type(error).__name__).splitlines()[0]})"
-
-
-def _wrong_size(size: int, accepted: Sequence[Checksum]) -> str | None:
-    sizes = [each.num_bytes for each in accepted]
-    return None if not sizes or size in sizes else f"is damaged (found {size} bytes, expected {sizes[0]})"

@@ -18,7 +18,7 @@ from typing import Any
 from bilin.errors import StoreError
 from bilin.folder import SweepFolder
 from bilin.results.schema import SCHEMA_VERSION
-from bilin.results.store.durable import UNREADABLE, Checksum, Damage, DamageError, checksum_of, read_fault, replace_file
+from bilin.results.store.durable import UNREADABLE, Checksum, Damage, DamageError, read_fault, replace_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class Manifest:
     def with_checksums(self, folder: SweepFolder) -> Manifest:
         """Return the manifest with a checksum of every file, computed where it has none."""
         paths = [*self.paths(folder), *(path for path in (folder.wanted, folder.grid) if path.exists())]
-        checksums = {path.name: self.checksums_of(path) or (checksum_of(path),) for path in paths}
+        checksums = {path.name: self.checksums_of(path) or (Checksum.of_file(path),) for path in paths}
         return replace(self, checksums=checksums)
 
 
@@ -89,10 +89,10 @@ def read_manifest(folder: SweepFolder) -> Manifest:
         manifest = None if version > SCHEMA_VERSION else _parse(document)
     except (FileNotFoundError, NotADirectoryError) as error:
         if folder.has_results:
-            raise DamageError(_damage(path, "is missing, but there are part files")) from error
+            raise _damaged(path, "is missing, but there are part files") from error
         return Manifest()
     except UNREADABLE as error:
-        raise DamageError(_damage(path, read_fault(error))) from error
+        raise _damaged(path, read_fault(error)) from error
     if manifest is None:
         raise StoreError(
             f"{path} has schema version {version}, and this bilin reads up to {SCHEMA_VERSION}: install a newer one"
@@ -124,10 +124,6 @@ def _checksum(document: Mapping[str, Any]) -> int:
     return zlib.crc32(json.dumps(document, sort_keys=True).encode())
 
 
-def _damage(path: Path, fault: str) -> Damage:
-    return Damage(
-        path=path,
-        fault=fault,
-        consequence="its content is taken from the part files, from which the next launch rewrites it",
-        files=(path,),
-    )
+def _damaged(path: Path, fault: str) -> DamageError:
+    consequence = "its content is taken from the part files, from which the next launch rewrites it"
+    return DamageError(Damage(path=path, fault=fault, consequence=consequence))

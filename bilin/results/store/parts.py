@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from bilin.errors import StoreError
 from bilin.folder import SweepFolder
 from bilin.results.schema import CURVES, conform, trials_schema, unite
-from bilin.results.store.durable import UNREADABLE, Damage, checksum_of, read_fault, sync
+from bilin.results.store.durable import UNREADABLE, Checksum, Damage, read_fault, sync
 from bilin.results.store.manifest import Manifest, Part
 
 FAN_IN = 16
@@ -226,7 +226,7 @@ def with_unlisted_parts(folder: SweepFolder, manifest: Manifest) -> tuple[Manife
         damage += part_damage
         if part:
             parts.append(part)
-            checksums |= {path.name: (checksum_of(path),) for path in part.paths(folder)}
+            checksums |= {path.name: (Checksum.of_file(path),) for path in part.paths(folder)}
     numbers += [number for number, _ in SweepFolder(folder.damaged).part_files()]
     next_number = max([manifest.next_number, *(number + 1 for number in numbers)])
     extended = replace(manifest, parts=(*manifest.parts, *parts), next_number=next_number, checksums=checksums)
@@ -252,15 +252,15 @@ def _unlisted_part(folder: SweepFolder, number: int) -> tuple[Part | None, list[
 def damaged_trials(folder: SweepFolder, part: Part, fault: str) -> Damage:
     """Describe a part whose file of trials is damaged; the whole part is skipped."""
     path = folder.trials_part(part.number)
-    consequence = f"{_num_trials(part)} left out; the next launch runs what the grid wants of them"
-    return Damage(path=path, fault=fault, consequence=consequence, files=(path, folder.curves_part(part.number)))
+    consequence = f"{_num_trials(part)} left out; the next launch runs those that the grid asks for"
+    return Damage(path=path, fault=fault, consequence=consequence, others=(folder.curves_part(part.number),))
 
 
 def damaged_curves(folder: SweepFolder, part: Part, fault: str) -> Damage:
     """Describe a part whose file of curves is damaged; its results count without them."""
     path = folder.curves_part(part.number)
     consequence = f"curves of {_num_trials(part)} left out; their results are not affected"
-    return Damage(path=path, fault=fault, consequence=consequence, files=(path,))
+    return Damage(path=path, fault=fault, consequence=consequence)
 
 
 def _num_trials(part: Part) -> str:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import functools
 import io
-import itertools
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
@@ -18,14 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bilin.fields import plain_value, values_of
-from bilin.record import LengthResult, TrialResult
+from bilin.record import TrialResult
 from bilin.registry import package_of
 from bilin.results.schema import (
     CURVES,
     ENVIRONMENT_COLUMNS,
     RESULT_COLUMNS,
     SCHEMA_VERSION,
-    TESTED,
     TRAIN_COLUMNS,
     WANTED_SCHEMA,
     cell_columns,
@@ -62,18 +60,9 @@ class WantedRow:
 
 def trials_table(pairs: Sequence[tuple[TrialSpec, TrialResult]]) -> pa.Table:
     """Return one row per trial."""
-    others = frozenset(
-        block for block in {type(block) for spec, _ in pairs for block in (spec.cell.task, spec.cell.model)}
-        if package_of(block) is not None
-    )  # fmt: skip
-    schema = trials_schema(others)
-    columns: list[Any] = list(zip(*(_row(spec, result, others) for spec, result in pairs), strict=True))
-    columns.append(_tested([result.lengths for _, result in pairs]))
-    arrays = [
-        column if isinstance(column, pa.Array) else pa.array(column, type=field.type)
-        for column, field in zip(columns, schema, strict=True)
-    ]
-    return pa.table(arrays, schema=schema)
+    blocks = {type(block) for spec, _ in pairs for block in (spec.cell.task, spec.cell.model)}
+    others = frozenset(settings for settings in blocks if package_of(settings) is not None)
+    return table_of([_row(spec, result, others) for spec, result in pairs], trials_schema(others))
 
 
 def curves_table(results: Iterable[TrialResult]) -> pa.Table:
@@ -91,14 +80,11 @@ def encode_wanted(cells: Iterable[WantedRow]) -> bytes:
 
     The bounds of a search are rounded as its learning rates are, so that these lie between them.
     """
-    rounded = [
-        cell
-        if cell.lr_low is None or cell.lr_high is None
-        else replace(cell, lr_low=round_lr(cell.lr_low), lr_high=round_lr(cell.lr_high))
-        for cell in cells
-    ]
+    columns = table_of([_wanted_values(cell) for cell in cells], WANTED_SCHEMA).to_pydict()
+    for name in ("lr_low", "lr_high"):
+        columns[name] = [bound and round_lr(bound) for bound in columns[name]]
     buffer = io.BytesIO()
-    pq.write_table(table_of([_wanted_values(cell) for cell in rounded], WANTED_SCHEMA), buffer, compression="zstd")
+    pq.write_table(pa.table(columns, WANTED_SCHEMA), buffer, compression="zstd")
     return buffer.getvalue()
 
 
@@ -111,14 +97,6 @@ def parse_wanted(content: bytes) -> pa.Table:
     table = pq.read_table(pa.BufferReader(content), partitioning=None).select(WANTED_SCHEMA.names)
     table.validate(full=True)
     return table.cast(WANTED_SCHEMA)
-
-
-def wanted_rows(table: pa.Table) -> list[WantedRow]:
-    """Return the rows of a table of schema `WANTED_SCHEMA`."""
-    rows: list[dict[str, Any]] = table.to_pylist()
-    for row in rows:
-        row.update({name: tuple(value) for name, value in row.items() if isinstance(value, list)})
-    return [WantedRow(**row) for row in rows]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -142,7 +120,7 @@ def _json(block: TestSpec | Resources) -> str:
 
 
 def _row(spec: TrialSpec, result: TrialResult, others: frozenset[type]) -> tuple[Any, ...]:
-    """Return a row in the order of `trials_schema`, but for the column `tested`."""
+    """Return a row in the order of `trials_schema`."""
     cell_values, cell_json = _shared_by_cell(spec.cell, others)
     document = (
         f'{cell_json}, "lr": {spec.lr!r}, "seed": {spec.seed}, '
@@ -159,16 +137,9 @@ def _row(spec: TrialSpec, result: TrialResult, others: frozenset[type]) -> tuple
         *(_environment_values(result.environment) if result.environment else _NO_ENVIRONMENT),
         document,
         SCHEMA_VERSION,
+        result.lengths,
     )
 
 
 def _microseconds(seconds: float) -> int | None:
     return round(seconds * 1e6) or None
-
-
-def _tested(trials: Sequence[Sequence[LengthResult]]) -> pa.Array:
-    flat = [length for lengths in trials for length in lengths]
-    offsets = itertools.accumulate((len(lengths) for lengths in trials), initial=0)
-    children = [pa.array([getattr(length, field.name) for length in flat], type=field.type) for field in TESTED]
-    items = pa.StructArray.from_arrays(children, fields=list(TESTED))
-    return pa.ListArray.from_arrays(pa.array(offsets, type=pa.int32()), items)

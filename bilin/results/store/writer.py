@@ -16,7 +16,7 @@ from bilin.errors import StoreError
 from bilin.folder import PARTIAL, SweepFolder
 from bilin.record import TrialResult
 from bilin.results.store.contents import read_contents
-from bilin.results.store.durable import checksum, checksum_of, explained, file_fault, replace_file, sync
+from bilin.results.store.durable import Checksum, explained, file_fault, replace_file, sync
 from bilin.results.store.lock import SweepLock
 from bilin.results.store.manifest import Manifest, Part, write_manifest
 from bilin.results.store.parts import merge, num_mergeable, read_columns, with_unlisted_parts, write_part
@@ -146,8 +146,8 @@ class SweepWriter:
     def _replace(self, path: Path, content: bytes) -> None:
         """Replace a file. The manifest first accepts both checksums, so the file is never taken for damaged."""
         with self._writing():
-            before = (checksum_of(path),) if path.exists() else ()
-            after = checksum(content)
+            before = (Checksum.of_file(path),) if path.exists() else ()
+            after = Checksum.of(content)
             if before == (after,):
                 return
             checksums = {**self._manifest.checksums, path.name: (after, *before)}
@@ -202,7 +202,7 @@ def _repair(folder: SweepFolder) -> Manifest:
     """
     contents = read_contents(folder)
     for damage in contents.damage:
-        for path in damage.files:
+        for path in (damage.path, *damage.others):
             _set_aside(path, folder)
         damage.warn(set_aside=True)
     extended, _ = with_unlisted_parts(folder, contents.manifest)

@@ -16,8 +16,7 @@ from bilin.spec import TrialSpec
 from bilin.workers.actors.memory import Killed, killed_here
 from bilin.workers.environment import name_worker
 from bilin.workers.events import Event, Finished
-from bilin.workers.output.capture import Capture
-from bilin.workers.output.files import Outputs
+from bilin.workers.output import Capture, Outputs
 from bilin.workers.pool import RunTrial, TrialRunner
 from bilin.workers.training.checkpoint import Checkpoints
 
@@ -92,11 +91,12 @@ class Outbox:
         self._events: list[tuple[int, Event]] = []
 
     def put(self, event: Event) -> None:
-        """Add an event, in place of the last one if both are progress of the same trial."""
+        """Add an event; newer progress of a trial, and its result, replace the progress before."""
         with self._lock:
-            last = self._events[-1][1] if self._events else None
-            if isinstance(event, Progress) and isinstance(last, Progress) and last.trial_id == event.trial_id:
-                self._events.pop()
+            if isinstance(event, Progress | Finished) and self._events:
+                _, last = self._events[-1]
+                if isinstance(last, Progress) and last.trial_id == event.trial_id:
+                    self._events.pop()
             self._number += 1
             self._events.append((self._number, event))
 

@@ -21,7 +21,7 @@ from bilin.workers.actors.actor import TrialActor
 from bilin.workers.actors.node import Node, actor_options, amounts_of, hold
 from bilin.workers.actors.worker import PERIOD_S, Deaths, Hearing, Worker, lost
 from bilin.workers.events import Emit, Event, Finished, ignore
-from bilin.workers.output.files import Outputs
+from bilin.workers.output import Outputs
 from bilin.workers.pool import Group, RunTrial
 from bilin.workers.training.checkpoint import Checkpoints
 
@@ -97,7 +97,8 @@ class RayPool:
         worker.has_begun, worker.silent_s = False, 0.0  # loading torch, it may not answer for a while
         # Pickled here: Ray's own pickler handles functions too, and takes three times as long for plain values.
         self._busy[worker.actor.run.remote(pickle.dumps(group.trials))] = worker
-        worker.ask()  # at once: the answer names the node of a worker that may die soon
+        if worker.node is None:
+            worker.ask()  # at once: the answer names the node of a worker that may die soon
 
     def wait(self, timeout_s: float) -> None:
         """Emit what has happened; wait up to ``timeout_s`` until a group ends."""

@@ -19,7 +19,7 @@ from bilin.spec import TrialSpec
 from bilin.workers.actors.actor import Answer
 from bilin.workers.actors.memory import Killed, count_in
 from bilin.workers.events import Cancelled, Emit, Event, Finished, Lost, Started
-from bilin.workers.output.files import Outputs
+from bilin.workers.output import Outputs
 
 PERIOD_S = 0.5
 
@@ -202,5 +202,9 @@ class Deaths:
 
 
 def lost(worker: Worker, reason: str, status: Status = "lost") -> list[Event]:
-    """Return the loss of each trial that a worker has not ended."""
+    """Return the loss of each trial that a worker has not ended.
+
+    It is not known which one of several was at fault, so all of them are ``lost``, which run again.
+    """
+    status = status if len(worker.trials) == 1 else "lost"
     return [Lost(trial_id=trial_id, reason=reason, status=status, node=worker.node) for trial_id in worker.trials]

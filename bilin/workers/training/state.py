@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,22 +95,68 @@ def own_torch(threads: int, seed: int, device: torch.device) -> Iterator[None]:
     """Give torch the settings that it has in a fresh process; restore them afterwards.
 
     A tier of another package may change them in `build`, and a notebook before a launch; then the next trial, or
-    the same trial in another process, would give other numbers. Such a tier may also draw from torch's global
-    generator as it trains, as dropout does: the generator begins from ``seed``.
+    the same trial in another process, would give other numbers. Such a tier may also draw from the global generators
+    of torch, numpy and Python as it trains, as dropout does: they begin from ``seed``.
     """
     cuda = [torch.cuda.current_device()] if device.type == "cuda" else []
-    dtype, device = torch.get_default_dtype(), torch.get_default_device()
-    precision, num_threads = torch.get_float32_matmul_precision(), torch.get_num_threads()
+    before = [(setting, setting.read()) for setting in _SETTINGS]
+    num_threads = torch.get_num_threads()
     try:
-        torch.set_default_dtype(torch.float32)
-        torch.set_default_device(None)
-        torch.set_float32_matmul_precision("highest")
+        for setting in _SETTINGS:
+            setting.write(setting.fresh)
         torch.set_num_threads(threads)
-        with torch.enable_grad(), torch.random.fork_rng(devices=cuda):
+        with torch.enable_grad(), torch.random.fork_rng(devices=cuda), _other_generators(seed):
             torch.manual_seed(seed)
             yield
     finally:
-        torch.set_default_dtype(dtype)
-        torch.set_default_device(device)
-        torch.set_float32_matmul_precision(precision)
+        for setting, value in before:
+            setting.write(value)
         torch.set_num_threads(num_threads)
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """A global setting of torch: how it is read and written, and its value in a fresh process."""
+
+    read: Callable[[], Any]
+    write: Callable[[Any], object]
+    fresh: Any
+
+
+def _default_device() -> torch.device | None:
+    """Return the default device; None for the CPU: naming it would slow down every call of torch."""
+    device = torch.get_default_device()
+    return None if device.type == "cpu" else device
+
+
+def _flushes_denormals() -> bool:
+    return not torch.tensor(1e-310, dtype=torch.float64).mul(1.0).item()
+
+
+_SETTINGS = (
+    _Setting(torch.get_default_dtype, torch.set_default_dtype, torch.float32),
+    _Setting(_default_device, torch.set_default_device, None),
+    _Setting(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
+    _Setting(torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, 0),
+    _Setting(torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly, False),
+    _Setting(
+        lambda: torch.is_autocast_enabled("cpu"), lambda enabled: torch.set_autocast_enabled("cpu", enabled), False
+    ),
+    _Setting(_flushes_denormals, torch.set_flush_denormal, False),
+)
+
+
+@contextmanager
+def _other_generators(seed: int) -> Iterator[None]:
+    """Seed the global generators of Python and of numpy, if it is loaded; restore them afterwards."""
+    numpy = sys.modules.get("numpy")
+    before = random.getstate(), numpy.random.get_state() if numpy else None
+    random.seed(seed)
+    if numpy:
+        numpy.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        if numpy:
+            numpy.random.set_state(before[1])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bilin.models.fixed_point.fixed_point import FixedPoint
-from bilin.models.fixed_point.solve import Solver, gamma_draw
+from bilin.models.fixed_point.modules import Solver, gamma_draw
 
 
 class Counted:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from bilin.models.linear_attention.modules import delta_rule
+from bilin.models.linear_attention.modules import DeltaLayer, delta_rule
 from tests.models.formulas import convolved, sigmoid, silu, softplus
 from tests.models.linear_attention.twins import added, assert_alike
 from tests.models.variants import Build, Draw, tier_class
@@ -55,7 +55,7 @@ def equations(tier: Any, layer: Any, x: Any) -> Any:
 def test_a_layer_is_what_the_equations_say(name: str, fields: dict[str, Any], length: int) -> None:
     torch.manual_seed(0)
     tier = tier_class(name)(hidden=6, heads=2, **fields)
-    layer = tier.layer().double()
+    layer = DeltaLayer(tier).double()
     assert_alike(layer, lambda x: equations(tier, layer, x), hidden=6, length=length)
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bilin.models.linear_attention.gla import GLA
+from bilin.models.linear_attention.modules import GLALayer
 from tests.models.formulas import convolved, sigmoid, silu
 from tests.models.linear_attention.twins import added, assert_alike
 
@@ -36,7 +37,7 @@ def equations(tier: GLA, layer: Any, x: torch.Tensor) -> torch.Tensor:
 def test_a_layer_is_what_the_equations_say(fields: dict[str, Any], length: int) -> None:
     torch.manual_seed(0)
     tier = GLA(**{"hidden": 6, "heads": 2, "rank": 3} | fields)
-    layer = tier.layer().double()
+    layer = GLALayer(tier).double()
     assert_alike(layer, lambda x: equations(tier, layer, x), hidden=6, length=length)
 
 

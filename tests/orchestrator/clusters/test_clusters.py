@@ -36,11 +36,19 @@ def test_an_address_where_nothing_listens_is_refused_at_once() -> None:
         pass
 
 
-@pytest.mark.parametrize("address", ["node1", "10.0.0.1:port"])
-def test_an_address_without_a_port_is_refused(address: str) -> None:
-    cluster = ClusterSpec(kind="ray", address=address)
-    with pytest.raises(ClusterError), open_pool(cluster, Work(run=by_seed, demand=[], emit=print)):
-        pass
+@pytest.mark.parametrize(
+    ("address", "fault"),
+    [
+        ("node1", "it has no port"),
+        (":6379", "it has no host"),
+        ("10.0.0.1:port", "'port'"),
+        ("ray://10.0.0.1:66000", "0-65535"),
+        ("[10.0.0.1:6379", "IPv6"),
+    ],
+)
+def test_a_mistyped_address_is_refused(address: str, fault: str) -> None:
+    with pytest.raises(InputError, match=f"{fault}.*; accepted: HOST:PORT, ray://HOST:PORT or auto"):
+        ClusterSpec(kind="ray", address=address)
 
 
 @pytest.mark.ray

@@ -75,6 +75,7 @@ def test_a_store_that_is_read_only_is_an_error_here(tmp_path: Path) -> None:
         (["--cluster", "inline", "--set", "seeds=[1]"], 2, "--set goes with a grid.yaml"),
         (["--cluster", "inline", "--store", "file"], 2, "is a file"),
         (["--cluster", "slurm"], 4, "no sbatch, scancel, scontrol, srun here"),
+        (["--address", "127.0.0.1"], 2, "accepted: HOST:PORT"),
         (["--address", "127.0.0.1:9"], 4, "no Ray answers at 127.0.0.1:9"),
     ],
 )

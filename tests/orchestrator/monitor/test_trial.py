@@ -85,7 +85,7 @@ def test_rates_that_a_search_does_not_come_to_are_not_wanted_and_a_cell_stands_f
     run(grid, tmp_path)
     cell_id = grid.cells[0].cell_id
     found = why("tiny", cell_id[:8], store=tmp_path)
-    assert [each.state for each in found] == ["ended", "not wanted"]
+    assert [each.state for each in found] == ["ended", "not asked for"]
     with pytest.raises(StoreError, match="a cell of 2 trials"):
         output("tiny", cell_id, store=tmp_path)
 

@@ -9,7 +9,7 @@ import pytest
 from bilin.errors import ClusterError, InputError, InterruptedSweepError, SweepRunningError
 from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.grid import Grid
-from bilin.orchestrator.monitor.status import SweepStatus, status, statuses
+from bilin.orchestrator.monitor.sweep import SweepStatus, status, statuses
 from bilin.orchestrator.sweep.launch import Summary, launch, plan
 from bilin.orchestrator.sweep.loop import Sweep
 from bilin.orchestrator.sweep.recorder import Recorder

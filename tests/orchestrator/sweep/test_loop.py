@@ -1,20 +1,73 @@
-"""What a sweep makes of workers that are lost, and come back."""
+"""How a sweep gives trials to workers, and what it makes of workers that are lost and come back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
 
 from bilin.orchestrator import ClusterSpec, launch
 from bilin.orchestrator.grid import Grid
+from bilin.orchestrator.planning.plan import make_plan
+from bilin.orchestrator.sweep.loop import GROUP_S, Sweep
+from bilin.orchestrator.sweep.recorder import Recorder
 from bilin.orchestrator.sweep.snapshot import Snapshot
-from bilin.results import query
+from bilin.results import SweepWriter, query
+from bilin.spec import Resources
 from bilin.workers.actors import pool as ray_pool
+from bilin.workers.events import Emit, Finished
+from bilin.workers.pool import Group
+from tests.orchestrator.runs import no_op
 from tests.workers.pool_runs import StandsStill
 
 Tiny = Callable[..., Grid]
+
+
+class OneWorker:
+    """A pool of one worker, whose trials all take the same time."""
+
+    def __init__(self, emit: Emit, wall_s: float) -> None:
+        self.emit, self.wall_s = emit, wall_s
+        self.groups: list[Group] = []
+        self.is_busy = False
+
+    def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
+        return not self.is_busy
+
+    def submit(self, group: Group) -> None:
+        self.groups.append(group)
+        self.is_busy = True
+
+    def wait(self, timeout_s: float) -> None:
+        self.is_busy = False
+        for spec in self.groups[-1].trials:
+            self.emit(Finished(result=dataclasses.replace(no_op(spec), wall_s=self.wall_s)))
+
+    def cancel(self, trial_id: str) -> None:
+        raise AssertionError
+
+    def keep(self, timeout_s: float) -> None:
+        raise AssertionError
+
+    def close(self) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("wall_s", "sizes"),
+    [(GROUP_S / 3, [1, 3, 3, 3]), (1.5 * GROUP_S, [1] * 10), (0.0, [1] * 10)],
+    ids=["short", "long", "not measured"],
+)
+def test_short_trials_of_one_shape_share_a_call(tiny: Tiny, tmp_path: Path, wall_s: float, sizes: list[int]) -> None:
+    plan = make_plan(tiny(m=2, rate="{choices: [1e-3]}", seeds=list(range(10))), {})
+    with SweepWriter(tmp_path, "tiny") as writer, Recorder(writer) as recorder:
+        sweep = Sweep(plan, recorder)
+        pool = OneWorker(sweep.take, wall_s)
+        sweep.run(pool)
+    assert [len(group.trials) for group in pool.groups] == sizes
+    assert sweep.snapshot().ended == {"done": 10}
 
 
 @pytest.mark.ray

@@ -81,7 +81,10 @@ class Records:
 
 @dataclasses.dataclass
 class Attempt:
+    """A trial that a worker was given; the worker, which has a number, runs the trials of a group in their order."""
+
     spec: TrialSpec
+    worker: int
     node: str
     is_cancelled: bool = False
 
@@ -94,24 +97,35 @@ class RandomPool:
         self.running: dict[str, Attempt] = {}
         self.silent: list[Attempt] = []
         self.submitted: Counter[str] = Counter()
+        self.num_submitted = 0
         self.num_workers = NUM_WORKERS
         self.failed_on: dict[str, set[str]] = {}
         self.accepted: tuple[Resources, Collection[str]] | None = None
 
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
-        self.accepted = (resources, avoid) if len(self.running) < self.num_workers else None
+        self.accepted = (resources, avoid) if len(self.busy()) < self.num_workers else None
         return self.accepted is not None
 
     def submit(self, group: Group) -> None:
         assert self.accepted == (group.resources, group.avoid), "only what was accepted is submitted"
-        (spec,) = group.trials
-        assert spec.trial_id not in self.running, "a trial runs once at a time"
-        assert spec.trial_id not in self.records.rows, "a trial that has ended does not run"
-        assert (spec.lr, spec.seed) in asked(self.plan, self.records, spec), "only what is asked for runs"
-        assert group.avoid == self.failed_on.get(spec.trial_id, set()), "nodes that failed are avoided"
-        self.submitted[spec.trial_id] += 1
         nodes = [node for node in NODES if node not in group.avoid] or NODES
-        self.running[spec.trial_id] = Attempt(spec, self.draw(st.sampled_from(nodes)))
+        node = self.draw(st.sampled_from(nodes))
+        self.num_submitted += 1
+        for spec in group.trials:
+            assert spec.trial_id not in self.running, "a trial runs once at a time"
+            assert spec.trial_id not in self.records.rows, "a trial that has ended does not run"
+            assert (spec.lr, spec.seed) in asked(self.plan, self.records, spec), "only what is asked for runs"
+            assert group.avoid == self.failed_on.get(spec.trial_id, set()), "nodes that failed are avoided"
+            self.submitted[spec.trial_id] += 1
+            assert len(group.trials) == 1 or self.submitted[spec.trial_id] == 1, "what starts again runs alone"
+            self.running[spec.trial_id] = Attempt(spec, self.num_submitted, node)
+
+    def busy(self) -> dict[int, list[Attempt]]:
+        """What each worker has left of its group."""
+        busy: dict[int, list[Attempt]] = {}
+        for attempt in self.running.values():
+            busy.setdefault(attempt.worker, []).append(attempt)
+        return busy
 
     def wait(self, timeout_s: float) -> None:
         self.clock.now += timeout_s
@@ -125,9 +139,11 @@ class RandomPool:
             attempt = self.silent.pop(self.draw(st.integers(0, len(self.silent) - 1)))
             self.emit(Finished(result=self.result(attempt.spec, is_random), node=attempt.node, is_late=True))
         elif self.running and action != "resize":
-            self.happen(action, self.running[self.draw(st.sampled_from(sorted(self.running)))], is_random)
+            busy = self.busy()
+            self.happen(action, busy[self.draw(st.sampled_from(sorted(busy)))], is_random)
 
-    def happen(self, action: str, attempt: Attempt, is_random: bool) -> None:
+    def happen(self, action: str, group: list[Attempt], is_random: bool) -> None:
+        attempt = group[-1] if action == "cancel" else group[0]
         trial_id = attempt.spec.trial_id
         if action == "report":
             self.emit(Started(trial_id=trial_id, host=attempt.node, pid=1, worker="w", node=attempt.node))
@@ -137,17 +153,23 @@ class RandomPool:
             del self.running[trial_id]
             self.emit(Cancelled(trial_id=trial_id, step=5))
         elif action == "lose":
-            del self.running[trial_id]
-            status = self.draw(st.sampled_from(("lost", "lost", "hardware", "oom")))
-            if status == "lost":
-                self.silent.append(attempt)
-            self.note_failure(attempt, status)
-            self.emit(Lost(trial_id=trial_id, reason="gone", status=status, node=attempt.node))
+            statuses: tuple[Status, ...] = ("lost", "lost", "hardware", "oom") if len(group) == 1 else ("lost",)
+            status = self.draw(st.sampled_from(statuses))
+            self.silent += group if status == "lost" else []
+            self.lose(group, status)
         elif action == "finish":
             del self.running[trial_id]
             result = self.result(attempt.spec, is_random)
             self.note_failure(attempt, result.status)
             self.emit(Finished(result=result, node=attempt.node))
+            if result.status in ("hardware", "oom"):
+                self.lose(group[1:], "lost")
+
+    def lose(self, attempts: list[Attempt], status: Status) -> None:
+        for attempt in attempts:
+            if self.running.pop(attempt.spec.trial_id, None):
+                self.note_failure(attempt, status)
+                self.emit(Lost(trial_id=attempt.spec.trial_id, reason="gone", status=status, node=attempt.node))
 
     def note_failure(self, attempt: Attempt, status: Status) -> None:
         trial_id = attempt.spec.trial_id
@@ -163,6 +185,7 @@ class RandomPool:
             solved=is_done and self.draw(st.booleans()),
             validation_accuracy=self.draw(st.sampled_from((0.25, 0.5, 1.0))) if is_done else None,
             training_loss=0.5 if is_done else None,
+            wall_s=self.draw(st.sampled_from((0.001, 0.04, 1.0))),
             error=None if status in ("done", "diverged") else f"{status}: {self.draw(st.sampled_from('ab'))}",
         )
 

@@ -1,6 +1,11 @@
 from __future__ import annotations
 
-from bilin.results import WantedRow, query, stored_grid, stored_wanted
+import dataclasses
+import json
+
+import pyarrow.parquet as pq
+
+from bilin.results import WantedRow, query, stored_grid
 from tests.results.samples import cell, pair, seeds
 
 
@@ -13,10 +18,10 @@ def want(of=None, *, lrs=(1e-3,), seeds=(0,), test_lengths=(10, 500), **bounds):
 
 
 def test_what_is_wanted_comes_back(store, writer):
-    assert stored_wanted(store, "sweep") is None
     cells = [want(lrs=(1e-3, 1e-4), seeds=(0, 1)), want(cell(m=7), lrs=None, lr_low=1e-5, lr_high=1e-2)]
     writer.write_wanted(cells)
-    assert stored_wanted(store, "sweep") == cells
+    table = pq.read_table(store / "sweep" / "wanted.parquet", partitioning=None)
+    assert table.to_pylist() == [json.loads(json.dumps(dataclasses.asdict(each))) for each in cells]
 
 
 def test_the_grid_comes_back(store, writer):

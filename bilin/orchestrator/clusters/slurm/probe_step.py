@@ -9,13 +9,16 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from bilin.machine.probe import ANSWER_S
 from bilin.machine.slurm import SLURM, Slurm, seconds
-from bilin.orchestrator.clusters.inquiry import ANSWER_S, Answers, Questions, command, last_error, read
+from bilin.orchestrator.clusters.inquiry import Answers, Finding, Questions, command, counted, last_error, read
 from bilin.orchestrator.clusters.slurm.script import extra, place
 from bilin.orchestrator.grid import ClusterSettings
 
+PLACE = "Slurm"  # place of a finding about Slurm or about all nodes of a job
+START_S = 60.0  # how long the set-up commands and Python may take on a node
 STEP_MINUTES = 10  # time limit of the step, if that of the job is longer: Slurm finds a place for a short one sooner
 
 NOT_OF_SRUN = frozenset(
@@ -33,25 +36,15 @@ BUSY = (
 """Messages of srun if the queue has no place for it in time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepAnswers:
-    """What came of a step.
-
-    Attributes:
-        answers: The answers of each node, by its number.
-        error: The last lines of srun's errors; empty if it succeeded.
-        is_waiting: Whether the queue had no place in time.
-    """
-
-    answers: dict[str, Answers]
-    error: str
-    is_waiting: bool
-
-
-def ask_job(settings: ClusterSettings, questions: Questions, *, wait_s: float, slurm: Slurm = SLURM) -> StepAnswers:
+def ask_job(
+    settings: ClusterSettings, questions: Questions, *, wait_s: float, slurm: Slurm = SLURM
+) -> tuple[Finding, dict[str, Answers]]:
     """Ask the nodes of the job that this process is in; outside of a job, those that a job with these settings gets.
 
     It waits at least 2 s for nodes: 1 has another meaning for srun.
+
+    Returns:
+        Whether all nodes answer, and the answers of each node, by its number.
 
     Raises:
         ClusterError: There is no srun on this machine.
@@ -62,29 +55,30 @@ def ask_job(settings: ClusterSettings, questions: Questions, *, wait_s: float, s
     words = ["bash", "-c", script, "bash", *command(settings.python or sys.executable, questions)]
     answers: dict[str, Answers] = {}
     with tempfile.TemporaryFile("w+") as errors:
-        step = slurm.start_step(options, words, stdin=subprocess.DEVNULL, stderr=errors.fileno())
-        code = _read(step, answers, ANSWER_S + (0 if in_job else wait_s))
+        with slurm.start_step(options, words, stdin=subprocess.DEVNULL, stderr=errors.fileno()) as step:
+            limit = threading.Timer(START_S + ANSWER_S + wait_s, step.terminate)
+            limit.start()
+            try:
+                assert step.stdout is not None
+                read(step.stdout, answers)
+            except BaseException:
+                step.terminate()  # Slurm ends its processes
+                raise
+            finally:
+                limit.cancel()
         errors.seek(0)
         lines = [line for line in errors.read().splitlines() if "lacks support for cpu binding" not in line]
-    error = "\n".join(last_error(line) for line in lines[-4:]) if code else ""
-    is_waiting = bool(code) and not answers and any(text in error for text in BUSY)
-    return StepAnswers(answers=answers, error=error, is_waiting=is_waiting)
-
-
-def _read(step: subprocess.Popen[str], answers: dict[str, Answers], limit_s: float) -> int:
-    """Read answers as they come; return the exit code of srun."""
-    limit = threading.Timer(limit_s, step.terminate)
-    limit.start()
-    with step:
-        try:
-            assert step.stdout is not None
-            read(step.stdout, answers)
-        except BaseException:
-            step.terminate()  # Slurm ends its processes
-            raise
-        finally:
-            limit.cancel()
-    return step.returncode
+    num_nodes = max((node.facts.get("num_nodes", 0) for node in answers.values()), default=0)
+    if not step.returncode and len(answers) >= num_nodes:
+        return Finding("ok", PLACE, "nodes", f"{counted(len(answers))} asked"), dict(sorted(answers.items()))
+    error = " ".join(" ".join(map(last_error, lines[-4:])).split())
+    if not answers and any(text in error for text in BUSY):
+        found = f"no place for {settings.nodes} nodes within {wait_s:g} s: they were not examined"
+        advice = "wait longer with --wait SECONDS, or try again later"
+        return Finding("warning", PLACE, "nodes", found, advice), {}
+    found = f"{len(answers)} of {num_nodes or settings.nodes} nodes answer: {error}"
+    advice = "see that cluster.python and cluster.setup work on the nodes"
+    return Finding("error", PLACE, "nodes", found, advice), dict(sorted(answers.items()))
 
 
 def _options(settings: ClusterSettings) -> Iterator[str]:

@@ -151,7 +151,7 @@ def test_a_setting_that_cannot_be_is_a_fault(tmp_path: Path, setting: str, accep
 def test_a_profile_that_is_none_is_a_fault_that_names_it(tmp_path: Path, text: str) -> None:
     profile = tmp_path / "profile.yaml"
     profile.write_text(text)
-    with pytest.raises(GridError, match=r"profile\.yaml: 1 fault"):
+    with pytest.raises(GridError, match=r"profile\.yaml: 1 error"):
         rendered(tmp_path, profile=profile)
     with pytest.raises(GridError, match="there is no such file"):
         rendered(tmp_path, profile=tmp_path / "none.yaml")

@@ -1,28 +1,101 @@
-"""A sweep in another process, seen from the store: from any terminal, on any machine that sees the store.
+"""How sweeps stand, once or until they end: from the store, on any machine that sees it, and from what Slurm says.
 
-Slurm is asked too, if possible: a job of the sweep may wait, before its first process and between two jobs.
+Slurm is asked, if possible, about the job of a sweep: it may wait, before its first process and between two jobs.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bilin.errors import InterruptedSweepError
+from bilin.errors import GridError, InputError, InterruptedSweepError, StoreError
 from bilin.folder import SweepFolder
 from bilin.machine.slurm import JobStatus
-from bilin.orchestrator.clusters.slurm.job import Job, active_job, job_status
-from bilin.orchestrator.monitor.status import SweepStatus, status
+from bilin.orchestrator.clusters.slurm.job import Job, active_job, job_status, recorded_job
+from bilin.orchestrator.grid import restore_grid
+from bilin.orchestrator.planning.asked import read_asked
+from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.sweep.snapshot import Snapshot, read_snapshot
-from bilin.results import DEFAULT_STORE, LAPSE_S, Holder, existing_sweep, holder
+from bilin.record import Status
+from bilin.results import DEFAULT_STORE, LAPSE_S, Holder, existing_sweep, holder, stored, stored_grid, sweep_names
 
 LOOK_S = 1.0
 """How often a sweep is looked at; its process writes a snapshot every two seconds."""
 
 ASK_S = 5.0
 """How often Slurm is asked about a job, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepStatus:
+    """How a sweep stands.
+
+    Attributes:
+        plan: The grid of the last launch, compared with what is stored.
+        rows: All rows of the sweep by status, including those that the grid no longer asks for.
+        holder: The process that runs it; None if none does, or if that cannot be seen from here.
+        snapshot: The latest snapshot of that process; None if nothing runs, or it has not written one yet.
+        job: The Slurm job that was submitted last.
+        job_status: What Slurm says of that job; None if it cannot be asked.
+    """
+
+    sweep: str
+    folder: SweepFolder
+    plan: Plan
+    rows: Mapping[Status, int]
+    holder: Holder | None
+    snapshot: Snapshot | None
+    job: Job | None
+    job_status: JobStatus | None
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether Slurm has a job for this sweep alone, waiting or running."""
+        return self.job is not None and self.job.alone and self.job_status is not None and not self.job_status.is_over
+
+
+def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
+    """Return how a sweep stands, by the grid of its last launch.
+
+    Raises:
+        StoreError: There is no such sweep, or it cannot be read.
+    """
+    folder = existing_sweep(store, sweep)
+    text = stored_grid(store, sweep)
+    if text is None:
+        raise StoreError(f"sweep {sweep!r} has no grid that can be read: launch it again, which stores one")
+    try:
+        grid = restore_grid(text)
+    except GridError as error:
+        what_to_do = "install what it names, or launch the sweep again"
+        raise StoreError(f"{folder.grid} cannot be read here: {what_to_do} ({error})") from error
+    trials = stored(store, sweep)
+    job = recorded_job(folder)
+    running = holder(store, sweep)
+    return SweepStatus(
+        sweep=sweep,
+        folder=folder,
+        plan=make_plan(grid, trials, asked=read_asked(folder)),
+        rows=Counter(trial.status for trial in trials.values()),
+        holder=running,
+        snapshot=read_snapshot(folder) if running else None,
+        job=job,
+        job_status=job_status(job) if job else None,
+    )
+
+
+def statuses(*, store: Path | str = DEFAULT_STORE) -> dict[str, SweepStatus | InputError]:
+    """Return how each sweep of a store stands; for one that cannot be read, the error."""
+    found: dict[str, SweepStatus | InputError] = {}
+    for sweep in sweep_names(store):
+        try:
+            found[sweep] = status(sweep, store=store)
+        except InputError as error:
+            found[sweep] = error
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +112,7 @@ class Ended:
 
     Attributes:
         ran: Whether it was seen to run.
-        exit_code: That of its launch: 0 every wanted trial has a result, 1 some ended without, 3 some are to run.
+        exit_code: That of its launch: 0 every trial asked for has a result, 1 some ended without, 3 some are to run.
     """
 
     status: SweepStatus

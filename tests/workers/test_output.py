@@ -10,16 +10,13 @@ from pathlib import Path
 import pytest
 
 from bilin.folder import SweepFolder
-from bilin.workers.output import files as module
-from bilin.workers.output.capture import copied
-from bilin.workers.output.files import Outputs
+from bilin.workers.output import KEPT_BYTES, Outputs, copied
 
 CAPTURE = """
 import os, subprocess, sys, warnings
 from pathlib import Path
 from bilin.folder import SweepFolder
-from bilin.workers.output.capture import Capture
-from bilin.workers.output.files import Outputs
+from bilin.workers.output import Capture, Outputs
 outputs = Outputs(SweepFolder(Path(sys.argv[1])))
 capture = Capture(outputs, "w")
 def trial(name, printed):
@@ -93,7 +90,7 @@ def test_the_last_words_are_those_of_the_process_that_died(tmp_path: Path) -> No
 def test_the_end_of_much_output_is_kept(tmp_path: Path) -> None:
     worker(tmp_path, 'trial("a", lambda: [(print("x" * 2**19), print(n), capture.move()) for n in range(9)])')
     path = tmp_path / "logs" / "a.log"
-    assert path.stat().st_size < module.KEPT_BYTES + 200
+    assert path.stat().st_size < KEPT_BYTES + 200
     assert "bytes before this are left out" in path.read_text()
     assert path.read_text().endswith("\n8\n")
 

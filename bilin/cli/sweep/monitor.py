@@ -15,11 +15,13 @@ Sweep = Annotated[str, typer.Argument(help="Name of the sweep.", show_default=Fa
 def status(
     name: Annotated[str | None, typer.Argument(help="Name of a sweep. [default: all]", show_default=False)] = None,
     store: Store = DEFAULT_STORE,
-    everything: Annotated[bool, typer.Option("--all", help="Count rows that the grid no longer wants too.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also count rows that the grid no longer asks for.")
+    ] = False,
 ) -> None:
     """Show the progress of sweeps, by the grid of their last launch. Reads the store, and asks Slurm about jobs."""
     from bilin import orchestrator
-    from bilin.cli.sweep.monitor.describe import describe_status
+    from bilin.cli.sweep.describe import describe_status
 
     statuses = {name: orchestrator.status(name, store=store)} if name else orchestrator.statuses(store=store)
     for sweep, how in statuses.items():
@@ -29,7 +31,7 @@ def status(
 def list_sweeps(store: Store = DEFAULT_STORE) -> None:
     """List the sweeps of a store, one line each."""
     from bilin import orchestrator
-    from bilin.cli.sweep.monitor.describe import describe_list
+    from bilin.cli.sweep.describe import describe_list
 
     typer.echo(describe_list(orchestrator.statuses(store=store)))
 
@@ -42,7 +44,7 @@ def show(
 ) -> None:
     """Show a trial: its spec, its result, where it ran, and how to repeat it."""
     from bilin import orchestrator
-    from bilin.cli.sweep.monitor.describe import describe_trial
+    from bilin.cli.sweep.describe import describe_trial
 
     found = orchestrator.find_trial(trial, store=store, sweep=sweep)
     typer.echo(orchestrator.repeat_grid(found) if grid else describe_trial(found, store=store))
@@ -55,7 +57,7 @@ def why(
 ) -> None:
     """Explain what happened to a trial, or why it is not running. Works on any machine that sees the store."""
     from bilin import orchestrator
-    from bilin.cli.sweep.monitor.describe import describe_why
+    from bilin.cli.sweep.describe import describe_why
 
     for found in orchestrator.why(sweep, trial, store=store):
         typer.echo(describe_why(found, store=store))
@@ -87,12 +89,11 @@ def watch(
 
     Also waits for a sweep that waits in Slurm, or that is between two jobs.
 
-    Ctrl-C does not stop the sweep. Exit codes are those of its launch: 0 every wanted trial has a result, 1 some
-    failed, 3 it stopped before its end; and 2 there is no such sweep.
+    Ctrl-C does not stop the sweep. Exit codes are those of its launch: 0 every trial that the grid asks for has a
+    result, 1 some failed, 3 it stopped before its end; and 2 there is no such sweep.
     """
-    from bilin.cli.sweep.describe import command
+    from bilin.cli.sweep.describe import command, describe_ended, describe_own_job
     from bilin.cli.sweep.display import display
-    from bilin.cli.sweep.monitor.describe import describe_ended, describe_own_job
     from bilin.orchestrator import Ended, Queued, Snapshot
     from bilin.orchestrator import watch as look
 

@@ -1,0 +1,16 @@
+"""Amounts as people read them. Standard library only."""
+
+from __future__ import annotations
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in a unit that fits, such as ``3 min`` or ``2 h 10 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours / 24:.1f} days"

@@ -1,1 +1,0 @@
-"""Keeps what trials print beside the store. Standard library only."""
