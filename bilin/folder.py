@@ -8,6 +8,7 @@
     ├── grid.json                 the writer    stays    the resolved grid, replaced at every launch
     ├── damaged/                  the writer    stays    damaged files, set aside for the user to look at
     ├── lock, lease.json          the writer    goes with the process that runs the sweep
+    ├── asked.jsonl               the writer    stays    the learning rates that searches asked for, one round a line
     ├── running.json              the launch    goes with the launch: the snapshot of the running sweep
     ├── job.json                  the launch    stays    the Slurm job that was submitted last
     ├── jobs/                     the launch    stays    output and requests of jobs and of detached launches
@@ -62,6 +63,7 @@ class SweepFolder:
     damaged = _Inside("damaged")
     lock = _Inside("lock")
     lease = _Inside("lease.json")  # by which machines without a common lock know the writer
+    asked = _Inside("asked.jsonl")
     snapshot = _Inside("running.json")
     job = _Inside("job.json")
     jobs = _Inside("jobs")

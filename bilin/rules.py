@@ -9,12 +9,16 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 EVALUATIONS_TO_SOLVE = 2
 """Perfect evaluations in a row that solve a trial. One is often luck: see docs/log.md."""
 
 LR_SIGNIFICANT_DIGITS = 3
+
+LOSS_WEIGHT = 0.05
+"""How much the loss adds to the score of a search at most: less than any difference in accuracy that matters."""
 
 
 class EndedTrial(Protocol):
@@ -65,7 +69,7 @@ class Outcome:
 
     @property
     def score(self) -> float:
-        """What a search maximizes: `validation_accuracy`, or 0 for a trial that is not done."""
+        """The validation accuracy, or 0 for a trial that is not done."""
         if not self.is_done or self.validation_accuracy is None:
             return 0.0
         return self.validation_accuracy
@@ -106,10 +110,30 @@ def select_lr(outcomes: Iterable[Outcome]) -> float | None:
 
 
 def score_lr(outcomes: Sequence[Outcome]) -> float:
-    """Return the score of a learning rate in a search: the mean over the seeds, summed in their order."""
+    """Return the mean validation accuracy of a learning rate over the seeds, summed in their order."""
     return math.fsum(outcome.score for outcome in outcomes) / len(outcomes)
+
+
+def search_score(outcomes: Sequence[Outcome], *, chance: float) -> float:
+    """Return what a search maximizes: the mean over the seeds of the scaled accuracy, with a little for the loss.
+
+    Scaled, chance is 0 and perfect is 1; what is below chance, diverged or failed is 0 too. So a rate that diverges is
+    as bad as one that learns nothing, and does not hide a good one beside it. The loss tells rates apart that are all
+    at chance, or all perfect.
+    """
+    scaled = (max(outcome.score - chance, 0.0) / (1 - chance) for outcome in outcomes)
+    by_loss = (LOSS_WEIGHT * math.exp(-max(outcome.loss, 0.0)) for outcome in outcomes)
+    return (math.fsum(scaled) + math.fsum(by_loss)) / len(outcomes)
 
 
 def round_lr(lr: float) -> float:
     """Round a learning rate to three significant digits, so that equal ones are recognized."""
     return float(f"{lr:.{LR_SIGNIFICANT_DIGITS}g}")
+
+
+@lru_cache(64)
+def lrs_between(low: float, high: float) -> tuple[float, ...]:
+    """Return the learning rates that a search may ask for: those of three digits between the bounds, and the bounds."""
+    first, last = (math.floor(math.log10(bound)) for bound in (low, high))
+    lrs = (float(f"{number}e{exponent - 2}") for exponent in range(first, last + 1) for number in range(100, 1000))
+    return tuple(sorted({low, high, *(lr for lr in lrs if low < lr < high)}))

@@ -30,6 +30,10 @@ class TaskSettings(Hashable, Protocol):
     name: ClassVar[str]
     own_supervision: ClassVar[str | None]
 
+    @property
+    def num_classes(self) -> int:
+        """See `bilin.tasks.Task.num_classes`."""
+
 
 class ModelSettings(Hashable, Protocol):
     """A tier's settings: a frozen dataclass whose fields are declared with `bilin.fields.option`."""

@@ -3,7 +3,7 @@
     grid ──> planning ──> sweep on clusters          background: the same, in another process
                                └── the store ──> monitor        doctor: what a launch would find
 
-May import every room but `bilin.cli`; optuna in `planning.search` only, ray in `clusters` only.
+May import every room but `bilin.cli`; numpy in `planning.gaussian` only, ray in `clusters` only.
 """
 
 from bilin.machine.slurm import JobStatus as JobStatus

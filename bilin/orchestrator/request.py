@@ -18,6 +18,7 @@ from bilin.fields import fields_of
 from bilin.folder import SweepFolder
 from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.grid import ClusterSettings, Counts, Grid, read_grid, read_profile, resolved, restore_grid
+from bilin.orchestrator.planning.asked import read_asked
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.record import Status
 from bilin.results import DEFAULT_STORE, stored
@@ -136,7 +137,7 @@ class LaunchRequest:
         Raises:
             StoreError: The stored results cannot be read.
         """
-        return make_plan(self.grid, stored(self.store, self.grid.name), retry=self.retry)
+        return make_plan(self.grid, stored(self.store, self.grid.name), asked=read_asked(self.folder), retry=self.retry)
 
     def to_json(self) -> str:
         """Return the request as JSON text; `from_json` reads it."""

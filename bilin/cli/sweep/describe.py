@@ -14,7 +14,6 @@ from bilin.errors import InputError, InterruptedSweepError
 from bilin.failures import RETRYABLE, RULES
 from bilin.orchestrator import Ended, Job, JobStatus, Plan, Submission, Summary, SweepStatus, Why
 from bilin.orchestrator.background import Cancelled, Detached, RayJob
-from bilin.orchestrator.grid import Choices
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES
 from bilin.results import LAPSE_S
 from bilin.units import duration
@@ -53,11 +52,9 @@ def describe_plan(plan: Plan) -> str:
     part = "" if plan.grid.is_whole else f", {len(plan.cells)} of them selected by --only"
     combinations = f"{counts.combinations} combinations, {counts.after_exclusion} after exclusion"
     rows.append(("cells", f"{combinations}, {counts.after_deduplication} different{part}"))
-    searches = {cell.wanted.learning_rate for cell in plan.cells}
-    at_most = any(not isinstance(search, Choices) or search.until_solved for search in searches)
-    limit = " at most: a search may need fewer" if at_most else ""
+    limit = " at most: a search may need fewer" if plan.may_end_early else ""
     rows.append(("trials", f"{plan.num_wanted} asked for{limit}"))
-    rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_missing} to run now"))
+    rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_now} to run now{plan.later}"))
     sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
         rows.append(("" if index else "a trial takes", describe_amounts(amounts_of(size))))

@@ -58,7 +58,7 @@ class _Lines(Display):
     def __call__(self, snapshot: Snapshot) -> None:
         self._waiting_line = ""
         lines = self._notes.new(snapshot)
-        if time.monotonic() - self._shown_at >= LINE_S or not snapshot.num_left:
+        if time.monotonic() - self._shown_at >= LINE_S or not snapshot.num_to_go:
             self._shown_at = time.monotonic()
             lines.append(counts(snapshot))
         for line in lines:
@@ -89,8 +89,8 @@ class _View(Display):
 
 
 def _draw(snapshot: Snapshot) -> Group:
-    total = snapshot.num_done + snapshot.num_failed + snapshot.num_left
-    bar = ProgressBar(total=max(total, 1), completed=total - snapshot.num_left, width=40)
+    total = snapshot.num_done + snapshot.num_failed + snapshot.num_to_go
+    bar = ProgressBar(total=max(total, 1), completed=total - snapshot.num_to_go, width=40)
     head = Table.grid(padding=(0, 2))
     head.add_row(bar, Text(counts(snapshot)))
     tables: list[Table] = [head]

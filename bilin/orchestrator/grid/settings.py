@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bilin.fields import Form, list_problems, option
 from bilin.machine.slurm import seconds
+from bilin.rules import lrs_between
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
 
 _NAME = Form(r"[^\s'\"\\#]+", "text without spaces, quotes, # and \\")
@@ -51,9 +52,7 @@ class Choices:
 class LogUniform:
     """``learning_rate`` with a search between two bounds, on a logarithmic scale."""
 
-    log_uniform: tuple[float, ...] = option(
-        above=0, length=2, doc="lowest and highest learning rate of a search by TPE"
-    )
+    log_uniform: tuple[float, ...] = option(above=0, length=2, doc="lowest and highest learning rate of a search")
     trials: int = option(at_least=1, doc="number of learning rates to try")
     round: int = option(4, at_least=1, doc="number of learning rates that are tried at a time")
 
@@ -69,8 +68,8 @@ class LogUniform:
 
     @property
     def max_lrs(self) -> int:
-        """The greatest number of learning rates that are tried."""
-        return self.trials
+        """The number of learning rates that are tried; bounds close together have fewer than ``trials``."""
+        return min(self.trials, len(lrs_between(self.low, self.high)))
 
     def problems(self) -> Mapping[str, str]:
         """See `bilin.models.Tier.problems`."""

@@ -16,6 +16,7 @@ from bilin.folder import SweepFolder
 from bilin.machine.slurm import JobStatus
 from bilin.orchestrator.clusters.slurm.job import Job, active_job, job_status, recorded_job
 from bilin.orchestrator.grid import restore_grid
+from bilin.orchestrator.planning.asked import read_asked
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.sweep.snapshot import Snapshot, read_snapshot
 from bilin.record import Status
@@ -77,7 +78,7 @@ def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
     return SweepStatus(
         sweep=sweep,
         folder=folder,
-        plan=make_plan(grid, trials),
+        plan=make_plan(grid, trials, asked=read_asked(folder)),
         rows=Counter(trial.status for trial in trials.values()),
         holder=running,
         snapshot=read_snapshot(folder) if running else None,

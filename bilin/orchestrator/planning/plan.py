@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bilin.notebook import html_table
-from bilin.orchestrator.grid import Grid, WantedCell
-from bilin.orchestrator.planning.search import Ask, Known, decide
+from bilin.orchestrator.grid import Choices, Grid, LogUniform, WantedCell
+from bilin.orchestrator.planning.asked import Asked
+from bilin.orchestrator.planning.search import Ask, Known, decide, num_later
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status
 from bilin.registry import package_of
 from bilin.results import StoredTrial
@@ -31,6 +32,7 @@ class CellPlan:
         known: The outcomes by learning rate and seed: those of ``stored``, and later ones of a running sweep.
         asks: The trials that should have a result by now; later rounds of a search are not among them.
         missing: Those of them that have none.
+        num_later: How many trials later rounds of a search will ask for, at most.
     """
 
     wanted: WantedCell
@@ -38,13 +40,21 @@ class CellPlan:
     known: Known
     asks: tuple[Ask, ...]
     missing: tuple[Ask, ...]
+    num_later: int
 
     @classmethod
-    def of(cls, wanted: WantedCell, stored: Mapping[tuple[float, int], StoredTrial], known: Known) -> CellPlan:
-        """Decide what a cell needs, given what is known of it."""
-        asks = decide(wanted, known)
+    def of(
+        cls,
+        wanted: WantedCell,
+        stored: Mapping[tuple[float, int], StoredTrial],
+        known: Known,
+        asked: Sequence[float] = (),
+    ) -> CellPlan:
+        """Decide what a cell needs, given what is known of it and the learning rates that were asked for."""
+        asks = decide(wanted, known, asked)
         missing = tuple([ask for ask in asks if ask[:2] not in known]) if known else asks
-        return cls(wanted=wanted, stored=stored, known=known, asks=asks, missing=missing)
+        later = num_later(wanted, known, asks, missing)
+        return cls(wanted=wanted, stored=stored, known=known, asks=asks, missing=missing, num_later=later)
 
     @property
     def shape(self) -> Shape:
@@ -56,6 +66,11 @@ class CellPlan:
     def lrs(self) -> tuple[float, ...]:
         """The learning rates that are asked for."""
         return tuple(dict.fromkeys(ask.lr for ask in self.asks))
+
+    @property
+    def num_missing(self) -> int:
+        """Trials to run, with those of later rounds of the search."""
+        return len(self.missing) + self.num_later
 
     def found(self, asks: Iterable[Ask]) -> Iterator[Status]:
         """The status of each trial, of those asked for, that is stored."""
@@ -72,7 +87,7 @@ class Estimate:
     """How long the missing trials will take on one worker, from stored trials of the same shape.
 
     Attributes:
-        seconds: For the missing trials whose shape has been seen.
+        seconds: For the missing trials, those of later rounds included, whose shape has been seen.
         num_stored: How many stored trials that rests on.
         num_unknown: How many missing trials have a shape that has not been seen.
     """
@@ -89,8 +104,9 @@ class Plan:
     Attributes:
         cells: Every wanted cell, in the grid's order.
         statuses: How many of the trials that are asked for now were stored with each status.
-        num_wanted: Trials that the grid may come to want; a search that ends early wants fewer.
-        num_missing: Trials to run now.
+        num_wanted: Trials that the grid may come to want; a search with ``until_solved`` may want fewer.
+        num_missing: Trials to run, with those of later rounds of searches.
+        num_later: Those of later rounds; for a search with ``until_solved``, the most that they can be.
     """
 
     grid: Grid
@@ -98,6 +114,7 @@ class Plan:
     statuses: Mapping[Status, int]
     num_wanted: int
     num_missing: int
+    num_later: int
     estimate: Estimate
 
     @property
@@ -111,6 +128,23 @@ class Plan:
         return sum(count for status, count in self.statuses.items() if status not in RESULT_STATUSES)
 
     @property
+    def num_now(self) -> int:
+        """Trials to run that are known, those of later rounds left out."""
+        return self.num_missing - self.num_later
+
+    @property
+    def later(self) -> str:
+        """Text that says how many trials follow in later rounds, if any do."""
+        at_most = "at most " if self.may_end_early else ""
+        return f", {at_most}{self.num_later} in later rounds" if self.num_later else ""
+
+    @property
+    def may_end_early(self) -> bool:
+        """Whether a search may ask for fewer trials than it is granted, as with ``until_solved``."""
+        searches = {cell.wanted.learning_rate for cell in self.cells}
+        return any(isinstance(search, Choices) and search.until_solved for search in searches)
+
+    @property
     def packages(self) -> frozenset[str]:
         """The packages, with their versions, whose tasks and tiers the cells have."""
         blocks = {type(block) for cell in self.cells for block in (cell.wanted.cell.task, cell.wanted.cell.model)}
@@ -121,7 +155,7 @@ class Plan:
         return (cell.spec(ask.lr, ask.seed) for cell in self.cells for ask in cell.missing)
 
     def __repr__(self) -> str:
-        counts = f"{self.num_done} done, {self.num_failed} failed, {self.num_missing} to run now"
+        counts = f"{self.num_done} done, {self.num_failed} failed, {self.num_now} to run now{self.later}"
         return f"<Plan {self.grid.name}: {len(self.cells)} cells, {self.num_wanted} trials wanted, {counts}>"
 
     def _repr_html_(self) -> str:
@@ -130,7 +164,8 @@ class Plan:
             "trials wanted": self.num_wanted,
             "done": self.num_done,
             "failed": self.num_failed,
-            "to run now": self.num_missing,
+            "to run now": self.num_now,
+            "in later rounds": self.num_later,
         }
         rows = [(what, str(count)) for what, count in counts.items()]
         if self.num_missing > self.estimate.num_unknown:
@@ -138,12 +173,15 @@ class Plan:
         return html_table((), rows, right_aligned={1}, caption=f"plan of {self.grid.name}")
 
 
-def make_plan(grid: Grid, stored: Mapping[str, StoredTrial], *, retry: Collection[Status] = ()) -> Plan:
+def make_plan(
+    grid: Grid, stored: Mapping[str, StoredTrial], *, asked: Asked | None = None, retry: Collection[Status] = ()
+) -> Plan:
     """Compare a grid with what is stored.
 
     Args:
         grid: What is wanted.
         stored: What is there, by trial id.
+        asked: The learning rates that searches have asked for. Those of stored trials count as asked for anyway.
         retry: Statuses of failed trials to run again; ``lost`` ones are run again anyway.
     """
     rerun = {*RERUN_STATUSES, *retry}
@@ -154,19 +192,24 @@ def make_plan(grid: Grid, stored: Mapping[str, StoredTrial], *, retry: Collectio
     cells = []
     for wanted in grid.cells:
         lengths = _lengths(wanted.test)
+        trials = by_cell[wanted.cell_id]
         standing = {
             (trial.lr, trial.seed): trial
-            for trial in by_cell[wanted.cell_id]
+            for trial in trials
             if trial.status not in rerun and _is_complete(trial, lengths)
         }
         known = {key: Outcome.of(*key, trial) for key, trial in standing.items()}
-        cells.append(CellPlan.of(wanted, standing, known))
+        lrs: Sequence[float] = ()
+        if isinstance(wanted.learning_rate, LogUniform):
+            lrs = (*(asked or {}).get(wanted.cell_id, ()), *sorted(trial.lr for trial in trials))
+        cells.append(CellPlan.of(wanted, standing, known, lrs))
     return Plan(
         grid=grid,
         cells=tuple(cells),
         statuses=Counter(status for cell in cells if cell.stored for status in cell.found(cell.asks)),
         num_wanted=sum(wanted.max_trials for wanted in grid.cells),
-        num_missing=sum(len(cell.missing) for cell in cells),
+        num_missing=sum(cell.num_missing for cell in cells),
+        num_later=sum(cell.num_later for cell in cells),
         estimate=_estimate(cells, by_cell),
     )
 
@@ -187,7 +230,7 @@ def _estimate(cells: Collection[CellPlan], by_cell: Mapping[str, list[StoredTria
     for cell in cells:
         wall_s, num_missing = by_shape[cell.shape]
         wall_s.extend([trial.wall_s for trial in by_cell[cell.wanted.cell_id] if trial.status == "done"])
-        num_missing.append(len(cell.missing))
+        num_missing.append(cell.num_missing)
     shapes = by_shape.values()
     return Estimate(
         seconds=sum(sum(wall_s) / len(wall_s) * sum(num_missing) for wall_s, num_missing in shapes if wall_s),

@@ -194,7 +194,7 @@ def _run(
                 write_grid(writer, sweep.current_plan(), has_ended=True)
     except KeyboardInterrupt as interrupt:
         end = sweep.snapshot()
-        message = f"interrupted: {end.num_ended} trials of this launch have ended, {end.num_left} are left"
+        message = f"interrupted: {end.num_ended} trials of this launch have ended, {end.num_to_go} are left"
         number = received.number_of(interrupt)
         raise InterruptedSweepError(f"{message}; the same command continues from here", signal=number) from None
     except StoreError as error:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from bilin.failures import MAX_SAME_ERRORS, RULES
+from bilin.orchestrator.grid import LogUniform
 from bilin.orchestrator.planning.plan import CellPlan, Plan, Shape
-from bilin.orchestrator.planning.search import Ask, decide, learns
+from bilin.orchestrator.planning.search import Ask, decide, learns, num_later
 from bilin.orchestrator.sweep.recorder import Recorder
 from bilin.orchestrator.sweep.snapshot import MAX_NOTES, NUM_LEADERS, Labels, Leader, Observer, RunningTrial, Snapshot
 from bilin.record import RESULT_STATUSES, Progress, Status, TrialResult
@@ -47,20 +48,34 @@ class _Cell:
         plan: The plan of the cell when the sweep began.
         known: The outcomes so far, by learning rate and seed.
         asks: The trials that should have a result by now.
+        num_later: How many trials later rounds of its search will ask for, at most.
         label: What displays call the cell; computed at first use.
     """
 
     plan: CellPlan
     known: dict[tuple[float, int], Outcome]
     asks: Sequence[Ask]
+    num_later: int
     label: str = ""
+
+    @property
+    def lrs(self) -> list[float]:
+        """The learning rates that were asked for."""
+        return list(dict.fromkeys(ask.lr for ask in self.asks))
+
+    @property
+    def is_search(self) -> bool:
+        """Whether the learning rates are not listed."""
+        return isinstance(self.plan.wanted.learning_rate, LogUniform)
 
     def decide(self) -> list[Ask]:
         """Decide again which trials should have a result by now; return those that were not asked for before."""
         if not learns(self.plan.wanted):
             return []
         before = set(self.asks)
-        self.asks = decide(self.plan.wanted, self.known)
+        self.asks = decide(self.plan.wanted, self.known, self.lrs)
+        missing = [ask for ask in self.asks if ask[:2] not in self.known]
+        self.num_later = num_later(self.plan.wanted, self.known, self.asks, missing)
         return [ask for ask in self.asks if ask not in before]
 
 
@@ -102,10 +117,11 @@ class Sweep:
         self._observers = observers
         self._num_elsewhere = 0
         self._pool: Pool | None = None
-        self._cells = [_Cell(cell, dict(cell.known), cell.asks) for cell in plan.cells]
+        self._cells = [_Cell(cell, dict(cell.known), cell.asks, cell.num_later) for cell in plan.cells]
         self._trials: dict[str, _Trial] = {}
         self._running: dict[str, _Trial] = {}
         self._queues: dict[tuple[Resources, frozenset[str]], deque[_Trial]] = defaultdict(deque)
+        self._num_later = plan.num_later
         self._found = Counter(plan.statuses)
         self._ended: Counter[Status] = Counter()
         self._best: dict[str, Leader] = {}
@@ -125,6 +141,7 @@ class Sweep:
             num_elsewhere: Trials to run in cells of the grid that the plan leaves out.
         """
         self._pool, self._num_elsewhere = pool, num_elsewhere
+        self._recorder.keep_asked({cell.plan.wanted.cell_id: cell.lrs for cell in self._cells if cell.is_search})
         while self._trials and self.stopped is None:
             self._recorder.check()
             self._submit(pool)
@@ -156,9 +173,13 @@ class Sweep:
 
     def current_plan(self) -> Plan:
         """Return the plan, updated with the outcomes so far."""
-        cells = [CellPlan.of(cell.plan.wanted, cell.plan.stored, cell.known) for cell in self._cells]
+        cells = [CellPlan.of(cell.plan.wanted, cell.plan.stored, cell.known, cell.lrs) for cell in self._cells]
         return replace(
-            self._plan, cells=tuple(cells), statuses=self._found, num_missing=sum(len(cell.missing) for cell in cells)
+            self._plan,
+            cells=tuple(cells),
+            statuses=self._found,
+            num_missing=sum(cell.num_missing for cell in cells),
+            num_later=sum(cell.num_later for cell in cells),
         )
 
     def snapshot(self) -> Snapshot:
@@ -179,6 +200,8 @@ class Sweep:
             found=dict(self._found),
             ended=dict(self._ended),
             num_left=len(self._trials),
+            num_later=self._num_later,
+            may_end_early=self._plan.may_end_early and self._num_later > 0,
             trials_per_s=self._ended.total() / max(time.monotonic() - self._began, 1e-9),
             running=tuple(self._running_trial(trial) for trial in self._running.values()),
             retries={trial.trial_id: trial.reason for trial in retrying if trial.reason},
@@ -271,7 +294,11 @@ class Sweep:
             self._best[cell_id] = min(leader, self._best.get(cell_id, leader), key=_rank)
         self._wall_s[cell.plan.shape] = result.wall_s
         cell.known[trial.spec.lr, trial.spec.seed] = Outcome.of(trial.spec.lr, trial.spec.seed, result)
+        self._num_later -= cell.num_later
         asks = cell.decide()
+        self._num_later += cell.num_later
+        if asks and cell.is_search:
+            self._recorder.keep_asked({cell_id: cell.lrs})
         self._found.update(cell.plan.found(asks))
         self._enqueue(cell, [ask for ask in asks if ask[:2] not in cell.known])
         if result.status not in RESULT_STATUSES:

@@ -29,10 +29,9 @@ def counts(snapshot: Snapshot) -> str:
     parts = [f"{snapshot.sweep}: {snapshot.num_done} done", f"{len(snapshot.running)} running"]
     if snapshot.num_failed:
         parts.append(f"{snapshot.num_failed} failed")
-    parts.append(f"{snapshot.num_left} to go")
-    if snapshot.seconds_left is not None and snapshot.num_left:
-        num_known = snapshot.num_done + snapshot.num_failed + snapshot.num_left
-        about = "at least" if num_known < snapshot.num_wanted else "about"  # a search may ask for more
+    parts.append(f"{snapshot.num_to_go} to go")
+    if snapshot.seconds_left is not None and snapshot.num_to_go:
+        about = "at most" if snapshot.may_end_early else "about"
         speed = snapshot.trials_per_s
         rate = f"{speed:.1f} trials/s" if speed >= 1 else f"{speed * 60:.1f} trials/min"
         parts.append(f"{rate}, {about} {duration(snapshot.seconds_left)} left")
@@ -102,11 +101,11 @@ class _Progress(ABC):
     def __call__(self, snapshot: Snapshot) -> None:
         """Show the counts if it is time, and every note that is new."""
         notes = self._notes.new(snapshot)
-        is_due = time.monotonic() - self._drawn_at >= self._period_s or not snapshot.num_left
+        is_due = time.monotonic() - self._drawn_at >= self._period_s or not snapshot.num_to_go
         if notes or is_due:
             self._drawn_at = time.monotonic()
-            total = snapshot.num_done + snapshot.num_failed + snapshot.num_left
-            self._share = 1 - snapshot.num_left / max(total, 1)
+            total = snapshot.num_done + snapshot.num_failed + snapshot.num_to_go
+            self._share = 1 - snapshot.num_to_go / max(total, 1)
             self.draw(counts(snapshot), notes)
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""What a launch writes to the store: results as they come in, and what the grid wants.
+"""What a launch writes to the store: results as they come in, what its searches ask for, and what the grid wants.
 
 A thread of its own writes results, several at once: a finished trial must be on disk within a second whatever the
 sweep is doing (in process, it trains the next one), and thousands of short ones must not be written one at a time.
@@ -12,6 +12,7 @@ from typing import Self
 
 from bilin.failures import RULES
 from bilin.orchestrator.grid import Choices, LogUniform, WantedCell, resolved, restore_grid
+from bilin.orchestrator.planning.asked import Asked, AskedFile, read_asked
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.record import TrialResult
 from bilin.results import SweepWriter, WantedRow, stored
@@ -35,6 +36,7 @@ class Recorder:
         self.num_written = 0
         self._writer = writer
         self._checkpoints = checkpoints
+        self._asked = AskedFile(writer.folder)
         self._pairs: list[tuple[TrialSpec, TrialResult]] = []
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -60,6 +62,10 @@ class Recorder:
         with self._lock:
             self._pairs.append((spec, result))
         self.check()
+
+    def keep_asked(self, asked: Asked) -> None:
+        """Keep the learning rates that searches ask for, before a trial at one of them starts."""
+        self._asked.add(asked)
 
     def _write(self) -> None:
         try:
@@ -97,11 +103,12 @@ def write_grid(writer: SweepWriter, plan: Plan, *, has_ended: bool) -> int:
     """
     text, cells, lrs, num_elsewhere = resolved(plan.grid), plan.grid.cells, {}, 0
     if not plan.grid.is_whole:
-        whole = make_plan(restore_grid(text), stored(writer.folder.store, writer.folder.name))
+        trials = stored(writer.folder.store, writer.folder.name)
+        whole = make_plan(restore_grid(text), trials, asked=read_asked(writer.folder))
         own = {cell.wanted.cell_id for cell in plan.cells}
         others = [cell for cell in whole.cells if cell.wanted.cell_id not in own]
         cells, lrs = whole.grid.cells, {cell.wanted.cell_id: cell.lrs for cell in others}
-        num_elsewhere = sum(len(cell.missing) for cell in others)
+        num_elsewhere = sum(cell.num_missing for cell in others)
     if has_ended:
         lrs.update((cell.wanted.cell_id, cell.lrs) for cell in plan.cells)
     writer.write_wanted(_rows(cells, lrs))

@@ -84,6 +84,8 @@ class Snapshot:
         found: Wanted trials that were stored before, by status.
         ended: Trials that ended in this launch, by status.
         num_left: Trials that wait or run.
+        num_later: Trials that later rounds of searches will ask for, at most.
+        may_end_early: Whether a search may ask for fewer, as with ``until_solved``.
         trials_per_s: Trials that ended per second since the start.
         retries: Why trials that were started wait to run another time, by their ids.
         leaders: The best trials, one a cell at most.
@@ -103,6 +105,8 @@ class Snapshot:
     found: Mapping[Status, int]
     ended: Mapping[Status, int]
     num_left: int
+    num_later: int
+    may_end_early: bool
     trials_per_s: float
     running: tuple[RunningTrial, ...]
     retries: Mapping[str, str]
@@ -132,9 +136,14 @@ class Snapshot:
         return sum(self.ended.values())
 
     @property
+    def num_to_go(self) -> int:
+        """Trials that wait or run, and those of later rounds of searches."""
+        return self.num_left + self.num_later
+
+    @property
     def seconds_left(self) -> float | None:
         """Seconds to the end at the speed so far; None before the first trial has ended."""
-        return self.num_left / self.trials_per_s if self.num_ended else None
+        return self.num_to_go / self.trials_per_s if self.num_ended else None
 
     def trial(self, trial_id: str) -> RunningTrial | None:
         """Return a trial by its id, if it has a worker."""

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import pytest
 
 from bilin.orchestrator.grid import Grid, WantedCell
 from bilin.orchestrator.planning.search import Known, decide
@@ -20,9 +23,9 @@ def known(rates: tuple[float, ...], seeds: tuple[int, ...]) -> dict[tuple[float,
     return {(lr, seed): outcome(lr, seed, accuracy=1 - distance(lr)) for lr in rates for seed in seeds}
 
 
-def lrs(wanted: WantedCell, known: Known) -> tuple[float, ...]:
+def lrs(wanted: WantedCell, known: Known, asked: Sequence[float] = ()) -> tuple[float, ...]:
     """The learning rates that are asked for, each on every seed."""
-    asks = decide(wanted, known)
+    asks = decide(wanted, known, asked)
     found = tuple(dict.fromkeys(ask.lr for ask in asks))
     assert asks == tuple((lr, seed, wanted.cell.train.steps) for lr in found for seed in wanted.seeds)
     return found
@@ -54,29 +57,69 @@ def test_until_solved_ends_with_the_rate_that_solved_every_seed(tiny: Callable[.
     assert lrs(wanted, solved) == (1e-2,)
 
 
+def test_until_solved_goes_on_as_soon_as_a_rate_cannot_solve_every_seed(tiny: Callable[..., Grid]) -> None:
+    wanted = cell(tiny(rate=LISTED, seeds="[0, 1]"))
+    of_one_seed = {(1e-2, 0): outcome(1e-2, 0), (1e-3, 0): outcome(1e-3, 0, solved=True)}
+    assert lrs(wanted, of_one_seed) == (1e-2, 1e-3), "one more seed runs the same rates"
+
+
 def test_log_uniform_asks_in_rounds(tiny: Callable[..., Grid]) -> None:
     wanted = cell(tiny(rate=SAMPLED))
     first = lrs(wanted, {})
     assert len(first) == 4
-    assert all(1e-5 <= lr <= 1e-2 for lr in first)
-    assert lrs(wanted, known(first[:3], (0,))) == first, "a round is told when it is complete"
-    second = lrs(wanted, known(first, (0,)))
+    assert lrs(wanted, known(first[:3], (0,)), first) == first, "a round is told when it is complete"
+    second = lrs(wanted, known(first, (0,)), first)
     assert second[:4] == first
-    assert 4 < len(second) <= 8
+    assert len(second) == 8
+
+
+def test_the_first_round_has_a_rate_in_each_part_of_the_scale(tiny: Callable[..., Grid]) -> None:
+    parts = [int((math.log10(lr) + 5) / 3 * 4) for lr in lrs(cell(tiny(rate=SAMPLED)), {})]
+    assert parts == [0, 1, 2, 3]
+
+
+def test_a_round_asks_different_rates_that_no_round_has_asked(tiny: Callable[..., Grid]) -> None:
+    asked = _to_the_end(cell(tiny(rate=SAMPLED)))
+    assert len(set(asked)) == 12
+    for first in (4, 8):
+        among = sorted(asked[first : first + 4])
+        assert all(after / before > 1.03 for before, after in pairwise(among))
+
+
+@pytest.mark.parametrize("accuracy", [0.5, 1.0], ids=["at chance", "perfect"])
+def test_rates_that_are_all_alike_are_spread_over_the_scale(tiny: Callable[..., Grid], accuracy: float) -> None:
+    wanted = cell(tiny(rate=SAMPLED))
+    asked = _to_the_end(wanted, lambda lr: outcome(lr, 0, accuracy=accuracy))
+    gaps = [math.log10(after / before) for before, after in pairwise(sorted([1e-5, *asked, 1e-2]))]
+    assert max(gaps) < 0.75
+
+
+def test_the_loss_leads_where_the_accuracy_is_at_chance(tiny: Callable[..., Grid]) -> None:
+    wanted = cell(tiny(rate=SAMPLED))
+    asked = _to_the_end(wanted, lambda lr: Outcome(lr, 0, True, False, 0.5, training_loss=distance(lr)))
+    assert min(map(distance, asked[4:])) < 0.1
+
+
+def test_diverged_trials_do_not_lead_the_search_to_chance(tiny: Callable[..., Grid]) -> None:
+    wanted = cell(tiny(rate=SAMPLED))
+    asked = _to_the_end(
+        wanted,
+        lambda lr: Outcome(lr, 0, lr <= 2e-3, False, max(0.5, min(lr / 2e-3, 1.0)) if lr <= 2e-3 else None, 1.0),
+    )
+    assert any(1.2e-3 <= lr <= 2e-3 for lr in asked)
 
 
 def test_log_uniform_repeats_whatever_the_order_of_the_outcomes(tiny: Callable[..., Grid]) -> None:
     wanted = cell(tiny(rate=SAMPLED, seeds="[0, 1]"))
     asked = _to_the_end(wanted)
     outcomes = known(asked, wanted.seeds)
-    assert lrs(wanted, dict(reversed(outcomes.items()))) == asked
+    assert lrs(wanted, dict(reversed(outcomes.items())), asked) == asked
     assert _to_the_end(wanted) == asked
 
 
 def test_log_uniform_spends_its_budget_and_finds_the_better_rates(tiny: Callable[..., Grid]) -> None:
-    wanted = cell(tiny(rate=SAMPLED))
-    asked = _to_the_end(wanted)
-    assert len(asked) <= 12
+    asked = _to_the_end(cell(tiny(rate=SAMPLED)))
+    assert len(asked) == 12
     later = asked[4:]
     assert sum(map(distance, later)) / len(later) < sum(map(distance, asked[:4])) / 4
 
@@ -86,14 +129,50 @@ def test_different_cells_ask_different_rates(tiny: Callable[..., Grid]) -> None:
     assert lrs(first, {}) != lrs(second, {})
 
 
-def test_sampled_rates_have_three_digits(tiny: Callable[..., Grid]) -> None:
-    assert all(lr == float(f"{lr:.3g}") for lr in _to_the_end(cell(tiny(rate=SAMPLED))))
+def test_sampled_rates_have_three_digits_and_lie_between_the_bounds(tiny: Callable[..., Grid]) -> None:
+    asked = _to_the_end(cell(tiny(rate=SAMPLED)))
+    assert all(lr == float(f"{lr:.3g}") and 1e-5 <= lr <= 1e-2 for lr in asked)
 
 
-def _to_the_end(wanted: WantedCell) -> tuple[float, ...]:
-    rates: tuple[float, ...] = ()
+def test_one_more_seed_asks_the_same_rates(tiny: Callable[..., Grid]) -> None:
+    asked = _to_the_end(cell(tiny(rate=SAMPLED)))
+    more = cell(tiny(rate=SAMPLED, seeds="[0, 1]"))
+    assert lrs(more, known(asked, (0,)), asked) == asked
+    assert lrs(more, known(asked[:8], (0,)), asked[:8]) == asked[:8], "the next round waits for the new seed"
+
+
+def test_fewer_trials_want_the_rates_that_were_asked_first_and_more_go_on(tiny: Callable[..., Grid]) -> None:
+    asked = _to_the_end(cell(tiny(rate=SAMPLED)))
+    fewer, more = (cell(tiny(rate=SAMPLED.replace("12", trials))) for trials in ("6", "14"))
+    assert lrs(fewer, known(asked, (0,)), asked) == asked[:6]
+    assert lrs(more, known(asked, (0,)), asked)[:12] == asked
+    assert len(lrs(more, known(asked, (0,)), asked)) == 14
+
+
+def test_narrower_bounds_replace_the_rates_outside_and_the_former_bounds_bring_them_back(
+    tiny: Callable[..., Grid],
+) -> None:
+    asked = _to_the_end(cell(tiny(rate=SAMPLED)))
+    narrow = cell(tiny(rate=SAMPLED.replace("1e-5", "5e-4")))
+    kept = tuple(lr for lr in asked if lr >= 5e-4)
+    found = lrs(narrow, known(asked, (0,)), asked)
+    assert found[: len(kept)] == kept
+    assert len(found) == min(12, len(kept) + 4)
+    assert lrs(cell(tiny(rate=SAMPLED)), known(asked, (0,)), (*asked, *found)) == asked
+
+
+def test_bounds_close_together_end_the_search_when_every_rate_was_tried(tiny: Callable[..., Grid]) -> None:
+    wanted = cell(tiny(rate="{log_uniform: [1.0e-3, 1.05e-3], trials: 12, round: 4}"))
+    assert sorted(_to_the_end(wanted)) == [1e-3, 1.01e-3, 1.02e-3, 1.03e-3, 1.04e-3, 1.05e-3]
+    assert wanted.max_trials == 6
+
+
+def _to_the_end(wanted: WantedCell, train: Callable[[float], Outcome] | None = None) -> tuple[float, ...]:
+    """The learning rates of a search, in the order of asking, if each trial ends as `train` says."""
+    asked: tuple[float, ...] = ()
     while True:
-        asked = lrs(wanted, known(rates, wanted.seeds))
-        if asked == rates:
-            return rates
-        rates = asked
+        outcomes = {(lr, 0): train(lr) for lr in asked} if train else known(asked, wanted.seeds)
+        further = lrs(wanted, outcomes, asked)
+        if further == asked:
+            return asked
+        asked = further

@@ -209,9 +209,12 @@ def test_a_plan_estimates_from_stored_trials_of_the_same_shape(tiny: Tiny, tmp_p
 
 
 def test_views_show_the_rates_that_the_search_names_and_no_others(tiny: Tiny, tmp_path: Path) -> None:
-    run(tiny(m=2), tmp_path)  # 1e-2 and 1e-3, which lie within the bounds of the search that follows
-    searched = run(tiny(m=2, rate="{log_uniform: [1e-4, 1e-1], trials: 4, round: 4}"), tmp_path)
-    assert query(store=tmp_path, view="trials").num_rows == sum(searched.ran.values())
+    run(tiny(m=2), tmp_path)  # 1e-2, and 1e-3, which lies within the bounds of the search that follows: it counts
+    searched = run(tiny(m=2, rate="{log_uniform: [1e-4, 5e-3], trials: 4, round: 4}"), tmp_path)
+    lrs = query(store=tmp_path, view="trials")["lr"].to_pylist()
+    assert len(lrs) == 4 == sum(searched.ran.values()) + 1
+    assert 1e-3 in lrs
+    assert 1e-2 not in lrs
     assert query(store=tmp_path, view="trials", everything=True).num_rows == sum(searched.ran.values()) + 2
 
 

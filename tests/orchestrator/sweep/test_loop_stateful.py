@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bilin.failures import MAX_SAME_ERRORS
 from bilin.orchestrator.grid import Grid, parse_grid
+from bilin.orchestrator.planning.asked import Asked
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.planning.search import decide
 from bilin.orchestrator.sweep import loop
@@ -62,6 +63,12 @@ class Records:
 
     def __init__(self) -> None:
         self.rows: dict[str, tuple[TrialSpec, TrialResult]] = {}
+        self.asked: dict[str, list[float]] = {}
+
+    def keep_asked(self, asked: Asked) -> None:
+        for cell_id, lrs in asked.items():
+            assert lrs[: len(self.asked.get(cell_id, ()))] == self.asked.get(cell_id, []), "what was asked stays asked"
+            self.asked[cell_id] = list(lrs)
 
     def put(self, spec: TrialSpec, result: TrialResult) -> None:
         assert result.trial_id == spec.trial_id
@@ -200,7 +207,8 @@ def asked(plan: Plan, records: Records, spec: TrialSpec) -> set[tuple[float, int
     for other, result in records.rows.values():
         if other.cell == spec.cell:
             known[other.lr, other.seed] = Outcome.of(other.lr, other.seed, result)
-    return {(ask.lr, ask.seed) for ask in decide(cell.wanted, known)}
+    asks = decide(cell.wanted, known, records.asked.get(cell.wanted.cell_id, ()))
+    return {(ask.lr, ask.seed) for ask in asks}
 
 
 def stored(rows: Mapping[str, tuple[TrialSpec, TrialResult]]) -> dict[str, StoredTrial]:
@@ -224,9 +232,11 @@ def stored(rows: Mapping[str, tuple[TrialSpec, TrialResult]]) -> dict[str, Store
     }
 
 
-def launch(draw: Any, clock: Clock, grid: Grid, rows: dict[str, tuple[TrialSpec, TrialResult]]) -> bool:
+def launch(
+    draw: Any, clock: Clock, grid: Grid, rows: dict[str, tuple[TrialSpec, TrialResult]], asked: dict[str, list[float]]
+) -> bool:
     """Run what is missing, check it, and add the results to the rows; return whether the sweep came to its end."""
-    plan, records, snapshots = make_plan(grid, stored(rows)), Records(), list[Snapshot]()
+    plan, records, snapshots = make_plan(grid, stored(rows), asked=asked), Records(), list[Snapshot]()
     sweep = Sweep(plan, cast(Recorder, records), snapshots.append)
     pool = RandomPool(draw, clock, plan, records, sweep.take)
     is_interrupted = False
@@ -240,6 +250,7 @@ def launch(draw: Any, clock: Clock, grid: Grid, rows: dict[str, tuple[TrialSpec,
     kept = {trial_id for trial_id, (_, result) in rows.items() if result.status != "lost"}
     assert not kept & pool.submitted.keys(), "what has its result does not run again"
     rows.update(records.rows)
+    asked.update(records.asked)
     if sweep.stopped is not None:
         errors = [result.error for _, result in records.rows.values() if result.status != "diverged"]
         assert max(Counter(errors).values()) >= MAX_SAME_ERRORS
@@ -270,7 +281,8 @@ def check_counts(plan: Plan, records: Records, pool: RandomPool, end: Snapshot) 
 def test_whatever_happens_every_wanted_trial_ends_once(grid: Grid, data: st.DataObject) -> None:
     clock = Clock()
     rows: dict[str, tuple[TrialSpec, TrialResult]] = {}
+    asked: dict[str, list[float]] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "time", clock)
-        while not launch(data.draw, clock, grid, rows):
+        while not launch(data.draw, clock, grid, rows, asked):
             pass

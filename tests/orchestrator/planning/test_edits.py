@@ -1,0 +1,127 @@
+"""Random edits of a grid: the plan says what the launch does, nothing is trained twice, and no wanted result leaves."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bilin.errors import InterruptedSweepError
+from bilin.folder import SweepFolder
+from bilin.orchestrator.clusters import ClusterSpec
+from bilin.orchestrator.grid import Grid, LogUniform, parse_grid
+from bilin.orchestrator.planning.plan import Plan
+from bilin.orchestrator.sweep.launch import launch, plan
+from bilin.record import TrialResult
+from bilin.results import query, stored
+from bilin.spec import TrialSpec
+from tests.examples import examples
+from tests.orchestrator.conftest import TINY
+from tests.orchestrator.runs import no_op
+
+INLINE = ClusterSpec(kind="inline")
+LENGTHS = ("[10]", "[10, 30]", "[10, 30, 50]")
+NUM_EDITS = 3
+
+
+def subsets(*values: object) -> st.SearchStrategy[list[object]]:
+    return st.lists(st.sampled_from(values), min_size=1, unique=True)
+
+
+@st.composite
+def searches(draw: st.DrawFn) -> str:
+    if draw(st.integers(0, 2)):
+        bounds = draw(st.sampled_from(("[1e-5, 1e-2]", "[1e-4, 1e-2]", "[1e-4, 1e-1]")))
+        trials, size = draw(st.integers(1, 7)), draw(st.integers(1, 3))
+        return f"{{log_uniform: {bounds}, trials: {trials}, round: {size}}}"
+    choices = draw(subsets(1e-2, 1e-3, 1e-4))
+    return f"{{choices: {choices}, until_solved: {str(draw(st.booleans())).lower()}}}"
+
+
+@st.composite
+def edits(draw: st.DrawFn) -> list[Grid]:
+    """A grid, each time with something changed; tested lengths are only added."""
+    values = {"m": [2], "rate": draw(searches()), "seeds": [0], "lengths": LENGTHS[0]}
+    grids = [parse_grid(TINY.format(**values))]
+    for _ in range(NUM_EDITS):
+        key = draw(st.sampled_from(("m", "rate", "rate", "seeds", "seeds", "lengths")))
+        longer = LENGTHS[min(LENGTHS.index(str(values["lengths"])) + 1, len(LENGTHS) - 1)]
+        kinds = {"m": subsets(2, 3), "rate": searches(), "seeds": subsets(0, 1, 2), "lengths": st.just(longer)}
+        values[key] = draw(kinds[key])
+        grids.append(parse_grid(TINY.format(**values)))
+    return grids
+
+
+class Trainings:
+    """Trains at no cost; interrupts the launch before one of its trials."""
+
+    def __init__(self) -> None:
+        self.tested: dict[str, tuple[int, ...]] = {}
+        self.count = 0
+        self.interrupt_at: int | None = None
+
+    def run(self, spec: TrialSpec, **options: object) -> TrialResult:
+        if self.count == self.interrupt_at:
+            raise KeyboardInterrupt
+        assert set(spec.test.lengths) - set(self.tested.get(spec.trial_id, ())), "nothing is trained twice"
+        self.tested[spec.trial_id] = spec.test.lengths
+        self.count += 1
+        return no_op(spec)
+
+
+def launched(grid: Grid, store: Path, trainings: Trainings) -> None:
+    """Launch a grid, and compare what ran with its plan."""
+    before = plan(grid, store=store)
+    trainings.count = 0
+    try:
+        launch(grid, store=store, cluster=INLINE, run=trainings.run)
+    except InterruptedSweepError:
+        assert trainings.count == trainings.interrupt_at
+        trainings.interrupt_at = None
+        first = trainings.count
+        assert is_said(before, plan(grid, store=store).num_missing + first)
+        launched(grid, store, trainings)
+        trainings.count += first
+    after = plan(grid, store=store)
+    assert is_said(before, trainings.count)
+    assert (after.num_missing, after.num_later) == (0, 0)
+    if not before.may_end_early:
+        assert after.num_done == after.num_wanted == before.num_done + trainings.count
+    check_results(after, before, store)
+
+
+def is_said(said: Plan, count: int) -> bool:
+    if said.may_end_early:
+        return said.num_missing - said.num_later <= count <= said.num_missing
+    return count == said.num_missing
+
+
+def check_results(after: Plan, before: Plan, store: Path) -> None:
+    """The learning rates that were asked for stay; the views show what the plan counts."""
+    rows = stored(store, "tiny").values()
+    for cell, cell_before in zip(after.cells, before.cells, strict=True):
+        search = cell.wanted.learning_rate
+        assert cell.lrs[: len(cell_before.lrs)] == cell_before.lrs
+        if isinstance(search, LogUniform):
+            asked = {row.lr for row in rows if row.cell_id == cell.wanted.cell_id}
+            within = {lr for lr in asked if search.low <= lr <= search.high}
+            assert len(cell.lrs) == search.trials
+            assert len(set(cell.lrs) & within) == min(len(within), search.trials)
+    (shown,) = query("select count(*) as n from trials", store=store).to_pylist()
+    assert shown["n"] == after.num_done
+
+
+@examples(5)
+@given(grids=edits(), data=st.data())
+def test_a_plan_says_what_the_launch_does_after_any_edits(grids: list[Grid], data: Any) -> None:
+    trainings = Trainings()
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder)
+        for grid in grids:
+            trainings.interrupt_at = data.draw(st.sampled_from((None, None, 0, 1, 2, 4)))
+            launched(grid, store, trainings)
+            if data.draw(st.integers(0, 4)) == 0:
+                SweepFolder.of(store, "tiny").asked.unlink(missing_ok=True)  # as a store of an earlier version
