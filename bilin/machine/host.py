@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +15,8 @@ from urllib.parse import urlsplit
 from bilin.errors import InputError
 
 ROUNDING = 1e-9  # error that sums of fractions of a CPU or GPU may have
+
+PORTS = range(20_000, 32_768)  # above Ray's own default ports, below those that Linux gives to whoever asks for any
 
 _MOUNT = Path("/sys/fs/cgroup")
 _UNLIMITED = 2**60  # version 1 of control groups writes a number above this one where there is no limit
@@ -73,6 +76,21 @@ def connection_error(host: str, port: int, timeout_s: float) -> str:
     except OSError as error:
         return reason(error)
     return ""
+
+
+def free_ports(count: int) -> list[int]:
+    """Return different ports that are free now, and that nobody gets who asks for any free port.
+
+    Ray binds them seconds later. Meanwhile srun, other jobs and Ray itself ask for many ports.
+    """
+    free: list[int] = []
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("", port))
+            free.append(port)
+        if len(free) == count:
+            break
+    return free
 
 
 def free_bytes(path: Path | str) -> int:

@@ -48,6 +48,11 @@ RAY_SETTINGS = {
     "RAY_enable_metrics_collection": "0",
     "AUTOSCALER_METRIC_PORT": "-1",
     "DASHBOARD_METRIC_PORT": "-1",
+    # How long Ray waits for parts of itself: by default 30 s, which is too short on a machine under load.
+    "RAY_gcs_server_port_wait_time_s": "180",
+    "RAY_agent_register_timeout_ms": "300000",
+    # With `uv run`, Ray would upload the current folder for its workers, which have what they need.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
 }
 """Environment of every Ray that a sweep starts."""
 

@@ -6,15 +6,22 @@ Ray may change them with any release, so `pyproject.toml` accepts only the relea
 from __future__ import annotations
 
 import importlib
+import inspect
+import itertools
+import sys
+import sysconfig
+import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray
 
-from bilin.errors import ClusterError
-from bilin.machine.host import environment
+from bilin.errors import ClusterError, WaitWarning
+from bilin.machine.host import environment, free_ports
 
 TRIED = "2.60"  # the releases of Ray that bilin was tried with
 
@@ -23,6 +30,12 @@ _CONSTANTS = "ray._private.ray_constants"
 _PARAMETER = "ray._private.parameter"
 _SERVICES = "ray._private.services"
 _RAYLET = "ray._raylet"
+_JOB_CONFIG = "ray.job_config"
+_UV_RUN = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
+
+_AGENT_PORTS = ("dashboard_agent_listen_port", "metrics_agent_port", "metrics_export_port", "runtime_env_agent_port")
+
+_LOOK_S = 0.2
 
 
 def _private(module: str, name: str) -> Any:
@@ -61,14 +74,80 @@ def own_settings(values: Mapping[str, str]) -> Iterator[None]:
     try:
         with (
             _patched(_CONSTANTS, "ENABLE_RAY_CLUSTER", lambda _: False),
-            # With ray[default], each node has a small server, for which `ray.init` knows one port; 0: any.
-            _patched(_PARAMETER, "RayParams", lambda params: partial(params, dashboard_agent_listen_port=0)),
+            _patched(_PARAMETER, "RayParams", lambda params: partial(params, **_agent_ports())),
+            _patched(_SERVICES, "start_raylet", _with_known_ports),
+            _patched(_CONSTANTS, _UV_RUN, lambda _: False),  # read when Ray was imported
             environment(settings),
         ):
             read_settings()
             yield
     finally:
         read_settings()
+
+
+def _agent_ports() -> dict[str, int]:
+    """Return free ports for the agents of a node. `ray.init` knows a fixed one, which two Rays of a machine want."""
+    return dict(zip(_AGENT_PORTS, free_ports(len(_AGENT_PORTS)), strict=True))
+
+
+def _with_known_ports(start: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `start_raylet` for agents whose ports are known.
+
+    The raylet waits until its agents have written their ports to files, and ends after 15 s, which is too short on a
+    machine under load. With the files there, it starts at once, and retries its calls until the agents answer.
+    """
+    persist_port = _private(_RAYLET, "persist_port")
+
+    def start_raylet(*arguments: Any, **options: Any) -> Any:
+        known = inspect.signature(start).bind(*arguments, **options).arguments
+        for name in _AGENT_PORTS:
+            file = _private(_RAYLET, f"{name.upper()}_NAME")
+            persist_port(known["session_dir"], known["node_id"], file, known[name])
+        return start(*arguments, **options)
+
+    return start_raylet
+
+
+def patient(is_alive: Callable[[], bool], *, timeout_s: float, notice_s: float) -> Any:
+    """Return a context in which Ray waits for its node while the node's process lives; by itself it waits for 30 s.
+
+    A `WaitWarning` says so after ``notice_s``.
+    """
+
+    def change(get_node: Callable[..., Any]) -> Callable[..., Any]:
+        began = time.monotonic()
+
+        def wait(*arguments: Any) -> Any:
+            is_noticed = False
+            while True:
+                try:
+                    return get_node(*arguments)
+                except RuntimeError:
+                    waited_s = time.monotonic() - began
+                    if waited_s > timeout_s or not is_alive():
+                        raise
+                if waited_s > notice_s and not is_noticed:
+                    is_noticed = True
+                    warnings.warn("Ray is starting; under load this takes minutes", WaitWarning, stacklevel=1)
+                time.sleep(_LOOK_S)
+
+        return wait
+
+    return _patched(_SERVICES, "get_node", change)
+
+
+def job_config() -> Any:
+    """Return settings with which workers import from the folders that this process imports from, and no others.
+
+    Ray itself would also put the current folder first, and files there would take the place of Python's own modules.
+    """
+    library = str(Path(sysconfig.get_path("stdlib")).parent)
+    first = itertools.takewhile(lambda folder: not folder.startswith(library), sys.path)
+    # Ray puts one after the other at the beginning of the workers' path.
+    folders = [str(Path(folder).absolute()) for folder in first][::-1]
+    config = _private(_JOB_CONFIG, "JobConfig")(_py_driver_sys_path=folders)
+    config._runtime_env_has_working_dir = lambda: True  # then Ray adds nothing
+    return config
 
 
 def read_settings() -> None:

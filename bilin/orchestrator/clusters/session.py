@@ -7,13 +7,15 @@ import os
 import secrets
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ray
 
-from bilin.errors import ClusterError
+from bilin.errors import ClusterError, WaitWarning
 from bilin.machine import guardian
 from bilin.machine.host import connection_error, host_and_port, num_cpus
 from bilin.machine.ray_node import OBJECT_STORE_BYTES, RAY_SETTINGS, shared_memory_fault, temp_root
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
     from bilin.orchestrator.clusters.backends import Work
 
 CONNECT_S = 5.0
+
+START_S = 600.0  # how long a Ray of our own may take to start while its processes live
+NOTICE_S = 20.0  # when the user is told that it takes long
+TRIES = 2
 
 
 @contextmanager
@@ -81,6 +87,23 @@ def connected(address: str | None, min_cpus: int = 0) -> Iterator[None]:
 
 @contextmanager
 def _own(num_cpus: int) -> Iterator[None]:
+    """Start a Ray, with a second try: under load, one of its many processes may come too late for another one."""
+    with ExitStack() as stack:
+        for attempt in range(1, TRIES + 1):
+            try:
+                stack.enter_context(_started(num_cpus))
+                break
+            except ClusterError as error:
+                if attempt == TRIES:
+                    raise ClusterError(
+                        f"{error}; `--cluster inline` runs trials in this process, without Ray"
+                    ) from error
+                warnings.warn(f"{error}; starting it again (try {attempt + 1} of {TRIES})", WaitWarning, stacklevel=1)
+        yield
+
+
+@contextmanager
+def _started(num_cpus: int) -> Iterator[None]:
     """Start a Ray: on the loopback interface, behind a random token. It ends with this process."""
     folder = tempfile.mkdtemp(prefix="bilin-", dir=temp_root())
     watch = guardian.start(folder)
@@ -93,14 +116,15 @@ def _own(num_cpus: int) -> Iterator[None]:
     }
     try:
         with ray_internals.own_settings(settings):
-            _init(
-                address="local",
-                num_cpus=num_cpus,
-                include_dashboard=False,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _plasma_directory=folder if shared_memory_fault() else None,
-                _temp_dir=f"{folder}/ray",  # Ray opens its folder to everyone; the one around it is the user's alone
-            )
+            with ray_internals.patient(lambda: _has_node(folder), timeout_s=START_S, notice_s=NOTICE_S):
+                _init(
+                    address="local",
+                    num_cpus=num_cpus,
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _plasma_directory=folder if shared_memory_fault() else None,
+                    _temp_dir=f"{folder}/ray",  # Ray opens its folder to everyone; the one around it only to the user
+                )
             try:
                 if watch.poll() is not None:
                     raise ClusterError(f"Could not start the guardian of Ray: is bilin installed for {sys.executable}?")
@@ -111,6 +135,16 @@ def _own(num_cpus: int) -> Iterator[None]:
         assert watch.stdin is not None
         watch.stdin.close()
         watch.wait()
+
+
+def _has_node(folder: str) -> bool:
+    """Return whether the process of a node that was started for a folder lives. Without /proc that is not known."""
+    commands = [Path(f"/proc/{pid}/cmdline") for pid in guardian.belonging(folder)]
+    for command in commands:
+        with suppress(OSError):
+            if b"/raylet" in command.read_bytes().partition(b"\0")[0]:
+                return True
+    return not Path("/proc/self").exists()
 
 
 def _check_own() -> None:
@@ -126,10 +160,12 @@ def _check_joined() -> None:
         )
 
 
-def _init(**options: object) -> None:
+def _init(*, address: str, **options: object) -> None:
+    config = None if address.startswith("ray://") else ray_internals.job_config()
     try:
-        ray.init(logging_level="ERROR", log_to_driver=False, **options)
+        ray.init(address, logging_level="ERROR", log_to_driver=False, job_config=config, **options)
     except Exception as error:  # Ray raises all kinds, even a bare Exception if it did not start in time
+        ray.shutdown()
         text = str(error).strip() or type(error).__name__
         advice = ""
         if "Starting Ray client server failed" in text:  # gRPC can crash when the head forks

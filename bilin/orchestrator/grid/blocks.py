@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -22,6 +23,7 @@ T = TypeVar("T")
 
 MAX_COMBINATIONS = 1_000_000
 
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _BOOLS_OF_YAML_1_1 = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
@@ -197,7 +199,15 @@ def read_value(field: Field, node: YamlNode) -> Value:
 def refuse_value(field: Field, node: YamlNode) -> None:
     """Add a fault of a value that a field does not accept, with a hint at what the user probably means."""
     value, hint = node.value, ""
-    if field.type is int and isinstance(value, float) and value.is_integer() and abs(value) < 10**15:
+    if isinstance(value, str) and (
+        (field.type in (int, float) and _NUMBER.fullmatch(value)) or (field.type is bool and value in ("true", "false"))
+    ):
+        hint = " (remove the quotes)"
+    elif field.name in ("task", "tier") and node.is_list:
+        key = "name" if field.name == "task" else "tier"
+        entries = ", ".join(f"{{{key}: {shorten(str(item.value))}}}" for item in node.items)
+        hint = f" (write one entry for each: {entries})"
+    elif field.type is int and isinstance(value, float) and value.is_integer() and abs(value) < 10**15:
         hint = f" (write {int(value)})"
     elif field.type is bool and isinstance(value, str) and value.lower() in _BOOLS_OF_YAML_1_1:
         hint = f" (write {_BOOLS_OF_YAML_1_1[value.lower()]})"

@@ -101,14 +101,19 @@ def narrow(cells: tuple[WantedCell, ...], only: Sequence[str], faults: Faults) -
         name, equals, text = (piece.strip() for piece in part.partition("="))
         node, text_faults = parse_yaml(text, with_lines=False)
         if not equals or node is None or text_faults:
-            faults.add("accepted: field=value, such as tier=full or tier=full,m=2", path=path)
+            faults.add(
+                f"accepted: field=value, such as tier=full or tier=full,m=2{_bare_name(part.strip(), there)}", path=path
+            )
         elif name not in there:
-            faults.add(unknown_name("field", name, list(there)), path=path)
+            is_known = name in known and not known[name][0].is_list
+            remark = " (a field of bilin that no cell of the grid has)" if is_known else ""
+            faults.add(unknown_name("field", name, list(there), remark), path=path)
         else:
             values = _accepted(name, node.copy(path, faults), known)
             if values and not values & there[name].keys():
                 listed = ", ".join(map(format_value, there[name]))
-                faults.add(f"no cell of the grid has this value; values of {name}: {listed}", path=path)
+                remark = f", though bilin has this {name}" if name in ("task", "tier") else ""
+                faults.add(f"no cell of the grid has this value{remark}; values of {name}: {listed}", path=path)
             condition[name] = condition.get(name, frozenset()) | values
     if faults:
         return ()
@@ -121,3 +126,12 @@ def narrow(cells: tuple[WantedCell, ...], only: Sequence[str], faults: Faults) -
 
 def _blocks(wanted: WantedCell) -> tuple[Any, Any, Any]:
     return wanted.cell.task, wanted.cell.model, wanted.cell.train
+
+
+def _bare_name(text: str, there: Mapping[str, Mapping[Value, None]]) -> str:
+    """Return a hint for the name of a task or tier without its field."""
+    for registry in REGISTRIES.values():
+        if text in registry.names:
+            lacks = "" if text in there[registry.what] else f", but the grid has no such {registry.what}"
+            return f" (write {registry.what}={text}{lacks})"
+    return ""

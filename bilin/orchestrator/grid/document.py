@@ -64,8 +64,7 @@ class Document:
         self.learning_rate = _read_learning_rate(node.key("learning_rate")) or Choices()
         self.resources = read_settings(Resources, node.key("resources")) or Resources()
         self.seeds = (read_settings(Seeds, seeds) or Seeds()).seeds
-        if validate and test:
-            self._check_tested()
+        self._check_tested()
         if validate and train:
             self._check_validation()
 
@@ -167,11 +166,12 @@ class Document:
                             yield *chosen, train
 
     def _check_tested(self) -> None:
-        """Add a fault for each validation length that is tested, where it is written."""
-        lengths, others = self.node.key("validate").key("lengths"), self.test.lengths
+        """Add a fault for each validation length that is tested, where it is written, whatever else has a fault."""
+        lengths, tested = (self.node.key(key).key("lengths") for key in ("validate", "test"))
+        others = [length.value for length in tested.items] if tested.is_written else list(self.test.lengths)
         message = "which is one of test.lengths"
         if not lengths.is_written:
-            lengths, others = self.node.key("test").key("lengths"), self.validate.lengths
+            lengths, others = tested, list(self.validate.lengths)
             message = "which is one of validate.lengths by default"
         for length in lengths.items:
             if length.value in others:
@@ -189,14 +189,22 @@ class Document:
             node.key("every").fault(f"found {every} with {steps} steps; {accepted}")
 
 
+SEARCH_KEYS = ("trials", "round", "sampler")  # of ``learning_rate``, beside its bounds
+
+
 def _read_learning_rate(node: YamlNode) -> LearningRate | None:
+    if node.is_list or isinstance(node.value, float | int):
+        choices = node.items if node.is_list else [node]
+        hint = f" (write {{choices: [{', '.join(map(str, choices))}]}})" if choices else ""
+        node.refuse("a mapping with choices or log_uniform", hint)
+        return None
     keys = node.entries.keys()
     if {"choices", "log_uniform"} <= keys:
         node.fault("found both choices and log_uniform; accepted: one of them")
         return None
     with_search = " (only with log_uniform)"
-    remarks = {"until_solved": " (only with choices)", "trials": with_search, "round": with_search}
-    if "choices" not in keys and {"log_uniform", "trials", "round"} & keys:
+    remarks = {"until_solved": " (only with choices)", **dict.fromkeys(SEARCH_KEYS, with_search)}
+    if "choices" not in keys and {"log_uniform", *SEARCH_KEYS} & keys:
         return read_settings(LogUniform, node, remarks=remarks)
     return read_settings(Choices, node, remarks=remarks)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from bilin.catalog import clash
 from bilin.errors import Fault, GridError
-from bilin.fields import Value, values_of
+from bilin.fields import Value, fields_of, values_of
 from bilin.folder import SWEEP_NAME, SWEEP_NAME_ACCEPTED
 from bilin.orchestrator.grid.blocks import check_combinations, read_settings
 from bilin.orchestrator.grid.conditions import narrow
@@ -18,9 +18,9 @@ from bilin.orchestrator.grid.grid import Counts, Grid, WantedCell
 from bilin.orchestrator.grid.node import YamlNode
 from bilin.orchestrator.grid.overrides import apply_overrides
 from bilin.orchestrator.grid.plain import from_plain
-from bilin.orchestrator.grid.settings import DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings
+from bilin.orchestrator.grid.settings import DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings, LogUniform
 from bilin.orchestrator.grid.yaml import parse_yaml, read_text
-from bilin.spec import Cell, cell_ids
+from bilin.spec import Cell, Resources, TestSpec, TrainSpec, ValidateSpec, cell_ids
 
 
 def read_grid(
@@ -146,15 +146,33 @@ def _read_cluster(node: YamlNode) -> Mapping[str, Value]:
 
 
 def _split(root: YamlNode) -> list[YamlNode]:
-    root.check_keys(TOP_KEYS)
+    indented = _remarks_on_fields()
+    root.check_keys(TOP_KEYS, indented)
     grids = root.key("grids")
     if not grids.is_written:
         return [root]
     remarks = dict.fromkeys((key for key in TOP_KEYS if key not in DOCUMENT_KEYS), " (it belongs at the top level)")
     nodes = [node for node in grids.listed("a list of documents, each with its own keys") if node.check_mapping()]
     for node in nodes:
-        node.check_keys(DOCUMENT_KEYS, remarks)
+        node.check_keys(DOCUMENT_KEYS, {**indented, **remarks})
     return nodes
+
+
+def _remarks_on_fields() -> dict[str, str]:
+    """Return a remark for each field of a block, for those who forget to indent it."""
+    blocks: dict[str, tuple[type, ...]] = {
+        "train": (TrainSpec,),
+        "validate": (ValidateSpec,),
+        "test": (TestSpec,),
+        "learning_rate": (Choices, LogUniform),
+        "resources": (Resources,),
+        "cluster": (ClusterSettings,),
+    }
+    owners: dict[str, list[str]] = {}
+    for block, settings in blocks.items():
+        for name in (name for kind in settings for name in fields_of(kind)):
+            owners.setdefault(name, []).append(block)
+    return {name: f" (indent it: it belongs under {' or '.join(names)})" for name, names in owners.items()}
 
 
 def _check_exclusions(documents: Sequence[Document], *, are_all_needed: bool) -> None:

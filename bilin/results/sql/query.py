@@ -17,7 +17,7 @@ from bilin.errors import QueryError, printable
 from bilin.results.rows import Rows
 from bilin.results.schema import ENVIRONMENT_COLUMNS, TIME_COLUMNS, cell_columns, field_info, with_metadata_of
 from bilin.results.sql.cells import cells_columns
-from bilin.results.sql.sandbox import connect, query_error, seal, syntax_error
+from bilin.results.sql.sandbox import check_condition, connect, query_error, seal, syntax_error
 from bilin.results.sql.views import VIEWS, check, create_cells, create_views
 from bilin.results.store.contents import DEFAULT_STORE, Contents, read_sweeps, sweep_folders
 
@@ -222,8 +222,7 @@ def _relation(connection: DuckDBPyConnection, question: Question) -> DuckDBPyRel
     """Return the answer, not yet computed. Where, select and sort are parsed as expressions and nothing else."""
     relation = connection.sql(question.sql) if question.sql is not None else connection.table(question.source)
     if question.where is not None:
-        # some versions of DuckDB ignore what follows a condition, such as a LIMIT; in brackets it is an error
-        connection.extract_statements(f"SELECT 1 WHERE (\n{question.where}\n)")
+        check_condition(connection, question.where)
         relation = relation.filter(question.where)
     if question.sort is not None:
         relation = relation.order(question.sort)

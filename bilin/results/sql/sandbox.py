@@ -40,6 +40,9 @@ _COLUMN = re.compile(
 )
 _TABLE = re.compile(r"Table with name (.+?) does not exist")
 _OUTSIDE = re.compile(r"operations are disabled|external access|disabled (?:through|by) configuration", re.IGNORECASE)
+_BARE_WORD = re.compile(r"(?:=|<>)\s*([a-z_]\w*)\s*(?:$|\)|\band\b|\bor\b)", re.IGNORECASE)
+"""A word that a column is compared to, such as the keyword `full` in ``tier = full``."""
+
 _READ_ONLY = re.compile(r"read-only|read only")
 _GROUP = re.compile(r'LINE \d+:[^\n]*(?<![".])\bgroup\b(?!"|\s+by\b)', re.IGNORECASE)
 """A line of SQL with the column `group` without quotes."""
@@ -65,6 +68,21 @@ def seal(connection: DuckDBPyConnection) -> None:
     """Refuse every later change to tables and settings."""
     connection.execute("SET lock_configuration = true")
     connection.execute("BEGIN TRANSACTION READ ONLY")
+
+
+def check_condition(connection: DuckDBPyConnection, condition: str) -> None:
+    """Raise if a text is not one condition.
+
+    Some versions of DuckDB ignore what follows a condition, such as a LIMIT; in brackets it is an error.
+    """
+    import duckdb
+
+    try:
+        connection.extract_statements(f"SELECT 1 WHERE (\n{condition}\n)")
+    except duckdb.Error as error:
+        if word := _BARE_WORD.search(condition):
+            raise QueryError(f"{error}\n\nwrite text in single quotes: '{word[1]}'") from error
+        raise
 
 
 def query_error(error: Exception, named: Columns, views: Columns) -> QueryError:
@@ -99,6 +117,10 @@ def syntax_error(error: Exception) -> QueryError:
 def _unknown_column(column: str, named: Columns, views: Columns) -> QueryError:
     elsewhere = [view for view in views if view not in named and column in views[view]]
     near = nearest(column, (name for names in named.values() for name in names))
-    hint = f"; it is a column of {_listed(elsewhere)}" if elsewhere else near
+    hint = (
+        f"; it is a column of {_listed(elsewhere)}"
+        if elsewhere
+        else near or f" (write text in single quotes: '{column}')"
+    )
     lists = [f"{view}: {_listed(names)}" for view, names in named.items()]
     return QueryError("\n".join([f"no column {column!r} in {_listed(named)}{hint}", *lists]))

@@ -13,7 +13,10 @@ import pytest
 from bilin.results import query
 from tests.sweeps import finish, write_grid
 
-pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="needs bash for its redirections")
+pytestmark = [
+    pytest.mark.skipif(not shutil.which("bash"), reason="needs bash for its redirections"),
+    pytest.mark.timeout(600),
+]
 
 GRID = """
 name: first
@@ -77,7 +80,7 @@ def launch(grid: Path, redirection: str = "", **environment: str) -> tuple[int, 
         text=True,
         env={**os.environ, **environment},
     )
-    return finish(process)
+    return finish(process, 300)
 
 
 def statuses(store: Path) -> list[str]:

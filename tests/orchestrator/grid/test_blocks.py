@@ -27,7 +27,7 @@ def test_a_negative_zero_makes_no_other_cell() -> None:
     [
         ("train: {steps: 0}", "train.steps: found 0; accepted: a whole number of at least 1"),
         ("train: {steps: 1e5}", "train.steps: found 1e5 (write 100000); accepted: a whole number of at least 1"),
-        ("train: {steps: '5'}", 'train.steps: found "5"; accepted: a whole number of at least 1'),
+        ("train: {steps: '5'}", 'train.steps: found "5" (remove the quotes); accepted: a whole number of at least 1'),
         ("train: {steps: true}", "train.steps: found true; accepted: a whole number of at least 1"),
         ("train: {steps: }", "train.steps: found nothing; accepted: a whole number of at least 1"),
         ("train: {steps: {a: 1}}", "train.steps: found a mapping; accepted: a whole number of at least 1"),
@@ -40,6 +40,15 @@ def test_a_negative_zero_makes_no_other_cell() -> None:
             "train: {steps: 99999999999999999999}",
             "found 99999999999999999999; accepted: whole numbers from -9223372036",
         ),
+        ("train: {weight_decay: '1e-3'}", 'found "1e-3" (remove the quotes); accepted: a number of at least 0'),
+        ("train: {stop_when_solved: 'true'}", 'found "true" (remove the quotes); accepted: true or false'),
+        (
+            "learning_rate: [1e-3, 1e-2]",
+            "(write {choices: [1e-3, 1e-2]}); accepted: a mapping with choices or log_unif",
+        ),
+        ("learning_rate: 1e-3", "found 1e-3 (write {choices: [1e-3]}); accepted: a mapping with choices or"),
+        ("steps: 20", 'unknown key "steps" (indent it: it belongs under train); accepted: name'),
+        ("every: 20", 'unknown key "every" (indent it: it belongs under validate); accepted: name'),
         ("train: {stop_when_solved: yes}", 'found "yes" (write true); accepted: true or false'),
         ("train: {schedule: cosin}", 'found "cosin" (did you mean cosine?); accepted: one of constant, cosine, linear'),
         ("train: [1]", "train: found a list of 1; accepted: a mapping"),
@@ -117,7 +126,10 @@ def with_model(entry: str) -> str:
     ("entry", "message"),
     [
         ("{tier: ful}", 'models[0].tier: found "ful" (did you mean full?); accepted: one of full, cp'),
-        ("{tier: [full, cp]}", "models[0].tier: found a list of 2; accepted: one of full"),
+        (
+            "{tier: [full, cp]}",
+            "models[0].tier: found a list of 2 (write one entry for each: {tier: full}, {tier: cp})",
+        ),
         ("{hidden: 3}", "models[0].tier: missing; accepted: one of full"),
         ("full", 'models[0]: found "full"; accepted: a mapping'),
         ("{tier: cp}", "models[0].rank: missing; accepted: a whole number of at least 1"),
@@ -276,8 +288,19 @@ def test_rates_are_searched_between_two_bounds() -> None:
         ("{trials: 3}", "log_uniform: missing"),
         ("{log_uniform: [1e-3, 1], trials: 3, round: 0}", "round: found 0"),
         ("{log_uniform: [1e-3, 1], trials: 3, until_solved: true}", '"until_solved" (only with choices)'),
-        ("[1e-3]", "learning_rate: found a list of 1; accepted: a mapping"),
+        ("[1e-3]", "learning_rate: found a list of 1 (write {choices: [1e-3]}); accepted: a mapping"),
     ],
 )
 def test_rates_that_cannot_be_are_refused(written: str, message: str) -> None:
     assert message in short_fault(f"learning_rate: {written}")
+
+
+def test_a_list_of_tiers_is_one_entry_each() -> None:
+    found = fault("name: short\ntasks: [{name: modular_addition, m: 2}]\nmodels: [{tier: [full, cp]}]\n")
+    assert "line 3: models[0].tier: found a list of 2 (write one entry for each: {tier: full}, {tier: cp})" in found
+
+
+def test_a_fault_in_one_block_hides_none_between_others() -> None:
+    text = "validate: {lengths: [10], every: 0}\ntest: {lengths: [10, 50], num_sequences: x}\ntrain: {steps: x}"
+    paths = [message.split(": ")[1] for message in faults(HEAD + text)]
+    assert paths == ["validate.every", "validate.lengths[0]", "test.num_sequences", "train.steps"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bilin.orchestrator.grid import parse_grid, resolved
-from tests.orchestrator.grid.grids import fault, faults
+from tests.orchestrator.grid.grids import HEAD, fault, faults
 
 GRID = """
 name: x
@@ -38,7 +38,7 @@ def test_a_cell_is_excluded_where_all_values_match(exclude: str, left: int) -> N
         ("[{rnk: 8}]", 'exclude[0].rnk: unknown field "rnk" (did you mean rank?)'),
         ("[{name: modular_addition}]", 'exclude[0].name: unknown field "name"; accepted: task, tier'),
         ("[{tier: fll}]", 'exclude[0].tier: found "fll" (did you mean full?)'),
-        ("[{rank: '8'}]", 'exclude[0].rank: found "8"; accepted: a whole number of at least 1'),
+        ("[{rank: '8'}]", 'exclude[0].rank: found "8" (remove the quotes); accepted: a whole number of at least 1'),
         ("[{rank: []}]", "exclude[0].rank: found an empty list"),
         ("[{lengths: [2, 10]}]", "exclude[0].lengths: is a list in itself"),
         ("[{}]", "exclude[0]: found an empty mapping"),
@@ -92,7 +92,10 @@ def test_the_whole_grid_is_written_all_the_same() -> None:
     [
         ("tire=full", '--only tire=full: unknown field "tire" (did you mean tier?); accepted: task, m, tier'),
         ("tier=ful", '--only tier=ful: found "ful" (did you mean full?)'),
-        ("tier=lstm", "--only tier=lstm: no cell of the grid has this value; values of tier: full, cp"),
+        (
+            "tier=lstm",
+            "--only tier=lstm: no cell of the grid has this value, though bilin has this tier; values of tier: full",
+        ),
         ("m=7", "--only m=7: no cell of the grid has this value; values of m: 2, 3"),
         ("m=two", '--only m=two: found "two"; accepted: a whole number of at least 2'),
         ("clip_norm=2", "values of clip_norm: null, 1"),
@@ -109,3 +112,20 @@ def test_a_condition_that_no_cell_meets_says_what_there_is(only: str, message: s
 
 def test_all_faults_of_all_conditions_come_at_once() -> None:
     assert len(faults(NARROWED, only=["a=1,b=2", "m=9"])) == 3
+
+
+@pytest.mark.parametrize(
+    ("only", "message"),
+    [
+        (
+            "rotation",
+            "accepted: field=value, such as tier=full or tier=full,m=2 (write tier=rotation, but the grid has no",
+        ),
+        ("full", "accepted: field=value, such as tier=full or tier=full,m=2 (write tier=full)"),
+        ("tier=rotation", "no cell of the grid has this value, though bilin has this tier; values of tier: full"),
+        ("rank=3", 'unknown field "rank" (a field of bilin that no cell of the grid has); accepted: task'),
+    ],
+)
+def test_what_the_grid_lacks_and_bilin_has_is_named(only: str, message: str) -> None:
+    (found,) = faults(HEAD, only=[only])
+    assert message in found

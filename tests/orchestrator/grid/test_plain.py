@@ -89,7 +89,7 @@ def test_numbers_of_other_libraries_are_stored_as_python_s_own() -> None:
         ({"train": {"steps": 2**70}}, f"train.steps: found {2**70}; accepted: whole numbers from"),
         ({"train": {"steps": 10**5000}}, "train.steps: found a number of more than 30 digits"),
         ({"cluster": {"partition": "a\ud800"}}, r'cluster.partition: found "a\ud800"; accepted: text in UTF-8'),
-        ({"train": {"steps": "3"}}, 'train.steps: found "3"; accepted: a whole number'),
+        ({"train": {"steps": "3"}}, 'train.steps: found "3" (remove the quotes); accepted: a whole number'),
     ],
 )
 def test_what_cannot_be_in_a_grid_is_a_fault_with_its_path(more: dict[str, Any], message: str) -> None:

@@ -105,6 +105,8 @@ def test_times_are_utc_without_zone(filled):
             "no column 'rnk' in trials (did you mean rank?)\ntrials: sweep, trial_id",
         ),
         ({"sql": "SELECT t.rnk FROM trials t"}, "no column 'rnk' in trials (did you mean rank?)"),
+        ({"where": "tier = full"}, "write text in single quotes: 'full'"),
+        ({"where": 'tier = "full"'}, "no column 'full' in cells (write text in single quotes: 'full')"),
         ({"where": "rnk = 1"}, "no column 'rnk' in cells"),
         ({"sort": "rnk"}, "no column 'rnk' in cells"),
         ({"select": "rnk"}, "no column 'rnk' in cells"),

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import os
 import queue
-import random
 import secrets
-import socket
 import subprocess
 import sys
 import threading
@@ -23,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from bilin.errors import ClusterError
-from bilin.machine.host import environment, own_address
+from bilin.machine.host import environment, free_ports, own_address
 from bilin.machine.ray_node import DOWN, HEAD_JOB, JOB_RAY_SETTINGS, UP, NodeCommand
 from bilin.machine.slurm import SLURM, Slurm
 from bilin.orchestrator.clusters.slurm.script import further_node_script
@@ -32,8 +30,6 @@ from bilin.orchestrator.grid import ClusterSettings
 START_S = 600.0  # how long the nodes may take to come up; the sweep then begins with those that are up
 
 STOP_S = 60.0
-
-PORTS = range(20_000, 32_768)  # above Ray's own default ports, below those that Linux gives to whoever asks for any
 
 HEAD = "0"  # Slurm's number of the first node of a job, on which its script runs
 
@@ -142,21 +138,6 @@ def _address(slurm: Slurm) -> str:
         with suppress(OSError):
             address = own_address(os.environ.get("SLURM_SUBMIT_HOST", place))
     return address
-
-
-def free_ports(count: int) -> list[int]:
-    """Return different ports that are free now, and that nobody gets who asks for any free port.
-
-    Ray binds them seconds later. Meanwhile srun, other jobs and Ray itself ask for many ports.
-    """
-    free: list[int] = []
-    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
-        with suppress(OSError), socket.socket() as probe:
-            probe.bind(("", port))
-            free.append(port)
-        if len(free) == count:
-            break
-    return free
 
 
 @contextmanager

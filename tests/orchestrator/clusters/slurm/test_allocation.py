@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from bilin.errors import ClusterError
+from bilin.machine.host import free_ports
 from bilin.machine.ray_node import NodeCommand
 from bilin.machine.slurm import JobStatus
-from bilin.orchestrator.clusters.slurm.allocation import free_ports, further_nodes, ray_in_job, time_left_s
+from bilin.orchestrator.clusters.slurm.allocation import further_nodes, ray_in_job, time_left_s
 from bilin.orchestrator.grid import ClusterSettings
 from tests.machine.fake_slurm import FakeSlurm
 
