@@ -55,6 +55,12 @@ def describe_plan(plan: Plan) -> str:
     limit = " at most: a search may need fewer" if plan.may_end_early else ""
     rows.append(("trials", f"{plan.num_wanted} asked for{limit}"))
     rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_now} to run now{plan.later}"))
+    if plan.num_tests:
+        rows.append(("", f"{plan.num_tests} of them only tested, with their kept weights"))
+    if plan.num_again:
+        rows.append(
+            ("", f"{plan.num_again} of them trained again: a tested length is missing, and no weights are kept")
+        )
     sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
         rows.append(("" if index else "a trial takes", describe_amounts(amounts_of(size))))
@@ -66,7 +72,8 @@ def describe_summary(summary: Summary) -> str:
     """Say in lines how a launch ended."""
     ran = sum(summary.ran.values())
     by_status = f" ({counted(summary.ran)})" if ran else ""
-    parts = [f"{summary.num_found} trials found in the store", f"{ran} run{by_status}"]
+    tests = f", {summary.num_tests} of them only tested, with their kept weights" if summary.num_tests else ""
+    parts = [f"{summary.num_found} trials found in the store", f"{ran} run{by_status}{tests}"]
     if summary.num_failed:
         parts.append(f"{summary.num_failed} without a result")
     lines = [f"{summary.sweep}: " + ", ".join(parts)]
