@@ -20,8 +20,9 @@ from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.grid import ClusterSettings, Counts, Grid, read_grid, read_profile, resolved, restore_grid
 from bilin.orchestrator.planning.asked import read_asked
 from bilin.orchestrator.planning.plan import Plan, make_plan
+from bilin.orchestrator.planning.reasons import Explanation
 from bilin.record import Status
-from bilin.results import DEFAULT_STORE, stored
+from bilin.results import DEFAULT_STORE, last_wanted, stored
 
 VERSION = 1
 """Version of the JSON form."""
@@ -138,6 +139,13 @@ class LaunchRequest:
             StoreError: The stored results cannot be read.
         """
         return make_plan(self.grid, stored(self.store, self.grid.name), asked=read_asked(self.folder), retry=self.retry)
+
+    def explain(self) -> Explanation:
+        """Say why each trial of the plan would run, and which stored results leave. Raises as `plan` does."""
+        plan = whole = self.plan()
+        if not self.grid.is_whole:
+            whole = make_plan(restore_grid(resolved(self.grid)), plan.stored, asked=read_asked(self.folder))
+        return Explanation(plan=plan, whole=whole, last=last_wanted(self.store, self.grid.name))
 
     def to_json(self) -> str:
         """Return the request as JSON text; `from_json` reads it."""

@@ -17,9 +17,6 @@ from bilin.orchestrator.background import Cancelled, Detached, RayJob
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES
 from bilin.results import LAPSE_S
 from bilin.units import duration
-from bilin.workers.actors.node import amounts_of, describe_amounts
-
-MAX_VALUES = 12
 
 _TIME = "%Y-%m-%d %H:%M:%S"
 
@@ -38,34 +35,6 @@ _STATES = {
     "not asked for": "is not asked for",
     "not in the grid": "is not in the grid of the last launch",
 }
-
-
-def describe_plan(plan: Plan) -> str:
-    """Say in lines what a launch would run."""
-    counts, rows = plan.grid.counts, []
-    for number, axes in enumerate(counts.axes):
-        label = "axes" if len(counts.axes) == 1 else f"axes {number + 1}"
-        for index, axis in enumerate(axes):
-            shown = ", ".join(str(value) for value in axis.values[:MAX_VALUES])
-            rest = "" if len(axis.values) <= MAX_VALUES else f", … ({len(axis.values)} values)"
-            rows.append(("" if index else label, f"{axis.name}: {shown}{rest}"))
-    part = "" if plan.grid.is_whole else f", {len(plan.cells)} of them selected by --only"
-    combinations = f"{counts.combinations} combinations, {counts.after_exclusion} after exclusion"
-    rows.append(("cells", f"{combinations}, {counts.after_deduplication} different{part}"))
-    limit = " at most: a search may need fewer" if plan.may_end_early else ""
-    rows.append(("trials", f"{plan.num_wanted} asked for{limit}"))
-    rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_now} to run now{plan.later}"))
-    if plan.num_tests:
-        rows.append(("", f"{plan.num_tests} of them only tested, with their kept weights"))
-    if plan.num_again:
-        rows.append(
-            ("", f"{plan.num_again} of them trained again: a tested length is missing, and no weights are kept")
-        )
-    sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
-    for index, size in enumerate(list(sizes)[:MAX_VALUES]):
-        rows.append(("" if index else "a trial takes", describe_amounts(amounts_of(size))))
-    rows.append(("time", describe_time(plan)))
-    return "\n".join([plan.grid.name, *columns(rows)])
 
 
 def describe_summary(summary: Summary) -> str:

@@ -34,13 +34,22 @@ def plan(
     set_: Overrides = [],
     only: Only = [],
     retry: Retry = "",
+    list_: Annotated[
+        bool, typer.Option("--list", help="Show a line for each trial that would run, or that leaves the results.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Write JSON; with --list, also each trial.")] = False,
 ) -> None:
-    """Show what a launch would run, what is done, and how long it will take. Writes nothing."""
-    from bilin.cli.sweep.describe import describe_plan
+    """Show what a launch would run and why, what is done, and how long it will take. Writes nothing."""
+    from bilin.cli.sweep.plan import describe_plan, list_trials, plan_json
     from bilin.orchestrator import LaunchRequest
 
     request = LaunchRequest.read(grid, store=store, overrides=set_, only=only, retry=_split(retry))
-    typer.echo(describe_plan(request.plan()))
+    explanation = request.explain()
+    if json_:
+        typer.echo(json.dumps(plan_json(explanation, trials=list_), indent=2))
+        return
+    for line in list_trials(explanation) if list_ else [describe_plan(explanation)]:
+        typer.echo(line)
 
 
 Cluster = Annotated[

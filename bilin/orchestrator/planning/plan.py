@@ -189,6 +189,8 @@ class Plan:
         num_wanted: Trials that the grid may come to want; a search with ``until_solved`` may want fewer.
         num_missing: Trials to run, with those of later rounds of searches.
         num_later: Those of later rounds; for a search with ``until_solved``, the most that they can be.
+        stored: Every stored trial of the sweep, by its id.
+        rows: Those of each wanted cell, by the id of the cell, whether they stand or not.
     """
 
     grid: Grid
@@ -198,6 +200,8 @@ class Plan:
     num_missing: int
     num_later: int
     estimate: Estimate
+    stored: Mapping[str, StoredTrial]
+    rows: Mapping[str, Sequence[StoredTrial]]
 
     @property
     def num_done(self) -> int:
@@ -301,6 +305,8 @@ def make_plan(
         num_missing=sum(cell.num_missing for cell in cells),
         num_later=sum(cell.num_later for cell in cells),
         estimate=_estimate(cells, by_cell),
+        stored=stored,
+        rows=by_cell,
     )
 
 
