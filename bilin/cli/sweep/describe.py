@@ -41,7 +41,8 @@ def describe_summary(summary: Summary) -> str:
     """Say in lines how a launch ended."""
     ran = sum(summary.ran.values())
     by_status = f" ({counted(summary.ran)})" if ran else ""
-    parts = [f"{summary.num_found} trials found in the store", f"{ran} run{by_status}"]
+    tests = f", {summary.num_tests} of them only tested, with their kept weights" if summary.num_tests else ""
+    parts = [f"{summary.num_found} trials found in the store", f"{ran} run{by_status}{tests}"]
     if summary.num_failed:
         parts.append(f"{summary.num_failed} without a result")
     lines = [f"{summary.sweep}: " + ", ".join(parts)]
