@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, TypeAlias
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -34,6 +33,9 @@ class SequenceModel(nn.Module, ABC):
     readout: nn.Module
     tokens_at_once: int = 2**17
 
+    unstackable: ClassVar[str] = ""
+    """Why modules of this class cannot run as a stack, under `torch.func.vmap`; empty if they can."""
+
     outside_recurrence: ClassVar[tuple[str, ...]] = ("embedding", "positions", "initial", "readout")
     """Weights that do not count as recurrent."""
 
@@ -52,7 +54,8 @@ class SequenceModel(nn.Module, ABC):
         """
         features, _ = self.advance(tokens)
         if not every_token:
-            features = features[torch.arange(len(tokens), device=tokens.device), num_tokens - 1]
+            last = (num_tokens - 1)[:, None, None].expand(-1, 1, features.shape[2])
+            features = features.gather(1, last).squeeze(1)
         logits: Tensor = self.readout(features)
         return logits
 

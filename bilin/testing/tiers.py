@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import pytest
 import torch
 from torch import Tensor
+from torch.func import functional_call, stack_module_state, vmap
+from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
 from bilin.fields import fields_of, values_of
 from bilin.models import MODEL_REGISTRY, Tier
 from bilin.models.module import SequenceModel
+from bilin.models.stacking import fault
 
 VOCAB_SIZE, NUM_CLASSES = 5, 4
 
@@ -35,6 +38,26 @@ def label(tier: Tier) -> str:
     fields = fields_of(type(tier))
     changed = [f"{name}={value}" for name, value in values_of(tier).items() if value != fields[name].default]
     return "-".join([tier.tier, *changed])
+
+
+def step_of_a_stack(modules: Sequence[SequenceModel], *batch: Tensor) -> list[list[Tensor]]:
+    """Return, of each member of a stack, the logits and the gradients of its loss.
+
+    Args:
+        modules: The members. The modules themselves do not change.
+        batch: Tokens, numbers of tokens and answers, with the members as their first axis.
+    """
+    weights, buffers = stack_module_state(list(modules))
+
+    def loss(
+        weights: object, buffers: object, tokens: Tensor, num_tokens: Tensor, answers: Tensor
+    ) -> tuple[Tensor, ...]:
+        logits = functional_call(modules[0], (weights, buffers), (tokens, num_tokens))  # type: ignore[arg-type]
+        return cross_entropy(logits, answers), logits
+
+    losses, logits = vmap(loss)(weights, buffers, *batch)
+    gradients = torch.autograd.grad(losses.sum(), list(weights.values()), materialize_grads=True)
+    return [list(values) for values in zip(logits.detach(), *gradients, strict=True)]
 
 
 class TierContract:
@@ -116,6 +139,69 @@ class TierContract:
             assert weight.grad is not None, name
             assert weight.grad.isfinite().all(), name
             assert weight.grad.any(), name
+
+    def test_it_can_be_stacked_or_says_why(self, tier: Tier) -> None:
+        """`SequenceModel.unstackable` is true."""
+        module = build(tier)
+        assert fault(module) == module.unstackable
+
+    @pytest.mark.usefixtures("one_thread")
+    @pytest.mark.parametrize("size", [1, 2, 3, 16])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+    def test_members_of_a_stack_do_not_touch_each_other(
+        self, stackable_tier: Tier, size: int, dtype: torch.dtype
+    ) -> None:
+        """On a CPU, at one thread, a member has the bits of a stack of one, for any size of the stack."""
+        modules = [build(stackable_tier, seed).to(dtype) for seed in range(size)]
+        for module in modules:
+            module.normalize = "readout"
+        batch = draw(size, 13, 9), draw(size, 13, seed=1).clamp(min=1) + 4, draw(size, 13, seed=2) % NUM_CLASSES
+        for member, found in enumerate(step_of_a_stack(modules, *batch)):
+            alone = step_of_a_stack([modules[member]], *(part[member : member + 1] for part in batch))[0]
+            for values, expected in zip(found, alone, strict=True):
+                assert torch.equal(values, expected)
+
+    def test_a_stack_gives_the_values_and_gradients_of_its_modules(self, stackable_tier: Tier) -> None:
+        """A stack computes what each of its modules computes."""
+        modules = [build(stackable_tier, seed) for seed in range(3)]
+        batch = draw(3, 5, 9), draw(3, 5, seed=1) + 1, draw(3, 5, seed=2) % NUM_CLASSES
+        stacked = step_of_a_stack(modules, *batch)
+        for module, found, tokens, num_tokens, answers in zip(modules, stacked, *batch, strict=True):
+            logits = module(tokens, num_tokens)
+            loss = cross_entropy(logits, answers)
+            assert_close(found, [logits, *torch.autograd.grad(loss, list(module.parameters()), materialize_grads=True)])
+
+    def test_the_gradient_of_a_member_is_its_own_under_grad_too(self, stackable_tier: Tier) -> None:
+        """`torch.func.grad` may be inside vmap, and the logits may be those after every token."""
+        modules = [build(stackable_tier, seed) for seed in range(2)]
+        weights, buffers = stack_module_state(modules)
+        tokens, num_tokens = draw(2, 3, 7), torch.tensor([[7, 2, 5], [1, 7, 3]])
+
+        def loss(weights: object, buffers: object, *batch: Tensor) -> Tensor:
+            logits = functional_call(modules[0], (weights, buffers), batch, {"every_token": True})  # type: ignore[arg-type]
+            there = torch.arange(7) < batch[1][:, None]
+            return cross_entropy(logits.flatten(0, 1), torch.where(there, 1, -100).flatten())
+
+        inside = vmap(torch.func.grad(loss))(weights, buffers, tokens, num_tokens)
+        outside = torch.autograd.grad(
+            vmap(loss)(weights, buffers, tokens, num_tokens).sum(), list(weights.values()), materialize_grads=True
+        )
+        assert_close(list(inside.values()), list(outside))
+
+    @pytest.fixture
+    def stackable_tier(self, tier: Tier) -> Tier:
+        """A tier that can be stacked."""
+        if reason := build(tier).unstackable:
+            pytest.skip(reason)
+        return tier
+
+    @pytest.fixture
+    def one_thread(self) -> Iterator[None]:
+        """Run with one thread."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(threads)
 
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
     def test_cuda_gives_the_values_and_gradients_of_the_cpu(self, tier: Tier) -> None:

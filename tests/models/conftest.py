@@ -21,6 +21,7 @@ install_import_hook(
         "bilin.models.layers",
         "bilin.models.module",
         "bilin.models.attention.modules",
+        "bilin.models.bilinear.layout",
         "bilin.models.bilinear.matrices",
         "bilin.models.bilinear.recurrence",
         "bilin.models.fixed_point.modules",

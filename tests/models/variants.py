@@ -39,8 +39,8 @@ CONVERGED: Mapping[str, Any] = {
 """Values for tiers that iterate, for what holds only at the fixed point; any seed reaches it."""
 
 VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
-    "full": [{}, {"additive": True}, {"additive": True, "input_independent": True}],
-    "cp": [{"rank": 3}, {"rank": 3, "additive": True}],
+    "full": [{}, {"additive": True}, {"additive": True, "input_independent": True}, {"hidden": 32}],
+    "cp": [{"rank": 3}, {"rank": 3, "additive": True}, {"hidden": 32, "rank": 32}],
     "block_diagonal": [
         {"block_size": 2},
         {"block_size": 2, "additive": True},

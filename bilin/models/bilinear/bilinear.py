@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from bilin.models.bilinear.matrices import Rows
+    from bilin.models.bilinear.layout import Rows
 
 # In quotes, so that settings can use them without torch.
 Weights: TypeAlias = "Mapping[str, Tensor]"
 Embedding: TypeAlias = "Float[Tensor, ' embedding']"
-Embeddings: TypeAlias = "Float[Tensor, 'vocab embedding']"
+Embeddings: TypeAlias = "Float[Tensor, '*members vocab embedding']"
 Matrix: TypeAlias = "Float[Tensor, 'hidden hidden']"
 Exponents: TypeAlias = "Float[Tensor, '*rows exponents']"
 State: TypeAlias = "Float[Tensor, ' hidden']"
 States: TypeAlias = "Float[Tensor, '*rows hidden']"
 
 Transition: TypeAlias = "Callable[[Rows, Tensor], Tensor]"
-"""A_x h, (rows, H), for rows that have a token and a state h, (rows, H), each."""
+"""A_x h, (rows, H), for rows that have a token and a state h, (rows, H), each: those of all members of a stack."""
 
 
 class Weight(NamedTuple):
@@ -89,7 +89,17 @@ class Bilinear(Tier):
 
     @abstractmethod
     def transition(self, weights: Weights, embeddings: Embeddings) -> Transition:
-        """Return the step h -> A_x h. What it needs of every token is computed here, once."""
+        """Return the step h -> A_x h. What it needs of every token is computed here, once.
+
+        Weights and embeddings have a first axis more: the members of a stack, of which there may be only one.
+        """
+
+    def rows_multiple(self, batch_size: int) -> int:  # noqa: ARG002 (for subclasses)
+        """Return a number of which the rows of a member must be a multiple, so that bits do not depend on the others.
+
+        It is 1 if a step treats each row by itself, and the whole batch is always a multiple.
+        """
+        return 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,5 +137,5 @@ class Diagonal(Commuting):
 
     def transition(self, weights: Weights, embeddings: Embeddings) -> Transition:
         """Return a_x ∘ h."""
-        factors = self.factors(embeddings @ weights["W"].T)
+        factors = self.factors(embeddings @ weights["W"].mT).flatten(0, 1)
         return lambda rows, states: factors.index_select(0, rows.tokens) * states

@@ -19,18 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from bilin.fields import option
 from bilin.models.bilinear.bilinear import Bilinear, Embedding, Embeddings, Matrix, Transition, Weight, Weights
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from bilin.models.bilinear.matrices import Rows
-
-_LARGE = 32
-"""Block size from which multiplying all rows of a token together is faster than copying its blocks to each row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,21 +56,7 @@ class BlockDiagonal(Bilinear):
 
     def transition(self, weights: Weights, embeddings: Embeddings) -> Transition:
         """Return the product of each block with its coordinates of the state."""
-        from bilin.models.bilinear.matrices import Matrices
+        from bilin.models.bilinear.matrices import multiply_blocks
 
-        W, b = weights["W"], self.block_size
-        blocks = (embeddings @ W.view(-1, self.embedding).T).view(-1, *W.shape[:-1])  # vocab, out, into, blocks
-        if b < _LARGE:
-
-            def copy_to_rows(rows: Rows, states: Tensor) -> Tensor:
-                coordinates = states.view(len(states), 1, b, -1)
-                return (blocks.index_select(0, rows.tokens) * coordinates).sum(2).view(states.shape)
-
-            return copy_to_rows
-        matrices = Matrices(blocks.movedim(3, 1).contiguous())
-
-        def multiply_groups(rows: Rows, states: Tensor) -> Tensor:
-            coordinates = states.view(len(states), b, -1).mT
-            return matrices.multiply(rows, coordinates).mT.reshape(states.shape)
-
-        return multiply_groups
+        W = weights["W"]
+        return multiply_blocks((embeddings @ W.flatten(1, 3).mT).unflatten(2, W.shape[1:-1]))

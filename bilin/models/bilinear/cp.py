@@ -14,10 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from bilin.fields import option
 from bilin.models.bilinear.bilinear import Bilinear, Embedding, Embeddings, Matrix, Transition, Weight, Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bilin.models.bilinear.layout import Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,5 +48,19 @@ class CP(Bilinear):
 
     def transition(self, weights: Weights, embeddings: Embeddings) -> Transition:
         """Return P (Sᵀx ∘ Qᵀh), with the diagonal Sᵀx of every token computed once."""
-        P, Q, diagonals = weights["P"], weights["Q"], embeddings @ weights["S"]
-        return lambda rows, states: (states @ Q * diagonals.index_select(0, rows.tokens)) @ P.T
+        import torch
+
+        P, Q, diagonals = weights["P"], weights["Q"], (embeddings @ weights["S"]).flatten(0, 1)
+
+        def step(rows: Rows, states: Tensor) -> Tensor:
+            diagonal = diagonals.index_select(0, rows.tokens).unflatten(0, (len(Q), -1))
+            return torch.bmm(torch.bmm(states.unflatten(0, (len(Q), -1)), Q) * diagonal, P.mT).flatten(0, 1)
+
+        return step
+
+    def rows_multiple(self, batch_size: int) -> int:
+        """See `Bilinear.rows_multiple`. The rows of a member are those of one matrix product."""
+        from bilin.models.bilinear.matrices import LARGE, MULTIPLE, SUMMED_AT_ONCE
+
+        is_large = self.hidden * self.rank >= LARGE**2 and batch_size <= SUMMED_AT_ONCE
+        return MULTIPLE if is_large else batch_size

@@ -39,8 +39,6 @@ class Full(Bilinear):
 
     def transition(self, weights: Weights, embeddings: Embeddings) -> Transition:
         """Return A_x h, with the matrices of all tokens as one block each."""
-        from bilin.models.bilinear.matrices import Matrices
+        from bilin.models.bilinear.matrices import multiply_blocks
 
-        H, D = self.hidden, self.embedding
-        matrices = Matrices((embeddings @ weights["W"].view(H * H, D).T).view(-1, 1, H, H))
-        return lambda rows, states: matrices.multiply(rows, states.unsqueeze(1)).squeeze(1)
+        return multiply_blocks((embeddings @ weights["W"].flatten(1, 2).mT).unflatten(2, (self.hidden, self.hidden, 1)))

@@ -1,48 +1,72 @@
 """One matrix for each token, multiplied with many rows in many steps, without copying a matrix for each row.
 
 A row is one sequence at one time. Rows with the same token form a group, and one batched product multiplies each
-matrix with all rows of its group.
+matrix with all rows of its group. The members of a stack are more tokens and more rows.
+
+A row's result must not depend on the other rows, to the last bit. Kernels for matrix products add up in another order
+for another number of rows, if that is small or no multiple of 4, or for a sum over more than about 300 numbers. So
+the size of a group is a multiple of 8, and a sum over rows is taken 256 at a time.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Use: TypeAlias = tuple[Tensor, Tensor, Tensor]
-"""One multiplication: the tokens, the vectors, and the gradient of the products."""
+if TYPE_CHECKING:
+    from bilin.models.bilinear.bilinear import Transition
+    from bilin.models.bilinear.layout import Rows
+
+Use: TypeAlias = tuple[Tensor, "Tensor | None", Tensor, Tensor]
+"""One multiplication: the tokens, which rows are live, the vectors, and the gradient of the products."""
+
+MULTIPLE, SUMMED_AT_ONCE = 8, 256
+
+LARGE = 32
+"""Width of a block from which multiplying all rows of a token together is faster than copying its blocks to each row.
+
+It must be wide enough that a product of `MULTIPLE` rows is one for the kernels of the library, not for torch's own
+loop for tiny ones.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Rows sorted by token, each group padded to the size of the largest one.
+    """Rows sorted by token, each group padded to one size.
 
     Attributes:
         tokens: Token of each group; None for the tokens 0, 1, 2, … in order.
         num_groups: Number of groups, including empty ones.
-        capacity: Size of the largest group.
-        slots: Position of each row, below ``num_groups * capacity``.
+        capacity: Size of a group.
+        slots: Position of each row, below ``num_groups * capacity``; 0 for dead rows.
+        live, dead: Which rows are dead and which are not; None if none is dead.
     """
 
     tokens: Int[Tensor, " groups"] | None
     num_groups: int
     capacity: int
     slots: Int[Tensor, " rows"]
+    live: Int[Tensor, " live"] | None = None
+    dead: Int[Tensor, " dead"] | None = None
 
     def multiply(
-        self, matrices: Float[Tensor, "vocab blocks out into"], vectors: Float[Tensor, "rows blocks into"]
-    ) -> Float[Tensor, "rows blocks out"]:
-        """Multiply the vectors of each row by the matrices of its token."""
-        used = matrices[: self.num_groups] if self.tokens is None else matrices.index_select(0, self.tokens)
-        product = torch.bmm(self._spread(vectors), used.flatten(0, 1).mT)
+        self,
+        matrices: Float[Tensor, "vocab blocks out into"],
+        vectors: Float[Tensor, "rows blocks _"],
+        *,
+        transpose: bool,
+    ) -> Float[Tensor, "rows blocks _"]:
+        """Multiply the vectors of each row by the matrices of its token, or their transposes; dead rows become 0."""
+        used = (matrices if self.tokens is None else matrices.index_select(0, self.tokens)).flatten(0, 1)
+        product = torch.bmm(self._spread(vectors), used if transpose else used.mT)
         by_slot: Tensor = product.unflatten(0, (self.num_groups, -1)).transpose(1, 2).flatten(0, 1)
-        return by_slot.index_select(0, self.slots)
+        of_rows: Tensor = by_slot.index_select(0, self.slots)
+        return of_rows if self.dead is None else of_rows.index_fill_(0, self.dead, 0)
 
     def add_products(
         self,
@@ -50,81 +74,126 @@ class Groups:
         left: Float[Tensor, "rows blocks out"],
         right: Float[Tensor, "rows blocks into"],
     ) -> None:
-        """Add the outer products of the rows to the matrices of their tokens, in place."""
-        sums = torch.bmm(self._spread(left).mT, self._spread(right)).unflatten(0, (self.num_groups, -1))
+        """Add the outer products of the live rows to the matrices of their tokens, in place."""
+        parts = zip(*(self._spread(rows).split(SUMMED_AT_ONCE, 1) for rows in (left, right)), strict=True)
+        first, *more = parts
+        sums = torch.bmm(first[0].mT, first[1])
+        for outer, inner in more:
+            sums.baddbmm_(outer.mT, inner)
+        sums = sums.unflatten(0, (self.num_groups, -1))
         if self.tokens is None:
-            matrices[: self.num_groups] += sums
+            matrices += sums
         else:
             matrices.index_add_(0, self.tokens, sums)
 
     def _spread(self, vectors: Tensor) -> Tensor:
         """Put vectors in their slots, (groups * blocks, capacity, width); slots without a row are 0."""
-        slots = vectors.new_zeros(self.num_groups * self.capacity, *vectors.shape[1:])
-        spread: Tensor = slots.index_copy_(0, self.slots, vectors).unflatten(0, (self.num_groups, self.capacity))
-        return spread.transpose(1, 2).flatten(0, 1)
+        spread: Tensor = vectors.new_zeros(self.num_groups * self.capacity, *vectors.shape[1:])
+        if self.live is None:
+            spread.index_copy_(0, self.slots, vectors)
+        else:
+            spread.index_copy_(0, self.slots.index_select(0, self.live), vectors.index_select(0, self.live))
+        return spread.unflatten(0, (self.num_groups, self.capacity)).transpose(1, 2).flatten(0, 1)
 
 
-def group(tokens: Int[Tensor, " rows"], sizes: Sequence[int]) -> list[Groups]:
-    """Return the groups of the first ``sizes[0]`` rows, of the next ``sizes[1]``, and so on, from one sort."""
-    device, vocab = tokens.device, int(tokens.max()) + 1
-    part = torch.arange(len(sizes), device=device).repeat_interleave(torch.tensor(sizes, device=device))
-    key = part * vocab + tokens
-    counts = torch.bincount(key, minlength=len(sizes) * vocab)
+def group(tokens: Sequence[Tensor], live: Sequence[Tensor | None], vocab: int) -> list[Groups]:
+    """Return the groups of each part of the rows, given their tokens and which rows are live, from one sort."""
+    sizes, parts = [len(part) for part in tokens], len(tokens)
+    token, device = torch.cat(list(tokens)), tokens[0].device
+    part = torch.arange(parts, device=device).repeat_interleave(torch.tensor(sizes, device=device))
+    there = _joined(tokens, live)
+    key = part * vocab + token
+    if there is not None:
+        key = torch.where(there, key, parts * vocab)  # dead rows behind all others
+    counts = torch.bincount(key, minlength=parts * vocab + 1)
     by_key = key.argsort(stable=True)
     place = torch.empty_like(by_key)
     place[by_key] = torch.arange(len(key), device=device)
     place -= (counts.cumsum(0) - counts)[key]
-    counts = counts.view(len(sizes), vocab)
+    if there is not None:
+        key = torch.where(there, key, 0)
+    counts = counts[:-1].view(parts, vocab)
     rank = (counts.sign().cumsum(1) - 1).flatten()[key]
-    cuts = zip(counts.tolist(), *(values.split(list(sizes)) for values in (tokens, rank, place)), strict=True)
-    return [_group(*cut) for cut in cuts]
+    largest, present = counts.amax(1).tolist(), counts.sign().sum(1).tolist()
+    cuts = zip(counts, *(values.split(sizes) for values in (token, rank, place)), live, strict=True)
+    return [_group(*cut, largest=most, present=few) for cut, most, few in zip(cuts, largest, present, strict=True)]
 
 
-def _group(counts: list[int], tokens: Tensor, rank: Tensor, place: Tensor) -> Groups:
+def _group(
+    counts: Tensor, tokens: Tensor, ranks: Tensor, places: Tensor, live: Tensor | None, *, largest: int, present: int
+) -> Groups:
     """Return the groups of one part, from the count of each token and the position of each row in its group."""
-    present, capacity = [token for token, count in enumerate(counts) if count], max(counts)
-    if 2 * len(present) > len(counts):  # copying the matrices that occur would cost more than the empty groups
-        return Groups(None, len(counts), capacity, tokens * capacity + place)
-    return Groups(torch.tensor(present, device=tokens.device), len(present), capacity, rank * capacity + place)
+    capacity = -(-max(1, largest) // MULTIPLE) * MULTIPLE
+    all_tokens = 2 * present > len(counts)  # copying the matrices that occur would cost more than the empty groups
+    slots = (tokens if all_tokens else ranks) * capacity + places
+    living = dead = None
+    if live is not None:
+        slots = slots.masked_fill(~live.flatten(), 0)
+        living, dead = (mask.flatten().nonzero().squeeze(1) for mask in (live, ~live))
+    if all_tokens:
+        return Groups(None, len(counts), capacity, slots, living, dead)
+    return Groups(counts.nonzero().squeeze(1), present, capacity, slots, living, dead)
 
 
-class Rows:
-    """The tokens of the rows at one time; the groups of all times are computed together, at first use."""
+def _joined(tokens: Sequence[Tensor], live: Sequence[Tensor | None]) -> Tensor | None:
+    """Return which rows of all parts are live; None if all are."""
+    if all(mask is None for mask in live):
+        return None
+    pairs = zip(tokens, live, strict=True)
+    return torch.cat(
+        [torch.ones_like(now, dtype=torch.bool) if mask is None else mask.flatten() for now, mask in pairs]
+    )
 
-    def __init__(self, tokens: Int[Tensor, " rows"], all_groups: Callable[[], list[Groups]], time: int) -> None:
-        self.tokens = tokens
-        self._all_groups = all_groups
-        self._time = time
 
-    @classmethod
-    def split(cls, tokens: Int[Tensor, " rows"], sizes: Sequence[int]) -> list[Rows]:
-        """Return the rows of each time, given how many there are."""
-        all_groups = functools.cache(functools.partial(group, tokens, sizes))
-        return [cls(cut, all_groups, time) for time, cut in enumerate(tokens.split(list(sizes)))]
+def multiply_blocks(blocks: Float[Tensor, "members vocab out into blocks"]) -> Transition:
+    """Return A_x h for block-diagonal matrices, of which block j acts on the coordinates j, H/b + j, and so on."""
+    b, num_blocks = blocks.shape[3:]
+    if b < LARGE:
+        table = blocks.flatten(0, 1)
 
-    @property
-    def groups(self) -> Groups:
-        """The rows grouped by token, for tiers with large matrices."""
-        return self._all_groups()[self._time]
+        def copy_to_rows(rows: Rows, states: Tensor) -> Tensor:
+            coordinates = states.view(-1, 1, b, num_blocks)
+            return (table.index_select(0, rows.tokens) * coordinates).sum(2).view(states.shape)
+
+        return copy_to_rows
+    matrices = Matrices(blocks.movedim(4, 2).contiguous())
+
+    def multiply_groups(rows: Rows, states: Tensor) -> Tensor:
+        coordinates = states.view(-1, b, num_blocks).mT
+        return matrices.multiply(rows, coordinates).mT.reshape(states.shape)
+
+    return multiply_groups
 
 
 class Matrices:
-    """The matrices of all tokens, each in blocks.
+    """The matrices of all tokens of all members, each in blocks.
 
     In the backward pass a multiplication only records its part of the gradient of the matrices. The gradient is
     formed once, after the last multiplication, from all rows of all steps. With many tokens, adding it up at every
     step would take most of the time.
     """
 
-    def __init__(self, matrices: Float[Tensor, "vocab blocks out into"]) -> None:
-        self._matrices = matrices.detach()
+    def __init__(self, matrices: Float[Tensor, "members vocab blocks out into"]) -> None:
+        self._in_members = matrices
+        self._matrices = matrices.detach().flatten(0, 1)
         self._uses: list[Use] = []
-        self._anchor = _Collect.apply(matrices, self._uses)  # type: ignore[no-untyped-call]
+        self._anchor = _Collect.apply(matrices.flatten(0, 1), self._uses)  # type: ignore[no-untyped-call]
 
     def multiply(self, rows: Rows, vectors: Float[Tensor, "rows blocks into"]) -> Float[Tensor, "rows blocks out"]:
         """Multiply the vectors of each row by the matrices of its token."""
+        if rows.groups is None:
+            return self._multiply_all(rows, vectors)
         product: Tensor = _Multiply.apply(vectors, self._anchor, self._matrices, rows, self._uses)  # type: ignore[no-untyped-call]
         return product
+
+    def _multiply_all(self, rows: Rows, vectors: Tensor) -> Tensor:
+        """Multiply each row by the matrices of all tokens of its member, then take that of its own."""
+        members, vocab, _, out, _ = self._in_members.shape
+        by_block = vectors.unflatten(0, (members, -1)).transpose(1, 2)  # members, blocks, rows, into
+        of_all = by_block @ self._in_members.transpose(1, 2).flatten(2, 3).mT
+        token = (rows.tokens % vocab).view(members, 1, -1, 1, 1).expand(*by_block.shape[:3], 1, out)
+        of_own: Tensor = of_all.unflatten(-1, (vocab, out)).gather(3, token).squeeze(3)
+        return of_own.transpose(1, 2).flatten(0, 1)
 
 
 class _Multiply(torch.autograd.Function):
@@ -132,16 +201,17 @@ class _Multiply(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, vectors: Tensor, anchor: Tensor, matrices: Tensor, rows: Rows, uses: list[Use]) -> Tensor:
+        assert rows.groups is not None
         ctx.rows, ctx.uses = rows, uses
         ctx.save_for_backward(vectors, anchor, matrices)
-        return rows.groups.multiply(matrices, vectors)
+        return rows.groups.multiply(matrices, vectors, transpose=False)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         vectors, anchor, matrices = ctx.saved_tensors
-        ctx.uses.append((ctx.rows.tokens, vectors, grad))
-        return ctx.rows.groups.multiply(matrices.mT, grad), torch.zeros_like(anchor), None, None, None
+        ctx.uses.append((ctx.rows.tokens, ctx.rows.live, vectors, grad))
+        return ctx.rows.groups.multiply(matrices, grad, transpose=True), torch.zeros_like(anchor), None, None, None
 
 
 class _Collect(torch.autograd.Function):
@@ -155,9 +225,10 @@ class _Collect(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        tokens, vectors, grads = (torch.cat(parts) for parts in zip(*ctx.uses, strict=True))
-        ctx.uses.clear()
         gradient = grad.new_zeros(ctx.shape)
-        (groups,) = group(tokens, [len(tokens)])
-        groups.add_products(gradient, grads, vectors)
+        if ctx.uses:
+            tokens, live, vectors, grads = zip(*ctx.uses, strict=True)
+            ctx.uses.clear()
+            (groups,) = group([torch.cat(tokens)], [_joined(tokens, live)], len(gradient))
+            groups.add_products(gradient, torch.cat(grads), torch.cat(vectors))
         return gradient, None

@@ -29,11 +29,13 @@ class PositiveDiagonal(Diagonal):
 
     def factors(self, linear: States) -> States:
         """Return sigmoid(W x)."""
-        return linear.sigmoid()
+        from bilin.models.pointwise import sigmoid
+
+        return sigmoid(linear)
 
     def logarithm(self, weights: Weights, embeddings: Embeddings) -> Exponents:
         """Return the logarithm of sigmoid(W x), which stays finite where sigmoid(W x) rounds to 0."""
-        from torch.nn.functional import logsigmoid
+        from bilin.models.pointwise import logsigmoid
 
         return logsigmoid(embeddings @ weights["W"].T)
 

@@ -10,15 +10,17 @@ a loop over sequences and time. Tests compare the two in values and gradients; b
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bilin.models.bilinear.bilinear import Bilinear, Commuting
-from bilin.models.bilinear.matrices import Rows
+from bilin.models.bilinear.bilinear import Bilinear, Commuting, Transition
+from bilin.models.bilinear.layout import Layout, Packed, Padded
 from bilin.models.module import Features, Logits, NumTokens, SequenceModel, State, Tokens
+from bilin.models.stacking import in_stack, look_up
 
 
 class Recurrence(SequenceModel):
@@ -54,18 +56,18 @@ class Recurrence(SequenceModel):
 
     def advance(self, tokens: Tokens, state: State = None) -> tuple[Features, State]:
         """See `SequenceModel.advance`. The state is h."""
-        packed = Packed(tokens, tokens.new_full((len(tokens),), tokens.shape[1]))
-        states = list(self._states(packed, self.initial if state is None else state))
-        return self._normalized(torch.stack(states, dim=1)), states[-1]
+        num_tokens = tokens.new_full((len(tokens),), tokens.shape[1])
+        initial = self.initial.expand(len(tokens), -1) if state is None else state
+        states = self._unrolled(tokens, num_tokens, initial, every_token=True)
+        return self._normalized(states), states[:, -1]
 
     def forward(self, tokens: Tokens, num_tokens: NumTokens, *, every_token: bool = False) -> Logits:
         """See `SequenceModel.forward`."""
         if isinstance(self.tier, Commuting) and not self.tier.additive:
             states = self._in_closed_form(self.tier, tokens, num_tokens, every_token)
         else:
-            packed = Packed(tokens, num_tokens)
-            unrolled = self._states(packed, self.initial)
-            states = packed.pad(unrolled) if every_token else packed.last(unrolled)
+            initial = self.initial.expand(len(tokens), -1)
+            states = self._unrolled(tokens, num_tokens, initial, every_token=every_token)
         logits: Tensor = self.readout(self._normalized(states))
         return logits
 
@@ -89,62 +91,89 @@ class Recurrence(SequenceModel):
             counts = logarithm.new_zeros(len(tokens), vocab)
             exponents = counts.scatter_add_(1, tokens, present.to(counts.dtype)) @ logarithm
         elif self.training or vocab > width:
-            exponents = logarithm[tokens].cumsum(1)
+            exponents = look_up(logarithm, tokens).cumsum(1)
         else:  # counts are exact at any length, and there are fewer of them
             counts = logarithm.new_zeros(*tokens.shape, vocab).scatter_(2, tokens[:, :, None], 1.0)
             exponents = counts.cumsum(1) @ logarithm
         any_scale = not self.training or self.normalize != "none"
         return tier.apply(exponents, self.initial, any_scale=any_scale)
 
-    def _states(
-        self, packed: Packed, initial: Float[Tensor, " hidden"] | Float[Tensor, "batch hidden"]
-    ) -> Iterator[Tensor]:
-        """Yield the states at each time, of the sequences that have not ended.
-
-        Where the state is divided by its norm after each step, the norm counts as a constant: the loss does not
-        depend on the scale of the state, so the gradient is the same.
-        """
-        transition = self.transitions.transition(dict(self.weights.items()), self.codes)
+    def _unrolled(
+        self, tokens: Tensor, num_tokens: Tensor, initial: Float[Tensor, "batch hidden"], *, every_token: bool
+    ) -> Tensor:
+        """Return the last state of each sequence, or the states at every time, those of all members in one loop."""
+        names = list(self.weights)
         added = self.embedding @ self.additive_input.T + self.additive_bias if self.tier.additive else None
         rescale = self.tier.scale_invariant and (not self.training or self.normalize == "state")
-        states = initial.expand(packed.sizes[0], -1)  # one for all, or one for each in the order of the layout
-        for rows in packed.steps:
-            states = transition(rows, states[: len(rows.tokens)])
-            if added is not None:
-                states = states + added.index_select(0, rows.tokens)
-            if rescale:
+        unroll = Unroll(tier=self.transitions, rescale=rescale, every_token=every_token)
+
+        def run(tokens: Tensor, num_tokens: Tensor, initial: Tensor, codes: Tensor, *rest: Tensor) -> tuple[Tensor]:
+            added = rest[0] if self.tier.additive else None
+            weights = dict(zip(names, rest[self.tier.additive :], strict=True))
+            return (unroll(tokens, num_tokens, initial, codes, added, weights),)
+
+        extra = () if added is None else (added,)
+        (states,) = in_stack(run, tokens, num_tokens, initial, self.codes, *extra, *self.weights.values())
+        return states
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unroll:
+    """The loop over time. All tensors have the members of a stack as their first axis.
+
+    Attributes:
+        tier: What makes A_x of a code.
+        rescale: Divide the state by its norm after each step. The norm counts as a constant: the loss does not depend
+            on the scale of the state, so the gradient is the same.
+        every_token: Return the states at every time, instead of the last one of each sequence.
+    """
+
+    tier: Bilinear
+    rescale: bool
+    every_token: bool
+
+    def __call__(
+        self,
+        tokens: Tensor,
+        num_tokens: Tensor,
+        initial: Tensor,
+        codes: Tensor,
+        added: Tensor | None,
+        weights: Mapping[str, Tensor],
+    ) -> Tensor:
+        """Return states, from the initial ones, the codes of all tokens, and what is added for each."""
+        vocab = codes.shape[1]
+        layout: Layout
+        if sees_values(tokens):
+            multiple = self.tier.rows_multiple(tokens.shape[1])
+            layout = Packed(tokens, num_tokens, vocab=vocab, multiple=multiple)
+        else:
+            layout = Padded(tokens, num_tokens, vocab=vocab)
+        states = self._states(layout, initial, self.tier.transition(weights, codes), added)
+        return layout.pad(states) if self.every_token else layout.last(states)
+
+    def _states(
+        self, layout: Layout, states: Tensor, transition: Transition, added: Tensor | None
+    ) -> Iterator[Float[Tensor, "members rows hidden"]]:
+        """Yield the states at each time. Rows start in the order of the layout."""
+        table = None if added is None else added.flatten(0, 1)
+        states = layout.start(states)
+        for rows in layout.steps:
+            before = states[:, : rows.size]
+            states = transition(rows, before.flatten(0, 1))
+            if table is not None:
+                states = states + table.index_select(0, rows.tokens)
+            if self.rescale:
                 states = states / norm(states.detach())
+            states = states.view_as(before)
+            if rows.live is not None:
+                states = torch.where(rows.live.unsqueeze(2), states, before)
             yield states
 
 
-class Packed:
-    """Sequences of mixed lengths laid out time by time, the longest first, without padding.
-
-    At each time the sequences that have not ended come first, so a step computes only those, on a slice.
-
-    Attributes:
-        sizes: Number of sequences that have a token at each time; never increasing.
-        steps: The tokens of those sequences, at each time.
-    """
-
-    def __init__(self, tokens: Tokens, num_tokens: NumTokens) -> None:
-        order = torch.argsort(num_tokens, descending=True, stable=True)
-        present = torch.arange(tokens.shape[1], device=tokens.device)[:, None] < num_tokens[order]
-        self._sizes = present.sum(1)
-        self._rank = torch.argsort(order)
-        self.sizes: list[int] = [size for size in self._sizes.tolist() if size]
-        self.steps = Rows.split(tokens[order].T[present], self.sizes)
-
-    def last(self, states: Iterable[Tensor]) -> Float[Tensor, "batch width"]:
-        """Return the state after the last token of each sequence, from the states at each time."""
-        ended = [now[size:] for now, size in zip(states, [*self.sizes[1:], 0], strict=True)]
-        return torch.cat(ended[::-1]).index_select(0, self._rank)
-
-    def pad(self, states: Iterable[Tensor]) -> Features:
-        """Return the states of each sequence, from the states at each time; those in the padding are meaningless."""
-        laid_out = torch.cat(list(states))
-        position = (self._sizes.cumsum(0) - self._sizes)[None, :] + self._rank[:, None]
-        return laid_out[position.clamp(max=len(laid_out) - 1)]
+def sees_values(tokens: Tensor) -> bool:
+    """Return whether a program may look at values: on a CPU. On a GPU it would wait for them, and not be capturable."""
+    return not tokens.is_cuda
 
 
 def norm(states: Float[Tensor, "*rows hidden"]) -> Float[Tensor, "*rows 1"]:

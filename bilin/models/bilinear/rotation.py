@@ -71,7 +71,7 @@ class Rotation(Commuting):
 
     def transition(self, weights: Weights, embeddings: Embeddings) -> Transition:
         """Return the rotation of each plane by the angle of the token."""
-        angles = self.logarithm(weights, embeddings)
+        angles = (embeddings @ weights["W"].mT).flatten(0, 1)
         cos, sin = angles.cos(), angles.sin()
         return lambda rows, states: _rotate(cos.index_select(0, rows.tokens), sin.index_select(0, rows.tokens), states)
 

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from bilin.models import Tier
+from bilin.models.bilinear import recurrence
 from bilin.models.bilinear.bilinear import Bilinear
-from bilin.models.bilinear.recurrence import Packed, naive_forward
+from bilin.models.bilinear.layout import Packed, Padded
+from bilin.models.bilinear.recurrence import naive_forward
 from tests.models.variants import Build, Draw
 
-TOKENS = torch.tensor([[1, 2, 3, 0], [4, 0, 0, 0], [5, 6, 0, 0]])
-NUM_TOKENS = torch.tensor([3, 1, 2])
+TOKENS = torch.tensor([[[1, 2, 3, 0], [4, 0, 0, 0], [5, 6, 0, 0]], [[1, 0, 0, 0], [2, 8, 0, 0], [3, 9, 0, 0]]])
+NUM_TOKENS = torch.tensor([[3, 1, 1], [1, 2, 2]])
 
 
 def assert_alike(module: Any, tokens: Any, num_tokens: Any, *, every_token: bool) -> None:
@@ -51,33 +53,73 @@ def test_products_out_of_the_range_of_float32_stay_accurate(
     torch.testing.assert_close(module.float()(tokens, num_tokens).double(), exact, rtol=1e-2, atol=1e-2)
 
 
-def states(packed: Any) -> Any:
-    """A state of width 1 a token, the token itself."""
-    return [rows.tokens[:, None].float() for rows in packed.steps]
+def states(layout: Any) -> Any:
+    """A state of width 1 a token, the token itself, which a dead row keeps."""
+    now, found = torch.zeros(*TOKENS.shape[:2]), []
+    for rows in layout.steps:
+        now = now[:, : rows.size]
+        tokens = rows.tokens.view(len(TOKENS), -1).float()
+        now = tokens if rows.live is None else torch.where(rows.live, tokens, now)
+        found.append(now.unsqueeze(2))
+    return found
 
 
-def test_the_longest_sequences_come_first_and_ended_ones_are_left_out() -> None:
-    packed = Packed(TOKENS, NUM_TOKENS)
+def test_the_longest_sequences_of_each_member_come_first_and_ended_ones_are_left_out() -> None:
+    packed = Packed(TOKENS, NUM_TOKENS, vocab=10)
     assert packed.sizes == [3, 2, 1]
-    assert [rows.tokens.tolist() for rows in packed.steps] == [[1, 5, 4], [2, 6], [3]]
+    assert [rows.tokens.tolist() for rows in packed.steps] == [[1, 4, 5, 12, 13, 11], [2, 0, 18, 19], [3, 10]]
+    assert [None if rows.live is None else rows.live.tolist() for rows in packed.steps] == [
+        None,
+        [[True, False], [True, True]],
+        [[True], [False]],
+    ]
 
 
-def test_last_returns_the_final_states_in_the_order_of_the_sequences() -> None:
-    packed = Packed(TOKENS, NUM_TOKENS)
-    assert packed.last(states(packed)).squeeze(1).tolist() == [3, 4, 6]
+def test_the_number_of_rows_is_a_multiple_or_the_batch() -> None:
+    tokens, num_tokens = torch.zeros(1, 9, 4, dtype=torch.int64), torch.tensor([[4, 3, 3, 2, 2, 2, 1, 1, 1]])
+    assert Packed(tokens, num_tokens, vocab=1, multiple=4).sizes == [9, 8, 4, 4]
 
 
-def test_pad_returns_the_states_to_their_sequences() -> None:
-    packed = Packed(TOKENS, NUM_TOKENS)
-    padded = packed.pad(states(packed)).squeeze(2)
-    there = torch.arange(4) < NUM_TOKENS[:, None]
+@pytest.mark.parametrize("kind", [Packed, Padded])
+def test_last_returns_the_final_states_in_the_order_of_the_sequences(kind: Any) -> None:
+    layout = kind(TOKENS, NUM_TOKENS, vocab=10)
+    assert layout.last(states(layout)).squeeze(2).tolist() == [[3, 4, 5], [11, 18, 19]]
+
+
+@pytest.mark.parametrize("kind", [Packed, Padded])
+def test_pad_returns_the_states_to_their_sequences(kind: Any) -> None:
+    layout = kind(TOKENS, NUM_TOKENS, vocab=10)
+    padded = layout.pad(states(layout)).squeeze(3)
+    there = torch.arange(4) < NUM_TOKENS[:, :, None]
     assert padded.shape == TOKENS.shape
-    assert torch.equal(padded[there], TOKENS[there].float())
+    assert torch.equal(padded[there], (TOKENS + torch.tensor([0, 10])[:, None, None])[there].float())
+
+
+@pytest.mark.parametrize("kind", [Packed, Padded])
+def test_states_start_in_the_order_of_the_layout(kind: Any) -> None:
+    layout = kind(TOKENS, NUM_TOKENS, vocab=10)
+    start = torch.arange(6.0).view(2, 3, 1)
+    assert torch.equal(layout.last([layout.start(start)[:, : rows.size] for rows in layout.steps]), start)
 
 
 def test_the_steps_have_the_groups_of_their_own_rows() -> None:
-    packed = Packed(TOKENS, NUM_TOKENS)
-    assert [len(rows.groups.slots) for rows in packed.steps] == [3, 2, 1]
-    last = packed.steps[2].groups.tokens
-    assert last is not None
-    assert last.tolist() == [3]
+    packed = Packed(TOKENS, NUM_TOKENS, vocab=10)
+    groups = [rows.groups for rows in packed.steps]
+    assert [len(part.slots) for part in groups if part] == [6, 4, 2]
+    assert groups[2] is not None
+    assert groups[2].tokens is not None
+    assert groups[2].tokens.tolist() == [3]
+
+
+@pytest.mark.parametrize("every_token", [True, False])
+def test_the_layout_that_looks_at_no_value_gives_the_same(
+    bilinear_tier: Bilinear, build: Build, draw: Draw, every_token: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, tokens, num_tokens = build(bilinear_tier), draw(5, 7), torch.tensor([3, 7, 1, 7, 2])
+    there = torch.arange(7) < num_tokens[:, None] if every_token else ...
+    results = []
+    for is_cuda in (False, True):
+        monkeypatch.setattr(recurrence, "sees_values", lambda _, is_cuda=is_cuda: not is_cuda)
+        logits = module(tokens, num_tokens, every_token=every_token)[there]
+        results.append([logits, *torch.autograd.grad(logits.sin().sum(), list(module.parameters()))])
+    torch.testing.assert_close(*results)

@@ -1,0 +1,130 @@
+"""The order in which a loop over time processes sequences of mixed lengths, those of all members of a stack together.
+
+Tensors have the members as their first axis. At each time a loop has the states of the first rows of every member,
+(members, rows, H). A row whose sequence has ended while others in the stack have not is dead: its state stays as it
+is.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from bilin.models.bilinear.matrices import Groups, group
+
+StackTokens: TypeAlias = Int[Tensor, "members batch time"]
+StackNumTokens: TypeAlias = Int[Tensor, "members batch"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """The rows of one time, those of the first member first.
+
+    Attributes:
+        tokens: Token of each row, counted through the vocabularies of all members: that of member k begin at k · V.
+        live: Whether the sequence has a token at this time; None if all have.
+        size: Number of rows of each member.
+        all_groups: Returns the rows of each time grouped by token; None for layouts that do not look at values.
+    """
+
+    tokens: Int[Tensor, " rows"]
+    live: Bool[Tensor, "members each"] | None
+    size: int
+    vocab: int
+    time: int
+    all_groups: Callable[[], list[Groups]] | None
+
+    @property
+    def groups(self) -> Groups | None:
+        """The rows grouped by token, for tiers with large matrices."""
+        return None if self.all_groups is None else self.all_groups()[self.time]
+
+
+class Packed:
+    """Sequences laid out time by time, the longest of each member first, so that a step leaves out the ended ones.
+
+    Args:
+        tokens: The sequences of each member, padded at the end.
+        num_tokens: Their lengths.
+        vocab: Number of tokens V of a member.
+        multiple: The number of rows of each member is a multiple of this, or the whole batch.
+
+    Attributes:
+        sizes: Number of rows of each member at each time; never increasing.
+        steps: The rows of each time.
+    """
+
+    def __init__(self, tokens: StackTokens, num_tokens: StackNumTokens, *, vocab: int, multiple: int = 1) -> None:
+        members, batch, time = tokens.shape
+        order = torch.argsort(num_tokens, dim=1, descending=True, stable=True)
+        by_length, lengths = tokens.gather(1, order.unsqueeze(2).expand_as(tokens)), num_tokens.gather(1, order)
+        present = torch.arange(time, device=tokens.device)[:, None, None] < lengths
+        fewest, most = torch.stack(present.sum(2).aminmax(dim=1)).tolist()
+        self.sizes: list[int] = [min(-(-size // multiple) * multiple, batch) for size in most if size]
+        self._batch, self._time = batch, time
+        self._order = order
+        self._place = (torch.argsort(order) + batch * torch.arange(members, device=tokens.device)[:, None]).flatten()
+        by_length = by_length + vocab * torch.arange(members, device=tokens.device)[:, None, None]
+        cut = [by_length[:, :size, time].flatten() for time, size in enumerate(self.sizes)]
+        live = [
+            None if few == size else there[:, :size]
+            for few, size, there in zip(fewest, self.sizes, present, strict=False)
+        ]
+        all_groups = functools.cache(functools.partial(group, cut, live, members * vocab))
+        self.steps = [
+            Rows(tokens=cut[time], live=live[time], size=size, vocab=vocab, time=time, all_groups=all_groups)
+            for time, size in enumerate(self.sizes)
+        ]
+
+    def start(self, states: Tensor) -> Tensor:
+        """Return the states before the first token in the order of the layout, from those of the sequences."""
+        return states.gather(1, self._order.unsqueeze(2).expand_as(states))
+
+    def last(self, states: Iterable[Tensor]) -> Float[Tensor, "members batch width"]:
+        """Return the state after the last token of each sequence, from the states at each time."""
+        ended = [now[:, size:] for now, size in zip(states, [*self.sizes[1:], 0], strict=True) if now.shape[1] > size]
+        return self._in_order(torch.cat(ended[::-1], dim=1))
+
+    def pad(self, states: Iterable[Tensor]) -> Float[Tensor, "members batch time width"]:
+        """Return the states of each sequence, from those at each time; those in the padding are meaningless."""
+        padded = [torch.nn.functional.pad(now, (0, 0, 0, self._batch - now.shape[1])) for now in states]
+        padded += [padded[-1]] * (self._time - len(padded))
+        return self._in_order(torch.stack(padded, dim=2))
+
+    def _in_order(self, by_length: Tensor) -> Tensor:
+        return by_length.flatten(0, 1).index_select(0, self._place).view_as(by_length)
+
+
+class Padded:
+    """Sequences as they are, with padding. Looks at no value, so a CUDA graph can hold the loop."""
+
+    def __init__(self, tokens: StackTokens, num_tokens: StackNumTokens, *, vocab: int) -> None:
+        members, batch, time = tokens.shape
+        present = torch.arange(time, device=tokens.device)[:, None, None] < num_tokens
+        counted = tokens + vocab * torch.arange(members, device=tokens.device)[:, None, None]
+        self.steps = [
+            Rows(tokens=counted[..., t].flatten(), live=live, size=batch, vocab=vocab, time=t, all_groups=None)
+            for t, live in enumerate(present)
+        ]
+
+    def start(self, states: Tensor) -> Tensor:
+        """See `Packed.start`."""
+        return states
+
+    def last(self, states: Iterable[Tensor]) -> Float[Tensor, "members batch width"]:
+        """See `Packed.last`. The state of a sequence that has ended stays as it is."""
+        *_, last = states
+        return last
+
+    def pad(self, states: Iterable[Tensor]) -> Float[Tensor, "members batch time width"]:
+        """See `Packed.pad`."""
+        return torch.stack(list(states), dim=2)
+
+
+Layout: TypeAlias = Packed | Padded
