@@ -16,6 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bilin.models.module import Features, SequenceModel, State, Tokens
+from bilin.models.pointwise import silu
+from bilin.models.stacking import in_stack, look_up
 
 if TYPE_CHECKING:
     from bilin.models.tier import LayeredTier
@@ -54,12 +56,12 @@ class Stack(SequenceModel):
         self.layers = nn.ModuleList(layers)
         self.norms = nn.ModuleList(norm(hidden) for _ in layers)
         self.last_norm = norm(hidden)
-        self.readout = nn.Linear(hidden, num_classes, bias=False)
+        self.readout = Linear(hidden, num_classes, bias=False)
         self.tokens_at_once = min(layer.tokens_at_once for layer in layers)
 
     def advance(self, tokens: Tokens, state: State = None) -> tuple[Features, State]:
         """See `SequenceModel.advance`. The state holds the state of every layer."""
-        return self.through(self.embedding[tokens], state)
+        return self.through(look_up(self.embedding, tokens), state)
 
     def through(self, x: Hidden, state: State) -> tuple[Hidden, State]:
         """Apply all layers and the final norm to embedded tokens."""
@@ -71,6 +73,23 @@ class Stack(SequenceModel):
         return self.last_norm(x), tuple(states)
 
 
+class Linear(nn.Linear):
+    """`torch.nn.Linear`, with bits that do not depend on the stack.
+
+    A product of vectors, or of tensors whose rows are not in one piece, is computed otherwise in a stack of one.
+    """
+
+    def forward(self, x: Float[Tensor, "*rows inputs"]) -> Float[Tensor, "*rows outputs"]:
+        """Return W x + b."""
+        rows = x.reshape(-1, x.shape[-1])
+        if 1 in (len(rows), *self.weight.shape):
+            y = (rows.unsqueeze(1) * self.weight).sum(-1)
+            y = y if self.bias is None else y + self.bias
+        else:
+            y = nn.functional.linear(rows, self.weight, self.bias)
+        return y.view(*x.shape[:-1], len(self.weight))
+
+
 class GatedPerceptron(Layer):
     """W_o (φ(W_g x) ∘ W_v x), of inner width F, without biases (Shazeer 2020, arXiv 2002.05202).
 
@@ -80,8 +99,8 @@ class GatedPerceptron(Layer):
     def __init__(self, hidden: int, inner: int, activation: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.activation = activation
-        self.inputs = nn.Linear(hidden, 2 * inner, bias=False)
-        self.output = nn.Linear(inner, hidden, bias=False)
+        self.inputs = Linear(hidden, 2 * inner, bias=False)
+        self.output = Linear(inner, hidden, bias=False)
 
     def forward(self, x: Hidden, state: State = None) -> tuple[Hidden, State]:
         """See `Layer.forward`. There is no state."""
@@ -93,7 +112,7 @@ class SwiGLU(GatedPerceptron):
     """The gated perceptron with SiLU, of inner width ⌊8H/3⌋."""
 
     def __init__(self, hidden: int) -> None:
-        super().__init__(hidden, 8 * hidden // 3, nn.functional.silu)
+        super().__init__(hidden, 8 * hidden // 3, silu)
 
 
 class ShortConvolution(nn.Module):
@@ -112,25 +131,33 @@ class ShortConvolution(nn.Module):
         self, x: Float[Tensor, "batch time channels"], state: Float[Tensor, "batch past channels"] | None = None
     ) -> tuple[Float[Tensor, "batch time channels"], Float[Tensor, "batch past channels"]]:
         """Return the convolution, and the last K - 1 inputs as the state of the next call."""
-        weight, bias = self.convolution.weight[:, 0].T.contiguous(), self.convolution.bias
+        weight, bias = self.convolution.weight[:, 0].T, self.convolution.bias
         past = len(weight) - 1
         if state is None:
             state = x.new_zeros(len(x), past, x.shape[2])
         x = torch.cat([state, x], dim=1)
-        y: Tensor = _ShiftedSum.apply(x, weight)  # type: ignore[no-untyped-call]
+        (y,) = in_stack(_shifted_sum, x, weight)
         return y if bias is None else y + bias, x[:, x.shape[1] - past :]
 
 
+def _shifted_sum(x: Tensor, weight: Tensor) -> tuple[Tensor]:
+    return (_ShiftedSum.apply(x, weight.contiguous()),)  # type: ignore[no-untyped-call]
+
+
 class _ShiftedSum(torch.autograd.Function):
-    """Σ_k w_k ∘ x_{t+k} as products of large slices; torch's convolution is slow with one group a channel."""
+    """Σ_k w_k ∘ x_{t+k} as products of large slices; torch's convolution is slow with one group a channel.
+
+    x is (members, batch, time, channels), the weight (members, K, channels).
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        time = x.shape[1] - len(weight) + 1
-        y = x[:, :time] * weight[0]
-        for k, w in enumerate(weight[1:], 1):
-            y.addcmul_(x[:, k : k + time], w)
+        time = x.shape[2] - weight.shape[1] + 1
+        first, *more = weight[:, :, None, None].unbind(1)
+        y = x[:, :, :time] * first
+        for k, w in enumerate(more, 1):
+            y.addcmul_(x[:, :, k : k + time], w)
         return y
 
     @staticmethod
@@ -138,7 +165,7 @@ class _ShiftedSum(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         x, weight = ctx.saved_tensors
         x_grad, sums = torch.zeros_like(x), []
-        for k, w in enumerate(weight):
-            x_grad[:, k : k + grad.shape[1]].addcmul_(grad, w)
-            sums.append((grad * x[:, k : k + grad.shape[1]]).sum((0, 1)))
-        return x_grad, torch.stack(sums)
+        for k, w in enumerate(weight[:, :, None, None].unbind(1)):
+            x_grad[:, :, k : k + grad.shape[2]].addcmul_(grad, w)
+            sums.append((grad * x[:, :, k : k + grad.shape[2]]).sum((1, 2)))
+        return x_grad, torch.stack(sums, 1)

@@ -16,9 +16,9 @@ from torch.nn import functional
 VECTOR = 32
 
 
-def sigmoid(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """See `torch.sigmoid`."""
-    return whole_vectors(torch.sigmoid, x)
+def sigmoid(x: Float[Tensor, "*shape"], *, stacked: bool = False) -> Float[Tensor, "*shape"]:
+    """See `torch.sigmoid`. If ``stacked``, the first axis is the members of a stack."""
+    return whole_vectors(torch.sigmoid, x, stacked=stacked)
 
 
 def silu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -41,9 +41,13 @@ def logsigmoid(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return whole_vectors(functional.logsigmoid, x)
 
 
-def whole_vectors(function: Callable[[Tensor], Tensor], x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Apply a function to each number, filling up the last vector."""
-    if x.numel() % VECTOR == 0 or x.is_cuda:
+def whole_vectors(
+    function: Callable[[Tensor], Tensor], x: Float[Tensor, "*shape"], *, stacked: bool = False
+) -> Float[Tensor, "*shape"]:
+    """Apply a function to each number, filling up the last vector, that of every member if ``stacked``."""
+    first = int(stacked)
+    size = x.shape[first:].numel()
+    if size % VECTOR == 0 or x.is_cuda:
         return function(x)
-    filled = functional.pad(x.flatten(), (0, -x.numel() % VECTOR))
-    return function(filled)[: x.numel()].view(x.shape)
+    filled = functional.pad(x.flatten(first), (0, -size % VECTOR))
+    return function(filled)[..., :size].reshape(x.shape)

@@ -63,6 +63,20 @@ def in_stack(run: Run, *tensors: Tensor) -> tuple[Tensor, ...]:
     return outputs
 
 
+def all_members(condition: Tensor) -> bool:
+    """Return whether a condition is true of all members; False while a CUDA graph is captured, which cannot look."""
+    answers = []
+
+    def look(condition: Tensor) -> tuple[Tensor]:
+        answers.append(bool(condition.all()))
+        return (condition,)
+
+    if condition.is_cuda and torch.cuda.is_current_stream_capturing():
+        return False
+    in_stack(look, condition)
+    return answers[0]
+
+
 class _Stacked(torch.autograd.Function):
     """Under vmap, runs with the tensors of all members; ordinary autograd then sees what ``run`` does.
 

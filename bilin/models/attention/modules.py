@@ -7,15 +7,18 @@ Sources: see `bilin.models.attention.transformer`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import gelu, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
-from bilin.models.layers import Hidden, Layer, Stack
+from bilin.models.layers import Hidden, Layer, Linear, Stack
 from bilin.models.module import Features, State, Tokens
+from bilin.models.pointwise import gelu
+from bilin.models.stacking import in_stack, look_up
 
 if TYPE_CHECKING:
     from bilin.models.attention.transformer import Transformer
@@ -43,13 +46,13 @@ class TransformerStack(Stack):
 
     def advance(self, tokens: Tokens, state: State = None) -> tuple[Features, State]:
         """See `SequenceModel.advance`. The state holds the keys and values of every attention layer."""
-        x = self.embedding[tokens]
+        x = look_up(self.embedding, tokens)
         start = state[0][0].shape[2] if state else 0
         if self.sinusoidal:
             x = x + STD * sinusoid(x, start=start)
         if self.positions is not None:
             times = torch.arange(start, start + tokens.shape[1], device=tokens.device)
-            x = x + self.positions[times.clamp(max=NUM_POSITIONS - 1)]
+            x = x + self.positions.index_select(0, times.clamp(max=NUM_POSITIONS - 1))
         return self.through(x, state)
 
 
@@ -70,8 +73,7 @@ class Attention(Layer):
             q, k = rotate(q, start=start), rotate(k, start=start)
         if state:
             k, v = torch.cat([state[0], k], dim=2), torch.cat([state[1], v], dim=2)
-        mask = self._mask(q, start)
-        read = scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        (read,) = in_stack(partial(_attend, mask=self._mask(q, start)), q, k, v)
         return self.output(read.transpose(1, 2).flatten(2)), (k, v)
 
     def _mask(self, q: Tensor, start: int) -> Tensor | None:
@@ -81,6 +83,13 @@ class Attention(Layer):
         if start == 0:
             return None
         return torch.ones(q.shape[2], start + q.shape[2], dtype=torch.bool, device=q.device).tril(start)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None) -> tuple[Tensor]:
+    """Attend in the sequences of all members, the first axis."""
+    queries, keys, values = (part.flatten(0, 1) for part in (q, k, v))
+    read = scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=mask is None)
+    return (read.view(q.shape),)
 
 
 class Perceptron(Layer):
@@ -98,7 +107,7 @@ class Perceptron(Layer):
 
 def linear(inputs: int, outputs: int, *, residual_layers: int = 1) -> nn.Linear:
     """Return a linear map with GPT-2's initial values, as one of ``residual_layers`` maps to the residual stream."""
-    layer = nn.Linear(inputs, outputs)
+    layer = Linear(inputs, outputs)
     nn.init.normal_(layer.weight, std=STD * residual_layers**-0.5)
     nn.init.zeros_(layer.bias)
     return layer

@@ -93,7 +93,8 @@ class Groups:
             spread.index_copy_(0, self.slots, vectors)
         else:
             spread.index_copy_(0, self.slots.index_select(0, self.live), vectors.index_select(0, self.live))
-        return spread.unflatten(0, (self.num_groups, self.capacity)).transpose(1, 2).flatten(0, 1)
+        by_group: Tensor = spread.unflatten(0, (self.num_groups, self.capacity))
+        return by_group.transpose(1, 2).flatten(0, 1)
 
 
 def group(tokens: Sequence[Tensor], live: Sequence[Tensor | None], vocab: int) -> list[Groups]:

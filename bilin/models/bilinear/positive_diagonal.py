@@ -31,7 +31,7 @@ class PositiveDiagonal(Diagonal):
         """Return sigmoid(W x)."""
         from bilin.models.pointwise import sigmoid
 
-        return sigmoid(linear)
+        return sigmoid(linear, stacked=linear.ndim == 3)
 
     def logarithm(self, weights: Weights, embeddings: Embeddings) -> Exponents:
         """Return the logarithm of sigmoid(W x), which stays finite where sigmoid(W x) rounds to 0."""

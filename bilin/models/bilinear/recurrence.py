@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from bilin.models.bilinear.bilinear import Bilinear, Commuting, Transition
 from bilin.models.bilinear.layout import Layout, Packed, Padded
+from bilin.models.layers import Linear
 from bilin.models.module import Features, Logits, NumTokens, SequenceModel, State, Tokens
 from bilin.models.stacking import in_stack, look_up
 
@@ -52,7 +53,7 @@ class Recurrence(SequenceModel):
         if tier.additive:
             self.additive_input = nn.Parameter(torch.randn(hidden, embedding) / (hidden * embedding) ** 0.5)
             self.additive_bias = nn.Parameter(torch.zeros(hidden))
-        self.readout: nn.Linear = nn.Linear(hidden, num_classes, bias=False)
+        self.readout: nn.Linear = Linear(hidden, num_classes, bias=False)
 
     def advance(self, tokens: Tokens, state: State = None) -> tuple[Features, State]:
         """See `SequenceModel.advance`. The state is h."""

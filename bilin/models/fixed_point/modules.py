@@ -13,15 +13,17 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import normalize, silu, softplus
+from torch.nn.functional import normalize
 
 from bilin.models.fixed_point.fixed_point import FixedPoint
 from bilin.models.fixed_point.fp_mamba import FPMamba
 from bilin.models.fixed_point.implicit import Implicit
-from bilin.models.layers import Hidden, Layer
+from bilin.models.layers import Hidden, Layer, Linear
 from bilin.models.module import State
+from bilin.models.pointwise import sigmoid, silu, softplus
+from bilin.models.stacking import all_members
 from bilin.models.state_space.modules import initial_step_bias, selective_scan
 
 Vectors: TypeAlias = Float[Tensor, "batch time width"]
@@ -43,14 +45,14 @@ class FixedPointLayer(Layer):
         super().__init__()
         self.width = width = tier.inner
         gated = tier.readout == "gated"
-        self.inward = nn.Linear(tier.hidden, 2 * width if gated else width, bias=False)
+        self.inward = Linear(tier.hidden, 2 * width if gated else width, bias=False)
         self.decay = Projection(width, width, sees_output=tier.lambda_sees_output, bias=True)
         self.b = Projection(width, width, sees_output=tier.b_sees_output)
         self.c = Projection(width, width, sees_output=tier.c_sees_output) if gated else None
         self.mixer = MIXERS[tier.mixer](tier)
         self.solver = Solver(tier)
         self.norm = nn.RMSNorm(width, eps=1e-5)
-        self.outward = nn.Linear(width, tier.hidden, bias=False)
+        self.outward = Linear(width, tier.hidden, bias=False)
 
     def forward(self, x: Hidden, state: State = None) -> tuple[Hidden, State]:
         """See `Layer.forward`."""
@@ -61,7 +63,7 @@ class FixedPointLayer(Layer):
         def iterate(h: Vectors) -> Vectors:
             """Return the next iterate (equation 8)."""
             before = delayed(h, initial)
-            decay = self.decay(decay_of_x, before).sigmoid()
+            decay = sigmoid(self.decay(decay_of_x, before))
             written = silu(self.b(b_of_x, before)) * x
             mixed = self.mixer(mixer_of_x, before, written - h) + h
             return scan(decay, (1 - decay) * mixed, initial)
@@ -87,9 +89,9 @@ class FPMambaLayer(Layer):
     def __init__(self, tier: FPMamba) -> None:
         super().__init__()
         width, low = tier.inner, math.ceil(tier.hidden / 16)
-        self.inward = nn.Linear(tier.hidden, 2 * width, bias=False)
+        self.inward = Linear(tier.hidden, 2 * width, bias=False)
         self.low = Projection(width, low, sees_output=tier.lambda_sees_output)
-        self.delta = nn.Linear(low, width)
+        self.delta = Linear(low, width)
         nn.init.uniform_(self.delta.weight, -(low**-0.5), low**-0.5)
         self.delta.bias = nn.Parameter(initial_step_bias(width))
         self.log_a = nn.Parameter(torch.arange(1.0, tier.state_size + 1).log()[:, None].repeat(1, width))
@@ -98,7 +100,7 @@ class FPMambaLayer(Layer):
         self.mixer = MIXERS[tier.mixer](tier)
         self.solver = Solver(tier)
         self.norm = nn.LayerNorm(width, eps=1e-5)
-        self.outward = nn.Linear(width, tier.hidden, bias=False)
+        self.outward = Linear(width, tier.hidden, bias=False)
 
     def forward(self, x: Hidden, state: State = None) -> tuple[Hidden, State]:
         """See `Layer.forward`."""
@@ -130,8 +132,8 @@ class Projection(nn.Module):
 
     def __init__(self, width: int, numbers: int, *, sees_output: bool, bias: bool = False) -> None:
         super().__init__()
-        self.of_input = nn.Linear(width, numbers, bias=bias)
-        self.of_output = nn.Linear(width, numbers, bias=False) if sees_output else None
+        self.of_input = Linear(width, numbers, bias=bias)
+        self.of_output = Linear(width, numbers, bias=False) if sees_output else None
 
     def forward(self, of_input: Float[Tensor, "batch time numbers"], before: Vectors) -> Tensor:
         """Return the sum, from W x_t + β and y_{t-1}."""
@@ -176,7 +178,7 @@ class Mixer(nn.Module, ABC):
     def forward(self, of_input: tuple[Tensor, Tensor], before: Vectors, v: Vectors) -> Vectors:
         """Return Q_t v_t, from `of_input` and the outputs of the previous time."""
         directions, strengths = of_input
-        directions, strengths = silu(self.directions(directions, before)), self.strengths(strengths, before).sigmoid()
+        directions, strengths = silu(self.directions(directions, before)), sigmoid(self.strengths(strengths, before))
         return self.mix(directions, strengths, v)
 
     @abstractmethod
@@ -283,21 +285,25 @@ class Solver(nn.Module):
         """Return the point at which to apply f once more, with gradient."""
         tier, y = self.tier, start
         share = tier.training_share if self.training else tier.evaluation_share
-        limit = tier.max_iterations if self.training else tier.evaluation_iterations
+        most = tier.max_iterations if self.training else tier.evaluation_iterations
+        limit = start.new_full((), most)
         if self.training and tier.iterations == "gamma":
             self.num_draws += 1
-            limit = min(limit, gamma_draw(int(self.draw_seed + self.num_draws)))
+            limit = gamma_draw(self.draw_seed + self.num_draws).clamp(max=most)
         # Of each sequence: the weight of a new iterate, the least residual so far, and how long it may stay the least.
         weight = start.new_full((len(start), 1, 1), tier.damping)
         least = start.new_full((len(start),), torch.inf)
         left = torch.full_like(least, tier.patience)
-        for _ in range(limit - 1):
+        has_ended = limit <= 1  # the others in a stack may go on
+        for num_applications in range(1, most):
+            if all_members(has_ended):
+                break
             proposed = f(y)
             residual = relative_residual(y, proposed)
-            y = torch.lerp(y, proposed, weight)
+            y = torch.where(has_ended, y, torch.lerp(y, proposed, weight))
             # A residual that is not finite also counts as converged: more steps would not repair it.
-            if (~(residual >= tier.tolerance)).double().mean() >= share:
-                break
+            has_converged = (~(residual >= tier.tolerance)).double().mean() >= share
+            has_ended = has_ended | has_converged | (num_applications + 1 >= limit)
             left = torch.where(residual < least, tier.patience, left - 1)
             least = torch.where(residual < least, residual, least)
             weight = torch.where((left == 0)[:, None, None], tier.damping_decay * weight, weight)
@@ -305,10 +311,28 @@ class Solver(nn.Module):
         return y
 
 
-def gamma_draw(seed: int) -> int:
-    """Draw a number from Gamma(4, 1), the sum of four exponential ones, rounded up."""
-    uniform = torch.rand(4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return max(1, int((-(1 - uniform).log().sum()).ceil()))
+def gamma_draw(seed: Int[Tensor, ""]) -> Int[Tensor, ""]:
+    """Draw a number from Gamma(4, 1), the sum of four exponential ones, rounded up.
+
+    The uniform numbers are those of SplitMix64 (Steele, Lea, Flood 2014), computed on the device, in a stack too.
+    """
+    z = _signed(0x9E3779B97F4A7C15) * (4 * seed + torch.arange(4, device=seed.device))
+    z = (z ^ _shifted(z, 30)) * _signed(0xBF58476D1CE4E5B9)
+    z = (z ^ _shifted(z, 27)) * _signed(0x94D049BB133111EB)
+    uniform = _shifted(z ^ _shifted(z, 31), 11).double() * 2.0**-53
+    drawn: Tensor = (-(1 - uniform).log().sum()).ceil().clamp(min=1).long()
+    return drawn
+
+
+def _signed(number: int) -> int:
+    """Return the number from -2^63 to 2^63 - 1 with the same 64 bits."""
+    return number - 2**64 if number >= 2**63 else number
+
+
+def _shifted(z: Tensor, by: int) -> Tensor:
+    """Shift 64 bits to the right; zeros come in."""
+    shifted: Tensor = (z >> by) & (2 ** (64 - by) - 1)
+    return shifted
 
 
 def relative_residual(before: Vectors, after: Vectors) -> Float[Tensor, " batch"]:

@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid, normalize, silu, softplus
+from torch.nn.functional import normalize
 
-from bilin.models.layers import Hidden, Layer, ShortConvolution
+from bilin.models.layers import Hidden, Layer, Linear, ShortConvolution
 from bilin.models.module import State
+from bilin.models.pointwise import logsigmoid, sigmoid, silu, softplus
 from bilin.models.state_space.modules import initial_log_rates, initial_step_bias
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class HeadInputs(nn.Module):
         super().__init__()
         width = vectors * tier.hidden
         self.shape = (vectors, tier.heads, tier.hidden // tier.heads)
-        self.projection = nn.Linear(tier.hidden, width, bias=False)
+        self.projection = Linear(tier.hidden, width, bias=False)
         self.convolution = ShortConvolution(width, tier.conv_size, bias=False) if tier.conv_size else None
 
     def forward(
@@ -74,8 +75,8 @@ class HeadOutputs(nn.Module):
         super().__init__()
         hidden = tier.hidden
         self.norm = nn.RMSNorm(hidden // tier.heads, eps=1e-5)
-        self.gate = nn.Linear(hidden, hidden, bias=False) if tier.output_gate else None
-        self.projection = nn.Linear(hidden, hidden, bias=False)
+        self.gate = Linear(hidden, hidden, bias=False) if tier.output_gate else None
+        self.projection = Linear(hidden, hidden, bias=False)
 
     def forward(self, read: Float[Tensor, "batch time heads size"], x: Hidden) -> Hidden:
         """Return the output of the layer, from what its heads read and from its input."""
@@ -95,7 +96,7 @@ class GLALayer(Layer):
     def __init__(self, tier: GLA) -> None:
         super().__init__()
         self.inputs = HeadInputs(tier, vectors=3)
-        self.gate = nn.Sequential(nn.Linear(tier.hidden, tier.rank, bias=False), nn.Linear(tier.rank, tier.hidden))
+        self.gate = nn.Sequential(Linear(tier.hidden, tier.rank, bias=False), Linear(tier.rank, tier.hidden))
         self.outputs = HeadOutputs(tier)
 
     def forward(self, x: Hidden, state: State = None) -> tuple[Hidden, State]:
@@ -138,7 +139,7 @@ class DeltaLayer(Layer):
         self.num_products = tier.num_products
         self.max_beta = 2.0 if tier.eigenvalues == "signed" else 1.0
         self.inputs = HeadInputs(tier, vectors=1 + 2 * tier.num_products)
-        self.beta = nn.Linear(tier.hidden, tier.num_products * tier.heads, bias=False)
+        self.beta = Linear(tier.hidden, tier.num_products * tier.heads, bias=False)
         self.decay = Decay(tier.hidden, tier.heads) if tier.decays else None
         self.outputs = HeadOutputs(tier)
 
@@ -148,7 +149,7 @@ class DeltaLayer(Layer):
         vectors, convolved = self.inputs(x, convolved)
         q, k, v = silu(vectors).split([1, self.num_products, self.num_products], dim=2)
         q, k = normalize(q, dim=-1), normalize(k, dim=-1)
-        beta = self.max_beta * self.beta(x).sigmoid().view(k.shape[:-1])
+        beta = self.max_beta * sigmoid(self.beta(x)).view(k.shape[:-1])
         log_alpha = self.decay(x) if self.decay is not None else None
         if memory is None:
             memory = x.new_zeros(len(x), k.shape[3], v.shape[4], k.shape[4])
@@ -165,7 +166,7 @@ class Decay(nn.Module):
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(initial_log_rates(heads))
-        self.rate = nn.Linear(hidden, heads)
+        self.rate = Linear(hidden, heads)
         self.rate.bias = nn.Parameter(initial_step_bias(heads))
 
     def forward(self, x: Hidden) -> Float[Tensor, "batch time heads"]:

@@ -20,15 +20,17 @@ Sources:
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import silu, softplus
 
-from bilin.models.layers import Hidden, Layer, ShortConvolution
+from bilin.models.layers import Hidden, Layer, Linear, ShortConvolution
 from bilin.models.module import State
+from bilin.models.pointwise import silu, softplus
+from bilin.models.stacking import in_stack
 
 if TYPE_CHECKING:
     from bilin.models.state_space.mamba import Mamba
@@ -61,15 +63,15 @@ class MambaLayer(Layer):
         inner, rank = tier.expand * tier.hidden, tier.dt_rank or math.ceil(tier.hidden / 16)
         self.signed = tier.eigenvalues == "signed"
         self.splits = (rank, tier.state_size, tier.state_size)
-        self.into = nn.Linear(tier.hidden, 2 * inner, bias=False)
+        self.into = Linear(tier.hidden, 2 * inner, bias=False)
         self.convolution = ShortConvolution(inner, tier.conv_size) if tier.conv_size else None
-        self.selection = nn.Linear(inner, sum(self.splits), bias=False)
-        self.steps = nn.Linear(rank, inner)
+        self.selection = Linear(inner, sum(self.splits), bias=False)
+        self.steps = Linear(rank, inner)
         nn.init.uniform_(self.steps.weight, -(rank**-0.5), rank**-0.5)
         self.steps.bias = nn.Parameter(initial_step_bias(inner))
         self.A_log = nn.Parameter(torch.arange(1.0, tier.state_size + 1).log()[:, None].repeat(1, inner))
         self.D = nn.Parameter(torch.ones(inner))
-        self.out = nn.Linear(inner, tier.hidden, bias=False)
+        self.out = Linear(inner, tier.hidden, bias=False)
 
     def forward(self, x: Hidden, state: State = None) -> tuple[Hidden, State]:
         """See `Layer.forward`. The state holds that of the convolution, and h as (batch, N, I)."""
@@ -97,13 +99,13 @@ class Mamba2Layer(Layer):
         self.signed = tier.eigenvalues == "signed"
         self.heads, self.splits = tier.heads, (inner, mixed, tier.heads)
         self.mixed_splits = (inner, tier.state_size, tier.state_size)
-        self.into = nn.Linear(tier.hidden, sum(self.splits), bias=False)
+        self.into = Linear(tier.hidden, sum(self.splits), bias=False)
         self.convolution = ShortConvolution(mixed, tier.conv_size) if tier.conv_size else None
         self.step_bias = nn.Parameter(initial_step_bias(tier.heads))
         self.A_log = nn.Parameter(initial_log_rates(tier.heads))
         self.D = nn.Parameter(torch.ones(tier.heads))
         self.norm = nn.RMSNorm(inner, eps=1e-5)
-        self.out = nn.Linear(inner, tier.hidden, bias=False)
+        self.out = Linear(inner, tier.hidden, bias=False)
 
     def forward(self, x: Hidden, state: State = None) -> tuple[Hidden, State]:
         """See `Layer.forward`. The state holds that of the convolution, and h as (batch, N, I)."""
@@ -141,12 +143,29 @@ def selective_scan(
     """
     if h is None:
         h = w.new_zeros(len(w), *A.shape)
-    w, steps, B, C = (values.transpose(0, 1).contiguous() for values in (w, steps, B, C))
+    y, last = in_stack(partial(_scan, signed=signed), w, steps, A, B, C, h)
+    return y, last
+
+
+def _scan(
+    w: Tensor, steps: Tensor, A: Tensor, B: Tensor, C: Tensor, h: Tensor, *, signed: bool
+) -> tuple[Tensor, Tensor]:
+    """Scan the sequences of all members, the first axis."""
+    members_and_batch = w.shape[:2]
+    w, steps, B, C = (values.flatten(0, 1).transpose(0, 1).contiguous() for values in (w, steps, B, C))
+    h = h.flatten(0, 1)
     if torch.is_grad_enabled():
         y, last = _Scan.apply(w, steps, A, B, C, h, signed)  # type: ignore[no-untyped-call]
     else:
         y, last = _run(w, steps, A, B, C, h[None].clone(), signed=signed)
-    return y.transpose(0, 1), last
+    return y.transpose(0, 1).contiguous().unflatten(0, members_and_batch), last.unflatten(0, members_and_batch)
+
+
+def _decay_(steps: Tensor, A: Tensor, out: Tensor) -> Tensor:
+    """Write exp(Δ_t A) of every sequence, with the rates of its member."""
+    by_member = out.unflatten(0, (len(A), -1))
+    torch.mul(steps.unflatten(0, (len(A), -1)).unsqueeze(2), A.unsqueeze(1), out=by_member)
+    return out.exp_()
 
 
 def _run(
@@ -156,7 +175,7 @@ def _run(
     y, a = torch.empty_like(w), torch.empty_like(states[0])
     for t in range(len(w)):
         before, after = states[t % len(states)], states[(t + 1) % len(states)]
-        _transition_(torch.mul(steps[t][:, None], A, out=a).exp_(), signed=signed)
+        _transition_(_decay_(steps[t], A, a), signed=signed)
         torch.mul(a, before, out=after).addcmul_(B[t][:, :, None], w[t][:, None])
         torch.bmm(C[t][:, None], after, out=y[t][:, None])
     return y, states[-1]
@@ -168,6 +187,8 @@ def _transition_(decay: Tensor, *, signed: bool) -> Tensor:
 
 
 class _Scan(torch.autograd.Function):
+    """Rows are the sequences of all members, those of the first member first; A is (members, N, I)."""
+
     @staticmethod
     def forward(
         ctx: Any, w: Tensor, steps: Tensor, A: Tensor, B: Tensor, C: Tensor, h: Tensor, signed: bool
@@ -191,13 +212,15 @@ class _Scan(torch.autograd.Function):
             grad.addcmul_(C[t][:, :, None], y_grad[t][:, None])
             torch.bmm(B[t][:, None], grad, out=w_grad[t][:, None])
             torch.bmm(grad, w[t][:, :, None], out=B_grad[t][:, :, None])
-            torch.mul(steps[t][:, None], A, out=decay).exp_()
+            _decay_(steps[t], A, decay)
             torch.mul(grad, states[t], out=q).mul_(decay)  # of Δ_t A, or half of it where signed
             A_grads.addcmul_(q, steps[t][:, None])
-            torch.sum(q.mul_(A), 1, out=steps_grad[t])
+            q.unflatten(0, (len(A), -1)).mul_(A.unsqueeze(1))
+            torch.sum(q, 1, out=steps_grad[t])
             grad.mul_(_transition_(decay, signed=ctx.signed))
         slope = 2 if ctx.signed else 1
-        return w_grad, steps_grad * slope, A_grads.sum(0) * slope, B_grad, C_grad, grad, None
+        A_grad = A_grads.unflatten(0, (len(A), -1)).sum(1) * slope
+        return w_grad, steps_grad * slope, A_grad, B_grad, C_grad, grad, None
 
 
 def scan_in_chunks(

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import gelu, layer_norm, logsigmoid, silu
+from torch.nn.functional import layer_norm
 
-from bilin.models.layers import GatedPerceptron, Hidden, Layer, ShortConvolution
+from bilin.models.layers import GatedPerceptron, Hidden, Layer, Linear, ShortConvolution
 from bilin.models.module import State
+from bilin.models.pointwise import gelu, logsigmoid, sigmoid, silu
 
 if TYPE_CHECKING:
     from bilin.models.xlstm.mlstm import MLSTM
@@ -81,7 +82,7 @@ class SLSTMLayer(Layer):
         m = torch.maximum(kept, i).detach()
         keep, write = (kept - m).exp(), (i - m).exp()
         c, n = keep * c + write * z.tanh(), keep * n + write
-        return o.sigmoid() * c / n, c, n, m
+        return sigmoid(o) * c / n, c, n, m
 
 
 class SLSTMPerceptron(GatedPerceptron):
@@ -103,15 +104,15 @@ class MLSTMLayer(Layer):
         super().__init__()
         inner = tier.expand * tier.hidden
         self.heads, self.head_width, self.forget_gate = tier.heads, inner // tier.heads, tier.forget_gate
-        self.inputs = nn.Linear(tier.hidden, 2 * inner, bias=False)
+        self.inputs = Linear(tier.hidden, 2 * inner, bias=False)
         self.window = Window(inner, tier.conv_size)
         self.query, self.key, self.value = (
             HeadLinear(tier.heads, self.head_width, self.head_width, width=tier.hidden) for _ in range(3)
         )
-        self.gates = nn.Linear(3 * inner, 2 * tier.heads)
+        self.gates = Linear(3 * inner, 2 * tier.heads)
         self.norm = HeadNorm(inner)
         self.skip = nn.Parameter(torch.ones(inner))
-        self.output = nn.Linear(inner, tier.hidden, bias=False)
+        self.output = Linear(inner, tier.hidden, bias=False)
         nn.init.normal_(self.inputs.weight, std=small_std(tier.hidden))
         nn.init.normal_(self.output.weight, std=2 / tier.layers * tier.hidden**-0.5)
         nn.init.zeros_(self.gates.weight)

@@ -117,7 +117,7 @@ def test_draws_repeat_under_a_seed_and_go_on_from_a_saved_state() -> None:
 
 
 def test_draws_are_those_of_a_gamma_distribution_rounded_up() -> None:
-    found = torch.tensor([gamma_draw(seed) for seed in range(4000)])
+    found = torch.tensor([gamma_draw(torch.tensor(seed)) for seed in range(4000)])
     # P(X <= x) = 1 - e^-x (1 + x + x²/2 + x³/6) for Gamma(4, 1)
     for most in (2, 4, 8):
         exact = 1 - math.exp(-most) * sum(most**k / math.factorial(k) for k in range(4))
