@@ -71,10 +71,10 @@ def lstm(
     """Return the states h at every time, and the last h and c. The gates are in the order i, f, g, o."""
     states, width = [], h.shape[2]
     for now in from_inputs(x, W, b + c):
-        gates = torch.baddbmm(now, h, U.mT)
-        i, f = sigmoid(gates[..., : 2 * width], stacked=True).chunk(2, dim=-1)
-        cell = torch.addcmul(f * cell, i, gates[..., 2 * width : 3 * width].tanh())
-        h = sigmoid(gates[..., 3 * width :], stacked=True) * cell.tanh()
+        i_and_f, g, o = torch.baddbmm(now, h, U.mT).split([2 * width, width, width], dim=-1)
+        i, f = sigmoid(i_and_f, stacked=True).chunk(2, dim=-1)
+        cell = torch.addcmul(f * cell, i, g.tanh())
+        h = sigmoid(o, stacked=True) * cell.tanh()
         states.append(h)
     return torch.stack(states, dim=2), h, cell
 
