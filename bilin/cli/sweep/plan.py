@@ -27,6 +27,8 @@ def describe_plan(explanation: Explanation) -> str:
     limit = " at most: a search may need fewer" if plan.may_end_early else ""
     rows.append(("trials", f"{plan.num_wanted} asked for{limit}: {_product(plan)}"))
     rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_now} to run now{plan.later}"))
+    for index, (name, trial_ids) in enumerate(plan.found_in.items()):
+        rows.append(("" if index else "of them", f"{len(trial_ids)} found in {name}; a launch copies their results"))
     rows += _headed("to run", explanation.reasons)
     rows += _headed("leave the results", explanation.leaves)
     sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
@@ -61,6 +63,7 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
             "to_run_now": plan.num_now,
             "in_later_rounds": plan.num_later,
         },
+        "found_in": {name: len(trial_ids) for name, trial_ids in plan.found_in.items()},
         "to_run": [_reason_json(count) for count in explanation.reasons],
         "leave_the_results": [_reason_json(count) for count in explanation.leaves],
         "time": {

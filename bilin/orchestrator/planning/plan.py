@@ -72,6 +72,11 @@ class CellPlan:
         """Trials to run, with those of later rounds of the search."""
         return len(self.missing) + self.num_later
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a trial that is asked for has no result."""
+        return bool(self.missing) or any(status not in RESULT_STATUSES for status in self.found(self.asks))
+
     def found(self, asks: Iterable[Ask]) -> Iterator[Status]:
         """The status of each trial, of those asked for, that is stored."""
         return (trial.status for ask in asks if (trial := self.stored.get(ask[:2])))
@@ -108,6 +113,7 @@ class Plan:
         num_missing: Trials to run, with those of later rounds of searches.
         num_later: Those of later rounds; for a search with ``until_solved``, the most that they can be.
         stored: Every stored trial of the sweep, by its id.
+        shares: Whether some of the cells have results in other sweeps of the store.
         rows: Those of each wanted cell, by the id of the cell, whether they stand or not.
     """
 
@@ -120,6 +126,7 @@ class Plan:
     estimate: Estimate
     stored: Mapping[str, StoredTrial]
     rows: Mapping[str, Sequence[StoredTrial]]
+    shares: bool
 
     @property
     def num_done(self) -> int:
@@ -154,6 +161,16 @@ class Plan:
         blocks = {type(block) for cell in self.cells for block in (cell.wanted.cell.task, cell.wanted.cell.model)}
         return frozenset(package for block in blocks if (package := package_of(block)))
 
+    @property
+    def found_in(self) -> Mapping[str, Sequence[str]]:
+        """The ids of the trials that other sweeps of the store have, by the name of the sweep. A launch copies them."""
+        found: dict[str, list[str]] = {}
+        for cell in self.cells if self.shares else ():
+            for ask in cell.asks:
+                if (trial := cell.stored.get(ask[:2])) and trial.found_in:
+                    found.setdefault(trial.found_in, []).append(trial.trial_id)
+        return found
+
     def missing(self) -> Iterator[TrialSpec]:
         """The trials to run now, in the grid's order."""
         return (cell.spec(ask.lr, ask.seed) for cell in self.cells for ask in cell.missing)
@@ -178,7 +195,12 @@ class Plan:
 
 
 def make_plan(
-    grid: Grid, stored: Mapping[str, StoredTrial], *, asked: Asked | None = None, retry: Collection[Status] = ()
+    grid: Grid,
+    stored: Mapping[str, StoredTrial],
+    *,
+    asked: Asked | None = None,
+    retry: Collection[Status] = (),
+    shared: Mapping[str, Sequence[StoredTrial]] | None = None,
 ) -> Plan:
     """Compare a grid with what is stored.
 
@@ -187,6 +209,7 @@ def make_plan(
         stored: What is there, by trial id.
         asked: The learning rates that searches have asked for. Those of stored trials count as asked for anyway.
         retry: Statuses of failed trials to run again; ``lost`` ones are run again anyway.
+        shared: Results that other sweeps have of the cells, by the id of the cell. They count as stored.
     """
     rerun = {*RERUN_STATUSES, *retry}
     by_cell: dict[str, list[StoredTrial]] = {wanted.cell_id: [] for wanted in grid.cells}
@@ -202,11 +225,17 @@ def make_plan(
             for trial in trials
             if trial.status not in rerun and _is_complete(trial, lengths)
         }
+        if shared:
+            _add_shared(standing, shared.get(wanted.cell_id, ()), lengths)
         known = {key: Outcome.of(*key, trial) for key, trial in standing.items()}
         lrs: Sequence[float] = ()
-        if isinstance(wanted.learning_rate, LogUniform):
+        if is_search := isinstance(wanted.learning_rate, LogUniform):
             lrs = (*(asked or {}).get(wanted.cell_id, ()), *sorted(trial.lr for trial in trials))
-        cells.append(CellPlan.of(wanted, standing, known, lrs))
+        cell = CellPlan.of(wanted, standing, known, lrs)
+        while shared and is_search and not cell.missing and not {*cell.lrs} <= {*lrs}:
+            lrs = (*lrs, *cell.lrs)  # a round that another sweep has ended: what is the next one?
+            cell = CellPlan.of(wanted, standing, known, lrs)
+        cells.append(cell)
     return Plan(
         grid=grid,
         cells=tuple(cells),
@@ -217,7 +246,18 @@ def make_plan(
         estimate=_estimate(cells, by_cell),
         stored=stored,
         rows=by_cell,
+        shares=bool(shared),
     )
+
+
+def _add_shared(
+    standing: dict[tuple[float, int], StoredTrial], shared: Iterable[StoredTrial], lengths: frozenset[tuple[int, int]]
+) -> None:
+    """Add complete results of other sweeps for the trials of a cell that have none."""
+    for trial in shared:
+        own = standing.get((trial.lr, trial.seed))
+        if (own is None or own.status not in RESULT_STATUSES) and _is_complete(trial, lengths):
+            standing[trial.lr, trial.seed] = trial
 
 
 @functools.cache

@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Unpack
@@ -50,6 +51,7 @@ class Summary:
         num_found: Wanted trials that were stored already, with a result.
         num_failed: Wanted trials without a result: failed in this launch, or earlier and not run again.
         ran: How many trials this launch ran, by the status they ended with.
+        found_in: How many of those found were copied from each other sweep of the store.
         stopped: Why the launch stopped early, if it did.
     """
 
@@ -58,6 +60,7 @@ class Summary:
     num_found: int
     num_failed: int
     ran: Mapping[Status, int]
+    found_in: Mapping[str, int] = field(default_factory=dict)
     stopped: str | None = None
 
     @property
@@ -126,7 +129,12 @@ def launch(
         signals_interrupt(received := ReceivedSignal(), outermost=True),
         continued(request.folder, request.job.patience) if in_job else nullcontext(),
     ):
-        plan = request.plan()
+        plan, found_in = request.plan(), Counter[str]()
+        while found := plan.found_in:
+            for name, trial_ids in found.items():
+                writer.take_over(name, trial_ids)
+                found_in[name] += len(trial_ids)
+            plan = request.plan()
         with shown_progress(progress, request.grid.name, plan.num_missing) as shown:
             observers = (*shown, *([observer] if observer else []))
             end = _run(request, plan, writer, observers, run, received)
@@ -136,6 +144,7 @@ def launch(
         num_found=end.num_found,
         num_failed=end.num_failed,
         ran=end.ended,
+        found_in=found_in,
         stopped=end.stopped,
     )
 

@@ -192,7 +192,7 @@ def _parse_grid(content: bytes) -> str:
 class StoredTrial:
     """What is stored of one trial. Not frozen: that would double the time to read a large sweep.
 
-    `tested` has the number of sequences at each tested length.
+    `tested` has the number of sequences at each tested length. `found_in` names another sweep, whose row it is.
     """
 
     trial_id: str
@@ -207,9 +207,10 @@ class StoredTrial:
     steps: int
     wall_s: float
     tested: Mapping[int, int]
+    found_in: str | None = None
 
 
-_COLUMNS = [name for name in StoredTrial.__slots__ if name != "tested"]
+_COLUMNS = [name for name in StoredTrial.__slots__ if name not in ("tested", "found_in")]
 
 
 def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
@@ -221,7 +222,7 @@ def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
     Raises:
         StoreError: The system does not let the sweep be read.
     """
-    return read_sweeps([SweepFolder.of(store, sweep)], _trials)
+    return read_sweeps([SweepFolder.of(store, sweep)], stored_trials)
 
 
 def stored_grid(store: Path | str, sweep: str) -> str | None:
@@ -239,7 +240,8 @@ def last_wanted(store: Path | str, sweep: str) -> dict[str, WantedRow] | None:
     return None if wanted is None else {row.cell_id: row for row in wanted_rows(wanted)}
 
 
-def _trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
+def stored_trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
+    """Return the trials of one sweep by their ids, without superseded ones; a reader for `read_sweeps`."""
     (sweep,) = sweeps
     trials: dict[str, StoredTrial] = {}
     for part in sweep.manifest.parts:

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import pyarrow as pa
+
 from bilin.errors import StoreError
 from bilin.folder import PARTIAL, SweepFolder
 from bilin.record import TrialResult
@@ -21,6 +23,7 @@ from bilin.results.store.lock import SweepLock
 from bilin.results.store.manifest import Manifest, Part, write_manifest
 from bilin.results.store.parts import merge, num_mergeable, read_columns, with_unlisted_parts, write_part
 from bilin.results.store.rows import WantedRow, curves_table, encode_wanted, trials_table
+from bilin.results.store.sharing import read_shared
 from bilin.spec import TrialSpec
 
 _GRACE_S = 10.0
@@ -90,6 +93,34 @@ class SweepWriter:
             return
         trials = trials_table(list(newest.values()))
         curves = curves_table(result for _, result in newest.values())
+        self._add(trials, curves)
+
+    def take_over(self, sweep: str, trial_ids: Collection[str]) -> None:
+        """Copy the rows and curves of trials of another sweep of the store, as far as it has them; durable on return.
+
+        Raises:
+            StoreError: As all methods do, or the other sweep cannot be read.
+        """
+        trials, curves = read_shared(SweepFolder.of(self.folder.store, sweep), trial_ids)
+        if trials.num_rows:
+            self._add(trials, curves)
+
+    def rename(self, sweep: str) -> None:
+        """Give the sweep another name, in one step.
+
+        Raises:
+            StoreError: As all methods do, or the name is that of another sweep, or of none.
+        """
+        target = SweepFolder.of(self.folder.store, sweep)
+        if target.path.exists():
+            raise StoreError(f"{target.path} exists: choose another name, or move it away")
+        with self._writing():
+            self.folder.path.rename(target.path)
+            sync(target.store)
+            self._lock.moved(target)
+            self.folder = target
+
+    def _add(self, trials: pa.Table, curves: pa.Table) -> None:
         with self._writing():
             part = write_part(self.folder, self._manifest.next_number, trials, curves)
             self._commit([*self._manifest.parts, part])
