@@ -90,8 +90,8 @@ class LaunchRequest:
             grid: The path of a grid.yaml, a dict with the keys of one, or a grid that was read; None for none.
             store: Directory of the store; it need not exist.
             cluster: Where to run; by default a local Ray.
-            profile: File with settings for the Slurm job that the grid's ``cluster`` does not have.
-            nodes: Number of nodes of the Slurm job, or the least and the greatest, as ``1-8``.
+            profile: File with settings for the Slurm job. The grid's ``cluster`` overrides it.
+            nodes: Number of nodes of the Slurm job, or a range such as ``1-8``.
             overrides: Values to set in the grid first, such as ``train.steps=500``.
             only: Conditions that narrow the cells of the grid, such as ``tier=full,m=2``.
             retry: Classes of failure whose trials run again, of `bilin.failures.RETRYABLE`.
