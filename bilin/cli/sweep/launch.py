@@ -56,12 +56,12 @@ Cluster = Annotated[
     str | None,
     typer.Option(
         help="local: start a Ray on this machine; inline: in this process; ray: join the Ray at --address; "
-        "slurm: submit a job; allocation: on the nodes of the Slurm job of this process. [default: local]"
+        "slurm: submit a job; allocation: on the nodes of the Slurm job of this process. By default local."
     ),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(help="Number of trials that run at once. [default: as many as the CPUs allow]", show_default=False),
+    typer.Option(help="Number of trials that run at once; by default, as many as the CPUs allow.", show_default=False),
 ]
 CheckpointEvery = Annotated[
     float, typer.Option(metavar="SECONDS", help="Seconds between checkpoints of a running trial; 0: none.")

@@ -30,6 +30,10 @@ def describe_plan(explanation: Explanation) -> str:
     for index, (name, trial_ids) in enumerate(plan.found_in.items()):
         rows.append(("" if index else "of them", f"{len(trial_ids)} found in {name}; a launch copies their results"))
     rows += _headed("to run", explanation.reasons)
+    if plan.num_tests:
+        rows.append(("", f"{plan.num_tests} of them only tested, with their kept weights"))
+    if plan.num_again:
+        rows.append(("", f"{plan.num_again} of them trained again for a tested length, since no weights are kept"))
     rows += _headed("leave the results", explanation.leaves)
     sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
@@ -61,6 +65,8 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
             "done": plan.num_done,
             "failed": plan.num_failed,
             "to_run_now": plan.num_now,
+            "only_tested": plan.num_tests,
+            "trained_again_for_a_length": plan.num_again,
             "in_later_rounds": plan.num_later,
         },
         "found_in": {name: len(trial_ids) for name, trial_ids in plan.found_in.items()},

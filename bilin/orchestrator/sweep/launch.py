@@ -8,18 +8,19 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Unpack
 
 from bilin.errors import InputError, InterruptedSweepError, StoreError
-from bilin.folder import SweepFolder
+from bilin.folder import PARTIAL, SweepFolder
 from bilin.notebook import html_table
 from bilin.orchestrator.clusters import Work, check_nodes, open_pool
 from bilin.orchestrator.clusters.slurm.continuation import WARNING, continued
 from bilin.orchestrator.grid import ClusterSettings
+from bilin.orchestrator.planning.asked import AskedFile
 from bilin.orchestrator.planning.plan import Plan
 from bilin.orchestrator.request import GridSource, LaunchRequest, RequestOptions
 from bilin.orchestrator.sweep.loop import Sweep
@@ -51,7 +52,8 @@ class Summary:
         num_found: Wanted trials that were stored already, with a result.
         num_failed: Wanted trials without a result: failed in this launch, or earlier and not run again.
         ran: How many trials this launch ran, by the status they ended with.
-        found_in: How many of those found were copied from each other sweep of the store.
+        num_tests: Those of them that were only tested, with their kept weights.
+        found_in: How many results were copied from each other sweep of the store, before the launch ran the rest.
         stopped: Why the launch stopped early, if it did.
     """
 
@@ -60,6 +62,7 @@ class Summary:
     num_found: int
     num_failed: int
     ran: Mapping[Status, int]
+    num_tests: int = 0
     found_in: Mapping[str, int] = field(default_factory=dict)
     stopped: str | None = None
 
@@ -79,7 +82,8 @@ class Summary:
 
     def _counts(self) -> dict[str, int]:
         ran = {f"ended as {status}": count for status, count in sorted(self.ran.items()) if count}
-        return {"found in the store": self.num_found, **ran, "without a result": self.num_failed}
+        tests = {"only tested": self.num_tests} if self.num_tests else {}
+        return {"found in the store": self.num_found, **ran, **tests, "without a result": self.num_failed}
 
 
 def plan(request: LaunchRequest | GridSource, **options: Unpack[RequestOptions]) -> Plan:
@@ -129,12 +133,7 @@ def launch(
         signals_interrupt(received := ReceivedSignal(), outermost=True),
         continued(request.folder, request.job.patience) if in_job else nullcontext(),
     ):
-        plan, found_in = request.plan(), Counter[str]()
-        while found := plan.found_in:
-            for name, trial_ids in found.items():
-                writer.take_over(name, trial_ids)
-                found_in[name] += len(trial_ids)
-            plan = request.plan()
+        plan, found_in = _take_over(request, writer)
         with shown_progress(progress, request.grid.name, plan.num_missing) as shown:
             observers = (*shown, *([observer] if observer else []))
             end = _run(request, plan, writer, observers, run, received)
@@ -144,6 +143,7 @@ def launch(
         num_found=end.num_found,
         num_failed=end.num_failed,
         ran=end.ended,
+        num_tests=end.num_tests,
         found_in=found_in,
         stopped=end.stopped,
     )
@@ -156,6 +156,18 @@ def as_request(request: LaunchRequest | GridSource, options: RequestOptions) -> 
     if options:
         raise InputError(f"a request has its own {', '.join(options)}: give a grid with options, or a request alone")
     return request
+
+
+def _take_over(request: LaunchRequest, writer: SweepWriter) -> tuple[Plan, Mapping[str, int]]:
+    """Copy the results that other sweeps of the store have. Return what is left to run, and how many each sweep had."""
+    plan, found_in = request.plan(), Counter[str]()
+    while found := plan.found_in:
+        AskedFile(writer.folder).add(plan.asked)
+        for name, trial_ids in found.items():
+            writer.take_over(name, trial_ids)
+            found_in[name] += len(trial_ids)
+        plan = request.plan()
+    return plan, found_in
 
 
 def _run(
@@ -171,7 +183,8 @@ def _run(
     file, checkpoints = SnapshotFile(folder), _checkpoints(folder, request.cluster.checkpoint_s)
     file.remove()  # that of a launch that was killed
     recorder = Recorder(writer, checkpoints)
-    sweep = Sweep(plan, recorder, file, *observers)
+    sweep = Sweep(plan, recorder, file, *observers, folder=folder)
+    _tidy_weights(folder, plan)
     if not plan.num_missing:
         write_grid(writer, plan, has_ended=True)
         return sweep.snapshot()
@@ -218,6 +231,22 @@ def _run(
     if checkpoints:
         checkpoints.clear(everything=plan.grid.is_whole and not end.num_failed and not end.stopped)
     return end
+
+
+def _tidy_weights(folder: SweepFolder, plan: Plan) -> None:
+    """Remove weights that are not kept: of trials that the grid does not ask for, and of cells that are complete.
+
+    Also the files that killed workers left half written; no other launch runs the sweep.
+    """
+    for partial in folder.weights.glob(f"*{PARTIAL}"):
+        partial.unlink(missing_ok=True)
+    dropped = folder.trials_with_weights()
+    if dropped and not plan.grid.is_whole:
+        dropped &= {trial.trial_id for cell in plan.cells for trial in cell.stored.values()}
+    if dropped:
+        folder.drop_weights(dropped.difference(*(cell.with_weights() for cell in plan.cells)))
+    with suppress(OSError):
+        folder.weights.rmdir()  # if it is empty
 
 
 def _checkpoints(folder: SweepFolder, period_s: float) -> Checkpoints | None:

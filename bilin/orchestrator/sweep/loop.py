@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from bilin.failures import MAX_SAME_ERRORS, RULES
+from bilin.folder import SweepFolder
 from bilin.orchestrator.grid import LogUniform
-from bilin.orchestrator.planning.plan import CellPlan, Plan, Shape
+from bilin.orchestrator.planning.plan import CellPlan, Plan, Shape, to_run, unselected
 from bilin.orchestrator.planning.search import Ask, decide, learns, num_later
 from bilin.orchestrator.sweep.recorder import Recorder
 from bilin.orchestrator.sweep.snapshot import MAX_NOTES, NUM_LEADERS, Labels, Leader, Observer, RunningTrial, Snapshot
 from bilin.record import RESULT_STATUSES, Progress, Status, TrialResult
+from bilin.results import StoredTrial
 from bilin.rules import Outcome
 from bilin.spec import Resources, TrialSpec, trial_id
 from bilin.workers.events import Cancelled, Checkpointed, Event, Finished, Lost, Started
@@ -49,6 +51,7 @@ class _Cell:
         known: The outcomes so far, by learning rate and seed.
         asks: The trials that should have a result by now.
         num_later: How many trials later rounds of its search will ask for, at most.
+        untested: The stored trials that lack a tested length, without those that have run since.
         label: What displays call the cell; computed at first use.
     """
 
@@ -56,6 +59,7 @@ class _Cell:
     known: dict[tuple[float, int], Outcome]
     asks: Sequence[Ask]
     num_later: int
+    untested: dict[tuple[float, int], StoredTrial]
     label: str = ""
 
     @property
@@ -68,15 +72,24 @@ class _Cell:
         """Whether the learning rates are not listed."""
         return isinstance(self.plan.wanted.learning_rate, LogUniform)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether every trial that is asked for has its outcome."""
+        return all(ask[:2] in self.known for ask in self.asks)
+
     def decide(self) -> list[Ask]:
         """Decide again which trials should have a result by now; return those that were not asked for before."""
         if not learns(self.plan.wanted):
             return []
         before = set(self.asks)
         self.asks = decide(self.plan.wanted, self.known, self.lrs)
-        missing = [ask for ask in self.asks if ask[:2] not in self.known]
-        self.num_later = num_later(self.plan.wanted, self.known, self.asks, missing)
+        untested = self.known.keys() - self.untested.keys() if self.untested else self.known
+        self.num_later = num_later(self.plan.wanted, untested, self.asks, self.to_run())
         return [ask for ask in self.asks if ask not in before]
+
+    def to_run(self) -> Sequence[Ask]:
+        """Return the trials that have no result or must be tested at more lengths; some of them may be running."""
+        return to_run(self.plan.wanted, self.asks, self.known, self.untested, self.plan.stored)
 
 
 @dataclass(slots=True, eq=False)
@@ -109,21 +122,25 @@ class Sweep:
         stopped: Why the sweep stopped early, if it did.
     """
 
-    def __init__(self, plan: Plan, recorder: Recorder, *observers: Observer) -> None:
-        """Prepare to run a plan."""
+    def __init__(self, plan: Plan, recorder: Recorder, *observers: Observer, folder: SweepFolder | None = None) -> None:
+        """Prepare to run a plan. Workers keep final weights in the folder, if there is one."""
         self.stopped: str | None = None
         self._plan = plan
         self._recorder = recorder
+        self._folder = folder
         self._observers = observers
         self._num_elsewhere = 0
         self._pool: Pool | None = None
-        self._cells = [_Cell(cell, dict(cell.known), cell.asks, cell.num_later) for cell in plan.cells]
+        self._cells = [
+            _Cell(cell, dict(cell.known), cell.asks, cell.num_later, dict(cell.untested)) for cell in plan.cells
+        ]
         self._trials: dict[str, _Trial] = {}
         self._running: dict[str, _Trial] = {}
         self._queues: dict[tuple[Resources, frozenset[str]], deque[_Trial]] = defaultdict(deque)
         self._num_later = plan.num_later
         self._found = Counter(plan.statuses)
         self._ended: Counter[Status] = Counter()
+        self._num_tests = 0
         self._best: dict[str, Leader] = {}
         self._wall_s: dict[Shape, float] = {}  # of the last trial of each shape
         self._notes: list[str] = []
@@ -173,7 +190,9 @@ class Sweep:
 
     def current_plan(self) -> Plan:
         """Return the plan, updated with the outcomes so far."""
-        cells = [CellPlan.of(cell.plan.wanted, cell.plan.stored, cell.known, cell.lrs) for cell in self._cells]
+        cells = [
+            CellPlan.of(cell.plan.wanted, cell.plan.stored, cell.known, cell.lrs, cell.untested) for cell in self._cells
+        ]
         return replace(
             self._plan,
             cells=tuple(cells),
@@ -199,6 +218,7 @@ class Sweep:
             num_wanted=self._plan.num_wanted,
             found=dict(self._found),
             ended=dict(self._ended),
+            num_tests=self._num_tests,
             num_left=len(self._trials),
             num_later=self._num_later,
             may_end_early=self._plan.may_end_early and self._num_later > 0,
@@ -214,8 +234,10 @@ class Sweep:
     def _enqueue(self, cell: _Cell, asks: Sequence[Ask]) -> None:
         queue = self._queues[cell.plan.wanted.resources.occupied, frozenset()]
         for lr, seed, _ in asks:
-            trial = _Trial(cell.plan.spec(lr, seed), trial_id(cell.plan.wanted.cell_id, lr, seed), cell)
-            self._trials[trial.trial_id] = trial
+            own_id = trial_id(cell.plan.wanted.cell_id, lr, seed)
+            weights = self._folder.trial_weights(own_id) if self._folder else None
+            trial = _Trial(cell.plan.spec(lr, seed, weights=weights), own_id, cell)
+            self._trials[own_id] = trial
             queue.append(trial)
 
     def _submit(self, pool: Pool) -> None:
@@ -237,9 +259,9 @@ class Sweep:
         group = [queue.popleft()]
         shape = group[0].cell.plan.shape
         wall_s = self._wall_s.get(shape)
-        if wall_s and not group[0].attempts:
+        if wall_s and not group[0].attempts and not group[0].spec.untested:
             size = min(MAX_GROUP, int(GROUP_S / wall_s))
-            while queue and len(group) < size and not queue[0].attempts and queue[0].cell.plan.shape == shape:
+            while queue and len(group) < size and _is_alike(queue[0], shape):
                 group.append(queue.popleft())
         return group
 
@@ -278,10 +300,13 @@ class Sweep:
         del self._trials[trial.trial_id]
         if not self._running.pop(trial.trial_id, None):  # a late result arrived while the trial waited to run again
             self._queues[trial.spec.resources.occupied, trial.avoid].remove(trial)
-        self._recorder.put(trial.spec, result)
+        cell, cell_id, key = trial.cell, trial.cell.plan.wanted.cell_id, (trial.spec.lr, trial.spec.seed)
+        if result.status in RESULT_STATUSES or not trial.spec.untested:  # a failed test leaves the stored row
+            self._recorder.put(trial.spec, result)
         self._ended[result.status] += 1
-        cell, cell_id = trial.cell, trial.cell.plan.wanted.cell_id
-        if result.status == "done":
+        self._num_tests += result.is_test
+        cell.untested.pop(key, None)
+        if result.status == "done" and not result.is_test:
             leader = Leader(
                 trial_id=trial.trial_id,
                 label=self._label(cell),
@@ -292,18 +317,36 @@ class Sweep:
                 validation_accuracy=result.validation_accuracy,
             )
             self._best[cell_id] = min(leader, self._best.get(cell_id, leader), key=_rank)
-        self._wall_s[cell.plan.shape] = result.wall_s
-        cell.known[trial.spec.lr, trial.spec.seed] = Outcome.of(trial.spec.lr, trial.spec.seed, result)
+        if not trial.spec.untested:
+            self._wall_s[cell.plan.shape] = result.wall_s
+        if not trial.spec.untested or (result.status in RESULT_STATUSES and not result.is_test):
+            cell.known[key] = Outcome.of(*key, result)
         self._num_later -= cell.num_later
         asks = cell.decide()
         self._num_later += cell.num_later
         if asks and cell.is_search:
             self._recorder.keep_asked({cell_id: cell.lrs})
-        self._found.update(cell.plan.found(asks))
-        self._enqueue(cell, [ask for ask in asks if ask[:2] not in cell.known])
+        self._go_on(cell, asks)
+        if result.note:
+            self._notes.append(f"{trial.trial_id}: {_short(result.note)}")
         if result.status not in RESULT_STATUSES:
             self._notes.append(f"{trial.trial_id}: {result.status}: {_short(result.error or '')}")
         self.stopped = self._errors.add(result) or self.stopped
+
+    def _go_on(self, cell: _Cell, new: Sequence[Ask]) -> None:
+        """Queue what a cell needs after one of its trials ended, of which some is newly asked for."""
+        if not new and not cell.untested:
+            due: list[Ask] = []
+        else:
+            cell_id = cell.plan.wanted.cell_id
+            due = [ask for ask in cell.to_run() if trial_id(cell_id, *ask[:2]) not in self._trials]
+            earlier = set(due).difference(new)
+            self._found.subtract(cell.plan.found(earlier))
+            self._found.update(cell.plan.found(set(new).difference(due)))
+            self._enqueue(cell, due)
+        if self._folder and not due and cell.is_complete:
+            dropped = unselected(cell.plan.wanted, cell.asks, cell.known)
+            self._folder.drop_weights(own_id for own_id in dropped if own_id not in self._trials)
 
     def _running_trial(self, trial: _Trial) -> RunningTrial:
         started, progress, checkpointed = trial.started, trial.progress, trial.checkpointed
@@ -364,6 +407,11 @@ class _SameErrors:
         if self._count < MAX_SAME_ERRORS:
             return None
         return f"the same error in {self._count} trials in a row: {result.error}"
+
+
+def _is_alike(trial: _Trial, shape: Shape) -> bool:
+    """Whether a trial that waits can join a group of trials of a shape that are trained for the first time."""
+    return not trial.attempts and not trial.spec.untested and trial.cell.plan.shape == shape
 
 
 def _lost(trial: _Trial, event: Lost) -> TrialResult:

@@ -192,7 +192,8 @@ def _parse_grid(content: bytes) -> str:
 class StoredTrial:
     """What is stored of one trial. Not frozen: that would double the time to read a large sweep.
 
-    `tested` has the number of sequences at each tested length. `found_in` names another sweep, whose row it is.
+    `tested` has the number of sequences at each tested length. `test_s` is None in rows of versions before it existed.
+    `found_in` names another sweep, whose row it is.
     """
 
     trial_id: str
@@ -207,10 +208,12 @@ class StoredTrial:
     steps: int
     wall_s: float
     tested: Mapping[int, int]
+    test_s: float | None = None
+    has_weights: bool = False
     found_in: str | None = None
 
 
-_COLUMNS = [name for name in StoredTrial.__slots__ if name not in ("tested", "found_in")]
+_COLUMNS = [name for name in StoredTrial.__slots__ if name not in ("tested", "test_s", "has_weights", "found_in")]
 
 
 def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
@@ -245,11 +248,14 @@ def stored_trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
     (sweep,) = sweeps
     trials: dict[str, StoredTrial] = {}
     for part in sweep.manifest.parts:
-        table = read_columns(sweep.folder.trials_part(part.number), [*_COLUMNS, "tested"])
+        table = read_columns(sweep.folder.trials_part(part.number), [*_COLUMNS, "tested", "test_s"])
         columns = [table[name].to_pylist() for name in _COLUMNS]
-        for values, tested in zip(zip(*columns, strict=True), _tested(table["tested"]), strict=True):
-            trial = StoredTrial(*values, tested)  # type: ignore[call-arg]
+        test_s = table["test_s"].to_pylist() if "test_s" in table.column_names else [None] * table.num_rows
+        for values, tested, seconds in zip(zip(*columns, strict=True), _tested(table["tested"]), test_s, strict=True):
+            trial = StoredTrial(*values, tested, seconds)  # type: ignore[call-arg]
             trials[trial.trial_id] = trial
+    for trial_id in trials.keys() & sweep.folder.trials_with_weights():
+        trials[trial_id].has_weights = True
     return trials
 
 

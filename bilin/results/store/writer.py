@@ -21,7 +21,7 @@ from bilin.results.store.contents import read_contents
 from bilin.results.store.durable import Checksum, explained, file_fault, replace_file, sync
 from bilin.results.store.lock import SweepLock
 from bilin.results.store.manifest import Manifest, Part, write_manifest
-from bilin.results.store.parts import merge, num_mergeable, read_columns, with_unlisted_parts, write_part
+from bilin.results.store.parts import merge, num_mergeable, read_columns, tested_again, with_unlisted_parts, write_part
 from bilin.results.store.rows import WantedRow, curves_table, encode_wanted, trials_table
 from bilin.results.store.sharing import read_shared
 from bilin.spec import TrialSpec
@@ -96,13 +96,16 @@ class SweepWriter:
         self._add(trials, curves)
 
     def take_over(self, sweep: str, trial_ids: Collection[str]) -> None:
-        """Copy the rows and curves of trials of another sweep of the store, as far as it has them; durable on return.
+        """Copy trials of another sweep of the store, with curves and weights, as far as it has them; durable on return.
 
         Raises:
             StoreError: As all methods do, or the other sweep cannot be read.
         """
-        trials, curves = read_shared(SweepFolder.of(self.folder.store, sweep), trial_ids)
+        source = SweepFolder.of(self.folder.store, sweep)
+        trials, curves = read_shared(source, trial_ids)
         if trials.num_rows:
+            with self._writing():
+                self.folder.copy_weights(source, trials["trial_id"].to_pylist())
             self._add(trials, curves)
 
     def rename(self, sweep: str) -> None:
@@ -127,8 +130,24 @@ class SweepWriter:
             if count := num_mergeable(self._manifest.parts):
                 self._merge(count)
 
+    def add_tests(self, pairs: Sequence[tuple[TrialSpec, TrialResult]]) -> None:
+        """Add the lengths of some results to the rows of their trials, durable on return.
+
+        A new row replaces the one before, with everything else that it has. A trial without a row gets none.
+        """
+        results = {result.trial_id: (spec, result) for spec, result in pairs}
+        with self._writing():
+            parts, number = [*self._manifest.parts], self._manifest.next_number
+            for part in reversed(self._manifest.parts):
+                if results and (found := tested_again(self.folder, part, results)):
+                    parts.append(write_part(self.folder, number, *found))
+                    results = {key: results[key] for key in results.keys() - set(found[0]["trial_id"].to_pylist())}
+                    number += 1
+            if number > self._manifest.next_number:
+                self._commit(parts, next_number=number)
+
     def delete(self, trial_ids: Collection[str]) -> None:
-        """Remove trials and their curves, durable on return."""
+        """Remove trials with their curves and weights, durable on return."""
         with self._writing():
             parts: list[Part] = []
             number = self._manifest.next_number
@@ -143,6 +162,7 @@ class SweepWriter:
                 in_later_parts |= ids
             if number > self._manifest.next_number:
                 self._commit(parts[::-1], next_number=number)
+            self.folder.drop_weights(trial_ids)
 
     def compact(self) -> int:
         """Merge all parts into one, durable on return, and return how many there were."""
