@@ -94,6 +94,12 @@ class CellPlan:
         return bool(self.missing) or any(status not in RESULT_STATUSES for status in self.found(self.asks))
 
     @property
+    def may_find_more(self) -> bool:
+        """Whether another sweep has results that later rounds of the search may ask for."""
+        lrs = self.lrs if self.num_later else ()
+        return bool(lrs) and any(trial.found_in and trial.lr not in lrs for trial in self.stored.values())
+
+    @property
     def tests(self) -> tuple[StoredTrial, ...]:
         """The missing trials whose kept weights are tested, without training."""
         found = (self.untested.get(ask[:2]) for ask in self.missing if self.untested)
@@ -243,9 +249,10 @@ class Plan:
 
     @property
     def may_end_early(self) -> bool:
-        """Whether a search may ask for fewer trials than it is granted, as with ``until_solved``."""
+        """Whether fewer trials may run, as with ``until_solved``, or if another sweep has rates of later rounds."""
         searches = {cell.wanted.learning_rate for cell in self.cells}
-        return any(isinstance(search, Choices) and search.until_solved for search in searches)
+        is_until_solved = any(isinstance(search, Choices) and search.until_solved for search in searches)
+        return is_until_solved or (self.shares and any(cell.may_find_more for cell in self.cells))
 
     @property
     def packages(self) -> frozenset[str]:

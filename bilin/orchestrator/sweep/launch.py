@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -53,7 +52,7 @@ class Summary:
         num_failed: Wanted trials without a result: failed in this launch, or earlier and not run again.
         ran: How many trials this launch ran, by the status they ended with.
         num_tests: Those of them that were only tested, with their kept weights.
-        found_in: How many results were copied from each other sweep of the store, before the launch ran the rest.
+        found_in: How many results were copied from each other sweep of the store.
         stopped: Why the launch stopped early, if it did.
     """
 
@@ -133,7 +132,7 @@ def launch(
         signals_interrupt(received := ReceivedSignal(), outermost=True),
         continued(request.folder, request.job.patience) if in_job else nullcontext(),
     ):
-        plan, found_in = _take_over(request, writer)
+        plan = _take_over(request, writer)
         with shown_progress(progress, request.grid.name, plan.num_missing) as shown:
             observers = (*shown, *([observer] if observer else []))
             end = _run(request, plan, writer, observers, run, received)
@@ -144,7 +143,7 @@ def launch(
         num_failed=end.num_failed,
         ran=end.ended,
         num_tests=end.num_tests,
-        found_in=found_in,
+        found_in=dict(writer.num_taken_over),
         stopped=end.stopped,
     )
 
@@ -158,16 +157,15 @@ def as_request(request: LaunchRequest | GridSource, options: RequestOptions) -> 
     return request
 
 
-def _take_over(request: LaunchRequest, writer: SweepWriter) -> tuple[Plan, Mapping[str, int]]:
-    """Copy the results that other sweeps of the store have. Return what is left to run, and how many each sweep had."""
-    plan, found_in = request.plan(), Counter[str]()
+def _take_over(request: LaunchRequest, writer: SweepWriter) -> Plan:
+    """Copy the results that other sweeps of the store have, and return what is left to run."""
+    plan = request.plan()
     while found := plan.found_in:
         AskedFile(writer.folder).add(plan.asked)
         for name, trial_ids in found.items():
             writer.take_over(name, trial_ids)
-            found_in[name] += len(trial_ids)
         plan = request.plan()
-    return plan, found_in
+    return plan
 
 
 def _run(

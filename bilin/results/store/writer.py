@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -42,6 +43,9 @@ class SweepWriter:
         command: What this process runs, for the message to a second writer.
         stays: Keep a new sweep folder even if the writer ends with an error before it has written a grid.
 
+    Attributes:
+        num_taken_over: How many trials were copied from each other sweep.
+
     Warns:
         DamageWarning: On entry, for each damaged file that was set aside.
         WaitWarning: On entry, if a process on another machine may still write the sweep; it waits for a minute.
@@ -54,6 +58,7 @@ class SweepWriter:
 
     def __init__(self, store: Path | str, sweep: str, *, command: str = "bilin", stays: bool = False) -> None:
         self.folder = SweepFolder.of(store, sweep)
+        self.num_taken_over: Counter[str] = Counter()
         self._lock = SweepLock(self.folder, command)
         self._exit = ExitStack()
         self._mutex = threading.RLock()
@@ -95,8 +100,11 @@ class SweepWriter:
         curves = curves_table(result for _, result in newest.values())
         self._add(trials, curves)
 
-    def take_over(self, sweep: str, trial_ids: Collection[str]) -> None:
-        """Copy trials of another sweep of the store, with curves and weights, as far as it has them; durable on return.
+    def take_over(self, sweep: str, trial_ids: Collection[str]) -> int:
+        """Copy trials of another sweep of the store, with curves and weights; durable on return.
+
+        Returns:
+            How many of them it has.
 
         Raises:
             StoreError: As all methods do, or the other sweep cannot be read.
@@ -107,6 +115,8 @@ class SweepWriter:
             with self._writing():
                 self.folder.copy_weights(source, trials["trial_id"].to_pylist())
             self._add(trials, curves)
+            self.num_taken_over[sweep] += trials.num_rows
+        return int(trials.num_rows)
 
     def rename(self, sweep: str) -> None:
         """Give the sweep another name, in one step.

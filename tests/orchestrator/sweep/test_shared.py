@@ -124,6 +124,19 @@ def test_every_round_of_a_search_is_found(tiny: Callable[..., Grid], tmp_path: P
     assert plan(other, store=tmp_path).num_done == 14
 
 
+def test_a_later_round_is_copied_while_the_launch_runs(tiny: Callable[..., Grid], tmp_path: Path) -> None:
+    grid = tiny(m="[2]", rate="{log_uniform: [1e-4, 1e-2], trials: 7, round: 3}")
+    other = named(grid, "other")
+    first_round = tuple(plan(grid, store=tmp_path).cells[0].lrs)
+    launched(grid, tmp_path)
+    delete(tmp_path, f"lr in {first_round}", sweep="tiny")
+    said = plan(other, store=tmp_path)
+    assert (said.num_now, said.num_missing, said.may_end_early) == (3, 7, True)
+    summary = launched(other, tmp_path)
+    assert (dict(summary.ran), dict(summary.found_in), summary.num_found) == ({"done": 3}, {"tiny": 4}, 4)
+    assert len(stored(tmp_path, "other")) == 7
+
+
 def test_a_damaged_sweep_is_left_out(store: Path, tiny: Callable[..., Grid]) -> None:
     for path in (store / "first").glob("trials-*.parquet"):
         path.write_bytes(b"damaged")
