@@ -34,5 +34,6 @@ from bilin.orchestrator.request import LaunchRequest as LaunchRequest
 from bilin.orchestrator.sweep.launch import Summary as Summary
 from bilin.orchestrator.sweep.launch import launch as launch
 from bilin.orchestrator.sweep.launch import plan as plan
+from bilin.orchestrator.sweep.rename import rename as rename
 from bilin.orchestrator.sweep.snapshot import Observer as Observer
 from bilin.orchestrator.sweep.snapshot import Snapshot as Snapshot

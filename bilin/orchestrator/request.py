@@ -22,7 +22,7 @@ from bilin.orchestrator.planning.asked import read_asked
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.planning.reasons import Explanation
 from bilin.record import Status
-from bilin.results import DEFAULT_STORE, last_wanted, stored
+from bilin.results import DEFAULT_STORE, last_wanted, shared_trials, stored
 
 VERSION = 1
 """Version of the JSON form."""
@@ -135,10 +135,17 @@ class LaunchRequest:
     def plan(self) -> Plan:
         """Compare the grid with the stored results: what has a result, and what is to run.
 
+        What has no result in this sweep is looked for in the other sweeps of the store.
+
         Raises:
             StoreError: The stored results cannot be read.
         """
-        return make_plan(self.grid, stored(self.store, self.grid.name), asked=read_asked(self.folder), retry=self.retry)
+        trials, asked = stored(self.store, self.grid.name), read_asked(self.folder)
+        plan = make_plan(self.grid, trials, asked=asked, retry=self.retry)
+        if not (plan.num_missing or plan.num_failed):
+            return plan
+        shared = shared_trials(self.store, self.grid.name, {cell.wanted.cell_id for cell in plan.cells if cell.is_open})
+        return make_plan(self.grid, trials, asked=asked, retry=self.retry, shared=shared) if shared else plan
 
     def explain(self) -> Explanation:
         """Say why each trial of the plan would run, and which stored results leave. Raises as `plan` does."""

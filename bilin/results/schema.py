@@ -154,7 +154,7 @@ def trials_schema(others: frozenset[type] = frozenset()) -> pa.Schema:
     train = [column.with_name(TRAIN_COLUMNS[column.name]) for column in _field_columns(TrainSpec)]
     ids = pa.schema({"trial_id": pa.string(), "cell_id": pa.string()})
     rest = {"lr": pa.float64(), "seed": pa.int64(), **RESULT_COLUMNS, **TIME_COLUMNS, **ENVIRONMENT_COLUMNS}
-    last = {"spec": pa.string(), "schema_version": pa.int64(), "tested": pa.list_(TESTED)}
+    last = {"spec": pa.string(), "schema_version": pa.int64(), "found_in": pa.string(), "tested": pa.list_(TESTED)}
     own = pa.schema([*ids, *tasks, *tiers, *train, *pa.schema({**rest, **last})])
     return unite([own, *map(_field_columns, sorted(others, key=lambda settings: settings.__qualname__))])
 

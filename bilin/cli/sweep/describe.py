@@ -41,8 +41,10 @@ def describe_summary(summary: Summary) -> str:
     """Say in lines how a launch ended."""
     ran = sum(summary.ran.values())
     by_status = f" ({counted(summary.ran)})" if ran else ""
+    elsewhere = ", ".join(f"{count} in {name}" for name, count in summary.found_in.items())
+    found = f"{summary.num_found} trials found in the store{f' ({elsewhere})' if elsewhere else ''}"
     tests = f", {summary.num_tests} of them only tested, with their kept weights" if summary.num_tests else ""
-    parts = [f"{summary.num_found} trials found in the store", f"{ran} run{by_status}{tests}"]
+    parts = [found, f"{ran} run{by_status}{tests}"]
     if summary.num_failed:
         parts.append(f"{summary.num_failed} without a result")
     lines = [f"{summary.sweep}: " + ", ".join(parts)]

@@ -1,4 +1,4 @@
-"""`bilin sweep plan`, `launch`, `cancel` and `schema`: run what is missing in a grid."""
+"""`bilin sweep plan`, `launch`, `cancel`, `rename` and `schema`: run what is missing in a grid."""
 
 from __future__ import annotations
 
@@ -148,6 +148,21 @@ def cancel(
     from bilin.orchestrator import background
 
     typer.echo(describe_cancelled(background.cancel(sweep, store=store, grace_s=grace), grace_s=grace))
+
+
+def rename(
+    sweep: Annotated[str, typer.Argument(help="The sweep.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Its new name.", show_default=False)],
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Give a sweep another name, with all that is stored of it. Refused while it runs.
+
+    Exit codes: 0 it has the new name, 2 there is no such sweep, it runs, or the name is taken.
+    """
+    from bilin import orchestrator
+
+    orchestrator.rename(sweep, name, store=store)
+    typer.echo(f"{sweep} is now {name}; change `name` in its grid.yaml too")
 
 
 def schema() -> None:

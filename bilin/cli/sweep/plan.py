@@ -27,6 +27,8 @@ def describe_plan(explanation: Explanation) -> str:
     limit = " at most: a search may need fewer" if plan.may_end_early else ""
     rows.append(("trials", f"{plan.num_wanted} asked for{limit}: {_product(plan)}"))
     rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_now} to run now{plan.later}"))
+    for index, (name, trial_ids) in enumerate(plan.found_in.items()):
+        rows.append(("" if index else "of them", f"{len(trial_ids)} found in {name}; a launch copies their results"))
     rows += _headed("to run", explanation.reasons)
     if plan.num_tests:
         rows.append(("", f"{plan.num_tests} of them only tested, with their kept weights"))
@@ -67,6 +69,7 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
             "trained_again_for_a_length": plan.num_again,
             "in_later_rounds": plan.num_later,
         },
+        "found_in": {name: len(trial_ids) for name, trial_ids in plan.found_in.items()},
         "to_run": [_reason_json(count) for count in explanation.reasons],
         "leave_the_results": [_reason_json(count) for count in explanation.leaves],
         "time": {

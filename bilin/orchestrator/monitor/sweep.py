@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bilin.errors import GridError, InputError, InterruptedSweepError, StoreError
@@ -68,7 +68,7 @@ def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
     if text is None:
         raise StoreError(f"sweep {sweep!r} has no grid that can be read: launch it again, which stores one")
     try:
-        grid = restore_grid(text)
+        grid = replace(restore_grid(text), name=sweep)  # a rename may have been interrupted
     except GridError as error:
         what_to_do = "install what it names, or launch the sweep again"
         raise StoreError(f"{folder.grid} cannot be read here: {what_to_do} ({error})") from error

@@ -89,6 +89,17 @@ class CellPlan:
         return len(self.missing) + self.num_later
 
     @property
+    def is_open(self) -> bool:
+        """Whether a trial that is asked for has no result."""
+        return bool(self.missing) or any(status not in RESULT_STATUSES for status in self.found(self.asks))
+
+    @property
+    def may_find_more(self) -> bool:
+        """Whether another sweep has results that later rounds of the search may ask for."""
+        lrs = self.lrs if self.num_later else ()
+        return bool(lrs) and any(trial.found_in and trial.lr not in lrs for trial in self.stored.values())
+
+    @property
     def tests(self) -> tuple[StoredTrial, ...]:
         """The missing trials whose kept weights are tested, without training."""
         found = (self.untested.get(ask[:2]) for ask in self.missing if self.untested)
@@ -190,6 +201,7 @@ class Plan:
         num_missing: Trials to run, with those of later rounds of searches.
         num_later: Those of later rounds; for a search with ``until_solved``, the most that they can be.
         stored: Every stored trial of the sweep, by its id.
+        shares: Whether some of the cells have results in other sweeps of the store.
         rows: Those of each wanted cell, by the id of the cell, whether they stand or not.
     """
 
@@ -202,6 +214,7 @@ class Plan:
     estimate: Estimate
     stored: Mapping[str, StoredTrial]
     rows: Mapping[str, Sequence[StoredTrial]]
+    shares: bool
 
     @property
     def num_done(self) -> int:
@@ -236,15 +249,37 @@ class Plan:
 
     @property
     def may_end_early(self) -> bool:
-        """Whether a search may ask for fewer trials than it is granted, as with ``until_solved``."""
+        """Whether fewer trials may run, as with ``until_solved``, or if another sweep has rates of later rounds."""
         searches = {cell.wanted.learning_rate for cell in self.cells}
-        return any(isinstance(search, Choices) and search.until_solved for search in searches)
+        is_until_solved = any(isinstance(search, Choices) and search.until_solved for search in searches)
+        return is_until_solved or (self.shares and any(cell.may_find_more for cell in self.cells))
 
     @property
     def packages(self) -> frozenset[str]:
         """The packages, with their versions, whose tasks and tiers the cells have."""
         blocks = {type(block) for cell in self.cells for block in (cell.wanted.cell.task, cell.wanted.cell.model)}
         return frozenset(package for block in blocks if (package := package_of(block)))
+
+    @property
+    def found_in(self) -> Mapping[str, Sequence[str]]:
+        """The ids of the trials that other sweeps of the store have, by the name of the sweep. A launch copies them.
+
+        Those that must be trained again for a tested length are left out.
+        """
+        found: dict[str, list[str]] = {}
+        for cell in self.cells if self.shares else ():
+            missing = set(cell.missing)
+            for ask in cell.asks:
+                trial = cell.stored.get(ask[:2])
+                if trial and trial.found_in and (trial.has_weights or ask not in missing):
+                    found.setdefault(trial.found_in, []).append(trial.trial_id)
+        return found
+
+    @property
+    def asked(self) -> Asked:
+        """The learning rates that searches ask for by now."""
+        searches = (cell for cell in self.cells if isinstance(cell.wanted.learning_rate, LogUniform))
+        return {cell.wanted.cell_id: cell.lrs for cell in searches}
 
     def missing(self) -> Iterator[TrialSpec]:
         """The trials to run now, in the grid's order."""
@@ -271,7 +306,12 @@ class Plan:
 
 
 def make_plan(
-    grid: Grid, stored: Mapping[str, StoredTrial], *, asked: Asked | None = None, retry: Collection[Status] = ()
+    grid: Grid,
+    stored: Mapping[str, StoredTrial],
+    *,
+    asked: Asked | None = None,
+    retry: Collection[Status] = (),
+    shared: Mapping[str, Sequence[StoredTrial]] | None = None,
 ) -> Plan:
     """Compare a grid with what is stored.
 
@@ -280,6 +320,7 @@ def make_plan(
         stored: What is there, by trial id.
         asked: The learning rates that searches have asked for. Those of stored trials count as asked for anyway.
         retry: Statuses of failed trials to run again; ``lost`` ones are run again anyway.
+        shared: Results that other sweeps have of the cells, by the id of the cell. They count as stored.
     """
     rerun = {*RERUN_STATUSES, *retry}
     by_cell: dict[str, list[StoredTrial]] = {wanted.cell_id: [] for wanted in grid.cells}
@@ -291,12 +332,18 @@ def make_plan(
         lengths = _lengths(wanted.test)
         trials = by_cell[wanted.cell_id]
         standing = {(trial.lr, trial.seed): trial for trial in trials if trial.status not in rerun}
+        if shared:
+            _add_shared(standing, shared.get(wanted.cell_id, ()), lengths)
         untested = {key: trial for key, trial in standing.items() if not _is_complete(trial, lengths)}
         known = {key: Outcome.of(*key, trial) for key, trial in standing.items()}
         lrs: Sequence[float] = ()
-        if isinstance(wanted.learning_rate, LogUniform):
+        if is_search := isinstance(wanted.learning_rate, LogUniform):
             lrs = (*(asked or {}).get(wanted.cell_id, ()), *sorted(trial.lr for trial in trials))
-        cells.append(CellPlan.of(wanted, standing, known, lrs, untested))
+        cell = CellPlan.of(wanted, standing, known, lrs, untested)
+        while shared and is_search and not cell.missing and not {*cell.lrs} <= {*lrs}:
+            lrs = (*lrs, *cell.lrs)  # a round that another sweep has ended: what is the next one?
+            cell = CellPlan.of(wanted, standing, known, lrs, untested)
+        cells.append(cell)
     return Plan(
         grid=grid,
         cells=tuple(cells),
@@ -307,7 +354,25 @@ def make_plan(
         estimate=_estimate(cells, by_cell),
         stored=stored,
         rows=by_cell,
+        shares=bool(shared),
     )
+
+
+def _add_shared(
+    standing: dict[tuple[float, int], StoredTrial], shared: Iterable[StoredTrial], lengths: frozenset[tuple[int, int]]
+) -> None:
+    """Add the results of other sweeps for the trials of a cell that have none, or lack a length and have no weights."""
+    for trial in sorted(shared, key=lambda trial: (not _is_complete(trial, lengths), not trial.has_weights)):
+        own = standing.get((trial.lr, trial.seed))
+        if own is None or _saves_work(trial, own, lengths):
+            standing[trial.lr, trial.seed] = trial
+
+
+def _saves_work(trial: StoredTrial, own: StoredTrial, lengths: frozenset[tuple[int, int]]) -> bool:
+    """Return whether a result of another sweep makes a training unnecessary that the own row does not."""
+    if own.status not in RESULT_STATUSES:
+        return True
+    return _is_complete(trial, lengths) and not (own.has_weights or _is_complete(own, lengths))
 
 
 def _settled(cell: CellPlan) -> Iterable[Ask]:

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Unpack
@@ -19,6 +19,7 @@ from bilin.notebook import html_table
 from bilin.orchestrator.clusters import Work, check_nodes, open_pool
 from bilin.orchestrator.clusters.slurm.continuation import WARNING, continued
 from bilin.orchestrator.grid import ClusterSettings
+from bilin.orchestrator.planning.asked import AskedFile
 from bilin.orchestrator.planning.plan import Plan
 from bilin.orchestrator.request import GridSource, LaunchRequest, RequestOptions
 from bilin.orchestrator.sweep.loop import Sweep
@@ -51,6 +52,7 @@ class Summary:
         num_failed: Wanted trials without a result: failed in this launch, or earlier and not run again.
         ran: How many trials this launch ran, by the status they ended with.
         num_tests: Those of them that were only tested, with their kept weights.
+        found_in: How many results were copied from each other sweep of the store.
         stopped: Why the launch stopped early, if it did.
     """
 
@@ -60,6 +62,7 @@ class Summary:
     num_failed: int
     ran: Mapping[Status, int]
     num_tests: int = 0
+    found_in: Mapping[str, int] = field(default_factory=dict)
     stopped: str | None = None
 
     @property
@@ -129,7 +132,7 @@ def launch(
         signals_interrupt(received := ReceivedSignal(), outermost=True),
         continued(request.folder, request.job.patience) if in_job else nullcontext(),
     ):
-        plan = request.plan()
+        plan = _take_over(request, writer)
         with shown_progress(progress, request.grid.name, plan.num_missing) as shown:
             observers = (*shown, *([observer] if observer else []))
             end = _run(request, plan, writer, observers, run, received)
@@ -140,6 +143,7 @@ def launch(
         num_failed=end.num_failed,
         ran=end.ended,
         num_tests=end.num_tests,
+        found_in=dict(writer.num_taken_over),
         stopped=end.stopped,
     )
 
@@ -151,6 +155,17 @@ def as_request(request: LaunchRequest | GridSource, options: RequestOptions) -> 
     if options:
         raise InputError(f"a request has its own {', '.join(options)}: give a grid with options, or a request alone")
     return request
+
+
+def _take_over(request: LaunchRequest, writer: SweepWriter) -> Plan:
+    """Copy the results that other sweeps of the store have, and return what is left to run."""
+    plan = request.plan()
+    while found := plan.found_in:
+        AskedFile(writer.folder).add(plan.asked)
+        for name, trial_ids in found.items():
+            writer.take_over(name, trial_ids)
+        plan = request.plan()
+    return plan
 
 
 def _run(

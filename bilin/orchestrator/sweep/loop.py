@@ -322,7 +322,7 @@ class Sweep:
         if not trial.spec.untested or (result.status in RESULT_STATUSES and not result.is_test):
             cell.known[key] = Outcome.of(*key, result)
         self._num_later -= cell.num_later
-        asks = cell.decide()
+        asks = self._decide(cell)
         self._num_later += cell.num_later
         if asks and cell.is_search:
             self._recorder.keep_asked({cell_id: cell.lrs})
@@ -332,6 +332,24 @@ class Sweep:
         if result.status not in RESULT_STATUSES:
             self._notes.append(f"{trial.trial_id}: {result.status}: {_short(result.error or '')}")
         self.stopped = self._errors.add(result) or self.stopped
+
+    def _decide(self, cell: _Cell) -> list[Ask]:
+        """Return what a cell asks for now, beside what it asked for before; copy what other sweeps have of it."""
+        new = asks = cell.decide()
+        while new:
+            self._copy(cell, new)
+            new = cell.decide() if cell.is_complete else []
+            asks = asks + new
+        return asks
+
+    def _copy(self, cell: _Cell, asks: Sequence[Ask]) -> None:
+        for ask in asks:
+            key, trial = ask[:2], cell.plan.stored.get(ask[:2])
+            if trial is None or trial.found_in is None or (key in cell.untested and not trial.has_weights):
+                continue
+            if not self._recorder.take_over(trial.found_in, trial.trial_id):  # the other sweep has just deleted it
+                del cell.known[key]
+                cell.untested.pop(key, None)
 
     def _go_on(self, cell: _Cell, new: Sequence[Ask]) -> None:
         """Queue what a cell needs after one of its trials ended, of which some is newly asked for."""

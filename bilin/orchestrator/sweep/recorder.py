@@ -63,6 +63,10 @@ class Recorder:
             self._pairs.append((spec, result))
         self.check()
 
+    def take_over(self, sweep: str, trial_id: str) -> bool:
+        """Copy a trial of another sweep of the store; return whether that has it."""
+        return bool(self._writer.take_over(sweep, [trial_id]))
+
     def keep_asked(self, asked: Asked) -> None:
         """Keep the learning rates that searches ask for, before a trial at one of them starts."""
         self._asked.add(asked)

@@ -42,7 +42,7 @@ _NEVER_BRIEF = (
     {"cell_id", "params", "recurrent_params", "seeds", "scores", "test_s", "spec", "traceback", "schema_version"}
     | {*ENVIRONMENT_COLUMNS, *TIME_COLUMNS}
 ) - {"device"}
-_BRIEF_IF_FILLED = {"low", "high", "error"}
+_BRIEF_IF_FILLED = {"low", "high", "error", "found_in"}
 _NEVER_BRIEF_IN_CELLS = {"low", "high"}  # for as few seeds as there are, `min` and `max` say more
 _BRIEF_IF_VARYING = {"sweep", "stop_reason", "device"}
 

@@ -196,6 +196,7 @@ class StoredTrial:
     """What is stored of one trial. Not frozen: that would double the time to read a large sweep.
 
     `tested` has the number of sequences at each tested length. `test_s` is None in rows of versions before it existed.
+    `found_in` names another sweep, whose row it is.
     """
 
     trial_id: str
@@ -212,9 +213,10 @@ class StoredTrial:
     tested: Mapping[int, int]
     test_s: float | None = None
     has_weights: bool = False
+    found_in: str | None = None
 
 
-_COLUMNS = [name for name in StoredTrial.__slots__ if name not in ("tested", "test_s", "has_weights")]
+_COLUMNS = [name for name in StoredTrial.__slots__ if name not in ("tested", "test_s", "has_weights", "found_in")]
 
 
 def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
@@ -226,7 +228,7 @@ def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
     Raises:
         StoreError: The system does not let the sweep be read.
     """
-    return read_sweeps([SweepFolder.of(store, sweep)], _trials)
+    return read_sweeps([SweepFolder.of(store, sweep)], stored_trials)
 
 
 def stored_grid(store: Path | str, sweep: str) -> str | None:
@@ -244,7 +246,8 @@ def last_wanted(store: Path | str, sweep: str) -> dict[str, WantedRow] | None:
     return None if wanted is None else {row.cell_id: row for row in wanted_rows(wanted)}
 
 
-def _trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
+def stored_trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
+    """Return the trials of one sweep by their ids, without superseded ones; a reader for `read_sweeps`."""
     (sweep,) = sweeps
     trials: dict[str, StoredTrial] = {}
     for part in sweep.manifest.parts:

@@ -178,6 +178,10 @@ class Lease:
         reading = read_lease(self._folder)
         return None if reading is None or self._token.encode() in reading.content else reading.holder
 
+    def moved(self, folder: SweepFolder) -> None:
+        """Take note that the folder was renamed."""
+        self._folder = folder
+
     def close(self) -> None:
         """Give the lease back, unless another process has taken it."""
         with suppress(OSError):

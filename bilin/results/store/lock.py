@@ -83,6 +83,11 @@ class SweepLock:
                 f"{LAPSE_S:g} s, and stops writing"
             )
 
+    def moved(self, folder: SweepFolder) -> None:
+        """Take note that the sweep's folder was renamed, with the lock and the lease in it."""
+        self._folder = folder
+        self._lease.moved(folder)
+
     def _take_lock(self) -> bool:
         """Lock the file, and return whether it is locked: not if the file system has no locks."""
         deadline = time.monotonic() + _PATIENCE_S

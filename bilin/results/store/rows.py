@@ -176,6 +176,7 @@ def _row(spec: TrialSpec, result: TrialResult, others: frozenset[type]) -> tuple
         *(_environment_values(result.environment) if result.environment else _NO_ENVIRONMENT),
         document,
         SCHEMA_VERSION,
+        None,  # it was found nowhere else
         result.lengths,
     )
 

@@ -24,11 +24,16 @@ from tests.orchestrator.runs import no_op
 
 INLINE = ClusterSpec(kind="inline")
 LENGTHS = ("[10]", "[10, 30]", "[10, 30, 50]")
+NAMES = ("tiny", "other")
 NUM_EDITS = 3
 
 
 def subsets(*values: object) -> st.SearchStrategy[list[object]]:
     return st.lists(st.sampled_from(values), min_size=1, unique=True)
+
+
+def grid_of(*, name: object, **values: object) -> Grid:
+    return parse_grid(TINY.format(**values).replace("name: tiny", f"name: {name}"))
 
 
 @st.composite
@@ -44,14 +49,15 @@ def searches(draw: st.DrawFn) -> str:
 @st.composite
 def edits(draw: st.DrawFn) -> list[Grid]:
     """A grid, each time with something changed; tested lengths are only added."""
-    values = {"m": [2], "rate": draw(searches()), "seeds": [0], "lengths": LENGTHS[0]}
-    grids = [parse_grid(TINY.format(**values))]
+    values = {"m": [2], "rate": draw(searches()), "seeds": [0], "lengths": LENGTHS[0], "name": NAMES[0]}
+    grids = [grid_of(**values)]
     for _ in range(NUM_EDITS):
-        key = draw(st.sampled_from(("m", "rate", "rate", "seeds", "seeds", "lengths")))
+        key = draw(st.sampled_from(("m", "rate", "rate", "seeds", "seeds", "lengths", "name")))
         longer = LENGTHS[min(LENGTHS.index(str(values["lengths"])) + 1, len(LENGTHS) - 1)]
         kinds = {"m": subsets(2, 3), "rate": searches(), "seeds": subsets(0, 1, 2), "lengths": st.just(longer)}
+        kinds["name"] = st.sampled_from(NAMES)
         values[key] = draw(kinds[key])
-        grids.append(parse_grid(TINY.format(**values)))
+        grids.append(grid_of(**values))
     return grids
 
 
@@ -101,7 +107,7 @@ def is_said(said: Plan, count: int) -> bool:
 
 def check_results(after: Plan, before: Plan, store: Path) -> None:
     """The learning rates that were asked for stay; the views show what the plan counts."""
-    rows = stored(store, "tiny").values()
+    rows = stored(store, after.grid.name).values()
     for cell, cell_before in zip(after.cells, before.cells, strict=True):
         search = cell.wanted.learning_rate
         assert cell.lrs[: len(cell_before.lrs)] == cell_before.lrs
@@ -110,7 +116,7 @@ def check_results(after: Plan, before: Plan, store: Path) -> None:
             within = {lr for lr in asked if search.low <= lr <= search.high}
             assert len(cell.lrs) == search.trials
             assert len(set(cell.lrs) & within) == min(len(within), search.trials)
-    (shown,) = query("select count(*) as n from trials", store=store).to_pylist()
+    (shown,) = query("select count(*) as n from trials", store=store, sweep=after.grid.name).to_pylist()
     assert shown["n"] == after.num_done
 
 
@@ -124,4 +130,4 @@ def test_a_plan_says_what_the_launch_does_after_any_edits(grids: list[Grid], dat
             trainings.interrupt_at = data.draw(st.sampled_from((None, None, 0, 1, 2, 4)))
             launched(grid, store, trainings)
             if data.draw(st.integers(0, 4)) == 0:
-                SweepFolder.of(store, "tiny").asked.unlink(missing_ok=True)  # as a store of an earlier version
+                SweepFolder.of(store, grid.name).asked.unlink(missing_ok=True)  # as a store of an earlier version
