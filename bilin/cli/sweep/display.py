@@ -79,7 +79,7 @@ class _View(Display):
 
     def __call__(self, snapshot: Snapshot) -> None:
         for line in self._notes.new(snapshot):
-            self._console.print(line, markup=False, highlight=False)
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
         if time.monotonic() - self._shown_at >= REFRESH_S:
             self._shown_at = time.monotonic()
             self._live.update(_draw(snapshot), refresh=True)

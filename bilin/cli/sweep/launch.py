@@ -38,9 +38,10 @@ def plan(
     """Show what a launch would run, what is done, and how long it will take. Writes nothing."""
     from bilin.cli.sweep.describe import describe_plan
     from bilin.orchestrator import LaunchRequest
+    from bilin.results import holder
 
     request = LaunchRequest.read(grid, store=store, overrides=set_, only=only, retry=_split(retry))
-    typer.echo(describe_plan(request.plan()))
+    typer.echo(describe_plan(request.plan(), holder(store, request.grid.name)))
 
 
 Cluster = Annotated[
@@ -120,7 +121,8 @@ def launch(
     if not isinstance(result, Summary):
         typer.echo(describe_started(result))
         return
-    typer.echo(describe_summary(result))
+    failures = orchestrator.failures(result.sweep, store=store) if result.num_failed else []
+    typer.echo(describe_summary(result, failures, _same_command(request)))
     raise typer.Exit(result.exit_code)
 
 
@@ -150,6 +152,21 @@ def schema() -> None:
 
 def _split(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _same_command(request: LaunchRequest) -> list[str]:
+    """Return the command that launches the same again, without the classes to retry."""
+    from bilin.results import store_option
+
+    words = sys.argv[1:]
+    if words[2:3] == ["-"] or words[:2] != ["sweep", "launch"]:  # from standard input, as in a job
+        return ["bilin", "sweep", "launch", "GRID.yaml", *store_option(request.store)]
+    kept = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if "--retry" not in (before, word) and not word.startswith("--retry=")
+    ]
+    return ["bilin", *kept]
 
 
 def _piped(options: RequestOptions, *, detach: bool) -> LaunchRequest:

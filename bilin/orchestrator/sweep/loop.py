@@ -5,20 +5,23 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
+import shlex
 import socket
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
-from bilin.failures import MAX_SAME_ERRORS, RULES
+from bilin.failures import MAX_SAME_ERRORS, RULES, error_key, place_of
 from bilin.orchestrator.grid import LogUniform
 from bilin.orchestrator.planning.plan import CellPlan, Plan, Shape
 from bilin.orchestrator.planning.search import Ask, decide, learns, num_later
 from bilin.orchestrator.sweep.recorder import Recorder
 from bilin.orchestrator.sweep.snapshot import MAX_NOTES, NUM_LEADERS, Labels, Leader, Observer, RunningTrial, Snapshot
 from bilin.record import RESULT_STATUSES, Progress, Status, TrialResult
+from bilin.results import DEFAULT_STORE, store_option
 from bilin.rules import Outcome
 from bilin.spec import Resources, TrialSpec, trial_id
 from bilin.workers.events import Cancelled, Checkpointed, Event, Finished, Lost, Started
@@ -109,8 +112,8 @@ class Sweep:
         stopped: Why the sweep stopped early, if it did.
     """
 
-    def __init__(self, plan: Plan, recorder: Recorder, *observers: Observer) -> None:
-        """Prepare to run a plan."""
+    def __init__(self, plan: Plan, recorder: Recorder, *observers: Observer, store: Path | str = DEFAULT_STORE) -> None:
+        """Prepare to run a plan; ``store`` is what its user calls the store."""
         self.stopped: str | None = None
         self._plan = plan
         self._recorder = recorder
@@ -127,7 +130,7 @@ class Sweep:
         self._best: dict[str, Leader] = {}
         self._wall_s: dict[Shape, float] = {}  # of the last trial of each shape
         self._notes: list[str] = []
-        self._errors = _SameErrors()
+        self._errors = _Errors(["--sweep", plan.grid.name, *store_option(store)])
         self._began_at, self._began = time.time(), time.monotonic()
         self._observe_at = 0.0
         for cell in self._cells:
@@ -147,6 +150,7 @@ class Sweep:
             self._submit(pool)
             self._observe()
             pool.wait(WAIT_S)
+        self._notes += self._errors.totals()
         self._observe(now=True)
 
     def take(self, event: Event) -> None:
@@ -301,9 +305,8 @@ class Sweep:
             self._recorder.keep_asked({cell_id: cell.lrs})
         self._found.update(cell.plan.found(asks))
         self._enqueue(cell, [ask for ask in asks if ask[:2] not in cell.known])
-        if result.status not in RESULT_STATUSES:
-            self._notes.append(f"{trial.trial_id}: {result.status}: {_short(result.error or '')}")
-        self.stopped = self._errors.add(result) or self.stopped
+        self._notes += self._errors.add(result)
+        self.stopped = self._errors.reason_to_stop() or self.stopped
 
     def _running_trial(self, trial: _Trial) -> RunningTrial:
         started, progress, checkpointed = trial.started, trial.progress, trial.checkpointed
@@ -343,27 +346,57 @@ class Sweep:
         return cell.label
 
 
-class _SameErrors:
-    """Counts how many trials in a row have failed with the same error."""
+class _Errors:
+    """Counts trials that fail with the same error: in a row, which may stop the sweep, and in all."""
 
-    def __init__(self) -> None:
-        self._count = 0
+    def __init__(self, place: Sequence[str]) -> None:
+        """Prepare to count; ``place`` are the options that name the sweep and its store in a command."""
+        self._place = place
+        self._counts: Counter[str] = Counter()
+        self._texts: dict[str, str] = {}  # of the first trial with each error
+        self._num_in_row = 0
         self._last: str | None = None
 
-    def add(self, result: TrialResult) -> str | None:
-        """Count a trial that ended; return why the sweep must stop, if it must."""
+    def add(self, result: TrialResult) -> list[str]:
+        """Count a trial that ended; return the note about it, if there is to be one.
+
+        The same error has one note, and others with its count when 10, 100, … trials have failed with it.
+        """
         if result.status in RESULT_STATUSES:
-            self._count, self._last = 0, None
-            return None
-        # The same error is one raised at the same place, or one with the same text if the place is not known.
-        places = [line for line in (result.traceback or "").splitlines() if line.lstrip().startswith("File ")]
-        kind = (result.error or "").partition(":")[0]
-        error = f"{kind} at {places[-1].strip()}" if places else (result.error or result.status)
-        self._count = self._count + 1 if error == self._last else 1
+            self._num_in_row, self._last = 0, None
+            return []
+        error = error_key(result)
+        self._num_in_row = self._num_in_row + 1 if error == self._last else 1
         self._last = error
-        if self._count < MAX_SAME_ERRORS:
+        self._counts[error] += 1
+        if self._counts[error] == 1:
+            self._texts[error] = result.error or ""
+            return [self._first_note(result)]
+        return [self._count_note(error)] if _is_power_of_ten(self._counts[error]) else []
+
+    def totals(self) -> list[str]:
+        """Return a note with the count of each error that several trials failed with, if it has not had one."""
+        return [self._count_note(error) for error, count in self._counts.items() if not _is_power_of_ten(count)]
+
+    def reason_to_stop(self) -> str | None:
+        """Return why the sweep must stop, if it must."""
+        if self._last is None or self._num_in_row < MAX_SAME_ERRORS:
             return None
-        return f"the same error in {self._count} trials in a row: {result.error}"
+        return f"the same error in {self._num_in_row} trials in a row: {self._texts[self._last]}"
+
+    def _count_note(self, error: str) -> str:
+        return f"{self._counts[error]} trials have failed with the same error: {_short(self._texts[error])}"
+
+    def _first_note(self, result: TrialResult) -> str:
+        lines = [f"{result.trial_id}: {result.status}: {_short(result.error or '')}"]
+        if place := place_of(result.traceback):
+            lines.append(f"  at {place}")
+        show = ["bilin", "sweep", "show", result.trial_id, *self._place]
+        return "\n".join([*lines, f"  more: {shlex.join(show)}"])
+
+
+def _is_power_of_ten(count: int) -> bool:
+    return str(count).rstrip("0") == "1"
 
 
 def _lost(trial: _Trial, event: Lost) -> TrialResult:

@@ -110,7 +110,7 @@ def test_a_snapshot_counts_what_has_ended_runs_and_waits(snapshot: Snapshot, tri
     assert snapshot.retries == {lost.trial_id: "worker lost (attempt 1 of 3), runs again: no power"}
     assert snapshot.notes == (
         f"{lost.trial_id}: worker lost (attempt 1 of 3), runs again: no power",
-        f"{fails.trial_id}: failed: OddError: no",
+        f"{fails.trial_id}: failed: OddError: no\n  more: bilin sweep show {fails.trial_id} --sweep tiny",
     )
     assert [(leader.trial_id, leader.solved) for leader in snapshot.leaders] == [(done.trial_id, True)]
 
