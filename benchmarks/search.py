@@ -5,7 +5,7 @@
 Each cell has a landscape: the accuracy and the loss at each learning rate, and a rate above which training diverges.
 Every search tries 12 rates between 1e-5 and 1e-2, in rounds of 4. The rate with the best result is selected. Its score
 is the true accuracy there, scaled so that chance is 0 and the best rate of the landscape is 1. The table shows the mean
-score, and the share of cells whose score is at least 0.95. `optuna` must be installed.
+score, and the share of cells whose score is at least 0.95.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import optuna
 
@@ -33,7 +34,7 @@ GRID = f"""
 name: search
 tasks: [{{name: modular_addition, m: {{m}}}}]
 models: [{{tier: full}}]
-learning_rate: {{log_uniform: [{LOW}, {HIGH}], trials: {NUM_LRS}, round: {ROUND}}}
+learning_rate: {{log_uniform: [{LOW}, {HIGH}], trials: {NUM_LRS}, round: {ROUND}, sampler: {{sampler}}}}
 """
 GOOD = 0.95
 
@@ -106,9 +107,10 @@ LANDSCAPES: dict[str, Callable[[int], Cell]] = {
 }
 
 
-def bilin(cell: Cell) -> list[Outcome]:
+def bilin(cell: Cell, *, sampler: str = "gaussian_process") -> list[Outcome]:
     """Return the outcomes of bilin's search."""
-    wanted = replace(parse_grid(GRID.replace("{m}", str(cell.num_classes))).cells[0], cell_id=str(cell.number))
+    grid = GRID.replace("{m}", str(cell.num_classes)).replace("{sampler}", sampler)
+    wanted = replace(parse_grid(grid).cells[0], cell_id=str(cell.number))
     known: dict[tuple[float, int], Outcome] = {}
     while True:
         asks = decide(wanted, known, list(dict.fromkeys(lr for lr, _ in known)))
@@ -129,53 +131,32 @@ def randomly(cell: Cell) -> list[Outcome]:
     return [cell.train(LOW * 10 ** (DECADES * draw.random())) for _ in range(NUM_LRS)]
 
 
-def with_optuna(cell: Cell, *, sampler: str, pending: bool, stratified: bool) -> list[Outcome]:
-    """Return the outcomes of a sampler of Optuna that is made anew for every ask.
-
-    Args:
-        cell: The simulated cell.
-        sampler: ``tpe`` or ``gp``.
-        pending: Whether it sees the other learning rates of its round.
-        stratified: Whether the first round has one learning rate in each quarter of the scale.
-    """
+def former(cell: Cell) -> list[Outcome]:
+    """Return the outcomes of bilin 0.1's search: Optuna's TPE, without the other learning rates of its round."""
     outcomes: list[Outcome] = []
     while len(outcomes) < NUM_LRS:
-        asked: list[float] = []
+        asked = []
         for number in range(len(outcomes), len(outcomes) + ROUND):
-            if stratified and not outcomes:
-                asked.append(
-                    LOW * 10 ** (DECADES * (number + random.Random(f"{cell.number} {number}").random()) / ROUND)
-                )
-                continue
-            study = optuna.create_study(sampler=_sampler(sampler, cell.number * 100 + number), direction="maximize")
+            sampler = optuna.samplers.TPESampler(seed=cell.number * 100 + number, n_startup_trials=ROUND)
+            study = optuna.create_study(sampler=sampler, direction="maximize")
             for outcome in outcomes:
-                study.add_trial(_trial({"lr": outcome.lr}, value=outcome.score))
-            for lr in asked if pending else ():
-                study.add_trial(_trial({"lr": lr}, state=optuna.trial.TrialState.RUNNING))
+                params = {"lr": outcome.lr}
+                study.add_trial(
+                    optuna.trial.create_trial(params=params, distributions=dict(SPACE), value=outcome.score)
+                )
             asked.append(study.ask(dict(SPACE)).params["lr"])
         outcomes += map(cell.train, asked)
     return outcomes
 
 
-def _sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    if name == "gp":
-        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=ROUND, deterministic_objective=False)
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=ROUND, constant_liar=True)
-
-
-def _trial(params: dict[str, float], **more: object) -> optuna.trial.FrozenTrial:
-    return optuna.trial.create_trial(params=params, distributions=dict(SPACE), **more)  # type: ignore[arg-type]
-
-
 SEARCHES: dict[str, Callable[[Cell], Sequence[Outcome]]] = {
-    "bilin": bilin,
+    "gaussian_process": bilin,
+    "optuna_gp": partial(bilin, sampler="optuna_gp"),
+    "optuna_tpe": partial(bilin, sampler="optuna_tpe"),
     "even": even,
     "random": randomly,
-    "tpe": lambda cell: with_optuna(cell, sampler="tpe", pending=False, stratified=False),
-    "tpe-pending": lambda cell: with_optuna(cell, sampler="tpe", pending=True, stratified=False),
-    "gp-pending": lambda cell: with_optuna(cell, sampler="gp", pending=True, stratified=True),
+    "former": former,
 }
-"""``tpe`` is bilin's search up to version 0.2."""
 
 
 def main(num_cells: int, names: Sequence[str]) -> None:

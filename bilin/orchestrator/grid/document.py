@@ -189,6 +189,9 @@ class Document:
             node.key("every").fault(f"found {every} with {steps} steps; {accepted}")
 
 
+SEARCH_KEYS = ("trials", "round", "sampler")  # of ``learning_rate``, beside its bounds
+
+
 def _read_learning_rate(node: YamlNode) -> LearningRate | None:
     if node.is_list or isinstance(node.value, float | int):
         choices = node.items if node.is_list else [node]
@@ -200,8 +203,8 @@ def _read_learning_rate(node: YamlNode) -> LearningRate | None:
         node.fault("found both choices and log_uniform; accepted: one of them")
         return None
     with_search = " (only with log_uniform)"
-    remarks = {"until_solved": " (only with choices)", "trials": with_search, "round": with_search}
-    if "choices" not in keys and {"log_uniform", "trials", "round"} & keys:
+    remarks = {"until_solved": " (only with choices)", **dict.fromkeys(SEARCH_KEYS, with_search)}
+    if "choices" not in keys and {"log_uniform", *SEARCH_KEYS} & keys:
         return read_settings(LogUniform, node, remarks=remarks)
     return read_settings(Choices, node, remarks=remarks)
 

@@ -55,6 +55,11 @@ class LogUniform:
     log_uniform: tuple[float, ...] = option(above=0, length=2, doc="lowest and highest learning rate of a search")
     trials: int = option(at_least=1, doc="number of learning rates to try")
     round: int = option(4, at_least=1, doc="number of learning rates that are tried at a time")
+    sampler: str = option(
+        "gaussian_process",
+        choices=("gaussian_process", "optuna_gp", "optuna_tpe"),
+        doc="what proposes the rates after the first round: bilin's Gaussian process, or a sampler of Optuna",
+    )
 
     @property
     def low(self) -> float:

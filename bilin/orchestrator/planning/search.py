@@ -95,7 +95,12 @@ def _search(cell: WantedCell, search: LogUniform, known: Known, asked: Sequence[
     outcomes = {lr: _outcomes(cell, lr, known) for lr in lrs}
     count = min(search.round, search.max_lrs - len(lrs))
     if count and all(len(found) == len(cell.seeds) for found in outcomes.values()):
-        lrs += _next_round(search, _scores(cell, outcomes), count) if lrs else _first_round(cell.cell_id, search, count)
+        seed = derive_seed(cell.cell_id, "ask", len(lrs))
+        lrs += (
+            _next_round(search, _scores(cell, outcomes), count, seed)
+            if lrs
+            else _first_round(cell.cell_id, search, count)
+        )
     return lrs
 
 
@@ -125,15 +130,21 @@ def _first_round(cell_id: str, search: LogUniform, count: int) -> list[float]:
 
 
 @lru_cache(MAX_CACHED_ROUNDS)
-def _next_round(search: LogUniform, scores: tuple[tuple[float, float], ...], count: int) -> tuple[float, ...]:
+def _next_round(
+    search: LogUniform, scores: tuple[tuple[float, float], ...], count: int, seed: int
+) -> tuple[float, ...]:
     """The learning rates that the scores of those tried so far suggest."""
-    from bilin.orchestrator.planning.gaussian import propose
-
     tried = dict(scores)
     candidates = [lr for lr in _candidates(search.low, search.high) if lr not in tried]
     if len(candidates) < count:
         candidates = [lr for lr in lrs_between(search.low, search.high) if lr not in tried]
-    return tuple(propose(tried, candidates, count))
+    if search.sampler == "gaussian_process":
+        from bilin.orchestrator.planning import gaussian
+
+        return tuple(gaussian.propose(tried, candidates, count))
+    from bilin.orchestrator.planning import optuna_samplers
+
+    return tuple(optuna_samplers.propose(search, tried, candidates, count, seed=seed % 2**32))
 
 
 @lru_cache(64)

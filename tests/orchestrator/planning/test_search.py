@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from bilin.orchestrator.grid import Grid, WantedCell
+from bilin.orchestrator.planning import search
 from bilin.orchestrator.planning.search import Known, decide
 from bilin.rules import Outcome
 
@@ -176,3 +177,13 @@ def _to_the_end(wanted: WantedCell, train: Callable[[float], Outcome] | None = N
         if further == asked:
             return asked
         asked = further
+
+
+@pytest.mark.parametrize("sampler", ["gaussian_process", "optuna_gp", "optuna_tpe"])
+def test_every_sampler_repeats_and_comes_near_the_best_rate(tiny: Callable[..., Grid], sampler: str) -> None:
+    wanted = cell(tiny(rate=SAMPLED.replace("}", f", sampler: {sampler}}}")))
+    asked = _to_the_end(wanted)
+    assert len(set(asked)) == 12
+    assert min(map(distance, asked)) < 0.1
+    search._next_round.cache_clear()
+    assert _to_the_end(wanted) == asked
