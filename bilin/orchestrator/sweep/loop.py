@@ -145,11 +145,15 @@ class Sweep:
         """
         self._pool, self._num_elsewhere = pool, num_elsewhere
         self._recorder.keep_asked({cell.plan.wanted.cell_id: cell.lrs for cell in self._cells if cell.is_search})
-        while self._trials and self.stopped is None:
-            self._recorder.check()
-            self._submit(pool)
-            self._observe()
-            pool.wait(WAIT_S)
+        try:
+            while self._trials and self.stopped is None:
+                self._recorder.check()
+                self._submit(pool)
+                self._observe()
+                pool.wait(WAIT_S)
+        except KeyboardInterrupt:
+            self._observe(now=True)  # failures that have not been shown
+            raise
         self._notes += self._errors.totals()
         self._observe(now=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -72,11 +73,11 @@ def test_a_sweep_that_was_stopped_is_incomplete(tiny: Tiny, tmp_path: Path) -> N
 
 
 def test_a_process_or_a_job_comes_before_what_is_missing() -> None:
-    counts = {"num_missing": 3, "num_failed": 1}
-    assert SweepState.of(**counts) is SweepState.INCOMPLETE
-    assert SweepState.of(**counts, is_running=True) is SweepState.RUNNING
-    assert SweepState.of(**counts, is_running=True, is_silent=True) is SweepState.SILENT
-    assert SweepState.of(**counts, is_queued=True) is SweepState.QUEUED
+    state = functools.partial(SweepState.of, num_missing=3, num_failed=1)
+    assert state() is SweepState.INCOMPLETE
+    assert state(is_running=True) is SweepState.RUNNING
+    assert state(is_running=True, is_silent=True) is SweepState.SILENT
+    assert state(is_queued=True) is SweepState.QUEUED
 
 
 def test_the_documentation_has_every_state_with_its_exit_code() -> None:
