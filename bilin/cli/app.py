@@ -52,6 +52,8 @@ def main() -> None:
     _show_warnings_once()
     try:
         app()
+    except KeyboardInterrupt:  # while the commands are built, or in one that only reads
+        _exit("interrupted; run the same command again", InterruptedSweepError.exit_code)
     except BilinError as error:
         _exit(str(error), error.exit_code)
     except OSError as error:  # a folder that cannot be written, a disk that is full
@@ -60,7 +62,7 @@ def main() -> None:
         _exit(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", InputError.exit_code)
     except SystemExit as exit_:
         if exit_.code == CTRL_C_EXIT_CODE:
-            _exit("interrupted before anything started; run the same command again", InterruptedSweepError.exit_code)
+            _exit("interrupted; run the same command again", InterruptedSweepError.exit_code)
         exit_code = int(exit_.code or 0)
         try:
             output.flush()

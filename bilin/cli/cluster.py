@@ -39,8 +39,8 @@ def doctor(
     cluster: Annotated[
         str | None,
         typer.Option(
-            help="local, inline, ray, slurm or allocation, as for a launch. In a Slurm job, the last two mean its "
-            "nodes. [default: local]"
+            help="local (default), inline, ray, slurm or allocation, as for a launch. In a Slurm job, the last two "
+            "mean its nodes."
         ),
     ] = None,
     address: Address = None,
@@ -48,7 +48,7 @@ def doctor(
     profile: Profile = None,
     set_: Overrides = [],
     wait: Annotated[
-        float, typer.Option(metavar="SECONDS", min=2.0, help="How long to wait for Slurm to give nodes.")
+        float, typer.Option(metavar="SECONDS", min=2.0, help="How long to wait for nodes of a Slurm cluster.")
     ] = 60.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

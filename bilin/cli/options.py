@@ -43,13 +43,20 @@ Retry = Annotated[
 
 DEFAULT_STORE = Path("bilin-store")
 
-Address = Annotated[str | None, typer.Option("--address", help="A running Ray: HOST:PORT, ray://HOST:PORT or auto.")]
+Address = Annotated[
+    str | None, typer.Option("--address", help="The Ray cluster to join: HOST:PORT, ray://HOST:PORT or auto.")
+]
 Nodes = Annotated[
-    str | None, typer.Option("--nodes", help="Nodes of the Slurm job: a number, or 1-8. Same as cluster.nodes.")
+    str | None,
+    typer.Option("--nodes", help="Number of nodes of the Slurm job, or a range such as 1-8. Sets cluster.nodes."),
 ]
 Profile = Annotated[
     Path | None,
-    typer.Option("--profile", help="Settings of the Slurm job that the grid's cluster lacks.", metavar="FILE"),
+    typer.Option(
+        "--profile",
+        help="A YAML file with settings for the Slurm job. The grid's cluster block overrides it.",
+        metavar="FILE",
+    ),
 ]
 
 

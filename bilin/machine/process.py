@@ -1,4 +1,4 @@
-"""The state of this process that code of others may change, and how it is restored. Standard library only."""
+"""Restores what other people's code may change in this process. Standard library only."""
 
 from __future__ import annotations
 

@@ -20,8 +20,9 @@ from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.grid import ClusterSettings, Counts, Grid, read_grid, read_profile, resolved, restore_grid
 from bilin.orchestrator.planning.asked import read_asked
 from bilin.orchestrator.planning.plan import Plan, make_plan
+from bilin.orchestrator.planning.reasons import Explanation
 from bilin.record import Status
-from bilin.results import DEFAULT_STORE, stored
+from bilin.results import DEFAULT_STORE, last_wanted, stored
 
 VERSION = 1
 """Version of the JSON form."""
@@ -89,8 +90,8 @@ class LaunchRequest:
             grid: The path of a grid.yaml, a dict with the keys of one, or a grid that was read; None for none.
             store: Directory of the store; it need not exist.
             cluster: Where to run; by default a local Ray.
-            profile: File with settings for the Slurm job that the grid's ``cluster`` does not have.
-            nodes: Number of nodes of the Slurm job, or the least and the greatest, as ``1-8``.
+            profile: File with settings for the Slurm job. The grid's ``cluster`` overrides it.
+            nodes: Number of nodes of the Slurm job, or a range such as ``1-8``.
             overrides: Values to set in the grid first, such as ``train.steps=500``.
             only: Conditions that narrow the cells of the grid, such as ``tier=full,m=2``.
             retry: Classes of failure whose trials run again, of `bilin.failures.RETRYABLE`.
@@ -138,6 +139,13 @@ class LaunchRequest:
             StoreError: The stored results cannot be read.
         """
         return make_plan(self.grid, stored(self.store, self.grid.name), asked=read_asked(self.folder), retry=self.retry)
+
+    def explain(self) -> Explanation:
+        """Say why each trial of the plan would run, and which stored results leave. Raises as `plan` does."""
+        plan = whole = self.plan()
+        if not self.grid.is_whole:
+            whole = make_plan(restore_grid(resolved(self.grid)), plan.stored, asked=read_asked(self.folder))
+        return Explanation(plan=plan, whole=whole, last=last_wanted(self.store, self.grid.name))
 
     def to_json(self) -> str:
         """Return the request as JSON text; `from_json` reads it."""

@@ -22,7 +22,7 @@ _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
 class Isolation:
-    """Tells what a trial's code raises from what is raised by others while it runs.
+    """Distinguishes what a trial's code raises from what others raise while it runs.
 
     Others are the report of the trial, which may cancel it, and the handlers of signals: a user's interrupt counts,
     also if the trial's code catches it.
@@ -65,7 +65,7 @@ class Isolation:
 
 @contextmanager
 def isolated(report: Report) -> Iterator[Isolation]:
-    """Run the code of a trial: restore the process at the end, and tell whose errors are raised."""
+    """Run the code of a trial, then restore the process and raise what others have raised meanwhile."""
     isolation = Isolation(report)
     with restored(), _signal_handlers(isolation), _timers():  # a timer must not outlive the handler of its signal
         yield isolation

@@ -30,7 +30,7 @@ def query(
     where: Annotated[str | None, typer.Option(help="A condition, for example \"tier = 'cp' and m > 3\".")] = None,
     select: Annotated[str | None, typer.Option(help="Columns or expressions; * for all.")] = None,
     sort: Annotated[str | None, typer.Option(help="Columns to sort by, for example 'm, mean desc'.")] = None,
-    limit: Annotated[int | None, typer.Option(help="The greatest number of rows.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of rows.")] = None,
     everything: Everything = False,
     format_: Format = None,
     output: Output = None,
@@ -59,7 +59,7 @@ def table(
     sweep: Sweep = None,
     length: Annotated[
         int | None,
-        typer.Option(help="A tested length; by default the greatest of each task, or all with --by length."),
+        typer.Option(help="The tested length to show; by default the longest of each task, or all with --by length."),
     ] = None,
     by: Annotated[str, typer.Option(help="The columns: task, or length with a table per task.")] = "task",
     value: Annotated[str, typer.Option(help="mean, low, high, best, lr, num_seeds or num_solved.")] = "mean",

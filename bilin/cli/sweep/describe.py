@@ -29,9 +29,6 @@ from bilin.orchestrator.background import Cancelled, Detached, RayJob
 from bilin.record import RERUN_STATUSES
 from bilin.results import Holder, store_option
 from bilin.units import duration
-from bilin.workers.actors.node import amounts_of, describe_amounts
-
-MAX_VALUES = 12
 
 MAX_ERRORS = 5
 """How many different errors of failed trials are shown."""
@@ -56,29 +53,6 @@ _STATES = {
     "not asked for": "is not asked for",
     "not in the grid": "is not in the grid of the last launch",
 }
-
-
-def describe_plan(plan: Plan, holder: Holder | None = None) -> str:
-    """Say in lines what a launch would run; ``holder`` is the process that runs the sweep now."""
-    counts, rows = plan.grid.counts, []
-    for number, axes in enumerate(counts.axes):
-        label = "axes" if len(counts.axes) == 1 else f"axes {number + 1}"
-        for index, axis in enumerate(axes):
-            shown = ", ".join(str(value) for value in axis.values[:MAX_VALUES])
-            rest = "" if len(axis.values) <= MAX_VALUES else f", … ({len(axis.values)} values)"
-            rows.append(("" if index else label, f"{axis.name}: {shown}{rest}"))
-    part = "" if plan.grid.is_whole else f", {len(plan.cells)} of them selected by --only"
-    combinations = f"{counts.combinations} combinations, {counts.after_exclusion} after exclusion"
-    rows.append(("cells", f"{combinations}, {counts.after_deduplication} different{part}"))
-    limit = " at most: a search may need fewer" if plan.may_end_early else ""
-    rows.append(("trials", f"{plan.num_wanted} asked for{limit}"))
-    rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_now} to run now{plan.later}"))
-    rows.append(("state", _running(holder) if holder else _standing(plan.state, plan.num_done)))
-    sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
-    for index, size in enumerate(list(sizes)[:MAX_VALUES]):
-        rows.append(("" if index else "a trial takes", describe_amounts(amounts_of(size))))
-    rows.append(("time", describe_time(plan)))
-    return "\n".join([plan.grid.name, *columns(rows)])
 
 
 def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Sequence[str]) -> str:
@@ -237,6 +211,11 @@ def describe_state(status: SweepStatus) -> str:
         return _running(holder)
     silent = duration(holder.silent_s)
     return f"silent for {silent} (pid {holder.pid} on {holder.host}): if it is dead, the next launch takes over"
+
+
+def describe_plan_state(plan: Plan, holder: Holder | None) -> str:
+    """Return one line that says what state the sweep of a plan is in, given the process that runs it now."""
+    return _running(holder) if holder else _standing(plan.state, plan.num_done)
 
 
 def _running(holder: Holder) -> str:

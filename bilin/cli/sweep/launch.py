@@ -34,26 +34,37 @@ def plan(
     set_: Overrides = [],
     only: Only = [],
     retry: Retry = "",
+    list_: Annotated[
+        bool, typer.Option("--list", help="Show a line for each trial that would run, or that leaves the results.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Write JSON; with --list, also each trial.")] = False,
 ) -> None:
-    """Show what a launch would run, what is done, and how long it will take. Writes nothing."""
-    from bilin.cli.sweep.describe import describe_plan
+    """Show what a launch would run and why, what is done, and how long it will take. Writes nothing."""
+    from bilin.cli.sweep.plan import describe_plan, list_trials, plan_json
     from bilin.orchestrator import LaunchRequest
     from bilin.results import holder
 
     request = LaunchRequest.read(grid, store=store, overrides=set_, only=only, retry=_split(retry))
-    typer.echo(describe_plan(request.plan(), holder(store, request.grid.name)))
+    explanation = request.explain()
+    if json_:
+        typer.echo(json.dumps(plan_json(explanation, trials=list_), indent=2))
+        return
+    if list_:
+        typer.echo("\n".join(list_trials(explanation)))
+    else:
+        typer.echo(describe_plan(explanation, holder(store, request.grid.name)))
 
 
 Cluster = Annotated[
     str | None,
     typer.Option(
         help="local: start a Ray on this machine; inline: in this process; ray: join the Ray at --address; "
-        "slurm: submit a job; allocation: on the nodes of the Slurm job of this process. [default: local]"
+        "slurm: submit a job; allocation: on the nodes of the Slurm job of this process. By default local."
     ),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(help="Number of trials that run at once. [default: as many as the CPUs allow]", show_default=False),
+    typer.Option(help="Number of trials that run at once; by default, as many as the CPUs allow.", show_default=False),
 ]
 CheckpointEvery = Annotated[
     float, typer.Option(metavar="SECONDS", help="Seconds between checkpoints of a running trial; 0: none.")

@@ -13,7 +13,9 @@ Sweep = Annotated[str, typer.Argument(help="Name of the sweep.", show_default=Fa
 
 
 def status(
-    name: Annotated[str | None, typer.Argument(help="Name of a sweep. [default: all]", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Name of a sweep; by default, all sweeps.", show_default=False)
+    ] = None,
     store: Store = DEFAULT_STORE,
     everything: Annotated[
         bool, typer.Option("--all", help="Also count rows that the grid no longer asks for.")

@@ -189,9 +189,6 @@ class Document:
             node.key("every").fault(f"found {every} with {steps} steps; {accepted}")
 
 
-SEARCH_KEYS = ("trials", "round", "sampler")  # of ``learning_rate``, beside its bounds
-
-
 def _read_learning_rate(node: YamlNode) -> LearningRate | None:
     if node.is_list or isinstance(node.value, float | int):
         choices = node.items if node.is_list else [node]
@@ -202,9 +199,9 @@ def _read_learning_rate(node: YamlNode) -> LearningRate | None:
     if {"choices", "log_uniform"} <= keys:
         node.fault("found both choices and log_uniform; accepted: one of them")
         return None
-    with_search = " (only with log_uniform)"
-    remarks = {"until_solved": " (only with choices)", **dict.fromkeys(SEARCH_KEYS, with_search)}
-    if "choices" not in keys and {"log_uniform", *SEARCH_KEYS} & keys:
+    of_search = fields_of(LogUniform).keys()
+    remarks = {"until_solved": " (only with choices)", **dict.fromkeys(of_search, " (only with log_uniform)")}
+    if "choices" not in keys and of_search & keys:
         return read_settings(LogUniform, node, remarks=remarks)
     return read_settings(Choices, node, remarks=remarks)
 

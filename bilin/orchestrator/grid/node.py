@@ -17,7 +17,7 @@ class Faults(list[Fault]):
     """The faults of a grid, collected so that all are reported at once.
 
     Attributes:
-        num_added: How many were added, with those that were there already.
+        num_added: How often a fault was added, counting those that were there already.
     """
 
     def __init__(self) -> None:

@@ -18,9 +18,9 @@ from bilin.orchestrator.grid.grid import Counts, Grid, WantedCell
 from bilin.orchestrator.grid.node import YamlNode
 from bilin.orchestrator.grid.overrides import apply_overrides
 from bilin.orchestrator.grid.plain import from_plain
-from bilin.orchestrator.grid.settings import DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings, LogUniform
+from bilin.orchestrator.grid.settings import BLOCKS, DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings
 from bilin.orchestrator.grid.yaml import parse_yaml, read_text
-from bilin.spec import Cell, Resources, TestSpec, TrainSpec, ValidateSpec, cell_ids
+from bilin.spec import Cell, cell_ids
 
 
 def read_grid(
@@ -160,16 +160,8 @@ def _split(root: YamlNode) -> list[YamlNode]:
 
 def _remarks_on_fields() -> dict[str, str]:
     """Return a remark for each field of a block, for those who forget to indent it."""
-    blocks: dict[str, tuple[type, ...]] = {
-        "train": (TrainSpec,),
-        "validate": (ValidateSpec,),
-        "test": (TestSpec,),
-        "learning_rate": (Choices, LogUniform),
-        "resources": (Resources,),
-        "cluster": (ClusterSettings,),
-    }
     owners: dict[str, list[str]] = {}
-    for block, settings in blocks.items():
+    for block, settings in BLOCKS.items():
         for name in (name for kind in settings for name in fields_of(kind)):
             owners.setdefault(name, []).append(block)
     return {name: f" (indent it: it belongs under {' or '.join(names)})" for name, names in owners.items()}

@@ -157,9 +157,11 @@ class _Composer:
                 root = self._node(event, "", 0)
         return root
 
-    def _node(self, event: Any, path: str, depth: int) -> YamlNode:
-        """Return the node that begins with an event."""
+    def _node(self, event: Any, path: str, depth: int, key_line: int | None = None) -> YamlNode:
+        """Return the node that begins with an event, the value of a key on a line if there is one."""
         line = event.start_mark.line + 1
+        if key_line and isinstance(event, ScalarEvent) and event.style is None and not event.value:
+            line = key_line  # the mark of an empty value is where the next key begins
         if isinstance(event, AliasEvent):
             return self._alias(event.anchor, path, line)
         if event.tag:
@@ -213,8 +215,9 @@ class _Composer:
         entries: dict[str, YamlNode] = {}
         pairs: list[tuple[YamlNode, YamlNode]] = []
         for event in self._children():
-            key = self._node(event, "", depth + 1)
-            pairs.append((key, self._node(next(self._events), mapping.child_path(key.value), depth + 1)))
+            key, key_line = self._node(event, "", depth + 1), event.start_mark.line + 1
+            value = self._node(next(self._events), mapping.child_path(key.value), depth + 1, key_line)
+            pairs.append((key, value))
         for key, node in pairs:
             if not isinstance(key.value, str):
                 self.faults.add(f"found {key} as a key; accepted: a name", line=key.line or line)

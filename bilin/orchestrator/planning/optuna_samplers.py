@@ -23,7 +23,7 @@ def propose(
         count: How many to return.
         seed: Seeds the sampler.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a warning would break the line that shows the progress
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study(sampler=_sampler(search, seed), direction="maximize")

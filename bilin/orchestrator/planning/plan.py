@@ -109,6 +109,8 @@ class Plan:
         num_missing: Trials to run, with those of later rounds of searches.
         num_later: Those of later rounds; for a search with ``until_solved``, the most that they can be.
         num_lost: Those whose last launch lost them: a row says so, and the next launch runs them again.
+        stored: Every stored trial of the sweep, by its id.
+        rows: Those of each wanted cell, by the id of the cell, whether they stand or not.
     """
 
     grid: Grid
@@ -119,6 +121,8 @@ class Plan:
     num_later: int
     num_lost: int
     estimate: Estimate
+    stored: Mapping[str, StoredTrial]
+    rows: Mapping[str, Sequence[StoredTrial]]
 
     @property
     def num_done(self) -> int:
@@ -220,6 +224,8 @@ def make_plan(
         num_later=sum(cell.num_later for cell in cells),
         num_lost=sum(_num_lost(cell, by_cell[cell.wanted.cell_id]) for cell in cells if cell.missing),
         estimate=_estimate(cells, by_cell),
+        stored=stored,
+        rows=by_cell,
     )
 
 

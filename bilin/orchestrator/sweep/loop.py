@@ -37,7 +37,7 @@ OBSERVE_SHARE = 0.05
 """Greatest share of the time that goes to snapshots."""
 
 GROUP_S = 0.1
-"""Trials that are shorter than this share a call to a worker, which then takes about as long."""
+"""How long a call to a worker should take: short trials share one, as many as take this long together."""
 
 MAX_GROUP = 64
 """Greatest number of trials in one call."""

@@ -74,7 +74,7 @@ def shown_progress(show: bool | None, sweep: str, num_missing: int) -> Iterator[
     if not (num_missing and is_shown):
         yield ()
         return
-    progress = _Cell() if in_notebook() else _TerminalLine(stream) if is_terminal else _Lines(stream)
+    progress = _NotebookBar() if in_notebook() else _TerminalLine(stream) if is_terminal else _Lines(stream)
     progress.draw(f"{sweep}: {num_missing} to go, starting")
     try:
         yield (progress,)
@@ -152,7 +152,7 @@ class _TerminalLine(_Lines):
         self._write("\n")
 
 
-class _Cell(_Progress):
+class _NotebookBar(_Progress):
     """A bar with the counts in the output of a notebook's cell, and the latest notes below it."""
 
     def __init__(self) -> None:

@@ -124,7 +124,7 @@ def query(
         where: A condition in SQL that rows must meet.
         select: Columns or expressions in SQL; without it, see `view`.
         sort: Columns in SQL to sort by, each with or without ``DESC``.
-        limit: The greatest number of rows.
+        limit: Maximum number of rows.
         everything: Include rows that the grid of the last launch does not ask for.
 
     Warns:

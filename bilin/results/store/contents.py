@@ -22,7 +22,7 @@ from bilin.results.schema import CURVES, trials_schema
 from bilin.results.store.durable import UNREADABLE, Checksum, Damage, DamageError, explained, file_fault, read_fault
 from bilin.results.store.manifest import Manifest, Part, read_manifest
 from bilin.results.store.parts import damaged_curves, damaged_trials, read_columns, validate_file, with_unlisted_parts
-from bilin.results.store.rows import parse_wanted
+from bilin.results.store.rows import WantedRow, parse_wanted, wanted_rows
 
 DEFAULT_STORE = Path("bilin-store")
 
@@ -233,6 +233,16 @@ def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
 def stored_grid(store: Path | str, sweep: str) -> str | None:
     """Return the resolved grid as last launched; None if none was launched, or the file is damaged."""
     return read_sweeps([SweepFolder.of(store, sweep)], lambda sweeps: sweeps[0].grid)
+
+
+def last_wanted(store: Path | str, sweep: str) -> dict[str, WantedRow] | None:
+    """Return what the grid as last launched wants, by the ids of its cells; None if there is none, or it is damaged."""
+    folder = SweepFolder.of(store, sweep)
+    try:
+        wanted = _read_file(folder.wanted, read_manifest(folder), parse_wanted, "", [])
+    except DamageError:
+        return None
+    return None if wanted is None else {row.cell_id: row for row in wanted_rows(wanted)}
 
 
 def _trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:

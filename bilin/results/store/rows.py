@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -97,6 +98,23 @@ def parse_wanted(content: bytes) -> pa.Table:
     table = pq.read_table(pa.BufferReader(content), partitioning=None).select(WANTED_SCHEMA.names)
     table.validate(full=True)
     return table.cast(WANTED_SCHEMA)
+
+
+def wanted_rows(wanted: pa.Table) -> Iterator[WantedRow]:
+    """Yield the rows of a table of schema `WANTED_SCHEMA`."""
+    columns = [_lists(column) if pa.types.is_list(column.type) else column.to_pylist() for column in wanted.columns]
+    for values in zip(*columns, strict=True):
+        yield WantedRow(**dict(zip(WANTED_SCHEMA.names, values, strict=True)))
+
+
+def _lists(column: pa.ChunkedArray) -> list[tuple[Any, ...] | None]:
+    """Return the lists of a column, much faster than `to_pylist`."""
+    found: list[tuple[Any, ...] | None] = []
+    for chunk in column.chunks:
+        values = iter(chunk.flatten().to_pylist())
+        lengths = chunk.value_lengths().to_pylist()
+        found += [None if length is None else tuple(itertools.islice(values, length)) for length in lengths]
+    return found
 
 
 @functools.lru_cache(maxsize=4096)

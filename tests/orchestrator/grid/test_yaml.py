@@ -33,6 +33,11 @@ def test_every_value_and_key_has_its_line() -> None:
     assert node.entries["b"].line == 4
 
 
+def test_an_empty_value_has_the_line_of_its_key() -> None:
+    node = read("a:\n\n# comment\nb: {c: , d: 1}\ne:\n")
+    assert [child.line for child in (node.key("a"), node.key("b").key("c"), node.key("e"))] == [1, 4, 5]
+
+
 def test_a_text_without_values_has_no_node_and_no_fault() -> None:
     assert parse_yaml("") == (None, [])
     assert parse_yaml("# only a comment\n") == (None, [])

@@ -1,0 +1,132 @@
+"""Texts and JSON about plans: what a launch would run, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from bilin.cli.sweep.describe import columns, describe_plan_state, describe_time
+from bilin.orchestrator import Explained, Explanation, Plan, ReasonCount
+from bilin.orchestrator.sweep.snapshot import Labels
+from bilin.results import Holder
+from bilin.workers.actors.node import amounts_of, describe_amounts
+
+MAX_VALUES = 12
+
+
+def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str:
+    """Say in lines what a launch would run, and why; ``holder`` is the process that runs the sweep now."""
+    plan = explanation.plan
+    counts, rows = plan.grid.counts, []
+    for number, axes in enumerate(counts.axes):
+        label = "axes" if len(counts.axes) == 1 else f"axes {number + 1}"
+        for index, axis in enumerate(axes):
+            rows.append(("" if index else label, f"{axis.name}: {_shown([str(value) for value in axis.values])}"))
+    part = "" if plan.grid.is_whole else f", {len(plan.cells)} of them selected by --only"
+    combinations = f"{counts.combinations} combinations, {counts.after_exclusion} after exclusion"
+    rows.append(("cells", f"{combinations}, {counts.after_deduplication} different{part}"))
+    limit = " at most: a search may need fewer" if plan.may_end_early else ""
+    rows.append(("trials", f"{plan.num_wanted} asked for{limit}: {_product(plan)}"))
+    rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_now} to run now{plan.later}"))
+    rows.append(("state", describe_plan_state(plan, holder)))
+    rows += _headed("to run", explanation.reasons)
+    rows += _headed("leave the results", explanation.leaves)
+    sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
+    for index, size in enumerate(list(sizes)[:MAX_VALUES]):
+        rows.append(("" if index else "a trial takes", describe_amounts(amounts_of(size))))
+    rows.append(("time", describe_time(plan)))
+    return "\n".join([plan.grid.name, *columns(rows)])
+
+
+def list_trials(explanation: Explanation) -> list[str]:
+    """Return a line for each trial that would run now, and for each that leaves the results."""
+    rows = [["trial", "cell", "learning rate", "seed", "", "reason"]]
+    for what, trial, label in _labelled(explanation):
+        reason = f"{trial.reason} ({trial.detail})" if trial.detail else str(trial.reason)
+        rows.append([trial.trial_id, label, f"{trial.lr:g}", str(trial.seed), what, reason])
+    return columns(rows, indent="") if len(rows) > 1 else ["nothing to run, and nothing leaves the results"]
+
+
+def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
+    """Return a plan as plain values, with its trials or without."""
+    plan, estimate = explanation.plan, explanation.plan.estimate
+    document: dict[str, Any] = {
+        "sweep": plan.grid.name,
+        "cells": len(plan.cells),
+        "learning_rates": sorted({cell.wanted.learning_rate.max_lrs for cell in plan.cells}),
+        "seeds": sorted({len(cell.wanted.seeds) for cell in plan.cells}),
+        "trials": {
+            "asked_for": plan.num_wanted,
+            "may_end_early": plan.may_end_early,
+            "done": plan.num_done,
+            "failed": plan.num_failed,
+            "to_run_now": plan.num_now,
+            "in_later_rounds": plan.num_later,
+        },
+        "to_run": [_reason_json(count) for count in explanation.reasons],
+        "leave_the_results": [_reason_json(count) for count in explanation.leaves],
+        "time": {
+            "seconds_on_one_worker": estimate.seconds,
+            "from_stored_trials": estimate.num_stored,
+            "trials_unlike_any_stored": estimate.num_unknown,
+        },
+    }
+    if trials:
+        document["list"] = [
+            {
+                "trial_id": trial.trial_id,
+                "cell_id": trial.cell_id,
+                "cell": label,
+                "lr": trial.lr,
+                "seed": trial.seed,
+                "what": what,
+                "reason": str(trial.reason),
+                "detail": trial.detail,
+            }
+            for what, trial, label in _labelled(explanation)
+        ]
+    return document
+
+
+def _labelled(explanation: Explanation) -> Iterator[tuple[str, Explained, str]]:
+    """Each trial with what happens to it, and the label of its cell; a cell that left the grid has its id."""
+    cells = {cell.wanted.cell_id: cell.wanted.cell for cell in explanation.plan.cells}
+    labels = Labels(cells.values())
+    for what, trials in (("runs", explanation.due()), ("leaves", explanation.leaving())):
+        for trial in trials:
+            cell = cells.get(trial.cell_id)
+            yield what, trial, labels.label(cell) if cell else trial.cell_id
+
+
+def _reason_json(count: ReasonCount) -> dict[str, Any]:
+    return {
+        "reason": str(count.reason),
+        "trials": count.num_trials,
+        "cells": count.num_cells,
+        "details": dict(count.details),
+    }
+
+
+def _headed(heading: str, counts: Sequence[ReasonCount]) -> Iterator[tuple[str, str]]:
+    for index, count in enumerate(counts):
+        details = f" ({_shown(list(count.details))})" if count.details else ""
+        cells = "1 cell" if count.num_cells == 1 else f"{count.num_cells} cells"
+        yield "" if index else heading, f"{count.num_trials} in {cells}: {count.reason}{details}"
+
+
+def _product(plan: Plan) -> str:
+    """Return the numbers of cells, learning rates and seeds, as a product."""
+    lrs = {cell.wanted.learning_rate.max_lrs for cell in plan.cells}
+    seeds = {len(cell.wanted.seeds) for cell in plan.cells}
+    cells = _counted({len(plan.cells)}, "cell")
+    return " × ".join([cells, _counted(lrs, "learning rate"), _counted(seeds, "seed")])  # noqa: RUF001
+
+
+def _counted(numbers: Collection[int], what: str) -> str:
+    low, high = min(numbers, default=0), max(numbers, default=0)
+    return f"{low if low == high else f'{low} to {high}'} {what}{'' if high == 1 else 's'}"
+
+
+def _shown(values: Sequence[str]) -> str:
+    rest = "" if len(values) <= MAX_VALUES else f", … ({len(values)} values)"
+    return ", ".join(values[:MAX_VALUES]) + rest

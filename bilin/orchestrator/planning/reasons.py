@@ -1,0 +1,203 @@
+"""Why each trial of a plan would run, and why stored trials leave the results.
+
+"New" is what the grid of the last launch did not ask for. Without such a grid, it is what has no stored trial.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from bilin.orchestrator.grid import Choices
+from bilin.orchestrator.planning.plan import CellPlan, Plan
+from bilin.orchestrator.planning.search import Ask
+from bilin.results import StoredTrial, WantedRow
+from bilin.spec import TestSpec, trial_id
+
+
+class Reason(StrEnum):
+    """Why a trial would run, or leaves the results."""
+
+    NEW_CELL = "new cell"
+    NEW_LR = "new learning rate"
+    NEW_SEED = "new seed"
+    NOT_RUN = "asked for before, not run yet"
+    FAILED = "failed before"
+    LENGTH_MISSING = "tested length missing"
+    LATER_ROUND = "learning rates of a later round"
+    CELL_LEFT = "cell not in the grid"
+    LR_LEFT = "learning rate not in the grid"
+    SEED_LEFT = "seed not in the grid"
+    LENGTH_LEFT = "tested length not in the grid"
+
+
+class Explained(NamedTuple):
+    """A trial, and why it would run or leaves the results.
+
+    Attributes:
+        detail: What is new, missing or gone: a learning rate, a seed, a status or tested lengths; may be empty.
+    """
+
+    cell_id: str
+    lr: float
+    seed: int
+    reason: Reason
+    detail: str
+
+    @property
+    def trial_id(self) -> str:
+        """The id of the trial."""
+        return trial_id(self.cell_id, self.lr, self.seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonCount:
+    """How many trials have a reason in common.
+
+    Attributes:
+        details: How many trials have each detail, in the order of the plan.
+    """
+
+    reason: Reason
+    num_trials: int
+    num_cells: int
+    details: Mapping[str, int]
+
+    @classmethod
+    def of(cls, trials: Iterable[Explained]) -> list[ReasonCount]:
+        """Count trials by their reasons, in the order of `Reason`."""
+        cells: dict[Reason, set[str]] = defaultdict(set)
+        details: dict[Reason, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        for reason, run in itertools.groupby(trials, operator.attrgetter("reason")):
+            of_reason, by_detail = cells[reason], details[reason]
+            for trial in run:
+                of_reason.add(trial.cell_id)
+                by_detail[trial.detail] += 1
+        return [
+            cls(
+                reason=reason,
+                num_trials=sum(details[reason].values()),
+                num_cells=len(cells[reason]),
+                details={detail: count for detail, count in details[reason].items() if detail},
+            )
+            for reason in Reason
+            if reason in cells
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What a launch would change. Trials are listed on demand: a plan of many of them is counted in little memory.
+
+    Attributes:
+        plan: What a launch would run.
+        whole: The plan of the whole grid, if ``only`` has narrowed ``plan``; else ``plan`` itself.
+        last: What the grid of the last launch asks for, by the ids of its cells; None if there is none.
+    """
+
+    plan: Plan
+    whole: Plan
+    last: Mapping[str, WantedRow] | None
+
+    @property
+    def reasons(self) -> list[ReasonCount]:
+        """Why trials run, those of later rounds included."""
+        counts = ReasonCount.of(self.due())
+        if self.plan.num_later:
+            num_cells = sum(cell.num_later > 0 for cell in self.plan.cells)
+            later = ReasonCount(
+                reason=Reason.LATER_ROUND, num_trials=self.plan.num_later, num_cells=num_cells, details={}
+            )
+            counts.append(later)
+        return counts
+
+    @property
+    def leaves(self) -> list[ReasonCount]:
+        """Why stored trials leave the results."""
+        return ReasonCount.of(self.leaving())
+
+    def due(self) -> Iterator[Explained]:
+        """Yield the trials to run now, in the grid's order."""
+        last = self.last or {}
+        for cell in self.plan.cells:
+            if cell.missing:
+                cell_id = cell.wanted.cell_id
+                yield from _due(cell, self.plan.rows[cell_id], last.get(cell_id))
+
+    def leaving(self) -> Iterator[Explained]:
+        """Yield the stored trials that the results would no longer show, or not with all of their tested lengths."""
+        for row, reason, detail in self._unwanted():
+            last = (self.last or {}).get(row.cell_id)
+            if self.last is None or (last and _wants(last, row, reason)):
+                yield Explained(row.cell_id, row.lr, row.seed, reason, detail)
+
+    def _unwanted(self) -> Iterator[tuple[StoredTrial, Reason, str]]:
+        """Yield the stored trials that the grid does not ask for, or of which it does not want every length."""
+        rows = self.whole.rows
+        for cell in self.whole.cells:
+            if of_cell := rows[cell.wanted.cell_id]:
+                yield from _gone(cell, of_cell)
+        for row in self.whole.stored.values():
+            if row.cell_id not in rows:
+                yield row, Reason.CELL_LEFT, ""
+
+
+def _due(cell: CellPlan, rows: Collection[StoredTrial], last: WantedRow | None) -> Iterator[Explained]:
+    cell_id = cell.wanted.cell_id
+    if not rows and last is None:
+        for lr, seed, _ in cell.missing:
+            yield Explained(cell_id, lr, seed, Reason.NEW_CELL, "")
+        return
+    stored = {(row.lr, row.seed): row for row in rows}
+    lrs = {row.lr for row in rows}
+    for ask in cell.missing:
+        row = stored.get(ask[:2])
+        reason, detail = _stored_reason(row, cell.wanted.test) if row else _new_reason(ask, lrs, last)
+        yield Explained(cell_id, ask.lr, ask.seed, reason, detail)
+
+
+def _stored_reason(row: StoredTrial, test: TestSpec) -> tuple[Reason, str]:
+    """Return why a trial that has a row would run."""
+    if row.status != "done":
+        return Reason.FAILED, row.status
+    missing = [length for length in test.lengths if row.tested.get(length) != test.num_sequences]
+    return Reason.LENGTH_MISSING, ", ".join(map(str, missing))
+
+
+def _new_reason(ask: Ask, lrs: Collection[float], last: WantedRow | None) -> tuple[Reason, str]:
+    """Return why a trial without a row would run."""
+    is_known = ask.lr in lrs
+    if last and _has_lr(last, ask.lr):
+        if ask.seed in last.seeds:
+            return Reason.NOT_RUN, ""
+        is_known = True
+    return (Reason.NEW_SEED, str(ask.seed)) if is_known else (Reason.NEW_LR, f"{ask.lr:g}")
+
+
+def _gone(cell: CellPlan, rows: Iterable[StoredTrial]) -> Iterator[tuple[StoredTrial, Reason, str]]:
+    seeds, lengths, search = cell.wanted.seeds, frozenset(cell.wanted.test.lengths), cell.wanted.learning_rate
+    lrs = search.choices if isinstance(search, Choices) and cell.num_later else cell.lrs
+    for row in rows:
+        if row.seed not in seeds:
+            yield row, Reason.SEED_LEFT, str(row.seed)
+        elif row.lr not in lrs:
+            yield row, Reason.LR_LEFT, f"{row.lr:g}"
+        elif not row.tested.keys() <= lengths:
+            yield row, Reason.LENGTH_LEFT, ", ".join(map(str, sorted(row.tested.keys() - lengths)))
+
+
+def _wants(last: WantedRow, row: StoredTrial, reason: Reason) -> bool:
+    """Return whether the grid of the last launch asks for a stored trial, or for a length that leaves."""
+    is_shown = row.seed in last.seeds and _has_lr(last, row.lr)
+    return is_shown and (reason is not Reason.LENGTH_LEFT or row.tested.keys() <= {*last.test_lengths})
+
+
+def _has_lr(last: WantedRow, lr: float) -> bool:
+    if last.lrs is not None:
+        return lr in last.lrs
+    return last.lr_low is not None and last.lr_high is not None and last.lr_low <= lr <= last.lr_high
