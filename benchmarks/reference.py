@@ -26,12 +26,12 @@ MARK = "<!-- what follows is written by `make tables` -->\n"
 NAMES = {
     "bilin": [
         *("read_grid", "plan", "launch", "query", "LaunchRequest", "LaunchRequest.read", "ClusterSpec", "Grid", "Plan"),
-        "Summary",
+        *("Summary", "load_model"),
     ],
     "bilin.orchestrator": [
         *("Snapshot", "status", "statuses", "watch", "find_trial", "why", "output", "submit", "script"),
     ],
-    "bilin.results": ["Rows", "table", "ResultTable", "encode", "delete", "compact", "verify"],
+    "bilin.results": ["Rows", "table", "ResultTable", "encode", "delete", "copy_weights", "compact", "verify"],
     "bilin.errors": [
         *("BilinError", "InputError", "GridError", "Fault", "QueryError", "StoreError", "SweepRunningError"),
         *("InterruptedSweepError", "ClusterError"),

@@ -1,8 +1,8 @@
 """bilin: sweeps over recurrent architectures, from grid.yaml to a table you can query.
 
-Python can do everything that the command line can: `plan`, `launch` and `query` are here, `status`, `statuses` and
-`find_trial` in `bilin.orchestrator`, `table` and `delete` in `bilin.results`. Names are loaded at first use, so
-importing bilin is fast.
+Python can do everything that the command line can: `plan`, `launch`, `query` and `load_model` are here, `status`,
+`statuses` and `find_trial` in `bilin.orchestrator`, `table` and `delete` in `bilin.results`. Names are loaded at first
+use, so importing bilin is fast.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bilin.orchestrator import plan as plan
     from bilin.orchestrator import read_grid as read_grid
     from bilin.results import query as query
+    from bilin.workers import load_model as load_model
 
 __all__ = [
     "BilinError",
@@ -32,6 +33,7 @@ __all__ = [
     "Summary",
     "__version__",
     "launch",
+    "load_model",
     "plan",
     "query",
     "read_grid",
@@ -43,8 +45,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'bilin' has no attribute {name!r}")
     import importlib
 
-    room = importlib.import_module("bilin.results" if name == "query" else "bilin.orchestrator")
-    value = getattr(room, name)
+    room = {"query": "bilin.results", "load_model": "bilin.workers"}.get(name, "bilin.orchestrator")
+    value = getattr(importlib.import_module(room), name)
     globals()[name] = value
     return value
 

@@ -13,6 +13,7 @@
     ├── job.json                  the launch    stays    the Slurm job that was submitted last
     ├── jobs/                     the launch    stays    output and requests of jobs and of detached launches
     ├── checkpoints/              the workers   go with their trials' results
+    ├── weights/                  the workers   go with their trials: final weights
     ├── logs/                     the workers   stay     what the trials printed
     └── .seen-*/                  the launch    goes at once: a probe that every node must see
 
@@ -23,7 +24,8 @@ under its name with `PARTIAL`, and moved there; a reader never sees half a file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +36,8 @@ SWEEP_NAME_ACCEPTED = "1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a l
 
 PARTIAL = ".new"
 """Suffix of a file that is being written."""
+
+WEIGHTS_SUFFIX = ".safetensors"
 
 PROBE = ".seen-"
 """Prefix of the folder by which nodes show that they see the same store."""
@@ -68,6 +72,7 @@ class SweepFolder:
     job = _Inside("job.json")
     jobs = _Inside("jobs")
     checkpoints = _Inside("checkpoints")
+    weights = _Inside("weights")
     logs = _Inside("logs")
 
     @classmethod
@@ -115,6 +120,20 @@ class SweepFolder:
     def checkpoint(self, trial_id: str) -> Path:
         """The checkpoint of a trial."""
         return self.checkpoints / trial_id
+
+    def trial_weights(self, trial_id: str) -> Path:
+        """The final weights of a trial."""
+        return self.weights / f"{trial_id}{WEIGHTS_SUFFIX}"
+
+    def trials_with_weights(self) -> frozenset[str]:
+        """The ids of the trials whose final weights are kept."""
+        return frozenset(path.stem for path in self.weights.glob(f"*{WEIGHTS_SUFFIX}"))
+
+    def drop_weights(self, trial_ids: Iterable[str]) -> None:
+        """Remove the final weights of trials."""
+        for trial_id in trial_ids if self.weights.exists() else ():
+            with suppress(OSError):  # weights that stay take up room, and nothing else
+                self.trial_weights(trial_id).unlink(missing_ok=True)
 
     def trial_log(self, trial_id: str) -> Path:
         """What a trial printed."""

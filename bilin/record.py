@@ -88,8 +88,12 @@ class TrialResult:
         lengths: One entry per tested length; empty for a trial without a result.
         curve: One entry per evaluation and length.
         wall_s: Seconds from the start of the trial to its end, on its worker.
+        test_s: Seconds that the tests took; None for a trial without a result.
         started_at: Seconds since the epoch, UTC.
         error: One line for a trial that failed; ``traceback`` has all of it.
+        is_test: Whether kept weights were tested and nothing was trained. ``lengths`` and ``test_s`` are then added
+            to the stored row, and nothing else of the result is stored.
+        note: What the user should know about the trial, for displays.
     """
 
     trial_id: str
@@ -104,12 +108,15 @@ class TrialResult:
     lengths: tuple[LengthResult, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
     wall_s: float = 0.0
+    test_s: float | None = None
     started_at: float = 0.0
     finished_at: float = 0.0
     error: str | None = None
     traceback: str | None = None
     attempts: int = 1
     environment: Environment | None = None
+    is_test: bool = False
+    note: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the curve by columns: reading its points one by one takes longer than all else of a short trial."""

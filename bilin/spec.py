@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from bilin.fields import Amounts, Form, Value, fields_of, list_problems, option, values_of
@@ -183,13 +184,20 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialSpec:
-    """One training: a cell, a learning rate and a seed, and what else a worker needs to know."""
+    """One training: a cell, a learning rate and a seed, and what else a worker needs to know.
+
+    Attributes:
+        weights: The file of its final weights; None: they are not kept.
+        untested: The lengths at which the kept weights are tested. Empty: the trial is trained, and tested at all.
+    """
 
     cell: Cell
     lr: float
     seed: int
     test: TestSpec
     resources: Resources
+    weights: Path | None = None
+    untested: tuple[int, ...] = ()
 
     @property
     def trial_id(self) -> str:

@@ -10,6 +10,7 @@ from bilin.results.export import export as export
 from bilin.results.export import output_file as output_file
 from bilin.results.maintenance import Health as Health
 from bilin.results.maintenance import compact as compact
+from bilin.results.maintenance import copy_weights as copy_weights
 from bilin.results.maintenance import delete as delete
 from bilin.results.maintenance import remove as remove
 from bilin.results.maintenance import verify as verify

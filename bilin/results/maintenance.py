@@ -10,10 +10,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bilin.errors import StoreError
 from bilin.folder import SweepFolder
+from bilin.results.export import output_file
 from bilin.results.schema import CURVES, trials_schema
 from bilin.results.sql.query import query
-from bilin.results.store.contents import Contents, read_sweeps, sweep_folders
+from bilin.results.store.contents import Contents, existing_sweep, read_sweeps, sweep_folders
 from bilin.results.store.durable import UNREADABLE, read_fault
 from bilin.results.store.manifest import Part
 from bilin.results.store.parts import validate_file
@@ -28,7 +30,7 @@ def delete(
     everything: bool = False,
     dry_run: bool = False,
 ) -> pa.Table:
-    """Remove the trials that `query` finds, with their curves; the next launch runs them again.
+    """Remove the trials that `query` finds, with their curves and weights; the next launch runs them again.
 
     The condition is SQL over the view `trials`. Returns the rows that were removed, or with `dry_run` would be.
 
@@ -51,6 +53,25 @@ def remove(store: Path | str, rows: pa.Table) -> None:
     with _writers(store, trials, "bilin results delete") as writers:
         for sweep, writer in writers.items():
             writer.delete(trials[sweep])
+
+
+def copy_weights(store: Path | str, sweep: str, trial_id: str, output: Path | str) -> None:
+    """Copy the final weights of a trial to a file, in the format safetensors; `bilin.load_model` reads it.
+
+    Raises:
+        StoreError: The sweep does not exist, or keeps no weights of the trial.
+        InputError: The file cannot be written.
+    """
+    weights = existing_sweep(store, sweep).trial_weights(trial_id)
+    try:
+        content = weights.read_bytes()
+    except OSError as error:
+        raise StoreError(
+            f"sweep {sweep!r} keeps no weights of trial {trial_id} ({error.strerror}); keep_weights in its grid says "
+            f"which it keeps. To get them, train it again in another store: `bilin sweep show {trial_id}` says how"
+        ) from error
+    with output_file(Path(output)) as file:
+        file.write(content)
 
 
 def compact(store: Path | str, sweep: str | None = None) -> Mapping[str, int]:

@@ -44,6 +44,7 @@ RESULT_COLUMNS: Mapping[str, pa.DataType] = {
     "validation_accuracy": pa.float64(),
     "training_loss": pa.float64(),
     "wall_s": pa.float64(),
+    "test_s": pa.float64(),
     "error": pa.string(),
     "traceback": pa.string(),
 }

@@ -8,4 +8,5 @@ May import the modules of `bilin`, `bilin.tasks` and `bilin.models`; ray in `act
 Importing this room imports neither torch nor ray: the sweep process needs neither, its workers do.
 """
 
+from bilin.workers.training.weights import load_model as load_model
 from bilin.workers.trial import run_trial as run_trial

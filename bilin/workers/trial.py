@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from bilin.errors import one_line, printable
 from bilin.failures import class_of
@@ -15,10 +16,18 @@ from bilin.workers.environment import device_of, environment
 from bilin.workers.events import Report, ignore
 from bilin.workers.isolation import isolated
 from bilin.workers.training.checkpoint import Checkpoints, Clock
+from bilin.workers.training.weights import UnusableWeightsError, restore_weights, write_weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from bilin.models.module import SequenceModel
 
 
 def run_trial(spec: TrialSpec, *, report: Report = ignore, checkpoints: Checkpoints | None = None) -> TrialResult:
-    """Train, validate and test one trial.
+    """Train, validate and test one trial; or only test it, with kept weights, at the lengths `TrialSpec.untested`.
+
+    If the kept weights cannot be used, the trial is trained again, and the result has a note.
 
     A failure is a result too: whatever the code of a task or tier raises becomes a row whose status is the class of
     the failure, and what it changes in this process is restored (`bilin.workers.isolation`). A user's interrupt passes
@@ -63,16 +72,22 @@ def _measure(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpo
     import torch
 
     from bilin.rules import is_solved
-    from bilin.workers.training.evaluate import run_test
     from bilin.workers.training.state import own_torch, start
     from bilin.workers.training.train import train
 
     device = torch.device(device_of(spec.resources))
     with own_torch(spec.resources.threads, derive_seed(spec.cell.cell_id, spec.seed, "draws"), device):
+        note = None
+        if spec.untested:
+            try:
+                return _test_kept(spec, device)
+            except UnusableWeightsError as error:
+                note = f"trained again, since its kept weights cannot be used: {error}"
         state = start(spec, device)
         state.clock = clock
         stop_reason = train(spec, state, report=report, checkpoints=checkpoints)
         measured: dict[str, Any] = {
+            "note": note,
             "status": "diverged" if stop_reason == "diverged" else "done",
             "stop_reason": stop_reason,
             "steps": state.step,
@@ -85,6 +100,25 @@ def _measure(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpo
                 "solved": is_solved(state.accuracies),
                 "validation_accuracy": state.accuracies[-1],
                 "training_loss": next(point.loss for point in reversed(state.curve) if point.length is None),
-                "lengths": run_test(spec, state.model, device=device),
+                **_test(spec, state.model, spec.test.lengths, device),
             }
+            write_weights(spec, state.model)
         return measured
+
+
+def _test_kept(spec: TrialSpec, device: torch.device) -> dict[str, Any]:
+    """Test a trial with its kept weights, at the lengths that it lacks. Raises UnusableWeightsError."""
+    from bilin.workers.training.state import build
+
+    model = build(spec)
+    restore_weights(spec, model)
+    model.to(device)
+    return {"status": "done", "is_test": True, **_test(spec, model, spec.untested, device)}
+
+
+def _test(spec: TrialSpec, model: SequenceModel, lengths: Sequence[int], device: torch.device) -> dict[str, Any]:
+    from bilin.workers.training.evaluate import run_test
+
+    began = time.perf_counter()
+    results = run_test(spec, model, lengths=lengths, device=device)
+    return {"lengths": results, "test_s": time.perf_counter() - began}

@@ -23,7 +23,7 @@ from bilin.tasks import TASKS, task_settings
 from bilin.tasks.modular_addition import ModularAddition
 from bilin.workers.trial import run_trial
 
-VARYING: dict[str, Any] = {"wall_s": 0.0, "started_at": 0.0, "finished_at": 0.0}
+VARYING: dict[str, Any] = {"wall_s": 0.0, "test_s": None, "started_at": 0.0, "finished_at": 0.0}
 
 
 def measured(result: TrialResult) -> TrialResult:

@@ -61,7 +61,7 @@ def run_acts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def measured(result: TrialResult) -> TrialResult:
-    return dataclasses.replace(result, trial_id="", wall_s=0.0, started_at=0.0, finished_at=0.0)
+    return dataclasses.replace(result, trial_id="", wall_s=0.0, test_s=None, started_at=0.0, finished_at=0.0)
 
 
 @pytest.mark.parametrize("act", ACTS)

@@ -110,7 +110,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Remove trials and their curves. The next launch runs them again if the grid asks for them."""
+    """Remove trials with their curves and weights. The next launch runs them again if the grid asks for them."""
     from bilin import results
 
     rows = results.delete(store, where, sweep=sweep, everything=everything, dry_run=True)
@@ -124,6 +124,21 @@ def delete(
         typer.echo(f"{name}: {_counted(count)} removed")
     if not rows.num_rows:
         typer.echo("no trial meets the condition; nothing was removed")
+
+
+@app.command()
+def weights(
+    trial: Annotated[str, typer.Argument(help="Id of the trial, or its first digits.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file.", show_default=False)],
+    sweep: Sweep = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Write the final weights of a trial to a file (safetensors), and print the lines of Python that load them."""
+    from bilin import orchestrator, results
+
+    found = orchestrator.find_trial(trial, store=store, sweep=sweep)
+    results.copy_weights(store, found["sweep"], found["trial_id"], output)
+    typer.echo(_LOAD.format(path=str(output.absolute())))
 
 
 @app.command()
@@ -149,6 +164,15 @@ def compact(sweep: Sweep = None, store: Store = DEFAULT_STORE) -> None:
 
     for name, num_parts in results.compact(store, sweep).items():
         typer.echo(f"{name}: {f'merged {num_parts} parts into one' if num_parts > 1 else 'nothing to merge'}")
+
+
+_LOAD = """\
+import bilin
+import torch
+
+model = bilin.load_model({path!r})
+tokens = torch.tensor([[0, 1, 1]])  # one sequence of three tokens
+logits = model(tokens, torch.tensor([3]))  # after the last token; with every_token=True, after each"""
 
 
 def _say_what_is_missing(store: Path, sweep: str | None) -> None:

@@ -106,6 +106,10 @@ def _chosen_format(name: str | None, output: Path | None) -> results.Format:
     from bilin.results import Format
 
     by_ending = Format.of_file(output) if output is not None else None
+    if output is not None and name is by_ending is None and output.suffix.lower() not in ("", ".txt"):
+        raise InputError(
+            f"found --output {output}; accepted without --format: names that end in .csv, .json, .md, .parquet or .txt"
+        )
     format_ = by_ending or Format.TABLE if name is None else Format(name)
     if by_ending not in (None, format_):
         raise InputError(

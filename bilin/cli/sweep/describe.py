@@ -65,7 +65,8 @@ def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Se
     """
     num_ran, store = sum(summary.ran.values()), summary.directory.parent
     by_status = f" ({counted(summary.ran)})" if num_ran else ""
-    parts = [f"{summary.num_found} found in the store", f"{num_ran} run{by_status}"]
+    tests = f", {summary.num_tests} of them only tested, with their kept weights" if summary.num_tests else ""
+    parts = [f"{summary.num_found} found in the store", f"{num_ran} run{by_status}{tests}"]
     if summary.num_failed:
         parts.append(f"{summary.num_failed} without a result")
     rows = [("state", _standing(summary.state, summary.num_done)), ("trials", ", ".join(parts))]

@@ -30,6 +30,10 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str
     rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_now} to run now{plan.later}"))
     rows.append(("state", describe_plan_state(plan, holder)))
     rows += _headed("to run", explanation.reasons)
+    if plan.num_tests:
+        rows.append(("", f"{plan.num_tests} of them only tested, with their kept weights"))
+    if plan.num_again:
+        rows.append(("", f"{plan.num_again} of them trained again for a tested length, since no weights are kept"))
     rows += _headed("leave the results", explanation.leaves)
     sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
@@ -61,6 +65,8 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
             "done": plan.num_done,
             "failed": plan.num_failed,
             "to_run_now": plan.num_now,
+            "only_tested": plan.num_tests,
+            "trained_again_for_a_length": plan.num_again,
             "in_later_rounds": plan.num_later,
         },
         "to_run": [_reason_json(count) for count in explanation.reasons],

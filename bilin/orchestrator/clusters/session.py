@@ -88,10 +88,11 @@ def connected(address: str | None, min_cpus: int = 0) -> Iterator[None]:
 @contextmanager
 def _own(num_cpus: int) -> Iterator[None]:
     """Start a Ray, with a second try: under load, one of its many processes may come too late for another one."""
+    root = temp_root()  # a second try would not change what it finds
     with ExitStack() as stack:
         for attempt in range(1, TRIES + 1):
             try:
-                stack.enter_context(_started(num_cpus))
+                stack.enter_context(_started(num_cpus, root))
                 break
             except ClusterError as error:
                 if attempt == TRIES:
@@ -103,9 +104,9 @@ def _own(num_cpus: int) -> Iterator[None]:
 
 
 @contextmanager
-def _started(num_cpus: int) -> Iterator[None]:
+def _started(num_cpus: int, root: str) -> Iterator[None]:
     """Start a Ray: on the loopback interface, behind a random token. It ends with this process."""
-    folder = tempfile.mkdtemp(prefix="bilin-", dir=temp_root())
+    folder = tempfile.mkdtemp(prefix="bilin-", dir=root)
     watch = guardian.start(folder)
     tempfile.gettempdir()  # looked up once a process: now, before TMPDIR is set for the workers
     settings = {

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from bilin.catalog import REGISTRIES
 from bilin.fields import Value, fields_of, plain_value, values_of
@@ -26,8 +26,10 @@ from bilin.orchestrator.grid.blocks import (
 from bilin.orchestrator.grid.conditions import holds, known_fields, read_exclude
 from bilin.orchestrator.grid.grid import Axis
 from bilin.orchestrator.grid.node import YamlNode, unknown_name
-from bilin.orchestrator.grid.settings import TOP_KEYS, Choices, LearningRate, LogUniform, Seeds
+from bilin.orchestrator.grid.settings import TOP_KEYS, Choices, Keep, LearningRate, LogUniform, Seeds
 from bilin.spec import ModelSettings, Resources, TaskSettings, TestSpec, TrainSpec, ValidateSpec
+
+T = TypeVar("T")
 
 Combination = tuple[TaskSettings, ModelSettings, TrainSpec]
 
@@ -58,12 +60,12 @@ class Document:
             self._combine()
         validate = read_settings(ValidateSpec, node.key("validate"))
         test = read_settings(TestSpec, node.key("test"))
-        seeds = node.replaced({key: value for key, value in node.entries.items() if key == "seeds"})
         self.validate: ValidateSpec = _with_sorted_lengths(validate or ValidateSpec())
         self.test: TestSpec = _with_sorted_lengths(test or TestSpec())
         self.learning_rate = _read_learning_rate(node.key("learning_rate")) or Choices()
         self.resources = read_settings(Resources, node.key("resources")) or Resources()
-        self.seeds = (read_settings(Seeds, seeds) or Seeds()).seeds
+        self.seeds = self._read_key("seeds", Seeds).seeds
+        self.keep_weights = self._read_key("keep_weights", Keep).keep_weights
         self._check_tested()
         if validate and train:
             self._check_validation()
@@ -89,9 +91,15 @@ class Document:
             "learning_rate": _plain(self.learning_rate),
             "seeds": list(self.seeds),
             "resources": _plain(self.resources),
+            "keep_weights": self.keep_weights,
             "zip": [group.to_plain() for group in self.zips],
             "exclude": [node.to_plain() for node, _ in self.exclude],
         }
+
+    def _read_key(self, key: str, settings: type[T]) -> T:
+        """Read settings whose one field is a key of the document itself."""
+        own = {key: self.node.entries[key]} if key in self.node.entries else {}
+        return read_settings(settings, self.node.replaced(own)) or settings()
 
     def _read_cells(self, train: Block | None) -> None:
         """Read what the cells are made from, and vary the blocks without faults."""

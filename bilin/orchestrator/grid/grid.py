@@ -21,6 +21,7 @@ class WantedCell:
     seeds: tuple[int, ...]
     test: TestSpec
     resources: Resources
+    keep_weights: str
 
     @property
     def max_trials(self) -> int:

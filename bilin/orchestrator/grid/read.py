@@ -205,6 +205,7 @@ def _gather(documents: Sequence[Document]) -> tuple[WantedCell, ...]:
                     seeds=document.seeds,
                     test=document.test,
                     resources=document.resources,
+                    keep_weights=document.keep_weights,
                 )
             elif first[cell_id] is not document:
                 found[cell_id] = _unite(found[cell_id], first[cell_id], document)
@@ -219,6 +220,7 @@ def _unite(wanted: WantedCell, first: Document, second: Document) -> WantedCell:
         "learning_rate": known == other,
         "test": first.test == second.test,
         "resources": first.resources == second.resources,
+        "keep_weights": first.keep_weights == second.keep_weights,
     }
     for key in (key for key, is_same in same.items() if not is_same):
         remark = ", or other choices with the same until_solved" if key == "learning_rate" else ""

@@ -13,7 +13,7 @@ from bilin.catalog import REGISTRIES, usable
 from bilin.fields import Field, fields_of, plain_value
 from bilin.folder import SWEEP_NAME
 from bilin.orchestrator.grid.conditions import known_fields
-from bilin.orchestrator.grid.settings import BLOCKS, DOCUMENT_KEYS, ClusterSettings, Seeds
+from bilin.orchestrator.grid.settings import BLOCKS, DOCUMENT_KEYS, ClusterSettings, Keep, Seeds
 from bilin.spec import ValidateSpec
 
 Schema = dict[str, Any]
@@ -59,6 +59,7 @@ def _document_properties() -> Schema:
         "tasks": _entries("tasks", "what is trained on; each field may be a list, which is an axis"),
         "models": _entries("models", "what is trained; each field may be a list, which is an axis"),
         "seeds": _field(fields_of(Seeds)["seeds"], not_empty=True),
+        "keep_weights": _field(fields_of(Keep)["keep_weights"]),
         "zip": _list(group, default=[], description="groups of fields that vary together"),
         "exclude": _list(cells, default=[], description="cells to leave out: all values must match"),
     }

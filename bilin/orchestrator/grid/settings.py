@@ -98,6 +98,21 @@ class Seeds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """``keep_weights``, a top-level key of its own. No part of the identity of a trial."""
+
+    keep_weights: str = option(
+        "selected",
+        choices=("none", "selected", "all"),
+        doc="trials whose final weights are kept; selected: those at the learning rate that the cell selects",
+    )
+
+    def problems(self) -> Mapping[str, str]:
+        """See `bilin.models.Tier.problems`."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSettings:
     """What the job of a sweep requests, and how its nodes are set up. No part of the identity of a trial."""
 
@@ -159,5 +174,13 @@ BLOCKS: Mapping[str, tuple[type, ...]] = {
 }
 """The settings of each block; of two, the grid has one."""
 
-DOCUMENT_KEYS = ("tasks", "models", *(key for key in BLOCKS if key != "cluster"), "seeds", "zip", "exclude")
+DOCUMENT_KEYS = (
+    "tasks",
+    "models",
+    *(key for key in BLOCKS if key != "cluster"),
+    "seeds",
+    "keep_weights",
+    "zip",
+    "exclude",
+)
 TOP_KEYS = ("name", *DOCUMENT_KEYS, "cluster", "grids")

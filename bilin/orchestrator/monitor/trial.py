@@ -204,8 +204,8 @@ def _state(cell: CellPlan | None, spec: TrialSpec | None, snapshot: Snapshot | N
         return "not in the grid"
     if snapshot and snapshot.trial(spec.trial_id):
         return "running"
-    if (spec.lr, spec.seed) in cell.known:
-        return "ended"
     if any((ask.lr, ask.seed) == (spec.lr, spec.seed) for ask in cell.missing):
         return "waiting"
+    if (spec.lr, spec.seed) in cell.known:
+        return "ended"
     return "later" if cell.missing else "not asked for"

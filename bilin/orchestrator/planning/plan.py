@@ -6,6 +6,7 @@ import functools
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from bilin.notebook import html_table
 from bilin.orchestrator.grid import Choices, Grid, LogUniform, WantedCell
@@ -15,12 +16,15 @@ from bilin.orchestrator.planning.state import SweepState
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status
 from bilin.registry import package_of
 from bilin.results import StoredTrial
-from bilin.rules import Outcome
-from bilin.spec import ModelSettings, TestSpec, TrainSpec, TrialSpec
+from bilin.rules import Outcome, select_lr
+from bilin.spec import ModelSettings, TestSpec, TrainSpec, TrialSpec, trial_id
 from bilin.units import duration
 
 Shape = tuple[str, ModelSettings, TrainSpec]
 """The name of a task, a model, and how it is trained: trials that agree in these take about as long."""
+
+Untested = Mapping[tuple[float, int], StoredTrial]
+"""Stored trials of a cell that lack a tested length, by learning rate and seed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,9 +34,10 @@ class CellPlan:
     Attributes:
         wanted: The cell, its learning rates and seeds.
         stored: The stored trials that stand, by learning rate and seed.
+        untested: Those of them that lack a tested length.
         known: The outcomes by learning rate and seed: those of ``stored``, and later ones of a running sweep.
         asks: The trials that should have a result by now; later rounds of a search are not among them.
-        missing: Those of them that have none.
+        missing: Those of them that have none, or must be tested at more lengths.
         num_later: How many trials later rounds of a search will ask for, at most.
     """
 
@@ -42,6 +47,7 @@ class CellPlan:
     asks: tuple[Ask, ...]
     missing: tuple[Ask, ...]
     num_later: int
+    untested: Untested
 
     @classmethod
     def of(
@@ -50,12 +56,22 @@ class CellPlan:
         stored: Mapping[tuple[float, int], StoredTrial],
         known: Known,
         asked: Sequence[float] = (),
+        untested: Untested | None = None,
     ) -> CellPlan:
         """Decide what a cell needs, given what is known of it and the learning rates that were asked for."""
+        untested = untested or {}
         asks = decide(wanted, known, asked)
-        missing = tuple([ask for ask in asks if ask[:2] not in known]) if known else asks
-        later = num_later(wanted, known, asks, missing)
-        return cls(wanted=wanted, stored=stored, known=known, asks=asks, missing=missing, num_later=later)
+        missing = to_run(wanted, asks, known, untested, stored) if known else asks
+        later = num_later(wanted, known.keys() - untested.keys() if untested else known, asks, missing)
+        return cls(
+            wanted=wanted,
+            stored=stored,
+            known=known,
+            asks=asks,
+            missing=missing,
+            num_later=later,
+            untested=untested,
+        )
 
     @property
     def shape(self) -> Shape:
@@ -73,14 +89,79 @@ class CellPlan:
         """Trials to run, with those of later rounds of the search."""
         return len(self.missing) + self.num_later
 
+    @property
+    def tests(self) -> tuple[StoredTrial, ...]:
+        """The missing trials whose kept weights are tested, without training."""
+        found = (self.untested.get(ask[:2]) for ask in self.missing if self.untested)
+        return tuple(trial for trial in found if trial and trial.has_weights)
+
+    @property
+    def num_again(self) -> int:
+        """Missing trials that lack only tested lengths, and are trained again since no weights are kept."""
+        return sum(ask[:2] in self.untested for ask in self.missing if self.untested) - len(self.tests)
+
+    def with_weights(self) -> set[str]:
+        """Return the trials that may keep their weights: all of them until the search is complete."""
+        if self.num_missing:
+            return {trial.trial_id for trial in self.stored.values()}
+        asked = {trial_id(self.wanted.cell_id, ask.lr, ask.seed) for ask in self.asks}
+        return asked.difference(unselected(self.wanted, self.asks, self.known))
+
     def found(self, asks: Iterable[Ask]) -> Iterator[Status]:
         """The status of each trial, of those asked for, that is stored."""
         return (trial.status for ask in asks if (trial := self.stored.get(ask[:2])))
 
-    def spec(self, lr: float, seed: int) -> TrialSpec:
-        """The trial of the cell at a learning rate under a seed."""
-        wanted = self.wanted
-        return TrialSpec(cell=wanted.cell, lr=lr, seed=seed, test=wanted.test, resources=wanted.resources)
+    def spec(self, lr: float, seed: int, *, weights: Path | None = None) -> TrialSpec:
+        """The trial of the cell at a learning rate under a seed; ``weights`` is the file of its final weights."""
+        wanted, stored = self.wanted, self.untested.get((lr, seed))
+        lengths: tuple[int, ...] = ()
+        if stored and stored.has_weights:
+            lengths = untested_lengths(stored, wanted.test)
+        return TrialSpec(
+            cell=wanted.cell,
+            lr=lr,
+            seed=seed,
+            test=wanted.test,
+            resources=wanted.resources,
+            weights=weights if lengths or wanted.keep_weights != "none" else None,
+            untested=lengths,
+        )
+
+
+def to_run(
+    wanted: WantedCell,
+    asks: Sequence[Ask],
+    known: Known,
+    untested: Untested,
+    stored: Mapping[tuple[float, int], StoredTrial],
+) -> tuple[Ask, ...]:
+    """Return the trials, of those asked for, that have no result or must be tested at more lengths.
+
+    If a cell keeps weights at its selected learning rate alone, a new length is tested there alone; the rows of other
+    learning rates stand as they are. Until the search is complete, all weights that are kept are tested.
+    """
+    missing = tuple([ask for ask in asks if ask[:2] not in known])
+    if not untested:
+        return missing
+    due = set(untested)
+    if wanted.keep_weights == "selected" and any(trial.has_weights for trial in stored.values()):
+        selected = None if missing else select_lr(known[ask[:2]] for ask in asks)
+        due = {key for key, trial in untested.items() if (trial.has_weights if missing else key[0] == selected)}
+    return tuple([ask for ask in asks if ask[:2] not in known or ask[:2] in due])
+
+
+def unselected(wanted: WantedCell, asks: Iterable[Ask], known: Known) -> list[str]:
+    """Return the trials of a cell whose search is complete that keep no weights."""
+    if wanted.keep_weights == "all":
+        return []
+    asks = list(asks)
+    selected = select_lr(known[ask[:2]] for ask in asks) if wanted.keep_weights == "selected" else None
+    return [trial_id(wanted.cell_id, ask.lr, ask.seed) for ask in asks if ask.lr != selected]
+
+
+def untested_lengths(trial: StoredTrial, test: TestSpec) -> tuple[int, ...]:
+    """Return the wanted lengths at which a stored trial was not tested on the wanted number of sequences."""
+    return tuple(length for length in test.lengths if trial.tested.get(length) != test.num_sequences)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +169,8 @@ class Estimate:
     """How long the missing trials will take on one worker, from stored trials of the same shape.
 
     Attributes:
-        seconds: For the missing trials, those of later rounds included, whose shape has been seen.
+        seconds: For the missing trials, those of later rounds included, whose shape has been seen. Those that are only
+            tested count by what their own tests took, for each token.
         num_stored: How many stored trials that rests on.
         num_unknown: How many missing trials have a shape that has not been seen.
     """
@@ -140,6 +222,16 @@ class Plan:
         return self.num_missing - self.num_later
 
     @property
+    def num_tests(self) -> int:
+        """Trials to run that are only tested, with their kept weights."""
+        return sum(len(cell.tests) for cell in self.cells)
+
+    @property
+    def num_again(self) -> int:
+        """Trials to run that lack only tested lengths, and are trained again since no weights are kept."""
+        return sum(cell.num_again for cell in self.cells)
+
+    @property
     def later(self) -> str:
         """Text that says how many trials follow in later rounds, if any do."""
         at_most = "at most " if self.may_end_early else ""
@@ -177,6 +269,7 @@ class Plan:
             "done": self.num_done,
             "failed": self.num_failed,
             "to run now": self.num_now,
+            "of them only tested": self.num_tests,
             "in later rounds": self.num_later,
         }
         rows = [(what, str(count)) for what, count in counts.items()]
@@ -205,20 +298,17 @@ def make_plan(
     for wanted in grid.cells:
         lengths = _lengths(wanted.test)
         trials = by_cell[wanted.cell_id]
-        standing = {
-            (trial.lr, trial.seed): trial
-            for trial in trials
-            if trial.status not in rerun and _is_complete(trial, lengths)
-        }
+        standing = {(trial.lr, trial.seed): trial for trial in trials if trial.status not in rerun}
+        untested = {key: trial for key, trial in standing.items() if not _is_complete(trial, lengths)}
         known = {key: Outcome.of(*key, trial) for key, trial in standing.items()}
         lrs: Sequence[float] = ()
         if isinstance(wanted.learning_rate, LogUniform):
             lrs = (*(asked or {}).get(wanted.cell_id, ()), *sorted(trial.lr for trial in trials))
-        cells.append(CellPlan.of(wanted, standing, known, lrs))
+        cells.append(CellPlan.of(wanted, standing, known, lrs, untested))
     return Plan(
         grid=grid,
         cells=tuple(cells),
-        statuses=Counter(status for cell in cells if cell.stored for status in cell.found(cell.asks)),
+        statuses=Counter(status for cell in cells if cell.stored for status in cell.found(_settled(cell))),
         num_wanted=sum(wanted.max_trials for wanted in grid.cells),
         num_missing=sum(cell.num_missing for cell in cells),
         num_later=sum(cell.num_later for cell in cells),
@@ -234,6 +324,14 @@ def _num_lost(cell: CellPlan, stored: Collection[StoredTrial]) -> int:
     return sum(ask[:2] in lost for ask in cell.missing) if lost else 0
 
 
+def _settled(cell: CellPlan) -> Iterable[Ask]:
+    """The trials, of those asked for, that need not run."""
+    if not cell.untested:
+        return cell.asks  # those without a result are not stored
+    missing = set(cell.missing)
+    return [ask for ask in cell.asks if ask not in missing]
+
+
 @functools.cache
 def _lengths(test: TestSpec) -> frozenset[tuple[int, int]]:
     """Each wanted length, with the wanted number of sequences."""
@@ -247,13 +345,24 @@ def _is_complete(trial: StoredTrial, lengths: frozenset[tuple[int, int]]) -> boo
 
 def _estimate(cells: Collection[CellPlan], by_cell: Mapping[str, list[StoredTrial]]) -> Estimate:
     by_shape: dict[Shape, tuple[list[float], list[int]]] = defaultdict(lambda: ([], []))
+    test_s = 0.0
     for cell in cells:
+        tests = cell.tests
+        test_s += sum(_test_s(trial, cell.wanted.test) for trial in tests)
         wall_s, num_missing = by_shape[cell.shape]
         wall_s.extend([trial.wall_s for trial in by_cell[cell.wanted.cell_id] if trial.status == "done"])
-        num_missing.append(cell.num_missing)
+        num_missing.append(cell.num_missing - len(tests))
     shapes = by_shape.values()
     return Estimate(
-        seconds=sum(sum(wall_s) / len(wall_s) * sum(num_missing) for wall_s, num_missing in shapes if wall_s),
+        seconds=test_s + sum(sum(wall_s) / len(wall_s) * sum(count) for wall_s, count in shapes if wall_s),
         num_stored=sum(len(wall_s) for wall_s, _ in shapes),
         num_unknown=sum(sum(num_missing) for wall_s, num_missing in shapes if not wall_s),
     )
+
+
+def _test_s(trial: StoredTrial, test: TestSpec) -> float:
+    """How long the missing lengths of a trial take, by what the tested ones took for each token."""
+    if trial.test_s is None or not trial.tested:
+        return trial.wall_s
+    num_tokens = sum(length * num_sequences for length, num_sequences in trial.tested.items())
+    return trial.test_s * sum(untested_lengths(trial, test)) * test.num_sequences / num_tokens

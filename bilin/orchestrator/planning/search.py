@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -64,7 +64,9 @@ def learns(cell: WantedCell) -> bool:
     return isinstance(cell.learning_rate, LogUniform) or cell.learning_rate.until_solved
 
 
-def num_later(cell: WantedCell, known: Known, asks: Sequence[Ask], missing: Collection[Ask]) -> int:
+def num_later(
+    cell: WantedCell, known: Container[tuple[float, int]], asks: Sequence[Ask], missing: Collection[Ask]
+) -> int:
     """Return how many trials without a result `decide` will ask for after these, of which some are missing.
 
     Only a search with ``until_solved`` may ask for fewer.

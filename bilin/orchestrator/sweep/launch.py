@@ -7,14 +7,14 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Unpack
 
 from bilin.errors import InputError, InterruptedSweepError, StoreError
-from bilin.folder import SweepFolder
+from bilin.folder import PARTIAL, SweepFolder
 from bilin.notebook import html_table
 from bilin.orchestrator.clusters import Work, check_nodes, open_pool
 from bilin.orchestrator.clusters.slurm.continuation import WARNING, continued
@@ -53,6 +53,7 @@ class Summary:
         num_left: Wanted trials that are still to run, since the launch stopped early.
         num_elsewhere: Trials to run in the cells of the grid that ``--only`` left out.
         ran: How many trials this launch ran, by the status they ended with.
+        num_tests: Those of them that were only tested, with their kept weights.
         stopped: Why the launch stopped early, if it did.
     """
 
@@ -61,6 +62,7 @@ class Summary:
     num_found: int
     num_failed: int
     ran: Mapping[Status, int]
+    num_tests: int = 0
     stopped: str | None = None
     num_left: int = 0
     num_elsewhere: int = 0
@@ -93,7 +95,8 @@ class Summary:
 
     def _counts(self) -> dict[str, int]:
         ran = {f"ended as {status}": count for status, count in sorted(self.ran.items()) if count}
-        return {"found in the store": self.num_found, **ran, "without a result": self.num_failed}
+        tests = {"only tested": self.num_tests} if self.num_tests else {}
+        return {"found in the store": self.num_found, **ran, **tests, "without a result": self.num_failed}
 
 
 def plan(request: LaunchRequest | GridSource, **options: Unpack[RequestOptions]) -> Plan:
@@ -153,6 +156,7 @@ def launch(
         num_found=end.num_found,
         num_failed=end.num_failed,
         ran=end.ended,
+        num_tests=end.num_tests,
         stopped=end.stopped,
         num_left=end.num_to_go,
         num_elsewhere=end.num_elsewhere,
@@ -181,7 +185,8 @@ def _run(
     file, checkpoints = SnapshotFile(folder), _checkpoints(folder, request.cluster.checkpoint_s)
     file.remove()  # that of a launch that was killed
     recorder = Recorder(writer, checkpoints)
-    sweep = Sweep(plan, recorder, file, *observers, store=request.store)
+    sweep = Sweep(plan, recorder, file, *observers, folder=folder)
+    _tidy_weights(folder, plan)
     if not plan.num_missing:
         num_elsewhere = write_grid(writer, plan, has_ended=True)
         return replace(sweep.snapshot(), num_elsewhere=num_elsewhere)
@@ -228,6 +233,22 @@ def _run(
     if checkpoints:
         checkpoints.clear(everything=plan.grid.is_whole and not end.num_failed and not end.stopped)
     return end
+
+
+def _tidy_weights(folder: SweepFolder, plan: Plan) -> None:
+    """Remove weights that are not kept: of trials that the grid does not ask for, and of cells that are complete.
+
+    Also the files that killed workers left half written; no other launch runs the sweep.
+    """
+    for partial in folder.weights.glob(f"*{PARTIAL}"):
+        partial.unlink(missing_ok=True)
+    dropped = folder.trials_with_weights()
+    if dropped and not plan.grid.is_whole:
+        dropped &= {trial.trial_id for cell in plan.cells for trial in cell.stored.values()}
+    if dropped:
+        folder.drop_weights(dropped.difference(*(cell.with_weights() for cell in plan.cells)))
+    with suppress(OSError):
+        folder.weights.rmdir()  # if it is empty
 
 
 def _checkpoints(folder: SweepFolder, period_s: float) -> Checkpoints | None:

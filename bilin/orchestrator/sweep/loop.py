@@ -12,16 +12,16 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 from bilin.failures import MAX_SAME_ERRORS, RULES, error_key, place_of
+from bilin.folder import SweepFolder
 from bilin.orchestrator.grid import LogUniform
-from bilin.orchestrator.planning.plan import CellPlan, Plan, Shape
+from bilin.orchestrator.planning.plan import CellPlan, Plan, Shape, to_run, unselected
 from bilin.orchestrator.planning.search import Ask, decide, learns, num_later
 from bilin.orchestrator.sweep.recorder import Recorder
 from bilin.orchestrator.sweep.snapshot import MAX_NOTES, NUM_LEADERS, Labels, Leader, Observer, RunningTrial, Snapshot
 from bilin.record import RESULT_STATUSES, Progress, Status, TrialResult
-from bilin.results import DEFAULT_STORE, store_option
+from bilin.results import StoredTrial, store_option
 from bilin.rules import Outcome
 from bilin.spec import Resources, TrialSpec, trial_id
 from bilin.workers.events import Cancelled, Checkpointed, Event, Finished, Lost, Started
@@ -52,6 +52,7 @@ class _Cell:
         known: The outcomes so far, by learning rate and seed.
         asks: The trials that should have a result by now.
         num_later: How many trials later rounds of its search will ask for, at most.
+        untested: The stored trials that lack a tested length, without those that have run since.
         label: What displays call the cell; computed at first use.
     """
 
@@ -59,6 +60,7 @@ class _Cell:
     known: dict[tuple[float, int], Outcome]
     asks: Sequence[Ask]
     num_later: int
+    untested: dict[tuple[float, int], StoredTrial]
     label: str = ""
 
     @property
@@ -71,15 +73,24 @@ class _Cell:
         """Whether the learning rates are not listed."""
         return isinstance(self.plan.wanted.learning_rate, LogUniform)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether every trial that is asked for has its outcome."""
+        return all(ask[:2] in self.known for ask in self.asks)
+
     def decide(self) -> list[Ask]:
         """Decide again which trials should have a result by now; return those that were not asked for before."""
         if not learns(self.plan.wanted):
             return []
         before = set(self.asks)
         self.asks = decide(self.plan.wanted, self.known, self.lrs)
-        missing = [ask for ask in self.asks if ask[:2] not in self.known]
-        self.num_later = num_later(self.plan.wanted, self.known, self.asks, missing)
+        untested = self.known.keys() - self.untested.keys() if self.untested else self.known
+        self.num_later = num_later(self.plan.wanted, untested, self.asks, self.to_run())
         return [ask for ask in self.asks if ask not in before]
+
+    def to_run(self) -> Sequence[Ask]:
+        """Return the trials that have no result or must be tested at more lengths; some of them may be running."""
+        return to_run(self.plan.wanted, self.asks, self.known, self.untested, self.plan.stored)
 
 
 @dataclass(slots=True, eq=False)
@@ -112,25 +123,29 @@ class Sweep:
         stopped: Why the sweep stopped early, if it did.
     """
 
-    def __init__(self, plan: Plan, recorder: Recorder, *observers: Observer, store: Path | str = DEFAULT_STORE) -> None:
-        """Prepare to run a plan; ``store`` is what its user calls the store."""
+    def __init__(self, plan: Plan, recorder: Recorder, *observers: Observer, folder: SweepFolder | None = None) -> None:
+        """Prepare to run a plan. Workers keep final weights in the folder, if there is one."""
         self.stopped: str | None = None
         self._plan = plan
         self._recorder = recorder
+        self._folder = folder
         self._observers = observers
         self._num_elsewhere = 0
         self._pool: Pool | None = None
-        self._cells = [_Cell(cell, dict(cell.known), cell.asks, cell.num_later) for cell in plan.cells]
+        self._cells = [
+            _Cell(cell, dict(cell.known), cell.asks, cell.num_later, dict(cell.untested)) for cell in plan.cells
+        ]
         self._trials: dict[str, _Trial] = {}
         self._running: dict[str, _Trial] = {}
         self._queues: dict[tuple[Resources, frozenset[str]], deque[_Trial]] = defaultdict(deque)
         self._num_later = plan.num_later
         self._found = Counter(plan.statuses)
         self._ended: Counter[Status] = Counter()
+        self._num_tests = 0
         self._best: dict[str, Leader] = {}
         self._wall_s: dict[Shape, float] = {}  # of the last trial of each shape
         self._notes: list[str] = []
-        self._errors = _Errors(["--sweep", plan.grid.name, *store_option(store)])
+        self._errors = _Errors(["--sweep", plan.grid.name, *(store_option(folder.store) if folder else ())])
         self._began_at, self._began = time.time(), time.monotonic()
         self._observe_at = 0.0
         for cell in self._cells:
@@ -154,7 +169,6 @@ class Sweep:
         except KeyboardInterrupt:
             self._observe(now=True)  # failures that have not been shown
             raise
-        self._notes += self._errors.totals()
         self._observe(now=True)
 
     def take(self, event: Event) -> None:
@@ -181,7 +195,9 @@ class Sweep:
 
     def current_plan(self) -> Plan:
         """Return the plan, updated with the outcomes so far."""
-        cells = [CellPlan.of(cell.plan.wanted, cell.plan.stored, cell.known, cell.lrs) for cell in self._cells]
+        cells = [
+            CellPlan.of(cell.plan.wanted, cell.plan.stored, cell.known, cell.lrs, cell.untested) for cell in self._cells
+        ]
         return replace(
             self._plan,
             cells=tuple(cells),
@@ -207,6 +223,7 @@ class Sweep:
             num_wanted=self._plan.num_wanted,
             found=dict(self._found),
             ended=dict(self._ended),
+            num_tests=self._num_tests,
             num_left=len(self._trials),
             num_later=self._num_later,
             may_end_early=self._plan.may_end_early and self._num_later > 0,
@@ -222,8 +239,10 @@ class Sweep:
     def _enqueue(self, cell: _Cell, asks: Sequence[Ask]) -> None:
         queue = self._queues[cell.plan.wanted.resources.occupied, frozenset()]
         for lr, seed, _ in asks:
-            trial = _Trial(cell.plan.spec(lr, seed), trial_id(cell.plan.wanted.cell_id, lr, seed), cell)
-            self._trials[trial.trial_id] = trial
+            own_id = trial_id(cell.plan.wanted.cell_id, lr, seed)
+            weights = self._folder.trial_weights(own_id) if self._folder else None
+            trial = _Trial(cell.plan.spec(lr, seed, weights=weights), own_id, cell)
+            self._trials[own_id] = trial
             queue.append(trial)
 
     def _submit(self, pool: Pool) -> None:
@@ -245,9 +264,9 @@ class Sweep:
         group = [queue.popleft()]
         shape = group[0].cell.plan.shape
         wall_s = self._wall_s.get(shape)
-        if wall_s and not group[0].attempts:
+        if wall_s and not group[0].attempts and not group[0].spec.untested:
             size = min(MAX_GROUP, int(GROUP_S / wall_s))
-            while queue and len(group) < size and not queue[0].attempts and queue[0].cell.plan.shape == shape:
+            while queue and len(group) < size and _is_alike(queue[0], shape):
                 group.append(queue.popleft())
         return group
 
@@ -286,10 +305,13 @@ class Sweep:
         del self._trials[trial.trial_id]
         if not self._running.pop(trial.trial_id, None):  # a late result arrived while the trial waited to run again
             self._queues[trial.spec.resources.occupied, trial.avoid].remove(trial)
-        self._recorder.put(trial.spec, result)
+        cell, cell_id, key = trial.cell, trial.cell.plan.wanted.cell_id, (trial.spec.lr, trial.spec.seed)
+        if result.status in RESULT_STATUSES or not trial.spec.untested:  # a failed test leaves the stored row
+            self._recorder.put(trial.spec, result)
         self._ended[result.status] += 1
-        cell, cell_id = trial.cell, trial.cell.plan.wanted.cell_id
-        if result.status == "done":
+        self._num_tests += result.is_test
+        cell.untested.pop(key, None)
+        if result.status == "done" and not result.is_test:
             leader = Leader(
                 trial_id=trial.trial_id,
                 label=self._label(cell),
@@ -300,17 +322,35 @@ class Sweep:
                 validation_accuracy=result.validation_accuracy,
             )
             self._best[cell_id] = min(leader, self._best.get(cell_id, leader), key=_rank)
-        self._wall_s[cell.plan.shape] = result.wall_s
-        cell.known[trial.spec.lr, trial.spec.seed] = Outcome.of(trial.spec.lr, trial.spec.seed, result)
+        if not trial.spec.untested:
+            self._wall_s[cell.plan.shape] = result.wall_s
+        if not trial.spec.untested or (result.status in RESULT_STATUSES and not result.is_test):
+            cell.known[key] = Outcome.of(*key, result)
         self._num_later -= cell.num_later
         asks = cell.decide()
         self._num_later += cell.num_later
         if asks and cell.is_search:
             self._recorder.keep_asked({cell_id: cell.lrs})
-        self._found.update(cell.plan.found(asks))
-        self._enqueue(cell, [ask for ask in asks if ask[:2] not in cell.known])
-        self._notes += self._errors.add(result)
-        self.stopped = self._errors.reason_to_stop() or self.stopped
+        self._go_on(cell, asks)
+        if result.note:
+            self._notes.append(f"{trial.trial_id}: {_short(result.note)}")
+        self._notes += self._errors.note(result)
+        self.stopped = self._errors.add(result) or self.stopped
+
+    def _go_on(self, cell: _Cell, new: Sequence[Ask]) -> None:
+        """Queue what a cell needs after one of its trials ended, of which some is newly asked for."""
+        if not new and not cell.untested:
+            due: list[Ask] = []
+        else:
+            cell_id = cell.plan.wanted.cell_id
+            due = [ask for ask in cell.to_run() if trial_id(cell_id, *ask[:2]) not in self._trials]
+            earlier = set(due).difference(new)
+            self._found.subtract(cell.plan.found(earlier))
+            self._found.update(cell.plan.found(set(new).difference(due)))
+            self._enqueue(cell, due)
+        if self._folder and not due and cell.is_complete:
+            dropped = unselected(cell.plan.wanted, cell.asks, cell.known)
+            self._folder.drop_weights(own_id for own_id in dropped if own_id not in self._trials)
 
     def _running_trial(self, trial: _Trial) -> RunningTrial:
         started, progress, checkpointed = trial.started, trial.progress, trial.checkpointed
@@ -351,56 +391,39 @@ class Sweep:
 
 
 class _Errors:
-    """Counts trials that fail with the same error: in a row, which may stop the sweep, and in all."""
+    """The errors of failed trials: each is shown once, and stops the sweep if it comes too often in a row."""
 
     def __init__(self, place: Sequence[str]) -> None:
-        """Prepare to count; ``place`` are the options that name the sweep and its store in a command."""
+        """Prepare to take errors; ``place`` are the options that name the sweep and its store in a command."""
         self._place = place
-        self._counts: Counter[str] = Counter()
-        self._texts: dict[str, str] = {}  # of the first trial with each error
+        self._shown: set[str] = set()
         self._num_in_row = 0
         self._last: str | None = None
 
-    def add(self, result: TrialResult) -> list[str]:
-        """Count a trial that ended; return the note about it, if there is to be one.
-
-        The same error has one note, and others with its count when 10, 100, … trials have failed with it.
-        """
-        if result.status in RESULT_STATUSES:
-            self._num_in_row, self._last = 0, None
-            return []
-        error = error_key(result)
+    def add(self, result: TrialResult) -> str | None:
+        """Take a trial that ended; return why the sweep must stop, if it must."""
+        error = None if result.status in RESULT_STATUSES else error_key(result)
         self._num_in_row = self._num_in_row + 1 if error == self._last else 1
         self._last = error
-        self._counts[error] += 1
-        if self._counts[error] == 1:
-            self._texts[error] = result.error or ""
-            return [self._first_note(result)]
-        return [self._count_note(error)] if _is_power_of_ten(self._counts[error]) else []
-
-    def totals(self) -> list[str]:
-        """Return a note with the count of each error that several trials failed with, if it has not had one."""
-        return [self._count_note(error) for error, count in self._counts.items() if not _is_power_of_ten(count)]
-
-    def reason_to_stop(self) -> str | None:
-        """Return why the sweep must stop, if it must."""
-        if self._last is None or self._num_in_row < MAX_SAME_ERRORS:
+        if error is None or self._num_in_row < MAX_SAME_ERRORS:
             return None
-        return f"the same error in {self._num_in_row} trials in a row: {self._texts[self._last]}"
+        return f"the same error in {self._num_in_row} trials in a row: {result.error}"
 
-    def _count_note(self, error: str) -> str:
-        return f"{self._counts[error]} trials have failed with the same error: {_short(self._texts[error])}"
-
-    def _first_note(self, result: TrialResult) -> str:
+    def note(self, result: TrialResult) -> list[str]:
+        """Return what to show of a trial that ended: an error that has not been shown, and where the rest is."""
+        if result.status in RESULT_STATUSES or error_key(result) in self._shown:
+            return []
+        self._shown.add(error_key(result))
         lines = [f"{result.trial_id}: {result.status}: {_short(result.error or '')}"]
         if place := place_of(result.traceback):
             lines.append(f"  at {place}")
         show = ["bilin", "sweep", "show", result.trial_id, *self._place]
-        return "\n".join([*lines, f"  more: {shlex.join(show)}"])
+        return ["\n".join([*lines, f"  more: {shlex.join(show)}"])]
 
 
-def _is_power_of_ten(count: int) -> bool:
-    return str(count).rstrip("0") == "1"
+def _is_alike(trial: _Trial, shape: Shape) -> bool:
+    """Whether a trial that waits can join a group of trials of a shape that are trained for the first time."""
+    return not trial.attempts and not trial.spec.untested and trial.cell.plan.shape == shape
 
 
 def _lost(trial: _Trial, event: Lost) -> TrialResult:

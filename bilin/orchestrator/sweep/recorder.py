@@ -78,7 +78,9 @@ class Recorder:
     def _append(self) -> None:
         with self._lock:
             pairs = list(self._pairs)
-        self._writer.append(pairs)
+        self._writer.append([pair for pair in pairs if not pair[1].is_test])
+        if tests := [pair for pair in pairs if pair[1].is_test]:
+            self._writer.add_tests(tests)
         with self._lock:
             del self._pairs[: len(pairs)]
         self.num_written += len(pairs)

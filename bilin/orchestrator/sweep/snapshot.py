@@ -83,6 +83,7 @@ class Snapshot:
         num_wanted: The greatest number of trials of the launch's cells.
         found: Wanted trials that were stored before, by status.
         ended: Trials that ended in this launch, by status.
+        num_tests: Those of them that were only tested, with their kept weights.
         num_left: Trials that wait or run.
         num_later: Trials that later rounds of searches will ask for, at most.
         may_end_early: Whether a search may ask for fewer, as with ``until_solved``.
@@ -104,6 +105,7 @@ class Snapshot:
     num_wanted: int
     found: Mapping[Status, int]
     ended: Mapping[Status, int]
+    num_tests: int
     num_left: int
     num_later: int
     may_end_early: bool

@@ -198,7 +198,7 @@ def _parse_grid(content: bytes) -> str:
 class StoredTrial:
     """What is stored of one trial. Not frozen: that would double the time to read a large sweep.
 
-    `tested` has the number of sequences at each tested length.
+    `tested` has the number of sequences at each tested length. `test_s` is None in rows of versions before it existed.
     """
 
     trial_id: str
@@ -213,9 +213,11 @@ class StoredTrial:
     steps: int
     wall_s: float
     tested: Mapping[int, int]
+    test_s: float | None = None
+    has_weights: bool = False
 
 
-_COLUMNS = [name for name in StoredTrial.__slots__ if name != "tested"]
+_COLUMNS = [name for name in StoredTrial.__slots__ if name not in ("tested", "test_s", "has_weights")]
 
 
 def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
@@ -249,11 +251,14 @@ def _trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
     (sweep,) = sweeps
     trials: dict[str, StoredTrial] = {}
     for part in sweep.manifest.parts:
-        table = read_columns(sweep.folder.trials_part(part.number), [*_COLUMNS, "tested"])
+        table = read_columns(sweep.folder.trials_part(part.number), [*_COLUMNS, "tested", "test_s"])
         columns = [table[name].to_pylist() for name in _COLUMNS]
-        for values, tested in zip(zip(*columns, strict=True), _tested(table["tested"]), strict=True):
-            trial = StoredTrial(*values, tested)  # type: ignore[call-arg]
+        test_s = table["test_s"].to_pylist() if "test_s" in table.column_names else [None] * table.num_rows
+        for values, tested, seconds in zip(zip(*columns, strict=True), _tested(table["tested"]), test_s, strict=True):
+            trial = StoredTrial(*values, tested, seconds)  # type: ignore[call-arg]
             trials[trial.trial_id] = trial
+    for trial_id in trials.keys() & sweep.folder.trials_with_weights():
+        trials[trial_id].has_weights = True
     return trials
 
 

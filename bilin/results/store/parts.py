@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +24,12 @@ import pyarrow.parquet as pq
 
 from bilin.errors import StoreError
 from bilin.folder import SweepFolder
+from bilin.record import TrialResult
 from bilin.results.schema import CURVES, conform, trials_schema, unite
 from bilin.results.store.durable import UNREADABLE, Checksum, Damage, read_fault, sync
 from bilin.results.store.manifest import Manifest, Part
+from bilin.results.store.rows import add_tests
+from bilin.spec import TrialSpec
 
 FAN_IN = 16
 
@@ -49,6 +52,23 @@ _ESSENTIAL = (
 def write_part(folder: SweepFolder, number: int, trials: pa.Table, curves: pa.Table) -> Part:
     """Write a part of level 0; durable on return, but for the names of its files in the directory."""
     return _write(folder, number, level=0, trials=([trials], trials.schema), curves=([curves], CURVES))
+
+
+def tested_again(
+    folder: SweepFolder, part: Part, results: Mapping[str, tuple[TrialSpec, TrialResult]]
+) -> tuple[pa.Table, pa.Table] | None:
+    """Return the rows of some trials in a part with more tested lengths, and their curves; None if it has none."""
+
+    def of_trials(path: Path) -> pa.Table:
+        rows = [table.filter(pc.is_in(table["trial_id"], ids)) for table in stream_rows(path)]
+        return pa.concat_tables([read_schema(path).empty_table(), *rows])
+
+    ids = pa.array(results.keys(), pa.string())
+    if not pc.any(pc.is_in(read_columns(folder.trials_part(part.number), ["trial_id"])["trial_id"], ids)).as_py():
+        return None
+    trials = add_tests(of_trials(folder.trials_part(part.number)), results)
+    curves = of_trials(folder.curves_part(part.number)) if part.curves else CURVES.empty_table()
+    return trials, curves
 
 
 def num_mergeable(parts: Sequence[Part]) -> int:

@@ -9,7 +9,7 @@ import functools
 import io
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -25,6 +25,7 @@ from bilin.results.schema import (
     ENVIRONMENT_COLUMNS,
     RESULT_COLUMNS,
     SCHEMA_VERSION,
+    TESTED,
     TRAIN_COLUMNS,
     WANTED_SCHEMA,
     cell_columns,
@@ -74,6 +75,26 @@ def curves_table(results: Iterable[TrialResult]) -> pa.Table:
         for point in result.curve
     ]
     return table_of(rows, CURVES)
+
+
+def add_tests(rows: pa.Table, results: Mapping[str, tuple[TrialSpec, TrialResult]]) -> pa.Table:
+    """Return rows of trials with the lengths of other results of the same trials added, and the time of the tests."""
+    tested, test_s, specs = [], [], []
+    before = rows["test_s"].to_pylist() if "test_s" in rows.column_names else [None] * rows.num_rows
+    columns = (rows[name].to_pylist() for name in ("trial_id", "tested", "spec"))
+    for trial_id, lengths, spec_json, seconds in zip(*columns, before, strict=True):
+        spec, result = results[trial_id]
+        new = {length.length: length._asdict() for length in result.lengths}
+        merged = {**{length["length"]: length for length in lengths}, **new}
+        tested.append([merged[length] for length in sorted(merged)])
+        test_s.append((seconds or 0.0) + (result.test_s or 0.0))
+        specs.append(json.dumps({**json.loads(spec_json), "test": json.loads(_json(spec.test))}))
+    columns_after = {"tested": pa.array(tested, pa.list_(TESTED)), "test_s": pa.array(test_s, pa.float64())}
+    for name, column in {**columns_after, "spec": pa.array(specs, pa.string())}.items():
+        index = rows.schema.get_field_index(name)
+        field = pa.field(name, column.type)
+        rows = rows.set_column(index, field, column) if index >= 0 else rows.append_column(field, column)
+    return rows
 
 
 def encode_wanted(cells: Iterable[WantedRow]) -> bytes:

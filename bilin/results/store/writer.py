@@ -19,7 +19,7 @@ from bilin.results.store.contents import read_contents
 from bilin.results.store.durable import Checksum, explained, file_fault, replace_file, sync
 from bilin.results.store.lock import SweepLock
 from bilin.results.store.manifest import Manifest, Part, write_manifest
-from bilin.results.store.parts import merge, num_mergeable, read_columns, with_unlisted_parts, write_part
+from bilin.results.store.parts import merge, num_mergeable, read_columns, tested_again, with_unlisted_parts, write_part
 from bilin.results.store.rows import WantedRow, curves_table, encode_wanted, trials_table
 from bilin.spec import TrialSpec
 
@@ -96,8 +96,24 @@ class SweepWriter:
             if count := num_mergeable(self._manifest.parts):
                 self._merge(count)
 
+    def add_tests(self, pairs: Sequence[tuple[TrialSpec, TrialResult]]) -> None:
+        """Add the lengths of some results to the rows of their trials, durable on return.
+
+        A new row replaces the one before, with everything else that it has. A trial without a row gets none.
+        """
+        results = {result.trial_id: (spec, result) for spec, result in pairs}
+        with self._writing():
+            parts, number = [*self._manifest.parts], self._manifest.next_number
+            for part in reversed(self._manifest.parts):
+                if results and (found := tested_again(self.folder, part, results)):
+                    parts.append(write_part(self.folder, number, *found))
+                    results = {key: results[key] for key in results.keys() - set(found[0]["trial_id"].to_pylist())}
+                    number += 1
+            if number > self._manifest.next_number:
+                self._commit(parts, next_number=number)
+
     def delete(self, trial_ids: Collection[str]) -> None:
-        """Remove trials and their curves, durable on return."""
+        """Remove trials with their curves and weights, durable on return."""
         with self._writing():
             parts: list[Part] = []
             number = self._manifest.next_number
@@ -112,6 +128,7 @@ class SweepWriter:
                 in_later_parts |= ids
             if number > self._manifest.next_number:
                 self._commit(parts[::-1], next_number=number)
+            self.folder.drop_weights(trial_ids)
 
     def compact(self) -> int:
         """Merge all parts into one, durable on return, and return how many there were."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -135,10 +136,12 @@ def validate(
     return points
 
 
-def run_test(spec: TrialSpec, model: SequenceModel, *, device: torch.device) -> tuple[LengthResult, ...]:
-    """Test each length on sequences of its own."""
+def run_test(
+    spec: TrialSpec, model: SequenceModel, *, lengths: Sequence[int], device: torch.device
+) -> tuple[LengthResult, ...]:
+    """Test some lengths, each on sequences of its own: the result at a length does not depend on the others."""
     task, results = task_of(spec.cell), []
-    for length in spec.test.lengths:
+    for length in lengths:
         score = evaluate(
             model,
             task,

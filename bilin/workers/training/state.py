@@ -19,6 +19,7 @@ from bilin.spec import Cell, TrialSpec, derive_seed
 from bilin.tasks import Batch, Task
 from bilin.workers.training.batches import sample
 from bilin.workers.training.checkpoint import Clock
+from bilin.workers.training.weights import init_seed
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,11 +52,7 @@ def start(spec: TrialSpec, device: torch.device) -> TrialState:
     Weights and training sequences depend on the cell and the seed, not on the learning rate, so that learning rates
     are compared on the same draws. The weights are drawn on the CPU, the same for every device.
     """
-    cell, task = spec.cell, task_of(spec.cell)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(cell.cell_id, spec.seed, "init"))
-        model = tier_of(cell).build(vocab_size=task.vocab_size, num_classes=task.num_classes)
-    model.normalize = cell.train.normalize
+    cell, model = spec.cell, build(spec)
     model.to(device)
     if tier_of(cell).freeze == "recurrent":
         model.requires_grad_(False).readout.requires_grad_(True)
@@ -69,6 +66,16 @@ def start(spec: TrialSpec, device: torch.device) -> TrialState:
         loss_sum=torch.zeros((), device=device),
         examples=draw(cell, data, cell.train.examples, look=True) if cell.train.examples else None,
     )
+
+
+def build(spec: TrialSpec) -> SequenceModel:
+    """Return the model of a trial with its initial weights, on the CPU."""
+    cell, task = spec.cell, task_of(spec.cell)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(init_seed(cell, spec.seed))
+        model = tier_of(cell).build(vocab_size=task.vocab_size, num_classes=task.num_classes)
+    model.normalize = cell.train.normalize
+    return model
 
 
 def draw(cell: Cell, generator: torch.Generator, num_sequences: int, *, look: bool) -> Batch:

@@ -73,6 +73,14 @@ def test_the_ending_of_the_output_is_its_format(bilin, tmp_path, name, start):
     assert (tmp_path / name).read_bytes().startswith(start)
 
 
+def test_an_unknown_ending_needs_a_format(bilin, tmp_path):
+    path = tmp_path / "rows.xlsx"
+    assert "names that end in .csv" in str(bilin("query", "--output", str(path)).exception)
+    assert not path.exists()
+    assert bilin("query", "--select", "tier, m", "--format", "csv", "--output", str(path)).exit_code == 0
+    assert path.read_bytes().startswith(b"tier,m\n")
+
+
 def test_a_format_that_contradicts_the_ending_is_an_error(bilin, tmp_path):
     result = bilin("query", "--format", "json", "--output", str(tmp_path / "x.csv"))
     assert isinstance(result.exception, InputError)

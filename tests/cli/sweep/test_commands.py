@@ -115,6 +115,7 @@ def test_show_of_no_trial_is_the_users_error(store: Path, digits: str) -> None:
         ["--set", "train.stepps=5"],
         ["--only", "m=7"],
         ["--cluster", "ray"],
+        ["--address", "[::1"],
     ],
 )
 def test_wrong_options_exit_with_2_and_write_nothing(grid: Path, arguments: list[str]) -> None:
@@ -126,12 +127,12 @@ def test_wrong_options_exit_with_2_and_write_nothing(grid: Path, arguments: list
 
 
 def test_a_cluster_that_is_not_there_exits_with_4(grid: Path) -> None:
-    for address in ("127.0.0.1:1", "[::1"):
-        code, _, err = finish(bilin("sweep", "launch", grid, "--store", grid.parent / "store", "--address", address))
-        assert code == 4
-        assert err.startswith("bilin: ")
-        assert address in err
-        assert not list((grid.parent / "store").iterdir())
+    address = "127.0.0.1:1"
+    code, _, err = finish(bilin("sweep", "launch", grid, "--store", grid.parent / "store", "--address", address))
+    assert code == 4
+    assert err.startswith("bilin: ")
+    assert address in err
+    assert not list((grid.parent / "store").iterdir())
 
 
 def test_a_store_without_a_name_and_a_grid_that_is_read_once_are_refused(grid: Path) -> None:

@@ -22,7 +22,7 @@ from bilin.spec import TrialSpec
 from bilin.workers.training.checkpoint import Checkpoints
 from bilin.workers.trial import run_trial
 
-VARYING: dict[str, Any] = {"wall_s": 0.0, "started_at": 0.0, "finished_at": 0.0}
+VARYING: dict[str, Any] = {"wall_s": 0.0, "test_s": None, "started_at": 0.0, "finished_at": 0.0}
 ALWAYS, NEVER = 0.0, 1e9
 
 

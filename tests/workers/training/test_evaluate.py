@@ -124,14 +124,14 @@ def test_a_task_with_its_own_supervision_is_right_with_its_whole_answer_in_valid
 
 
 def test_the_test_tells_answers_from_whole_sequences(make):
-    results = run_test(make(), Counts(12), device=CPU)
+    results = run_test(make(), Counts(12), lengths=(10, 30), device=CPU)
     assert [(result.length, result.num_correct, result.num_sequences_right) for result in results] == [
         (10, 128, 128),
         (30, 0, 0),
     ]
     spec = make(test={"lengths": (4,)})
     copying = dataclasses.replace(spec, cell=dataclasses.replace(spec.cell, task=Copying(num_letters=3)))
-    assert run_test(copying, Answers({0: 0, 1: 3}), device=CPU) == (LengthResult(4, 127, 128, 3, 126),)
+    assert run_test(copying, Answers({0: 0, 1: 3}), lengths=(4,), device=CPU) == (LengthResult(4, 127, 128, 3, 126),)
 
 
 def test_validation_goes_up_from_the_training_lengths_and_stops_below_1(make):
@@ -153,9 +153,9 @@ def test_each_step_length_and_seed_validates_on_data_of_its_own(make):
 
 
 def test_a_tested_length_is_drawn_apart_from_the_same_length_in_training(make):
-    spec = make(test={"lengths": (10, 10)})
+    spec = make()
     model = Counts(999)
-    results = run_test(spec, model, device=CPU)
+    results = run_test(spec, model, lengths=(10, 10), device=CPU)
     assert [(result.length, result.accuracy, result.num_classes) for result in results] == [(10, 1.0, 2)] * 2
     assert torch.equal(model.batches[0][0], model.batches[1][0])
 
