@@ -9,6 +9,7 @@ import functools
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -115,8 +116,10 @@ def read_sweeps(
     while True:
         sweeps = []
         for folder in folders:
-            with explained(folder.path, "read"):
+            with explained(folder.path, "read"), suppress(FileNotFoundError):
                 sweeps.append(read_contents(folder, curves=curves))
+        if len(sweeps) < len(folders):  # a writer replaced a file while it was read
+            continue
         damage = list(itertools.chain.from_iterable(sweep.damage for sweep in sweeps))
         if damage and damage != previous:  # a writer may just have replaced the file: look twice
             previous = damage
