@@ -249,7 +249,6 @@ def _failure_rows(sweep: str, failures: Sequence[Failure], store: Path) -> Itera
     for status in dict.fromkeys(failure.status for failure in failures):
         yield from _prose("rule", f"{status}: {RULES[status].what}; {RULES[status].then}")
     trial_id = failures[0].trial_id
-    yield "why", shlex.join(["bilin", "sweep", "why", sweep, trial_id, *place])
     yield "traceback", shlex.join(["bilin", "sweep", "show", trial_id, "--sweep", sweep, *place])
     yield "output", shlex.join(["bilin", "sweep", "logs", sweep, trial_id, *place])
 

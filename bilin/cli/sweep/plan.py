@@ -23,8 +23,9 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str
         for index, axis in enumerate(axes):
             rows.append(("" if index else label, f"{axis.name}: {_shown([str(value) for value in axis.values])}"))
     part = "" if plan.grid.is_whole else f", {len(plan.cells)} of them selected by --only"
-    combinations = f"{counts.combinations} combinations, {counts.after_exclusion} after exclusion"
-    rows.append(("cells", f"{combinations}, {counts.after_deduplication} different{part}"))
+    combinations = "1 combination" if counts.combinations == 1 else f"{counts.combinations} combinations"
+    left = f"{counts.after_exclusion} after exclusion, {counts.after_deduplication} different{part}"
+    rows.append(("cells", f"{combinations}, {left}"))
     limit = " at most: a search may need fewer" if plan.may_end_early else ""
     rows.append(("trials", f"{plan.num_wanted} asked for{limit}: {_product(plan)}"))
     rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_now} to run now{plan.later}"))

@@ -83,7 +83,6 @@ def test_a_sweep_all_of_whose_trials_failed_is_failed_everywhere(folder: Path) -
     assert f"{trial_id}: failed: RuntimeError: " in err
     assert f"  {place}\n  more: bilin sweep show {trial_id} --sweep ends\n" in err
     assert err.count("in build") == 1, "the same error once"
-    assert "2 trials have failed with the same error: RuntimeError" in err
     assert place in out
     assert "results table" not in out, "there is nothing to see in it"
 
@@ -104,7 +103,7 @@ def test_a_sweep_all_of_whose_trials_failed_is_failed_everywhere(folder: Path) -
 def test_the_commands_that_a_launch_names_work(folder: Path) -> None:
     out = bilin(folder, "sweep launch grid.yaml --cluster inline --set 'models.act=[shape, well]'")[1]
     assert "failed: some trials have no result" in out
-    for label, shown in {"table": "breaks", "why": "failed", "traceback": "breaks.py", "output": ""}.items():
+    for label, shown in {"table": "breaks", "traceback": "breaks.py", "output": ""}.items():
         code, text, _ = bilin(folder, row(out, label).removeprefix("bilin "))
         assert (code, shown in text) == (0, True), label
     (folder / "breaks.py").write_text(CODE.replace('"shape"', '"never"'))
