@@ -46,6 +46,9 @@ class Outcome:
     """What the choice of a learning rate may know about one trial; tested lengths are not part of it.
 
     A trial that is not done, since it diverged or failed, counts as the worst.
+
+    Attributes:
+        has_result: Whether the trial is done or diverged.
     """
 
     lr: float
@@ -54,6 +57,7 @@ class Outcome:
     solved: bool
     validation_accuracy: float | None
     training_loss: float | None
+    has_result: bool = True
 
     @classmethod
     def of(cls, lr: float, seed: int, trial: EndedTrial) -> Outcome:
@@ -65,6 +69,7 @@ class Outcome:
             solved=trial.solved,
             validation_accuracy=trial.validation_accuracy,
             training_loss=trial.training_loss,
+            has_result=trial.status in ("done", "diverged"),
         )
 
     @property
@@ -92,7 +97,7 @@ def is_solved(accuracies: Sequence[float | None]) -> bool:
 
 
 def select_lr(outcomes: Iterable[Outcome]) -> float | None:
-    """Return the learning rate that a cell selects; None without outcomes.
+    """Return the learning rate that a cell selects; None if no trial has a result.
 
     The one with the most seeds solved; among these, the one with the highest mean validation accuracy; then the
     lowest mean loss on the training lengths; then the smallest.
@@ -106,7 +111,8 @@ def select_lr(outcomes: Iterable[Outcome]) -> float | None:
         loss = math.fsum(outcome.loss for outcome in by_lr[lr]) / len(by_lr[lr])
         return (-solved, -score_lr(by_lr[lr]), loss, lr)
 
-    return min(by_lr, key=rank, default=None)
+    with_result = (lr for lr, of_lr in by_lr.items() if any(outcome.has_result for outcome in of_lr))
+    return min(with_result, key=rank, default=None)
 
 
 def score_lr(outcomes: Sequence[Outcome]) -> float:

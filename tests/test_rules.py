@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import pytest
@@ -42,6 +43,13 @@ def test_most_seeds_solved_comes_first() -> None:
 
 def test_then_the_mean_validation_accuracy() -> None:
     assert select_lr([outcome(1e-2, accuracy=0.6), outcome(1e-3, accuracy=0.7)]) == 1e-3
+
+
+def test_a_cell_whose_trials_all_failed_selects_no_rate() -> None:
+    failed = dataclasses.replace(outcome(1e-2, is_done=False), has_result=False)
+    assert select_lr([failed, failed]) is None
+    diverged = outcome(3e-2, is_done=False)
+    assert select_lr([failed, diverged]) == 3e-2
 
 
 def test_then_the_training_loss() -> None:

@@ -33,6 +33,7 @@ from bilin.results.store.contents import DEFAULT_STORE as DEFAULT_STORE
 from bilin.results.store.contents import StoredTrial as StoredTrial
 from bilin.results.store.contents import existing_sweep as existing_sweep
 from bilin.results.store.contents import last_wanted as last_wanted
+from bilin.results.store.contents import store_option as store_option
 from bilin.results.store.contents import stored as stored
 from bilin.results.store.contents import stored_grid as stored_grid
 from bilin.results.store.contents import sweep_names as sweep_names

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +14,7 @@ import typer
 from bilin.cli.options import DEFAULT_STORE, Store
 from bilin.cli.results.display import Everything, Format, Output, Sweep, show, show_rows
 from bilin.cli.results.interrupts import ends_at_once
+from bilin.errors import InputError
 
 app = typer.Typer(help="Query results, remove some, and maintain the store.", no_args_is_help=True)
 
@@ -78,6 +81,8 @@ def table(
 
     shown = results.table(store, sweep=sweep, length=length, by=by, value=value, stat=stat, everything=everything)
     show(shown, format_, output)
+    if output is None and format_ in (None, results.Format.TABLE):
+        _say_what_is_missing(store, sweep)
 
 
 @app.command()
@@ -168,6 +173,19 @@ import torch
 model = bilin.load_model({path!r})
 tokens = torch.tensor([[0, 1, 1]])  # one sequence of three tokens
 logits = model(tokens, torch.tensor([3]))  # after the last token; with every_token=True, after each"""
+
+
+def _say_what_is_missing(store: Path, sweep: str | None) -> None:
+    """Say on standard error which of the sweeps in a table are not complete."""
+    from bilin import orchestrator, results
+    from bilin.cli.sweep.describe import describe_state
+
+    for name in [sweep] if sweep else results.sweep_names(store):
+        with suppress(InputError):  # its grid cannot be read here, which `bilin sweep status` explains
+            status = orchestrator.status(name, store=store)
+            if status.state is not orchestrator.SweepState.COMPLETE:
+                more = shlex.join(["bilin", "sweep", "status", name, *results.store_option(store)])
+                typer.echo(f"{name}: {describe_state(status)}\n  more: {more}", err=True)
 
 
 def _counted(num_trials: int) -> str:

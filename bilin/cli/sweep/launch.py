@@ -44,6 +44,7 @@ def plan(
     """Show what a launch would run and why, what is done, and how long it will take. Writes nothing."""
     from bilin.cli.sweep.plan import describe_plan, list_trials, plan_json
     from bilin.orchestrator import LaunchRequest
+    from bilin.results import holder
 
     request = LaunchRequest.read(
         grid, store=store, overrides=set_, only=only, retry=_split(retry), rerun_stale=rerun_stale
@@ -52,8 +53,10 @@ def plan(
     if json_:
         typer.echo(json.dumps(plan_json(explanation, trials=list_), indent=2))
         return
-    for line in list_trials(explanation) if list_ else [describe_plan(explanation)]:
-        typer.echo(line)
+    if list_:
+        typer.echo("\n".join(list_trials(explanation)))
+    else:
+        typer.echo(describe_plan(explanation, holder(store, request.grid.name)))
 
 
 Cluster = Annotated[
@@ -135,7 +138,8 @@ def launch(
     if not isinstance(result, Summary):
         typer.echo(describe_started(result))
         return
-    typer.echo(describe_summary(result))
+    failures = orchestrator.failures(result.sweep, store=store) if result.num_failed else []
+    typer.echo(describe_summary(result, failures, _same_command(request)))
     raise typer.Exit(result.exit_code)
 
 
@@ -180,6 +184,21 @@ def schema() -> None:
 
 def _split(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _same_command(request: LaunchRequest) -> list[str]:
+    """Return the command that launches the same again, without the classes to retry."""
+    from bilin.results import store_option
+
+    words = sys.argv[1:]
+    if words[2:3] == ["-"] or words[:2] != ["sweep", "launch"]:  # from standard input, as in a job
+        return ["bilin", "sweep", "launch", "GRID.yaml", *store_option(request.store)]
+    kept = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if "--retry" not in (before, word) and not word.startswith("--retry=")
+    ]
+    return ["bilin", *kept]
 
 
 def _piped(options: RequestOptions, *, detach: bool) -> LaunchRequest:

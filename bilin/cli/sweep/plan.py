@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from bilin.cli.sweep.describe import columns, describe_time, describe_versions
+from bilin.cli.sweep.describe import columns, describe_plan_state, describe_time, describe_versions
 from bilin.orchestrator import Explained, Explanation, Plan, ReasonCount
 from bilin.orchestrator.sweep.snapshot import Labels
+from bilin.results import Holder
 from bilin.workers.actors.node import amounts_of, describe_amounts
 
 MAX_VALUES = 12
 
 
-def describe_plan(explanation: Explanation) -> str:
-    """Say in lines what a launch would run, and why."""
+def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str:
+    """Say in lines what a launch would run, and why; ``holder`` is the process that runs the sweep now."""
     plan = explanation.plan
     counts, rows = plan.grid.counts, []
     for number, axes in enumerate(counts.axes):
@@ -22,8 +23,9 @@ def describe_plan(explanation: Explanation) -> str:
         for index, axis in enumerate(axes):
             rows.append(("" if index else label, f"{axis.name}: {_shown([str(value) for value in axis.values])}"))
     part = "" if plan.grid.is_whole else f", {len(plan.cells)} of them selected by --only"
-    combinations = f"{counts.combinations} combinations, {counts.after_exclusion} after exclusion"
-    rows.append(("cells", f"{combinations}, {counts.after_deduplication} different{part}"))
+    combinations = "1 combination" if counts.combinations == 1 else f"{counts.combinations} combinations"
+    left = f"{counts.after_exclusion} after exclusion, {counts.after_deduplication} different{part}"
+    rows.append(("cells", f"{combinations}, {left}"))
     limit = " at most: a search may need fewer" if plan.may_end_early else ""
     rows.append(("trials", f"{plan.num_wanted} asked for{limit}: {_product(plan)}"))
     rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_now} to run now{plan.later}"))
@@ -32,6 +34,7 @@ def describe_plan(explanation: Explanation) -> str:
     rows += [("versions", text)] if (text := describe_versions(plan)) else []
     if count := plan.num_mixed_hardware:
         rows.append(("hardware", f"{_counted({count}, 'cell')} with trials of several CPUs or GPUs"))
+    rows.append(("state", describe_plan_state(plan, holder)))
     rows += _headed("to run", explanation.reasons)
     if plan.num_tests:
         rows.append(("", f"{plan.num_tests} of them only tested, with their kept weights"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
@@ -11,6 +12,18 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from bilin.orchestrator.grid import LogUniform
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Optuna's log meanwhile: a warning would break the line that shows the progress."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+@_quiet()
 def propose(
     search: LogUniform, scores: Mapping[float, float], candidates: Sequence[float], count: int, *, seed: int
 ) -> list[float]:
@@ -23,7 +36,6 @@ def propose(
         count: How many to return.
         seed: Seeds the sampler.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a warning would break the line that shows the progress
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study = optuna.create_study(sampler=_sampler(search, seed), direction="maximize")

@@ -13,6 +13,7 @@ from bilin.notebook import html_table
 from bilin.orchestrator.grid import Choices, Grid, LogUniform, WantedCell
 from bilin.orchestrator.planning.asked import Asked
 from bilin.orchestrator.planning.search import Ask, Known, decide, num_later
+from bilin.orchestrator.planning.state import SweepState
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status
 from bilin.registry import package_of
 from bilin.results import HARDWARE, Origin, StoredTrial, mixture
@@ -226,6 +227,7 @@ class Plan:
         num_wanted: Trials that the grid may come to want; a search with ``until_solved`` may want fewer.
         num_missing: Trials to run, with those of later rounds of searches.
         num_later: Those of later rounds; for a search with ``until_solved``, the most that they can be.
+        num_lost: Those whose last launch lost them: a row says so, and the next launch runs them again.
         stored: Every stored trial of the sweep, by its id.
         shares: Whether some of the cells have results in other sweeps of the store.
         rows: Those of each wanted cell, by the id of the cell, whether they stand or not.
@@ -237,6 +239,7 @@ class Plan:
     num_wanted: int
     num_missing: int
     num_later: int
+    num_lost: int
     estimate: Estimate
     stored: Mapping[str, StoredTrial]
     rows: Mapping[str, Sequence[StoredTrial]]
@@ -293,6 +296,11 @@ class Plan:
             for cell in self.cells
             if len(cell.stored) > 1
         )
+
+    @property
+    def state(self) -> SweepState:
+        """The state of the sweep, if nothing runs it."""
+        return SweepState.of(num_missing=self.num_missing - self.num_lost, num_failed=self.num_failed + self.num_lost)
 
     @property
     def packages(self) -> frozenset[str]:
@@ -395,6 +403,7 @@ def make_plan(
         num_wanted=sum(wanted.max_trials for wanted in grid.cells),
         num_missing=sum(cell.num_missing for cell in cells),
         num_later=sum(cell.num_later for cell in cells),
+        num_lost=sum(_num_lost(cell, by_cell[cell.wanted.cell_id]) for cell in cells if cell.missing),
         estimate=_estimate(cells, by_cell),
         stored=stored,
         rows=by_cell,
@@ -437,6 +446,11 @@ def _saves_work(trial: StoredTrial, own: StoredTrial, lengths: frozenset[tuple[i
     if own.status not in RESULT_STATUSES:
         return True
     return _is_complete(trial, lengths) and not (own.has_weights or _is_complete(own, lengths))
+
+
+def _num_lost(cell: CellPlan, stored: Collection[StoredTrial]) -> int:
+    lost = {(trial.lr, trial.seed) for trial in stored if trial.status in RERUN_STATUSES}
+    return sum(ask[:2] in lost for ask in cell.missing) if lost else 0
 
 
 def _settled(cell: CellPlan) -> Iterable[Ask]:

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Unpack
@@ -21,12 +21,13 @@ from bilin.orchestrator.clusters.slurm.continuation import WARNING, continued
 from bilin.orchestrator.grid import ClusterSettings
 from bilin.orchestrator.planning.asked import AskedFile
 from bilin.orchestrator.planning.plan import Plan
+from bilin.orchestrator.planning.state import SweepState
 from bilin.orchestrator.request import GridSource, LaunchRequest, RequestOptions
 from bilin.orchestrator.sweep.loop import Sweep
 from bilin.orchestrator.sweep.progress import shown_progress
 from bilin.orchestrator.sweep.recorder import Recorder, write_grid
 from bilin.orchestrator.sweep.snapshot import Observer, Snapshot, SnapshotFile
-from bilin.record import Status
+from bilin.record import RESULT_STATUSES, Status
 from bilin.results import SweepWriter
 from bilin.workers import run_trial
 from bilin.workers.output import Outputs
@@ -50,6 +51,8 @@ class Summary:
     Attributes:
         num_found: Wanted trials that were stored already, with a result.
         num_failed: Wanted trials without a result: failed in this launch, or earlier and not run again.
+        num_left: Wanted trials that are still to run, since the launch stopped early.
+        num_elsewhere: Trials to run in the cells of the grid that ``--only`` left out.
         ran: How many trials this launch ran, by the status they ended with.
         num_tests: Those of them that were only tested, with their kept weights.
         found_in: How many results were copied from each other sweep of the store.
@@ -64,11 +67,25 @@ class Summary:
     num_tests: int = 0
     found_in: Mapping[str, int] = field(default_factory=dict)
     stopped: str | None = None
+    num_left: int = 0
+    num_elsewhere: int = 0
+
+    @property
+    def num_done(self) -> int:
+        """Wanted trials that have a result, from before or from this launch."""
+        return self.num_found + sum(count for status, count in self.ran.items() if status in RESULT_STATUSES)
+
+    @property
+    def state(self) -> SweepState:
+        """The state of the sweep, of whose cells ``--only`` may have left some out."""
+        return SweepState.of(num_missing=self.num_left + self.num_elsewhere, num_failed=self.num_failed)
 
     @property
     def exit_code(self) -> int:
-        """0: every trial asked for has a result; 1: some have none."""
-        return 1 if self.num_failed or self.stopped else 0
+        """0: every trial of this launch has a result; 1: some have none."""
+        if self.stopped:
+            return SweepState.FAILED.exit_code
+        return SweepState.of(num_missing=self.num_left, num_failed=self.num_failed).exit_code
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {what}" for what, count in self._counts().items())
@@ -145,6 +162,8 @@ def launch(
         num_tests=end.num_tests,
         found_in=dict(writer.num_taken_over),
         stopped=end.stopped,
+        num_left=end.num_to_go,
+        num_elsewhere=end.num_elsewhere,
     )
 
 
@@ -184,8 +203,8 @@ def _run(
     sweep = Sweep(plan, recorder, file, *observers, folder=folder)
     _tidy_weights(folder, plan)
     if not plan.num_missing:
-        write_grid(writer, plan, has_ended=True)
-        return sweep.snapshot()
+        num_elsewhere = write_grid(writer, plan, has_ended=True)
+        return replace(sweep.snapshot(), num_elsewhere=num_elsewhere)
     outputs = Outputs(folder)
     work = Work(
         run=run,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
+import shlex
 import socket
 import time
 from collections import Counter, defaultdict, deque
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from bilin.failures import MAX_SAME_ERRORS, RULES
+from bilin.failures import MAX_SAME_ERRORS, RULES, error_key, place_of
 from bilin.folder import SweepFolder
 from bilin.orchestrator.grid import LogUniform
 from bilin.orchestrator.planning.plan import CellPlan, Plan, Shape, to_run, unselected
@@ -20,7 +21,7 @@ from bilin.orchestrator.planning.search import Ask, decide, learns, num_later
 from bilin.orchestrator.sweep.recorder import Recorder
 from bilin.orchestrator.sweep.snapshot import MAX_NOTES, NUM_LEADERS, Labels, Leader, Observer, RunningTrial, Snapshot
 from bilin.record import RESULT_STATUSES, Progress, Status, TrialResult
-from bilin.results import StoredTrial
+from bilin.results import StoredTrial, store_option
 from bilin.rules import Outcome
 from bilin.spec import Resources, TrialSpec, trial_id
 from bilin.workers.events import Cancelled, Checkpointed, Event, Finished, Lost, Started
@@ -144,7 +145,7 @@ class Sweep:
         self._best: dict[str, Leader] = {}
         self._wall_s: dict[Shape, float] = {}  # of the last trial of each shape
         self._notes: list[str] = []
-        self._errors = _SameErrors()
+        self._errors = _Errors(["--sweep", plan.grid.name, *(store_option(folder.store) if folder else ())])
         self._began_at, self._began = time.time(), time.monotonic()
         self._observe_at = 0.0
         for cell in self._cells:
@@ -159,11 +160,15 @@ class Sweep:
         """
         self._pool, self._num_elsewhere = pool, num_elsewhere
         self._recorder.keep_asked({cell.plan.wanted.cell_id: cell.lrs for cell in self._cells if cell.is_search})
-        while self._trials and self.stopped is None:
-            self._recorder.check()
-            self._submit(pool)
-            self._observe()
-            pool.wait(WAIT_S)
+        try:
+            while self._trials and self.stopped is None:
+                self._recorder.check()
+                self._submit(pool)
+                self._observe()
+                pool.wait(WAIT_S)
+        except KeyboardInterrupt:
+            self._observe(now=True)  # failures that have not been shown
+            raise
         self._observe(now=True)
 
     def take(self, event: Event) -> None:
@@ -329,8 +334,7 @@ class Sweep:
         self._go_on(cell, asks)
         if result.note:
             self._notes.append(f"{trial.trial_id}: {_short(result.note)}")
-        if result.status not in RESULT_STATUSES:
-            self._notes.append(f"{trial.trial_id}: {result.status}: {_short(result.error or '')}")
+        self._notes += self._errors.note(result)
         self.stopped = self._errors.add(result) or self.stopped
 
     def _decide(self, cell: _Cell) -> list[Ask]:
@@ -404,27 +408,35 @@ class Sweep:
         return cell.label
 
 
-class _SameErrors:
-    """Counts how many trials in a row have failed with the same error."""
+class _Errors:
+    """The errors of failed trials: each is shown once, and stops the sweep if it comes too often in a row."""
 
-    def __init__(self) -> None:
-        self._count = 0
+    def __init__(self, place: Sequence[str]) -> None:
+        """Prepare to take errors; ``place`` are the options that name the sweep and its store in a command."""
+        self._place = place
+        self._shown: set[str] = set()
+        self._num_in_row = 0
         self._last: str | None = None
 
     def add(self, result: TrialResult) -> str | None:
-        """Count a trial that ended; return why the sweep must stop, if it must."""
-        if result.status in RESULT_STATUSES:
-            self._count, self._last = 0, None
-            return None
-        # The same error is one raised at the same place, or one with the same text if the place is not known.
-        places = [line for line in (result.traceback or "").splitlines() if line.lstrip().startswith("File ")]
-        kind = (result.error or "").partition(":")[0]
-        error = f"{kind} at {places[-1].strip()}" if places else (result.error or result.status)
-        self._count = self._count + 1 if error == self._last else 1
+        """Take a trial that ended; return why the sweep must stop, if it must."""
+        error = None if result.status in RESULT_STATUSES else error_key(result)
+        self._num_in_row = self._num_in_row + 1 if error == self._last else 1
         self._last = error
-        if self._count < MAX_SAME_ERRORS:
+        if error is None or self._num_in_row < MAX_SAME_ERRORS:
             return None
-        return f"the same error in {self._count} trials in a row: {result.error}"
+        return f"the same error in {self._num_in_row} trials in a row: {result.error}"
+
+    def note(self, result: TrialResult) -> list[str]:
+        """Return what to show of a trial that ended: an error that has not been shown, and where the rest is."""
+        if result.status in RESULT_STATUSES or error_key(result) in self._shown:
+            return []
+        self._shown.add(error_key(result))
+        lines = [f"{result.trial_id}: {result.status}: {_short(result.error or '')}"]
+        if place := place_of(result.traceback):
+            lines.append(f"  at {place}")
+        show = ["bilin", "sweep", "show", result.trial_id, *self._place]
+        return ["\n".join([*lines, f"  more: {shlex.join(show)}"])]
 
 
 def _is_alike(trial: _Trial, shape: Shape) -> bool:

@@ -137,8 +137,7 @@ def cells_table(trials: pa.Table, tested: pa.Table, columns: Sequence[str]) -> p
 def _summaries(trials: Sequence[TrialRow], tested: Mapping[int, Sequence[TestedRow]]) -> Iterator[tuple[Any, ...]]:
     """Yield a row of `_SUMMARY` for each length of a cell that was tested, or that the grid wants."""
     outcomes = [Outcome.of(trial.lr, trial.seed, trial) for trial in trials]
-    lr = select_lr(outcomes)
-    assert lr is not None
+    lr = select_lr(outcomes)  # None if every trial failed
     num_solved = sum(outcome.solved for outcome in outcomes if outcome.lr == lr)
     counts = ((trial.params, trial.recurrent_params) for trial in trials if trial.recurrent_params is not None)
     params = next(counts, (None, None))  # a failed trial has none

@@ -28,6 +28,12 @@ from bilin.results.store.rows import WantedRow, parse_wanted, wanted_rows
 
 DEFAULT_STORE = Path("bilin-store")
 
+
+def store_option(store: Path | str) -> list[str]:
+    """Return what a command of bilin needs to use a store: nothing if it is the default one."""
+    return [] if Path(store).absolute() == DEFAULT_STORE.absolute() else ["--store", str(store)]
+
+
 T = TypeVar("T")
 
 

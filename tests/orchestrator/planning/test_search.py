@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import optuna
 import pytest
 
 from bilin.orchestrator.grid import Grid, WantedCell
@@ -187,3 +188,13 @@ def test_every_sampler_repeats_and_comes_near_the_best_rate(tiny: Callable[..., 
     assert min(map(distance, asked)) < 0.1
     search._next_round.cache_clear()
     assert _to_the_end(wanted) == asked
+
+
+def test_a_search_leaves_the_log_level_of_optuna_as_it_was(tiny: Callable[..., Grid]) -> None:
+    optuna.logging.set_verbosity(optuna.logging.DEBUG)
+    try:
+        search._next_round.cache_clear()
+        _to_the_end(cell(tiny(rate=SAMPLED.replace("}", ", sampler: optuna_tpe}"))))
+        assert optuna.logging.get_verbosity() == optuna.logging.DEBUG
+    finally:
+        optuna.logging.set_verbosity(optuna.logging.INFO)
