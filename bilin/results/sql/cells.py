@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bilin.models import MODELS
+from bilin.record import RESULT_STATUSES
+from bilin.results.origin import HARDWARE, VERSIONS, Origin, mixture
 from bilin.results.schema import table_of
 from bilin.results.statistics import Statistic, summarize
 from bilin.rules import Outcome, select_lr
@@ -31,6 +33,16 @@ class TrialRow(NamedTuple):
     test_lengths: Sequence[int] | None
     params: int | None
     recurrent_params: int | None
+    task_package: str | None
+    tier_package: str | None
+    torch: str | None
+    cpu: str | None
+    gpu: str | None
+
+    @property
+    def origin(self) -> Origin:
+        """The versions and the hardware."""
+        return Origin(self.task_package, self.tier_package, self.torch, self.cpu, self.gpu)
 
 
 class OutcomeRow(NamedTuple):
@@ -73,6 +85,8 @@ _SUMMARY = pa.schema(
         "best": pa.float64(),
         "seeds": pa.list_(pa.int64()),
         "scores": pa.list_(pa.float64()),
+        "mixed": pa.string(),
+        "mixed_hardware": pa.string(),
     }
 )
 """The columns besides those that describe a cell: see docs/results.md."""
@@ -127,6 +141,8 @@ def _summaries(trials: Sequence[TrialRow], tested: Mapping[int, Sequence[TestedR
     num_solved = sum(outcome.solved for outcome in outcomes if outcome.lr == lr)
     counts = ((trial.params, trial.recurrent_params) for trial in trials if trial.recurrent_params is not None)
     params = next(counts, (None, None))  # a failed trial has none
+    origins = [trial.origin for trial in trials if trial.status in RESULT_STATUSES]
+    mixed = mixture(origins, VERSIONS), mixture(origins, HARDWARE)
     for length in sorted({*tested, *(trials[0].test_lengths or ())}):
         rows = tested.get(length, ())
         seeds = [row.seed for row in rows if row.lr == lr]
@@ -134,7 +150,7 @@ def _summaries(trials: Sequence[TrialRow], tested: Mapping[int, Sequence[TestedR
         mean, low, high = summarize(scores, Statistic.MEAN_CI) if scores else (None, None, None)
         ends = min(scores, default=None), max(scores, default=None)
         best = max((row.accuracy_scaled for row in rows), default=None)
-        yield (*params, length, lr, len(seeds), num_solved, mean, *ends, low, high, best, seeds, scores)
+        yield (*params, length, lr, len(seeds), num_solved, mean, *ends, low, high, best, seeds, scores, *mixed)
 
 
 def _values(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:

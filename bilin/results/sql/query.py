@@ -39,10 +39,21 @@ _ORDER = {
 _PIVOTS = " (PIVOT is several statements: use max(mean) FILTER (length = 10), or `results table --by length`)"
 
 _NEVER_BRIEF = (
-    {"cell_id", "params", "recurrent_params", "seeds", "scores", "test_s", "spec", "traceback", "schema_version"}
+    {
+        "cell_id",
+        "params",
+        "recurrent_params",
+        "seeds",
+        "scores",
+        "test_s",
+        "spec",
+        "traceback",
+        "schema_version",
+        "mixed_hardware",
+    }
     | {*ENVIRONMENT_COLUMNS, *TIME_COLUMNS}
 ) - {"device"}
-_BRIEF_IF_FILLED = {"low", "high", "error", "found_in"}
+_BRIEF_IF_FILLED = {"low", "high", "error", "found_in", "mixed"}
 _NEVER_BRIEF_IN_CELLS = {"low", "high"}  # for as few seeds as there are, `min` and `max` say more
 _BRIEF_IF_VARYING = {"sweep", "stop_reason", "device"}
 
