@@ -8,13 +8,14 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
+from warnings import catch_warnings
 
 import typer
 
 from bilin.cli.options import DEFAULT_STORE, Store
 from bilin.cli.results.display import Everything, Format, Output, Sweep, show, show_rows
 from bilin.cli.results.interrupts import ends_at_once
-from bilin.errors import InputError
+from bilin.errors import DamageWarning, InputError
 
 app = typer.Typer(help="Query results, remove some, and maintain the store.", no_args_is_help=True)
 
@@ -176,16 +177,21 @@ logits = model(tokens, torch.tensor([3]))  # after the last token; with every_to
 
 
 def _say_what_is_missing(store: Path, sweep: str | None) -> None:
-    """Say on standard error which of the sweeps in a table are not complete."""
+    """Say on standard error if the sweep of a table, the named or only one, is not complete."""
     from bilin import orchestrator, results
     from bilin.cli.sweep.describe import describe_state
 
-    for name in [sweep] if sweep else results.sweep_names(store):
-        with suppress(InputError):  # its grid cannot be read here, which `bilin sweep status` explains
-            status = orchestrator.status(name, store=store)
-            if status.state is not orchestrator.SweepState.COMPLETE:
-                more = shlex.join(["bilin", "sweep", "status", name, *results.store_option(store)])
-                typer.echo(f"{name}: {describe_state(status)}\n  more: {more}", err=True)
+    names = [sweep] if sweep else results.sweep_names(store)
+    if len(names) != 1:
+        return
+    with (
+        suppress(InputError),
+        catch_warnings(action="ignore", category=DamageWarning),
+    ):  # the query names the damage, `bilin sweep status` the fault of a grid
+        status = orchestrator.status(names[0], store=store)
+        if status.state is not orchestrator.SweepState.COMPLETE:
+            more = shlex.join(["bilin", "sweep", "status", names[0], *results.store_option(store)])
+            typer.echo(f"{names[0]}: {describe_state(status)}\n  more: {more}", err=True)
 
 
 def _counted(num_trials: int) -> str:
