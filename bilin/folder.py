@@ -142,9 +142,12 @@ class SweepFolder:
             self.weights.mkdir(exist_ok=True)
             path = self.trial_weights(trial_id)
             partial = path.with_name(path.name + PARTIAL)
-            with suppress(FileNotFoundError):  # the other sweep has just removed them
+            try:
                 shutil.copyfile(source.trial_weights(trial_id), partial)
                 partial.replace(path)
+            except OSError:  # removed meanwhile, not readable, or no room: then the row has no weights
+                with suppress(OSError):
+                    partial.unlink()
 
     def trial_log(self, trial_id: str) -> Path:
         """What a trial printed."""

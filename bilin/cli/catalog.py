@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 GAP = "  "
 
+_ALL_HOLD, _SOME_FAIL = 40, 41
+"""Exit codes of ``python -m bilin.testing``."""
+
 
 class Format(StrEnum):
     """How a listing is written."""
@@ -94,7 +97,9 @@ def check(
     settings = [values_of(model) for model in dict.fromkeys(cell.cell.model for cell in grid.cells)]
     command = [sys.executable, "-P", "-m", "bilin.testing", name]
     done = subprocess.run(command, input=json.dumps(settings), text=True, check=False)
-    raise typer.Exit(done.returncode)
+    if done.returncode not in (_ALL_HOLD, _SOME_FAIL):
+        typer.echo(f"FAILED   {name} ended the process of the checks, with exit code {done.returncode}")
+    raise typer.Exit(int(done.returncode != _ALL_HOLD))
 
 
 def _print_all(listed: Sequence[Listed], format_: Format) -> None:

@@ -140,10 +140,10 @@ class LaunchRequest:
         """The folder of the sweep. Raises StoreError if the store is a file."""
         return SweepFolder.of(self.store, self.grid.name)
 
-    def plan(self) -> Plan:
+    def plan(self, *, unreadable: Collection[str] = ()) -> Plan:
         """Compare the grid with the stored results: what has a result, and what is to run.
 
-        What has no result in this sweep is looked for in the other sweeps of the store.
+        What has no result in this sweep is looked for in the other sweeps of the store, but the ``unreadable`` ones.
 
         Raises:
             StoreError: The stored results cannot be read.
@@ -153,7 +153,8 @@ class LaunchRequest:
         plan = compare()
         if not (plan.num_missing or plan.num_failed):
             return plan
-        shared = shared_trials(self.store, self.grid.name, {cell.wanted.cell_id for cell in plan.cells if cell.is_open})
+        cell_ids = {cell.wanted.cell_id for cell in plan.cells if cell.is_open}
+        shared = shared_trials(self.store, [self.grid.name, *unreadable], cell_ids)
         return compare(shared=shared) if shared else plan
 
     def explain(self) -> Explanation:

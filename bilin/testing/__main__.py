@@ -1,6 +1,7 @@
 """Run the contract of a tier on some settings: ``python -m bilin.testing NAME``, with the settings as JSON on stdin.
 
-Writes one line for each check, and ends with 0 if all hold, else with 1. `bilin models check` runs it.
+Writes one line for each check. Ends with `ALL_HOLD` or `SOME_FAIL`: with another exit code, the code of the tier has
+ended the process. `bilin models check` runs it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import pytest
 
 from bilin.models import MODEL_REGISTRY
 from bilin.testing.tiers import TierContract
+
+ALL_HOLD, SOME_FAIL = 40, 41
 
 SUITE = Path(__file__).with_name("suite.py")
 
@@ -81,7 +84,7 @@ def main() -> int:
         options = ["-c", os.devnull, "--rootdir", folder, "-p", "no:cacheprovider", "-p", "no:terminal"]
         pytest.main([*options, str(SUITE)], plugins=[report])
     print(f"{name}: {report.num_checks - report.num_failed} of {report.num_checks} checks hold")
-    return 1 if report.num_failed or not report.num_checks else 0
+    return SOME_FAIL if report.num_failed or not report.num_checks else ALL_HOLD
 
 
 if __name__ == "__main__":

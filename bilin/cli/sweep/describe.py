@@ -219,6 +219,8 @@ def describe_state(status: SweepStatus) -> str:
 
 def describe_plan_state(plan: Plan, holder: Holder | None) -> str:
     """Return one line that says what state the sweep of a plan is in, given the process that runs it now."""
+    if not holder and plan.state is SweepState.INCOMPLETE and not plan.num_missing:
+        return f"{plan.state}: a launch copies results of other sweeps"
     return _running(holder) if holder else _standing(plan.state, plan.num_done)
 
 
@@ -357,8 +359,8 @@ def describe_versions(plan: Plan) -> str:
     """Say how many stored results are of other versions than the installed ones; nothing if none."""
     if not (others := plan.other_versions):
         return ""
-    counts = ", ".join(f"{count} with {versions}" for versions, count in others.items())
-    return f"{sum(others.values())} done with other versions than installed ({counts}): --rerun-stale runs them again"
+    counts = ", ".join(f"{count} by {versions}" for versions, count in others.items())
+    return f"{counts}, not installed now: --rerun-stale runs them again"
 
 
 def counted(statuses: Mapping[Any, int]) -> str:

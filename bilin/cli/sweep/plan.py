@@ -26,20 +26,20 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str
     combinations = "1 combination" if counts.combinations == 1 else f"{counts.combinations} combinations"
     left = f"{counts.after_exclusion} after exclusion, {counts.after_deduplication} different{part}"
     rows.append(("cells", f"{combinations}, {left}"))
-    limit = " at most: a search may need fewer" if plan.may_end_early else ""
-    rows.append(("trials", f"{plan.num_wanted} asked for{limit}: {_product(plan)}"))
+    limit = "at most " if plan.may_end_early else ""
+    rows.append(("trials", f"{limit}{plan.num_wanted}: {_product(plan)}"))
     rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_now} to run now{plan.later}"))
     for index, (name, trial_ids) in enumerate(plan.found_in.items()):
-        rows.append(("" if index else "of them", f"{len(trial_ids)} found in {name}; a launch copies their results"))
+        rows.append(("" if index else "copies", f"{len(trial_ids)} of those done, found in {name}"))
     rows += [("versions", text)] if (text := describe_versions(plan)) else []
     if count := plan.num_mixed_hardware:
         rows.append(("hardware", f"{_counted({count}, 'cell')} with trials of several CPUs or GPUs"))
     rows.append(("state", describe_plan_state(plan, holder)))
     rows += _headed("to run", explanation.reasons)
     if plan.num_tests:
-        rows.append(("", f"{plan.num_tests} of them only tested, with their kept weights"))
+        rows.append(("tests", f"{plan.num_tests} of those to run are only tested, with their kept weights"))
     if plan.num_again:
-        rows.append(("", f"{plan.num_again} of them trained again for a tested length, since no weights can be tested"))
+        rows.append(("", f"{plan.num_again} trained again for a tested length: no weights are kept"))
     rows += _headed("leave the results", explanation.leaves)
     sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
@@ -75,6 +75,7 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
             "trained_again_for_a_length": plan.num_again,
             "in_later_rounds": plan.num_later,
         },
+        "state": str(plan.state),
         "found_in": {name: len(trial_ids) for name, trial_ids in plan.found_in.items()},
         "other_versions": dict(plan.other_versions),
         "cells_of_mixed_hardware": plan.num_mixed_hardware,
@@ -107,10 +108,11 @@ def _labelled(explanation: Explanation) -> Iterator[tuple[str, Explained, str]]:
     """Each trial with what happens to it, and the label of its cell; a cell that left the grid has its id."""
     cells = {cell.wanted.cell_id: cell.wanted.cell for cell in explanation.plan.cells}
     labels = Labels(cells.values())
-    for what, trials in (("runs", explanation.due()), ("leaves", explanation.leaving())):
+    tested = {trial.trial_id for cell in explanation.plan.cells for trial in cell.tests}
+    for what, trials in (("trains", explanation.due()), ("leaves", explanation.leaving())):
         for trial in trials:
-            cell = cells.get(trial.cell_id)
-            yield what, trial, labels.label(cell) if cell else trial.cell_id
+            cell, is_test = cells.get(trial.cell_id), what == "trains" and trial.trial_id in tested
+            yield "tests" if is_test else what, trial, labels.label(cell) if cell else trial.cell_id
 
 
 def _reason_json(count: ReasonCount) -> dict[str, Any]:

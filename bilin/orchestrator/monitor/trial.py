@@ -27,6 +27,8 @@ FOLLOW_S = 0.5
 def find_trial(trial_id: str, *, store: Path | str = DEFAULT_STORE, sweep: str | None = None) -> dict[str, Any]:
     """Return the stored row of a trial, given its id or the first digits; look in one sweep, or in all.
 
+    If several sweeps have the trial, return the row of the one that ran it.
+
     Raises:
         StoreError: No trial, or more than one, has an id that begins so.
     """
@@ -37,6 +39,8 @@ def find_trial(trial_id: str, *, store: Path | str = DEFAULT_STORE, sweep: str |
     rows = query(store=store, view="trials", where=where, sweep=sweep, everything=True).to_pylist()
     if not rows:
         raise StoreError(f"no trial begins with {trial_id}: `bilin results query --view trials` lists the ids")
+    if len({row["trial_id"] for row in rows}) == 1:  # in several sweeps, which have copies of one row
+        return min(rows, key=lambda row: row["found_in"] is not None)
     if len(rows) > 1:
         places = ", ".join(f"{row['sweep']}/{row['trial_id']}" for row in rows[:5])
         raise StoreError(f"{len(rows)} trials begin with {trial_id} ({places}): give more digits, or --sweep")

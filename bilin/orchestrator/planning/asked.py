@@ -64,5 +64,5 @@ def _parse(line: bytes) -> tuple[str, list[float]] | None:
     try:
         values = json.loads(line)
         return str(values["cell"]), [float(lr) for lr in values["lrs"]]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None

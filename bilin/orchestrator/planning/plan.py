@@ -107,7 +107,7 @@ class CellPlan:
         for ask in self.asks if self.stored else ():
             trial = self.stored.get(ask[:2])
             if trial and ask not in missing and (versions := other_versions(trial, self.wanted.cell)):
-                yield ask, ", ".join(versions.values())
+                yield ask, ", ".join(dict.fromkeys(versions.values()))
 
     @property
     def tests(self) -> tuple[StoredTrial, ...]:
@@ -134,14 +134,17 @@ class CellPlan:
     def spec(self, lr: float, seed: int, *, weights: Path | None = None) -> TrialSpec:
         """The trial of the cell at a learning rate under a seed; ``weights`` is the file of its final weights."""
         wanted, stored = self.wanted, self.untested.get((lr, seed))
-        lengths: tuple[int, ...] = ()
+        test, lengths = wanted.test, tuple[int, ...]()
         if stored and stored.has_weights:
-            lengths = untested_lengths(stored, wanted.test)
+            lengths = untested_lengths(stored, test)
+        elif stored:  # the new row replaces the stored one: nothing that was tested may be lost
+            earlier = (length for length, number in stored.tested.items() if number == test.num_sequences)
+            test = replace(test, lengths=tuple(dict.fromkeys([*test.lengths, *earlier])))
         return TrialSpec(
             cell=wanted.cell,
             lr=lr,
             seed=seed,
-            test=wanted.test,
+            test=test,
             resources=wanted.resources,
             weights=weights if lengths or wanted.keep_weights != "none" else None,
             untested=lengths,
@@ -299,8 +302,11 @@ class Plan:
 
     @property
     def state(self) -> SweepState:
-        """The state of the sweep, if nothing runs it."""
-        return SweepState.of(num_missing=self.num_missing - self.num_lost, num_failed=self.num_failed + self.num_lost)
+        """The state of the sweep, if nothing runs it. Results that are to be copied are not its own yet."""
+        num_to_copy = sum(len(trial_ids) for trial_ids in self.found_in.values())
+        return SweepState.of(
+            num_missing=self.num_missing - self.num_lost + num_to_copy, num_failed=self.num_failed + self.num_lost
+        )
 
     @property
     def packages(self) -> frozenset[str]:
@@ -392,7 +398,7 @@ def make_plan(
         if is_search := isinstance(wanted.learning_rate, LogUniform):
             lrs = (*(asked or {}).get(wanted.cell_id, ()), *sorted(trial.lr for trial in trials))
         cell = CellPlan.of(wanted, standing, known, lrs, untested)
-        while shared and is_search and not cell.missing and not {*cell.lrs} <= {*lrs}:
+        while shared and is_search and all(ask[:2] in known for ask in cell.asks) and not {*cell.lrs} <= {*lrs}:
             lrs = (*lrs, *cell.lrs)  # a round that another sweep has ended: what is the next one?
             cell = CellPlan.of(wanted, standing, known, lrs, untested)
         cells.append(cell)
@@ -445,7 +451,8 @@ def _saves_work(trial: StoredTrial, own: StoredTrial, lengths: frozenset[tuple[i
     """Return whether a result of another sweep makes a training unnecessary that the own row does not."""
     if own.status not in RESULT_STATUSES:
         return True
-    return _is_complete(trial, lengths) and not (own.has_weights or _is_complete(own, lengths))
+    loses_nothing = own.tested.items() <= trial.tested.items()
+    return loses_nothing and _is_complete(trial, lengths) and not (own.has_weights or _is_complete(own, lengths))
 
 
 def _num_lost(cell: CellPlan, stored: Collection[StoredTrial]) -> int:
@@ -479,7 +486,8 @@ def _estimate(cells: Collection[CellPlan], by_cell: Mapping[str, list[StoredTria
         tests = cell.tests
         test_s += sum(_test_s(trial, cell.wanted.test) for trial in tests)
         wall_s, num_missing = by_shape[cell.shape]
-        wall_s.extend([trial.wall_s for trial in by_cell[cell.wanted.cell_id] if trial.status == "done"])
+        trials = {trial.trial_id: trial for trial in (*cell.stored.values(), *by_cell[cell.wanted.cell_id])}
+        wall_s.extend([trial.wall_s for trial in trials.values() if trial.status == "done"])
         num_missing.append(cell.num_missing - len(tests))
     shapes = by_shape.values()
     return Estimate(

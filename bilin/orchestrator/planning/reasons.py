@@ -166,7 +166,7 @@ def _due(cell: CellPlan, rows: Collection[StoredTrial], last: WantedRow | None) 
 def _stored_reason(row: StoredTrial, cell: CellPlan) -> tuple[Reason, str]:
     """Return why a trial that has a row would run."""
     if row.status in RESULT_STATUSES and (row.lr, row.seed) not in cell.stored:
-        return Reason.OTHER_VERSION, ", ".join(other_versions(row, cell.wanted.cell).values())
+        return Reason.OTHER_VERSION, ", ".join(dict.fromkeys(other_versions(row, cell.wanted.cell).values()))
     if row.status != "done":
         return Reason.FAILED, row.status
     return Reason.LENGTH_MISSING, ", ".join(map(str, untested_lengths(row, cell.wanted.test)))

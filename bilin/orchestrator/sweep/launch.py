@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Unpack
 
-from bilin.errors import InputError, InterruptedSweepError, StoreError
+from bilin.errors import DamageWarning, InputError, InterruptedSweepError, StoreError
 from bilin.folder import PARTIAL, SweepFolder
 from bilin.notebook import html_table
 from bilin.orchestrator.clusters import Work, check_nodes, open_pool
@@ -28,7 +29,7 @@ from bilin.orchestrator.sweep.progress import shown_progress
 from bilin.orchestrator.sweep.recorder import Recorder, write_grid
 from bilin.orchestrator.sweep.snapshot import Observer, Snapshot, SnapshotFile
 from bilin.record import RESULT_STATUSES, Status
-from bilin.results import SweepWriter
+from bilin.results import SweepWriter, UnreadableSweepError
 from bilin.workers import run_trial
 from bilin.workers.output import Outputs
 from bilin.workers.pool import RunTrial
@@ -51,7 +52,8 @@ class Summary:
     Attributes:
         num_found: Wanted trials that were stored already, with a result.
         num_failed: Wanted trials without a result: failed in this launch, or earlier and not run again.
-        num_left: Wanted trials that are still to run, since the launch stopped early.
+        num_left: Wanted trials that are still to run, since the launch stopped early, or since they failed beside a
+            stored result.
         num_elsewhere: Trials to run in the cells of the grid that ``--only`` left out.
         ran: How many trials this launch ran, by the status they ended with.
         num_tests: Those of them that were only tested, with their kept weights.
@@ -83,9 +85,11 @@ class Summary:
     @property
     def exit_code(self) -> int:
         """0: every trial of this launch has a result; 1: some have none."""
-        if self.stopped:
-            return SweepState.FAILED.exit_code
-        return SweepState.of(num_missing=self.num_left, num_failed=self.num_failed).exit_code
+        return (
+            SweepState.FAILED.exit_code
+            if self.stopped or self.num_failed
+            else SweepState.of(num_missing=self.num_left, num_failed=0).exit_code
+        )
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {what}" for what, count in self._counts().items())
@@ -162,7 +166,7 @@ def launch(
         num_tests=end.num_tests,
         found_in=dict(writer.num_taken_over),
         stopped=end.stopped,
-        num_left=end.num_to_go,
+        num_left=end.num_to_go + end.num_unfinished,
         num_elsewhere=end.num_elsewhere,
     )
 
@@ -178,12 +182,16 @@ def as_request(request: LaunchRequest | GridSource, options: RequestOptions) -> 
 
 def _take_over(request: LaunchRequest, writer: SweepWriter) -> Plan:
     """Copy the results that other sweeps of the store have, and return what is left to run."""
-    plan = request.plan()
+    plan, unreadable = request.plan(), set[str]()
     while found := plan.found_in:
         AskedFile(writer.folder).add(plan.asked)
         for name, trial_ids in found.items():
-            writer.take_over(name, trial_ids)
-        plan = request.plan()
+            try:
+                writer.take_over(name, trial_ids)
+            except UnreadableSweepError as error:
+                unreadable.add(name)
+                warnings.warn(str(error), DamageWarning, stacklevel=2)
+        plan = request.plan(unreadable=unreadable)
     return plan
 
 
@@ -261,7 +269,11 @@ def _tidy_weights(folder: SweepFolder, plan: Plan) -> None:
     if dropped and not plan.grid.is_whole:
         dropped &= {trial.trial_id for cell in plan.cells for trial in cell.stored.values()}
     if dropped:
-        folder.drop_weights(dropped.difference(*(cell.with_weights() for cell in plan.cells)))
+        for cell in plan.cells:
+            dropped -= cell.with_weights()
+            if cell.num_missing:  # rows of other versions count until they are replaced
+                dropped -= {trial.trial_id for trial in plan.rows[cell.wanted.cell_id]}
+        folder.drop_weights(dropped)
     with suppress(OSError):
         folder.weights.rmdir()  # if it is empty
 

@@ -142,6 +142,7 @@ class Sweep:
         self._found = Counter(plan.statuses)
         self._ended: Counter[Status] = Counter()
         self._num_tests = 0
+        self._num_unfinished = 0
         self._best: dict[str, Leader] = {}
         self._wall_s: dict[Shape, float] = {}  # of the last trial of each shape
         self._notes: list[str] = []
@@ -225,6 +226,7 @@ class Sweep:
             ended=dict(self._ended),
             num_tests=self._num_tests,
             num_left=len(self._trials),
+            num_unfinished=self._num_unfinished,
             num_later=self._num_later,
             may_end_early=self._plan.may_end_early and self._num_later > 0,
             trials_per_s=self._ended.total() / max(time.monotonic() - self._began, 1e-9),
@@ -306,8 +308,10 @@ class Sweep:
         if not self._running.pop(trial.trial_id, None):  # a late result arrived while the trial waited to run again
             self._queues[trial.spec.resources.occupied, trial.avoid].remove(trial)
         cell, cell_id, key = trial.cell, trial.cell.plan.wanted.cell_id, (trial.spec.lr, trial.spec.seed)
-        if result.status in RESULT_STATUSES or not trial.spec.untested:  # a failed test leaves the stored row
+        keeps_row = result.status not in RESULT_STATUSES and self._has_result(trial)
+        if not keeps_row:
             self._recorder.put(trial.spec, result)
+        self._num_unfinished += keeps_row
         self._ended[result.status] += 1
         self._num_tests += result.is_test
         cell.untested.pop(key, None)
@@ -324,7 +328,7 @@ class Sweep:
             self._best[cell_id] = min(leader, self._best.get(cell_id, leader), key=_rank)
         if not trial.spec.untested:
             self._wall_s[cell.plan.shape] = result.wall_s
-        if not trial.spec.untested or (result.status in RESULT_STATUSES and not result.is_test):
+        if not (keeps_row or result.is_test) or key not in cell.known:
             cell.known[key] = Outcome.of(*key, result)
         self._num_later -= cell.num_later
         asks = self._decide(cell)
@@ -334,8 +338,13 @@ class Sweep:
         self._go_on(cell, asks)
         if result.note:
             self._notes.append(f"{trial.trial_id}: {_short(result.note)}")
-        self._notes += self._errors.note(result)
+        self._notes += self._errors.note(result, keeps_row=keeps_row)
         self.stopped = self._errors.add(result) or self.stopped
+
+    def _has_result(self, trial: _Trial) -> bool:
+        """Whether a row with a result is stored, which a failure must not replace."""
+        row = self._plan.stored.get(trial.trial_id)
+        return bool(trial.spec.untested) or (row is not None and row.status in RESULT_STATUSES)
 
     def _decide(self, cell: _Cell) -> list[Ask]:
         """Return what a cell asks for now, beside what it asked for before; copy what other sweeps have of it."""
@@ -427,7 +436,7 @@ class _Errors:
             return None
         return f"the same error in {self._num_in_row} trials in a row: {result.error}"
 
-    def note(self, result: TrialResult) -> list[str]:
+    def note(self, result: TrialResult, *, keeps_row: bool) -> list[str]:
         """Return what to show of a trial that ended: an error that has not been shown, and where the rest is."""
         if result.status in RESULT_STATUSES or error_key(result) in self._shown:
             return []
@@ -435,6 +444,8 @@ class _Errors:
         lines = [f"{result.trial_id}: {result.status}: {_short(result.error or '')}"]
         if place := place_of(result.traceback):
             lines.append(f"  at {place}")
+        if keeps_row:
+            return ["\n".join([*lines, "  its stored result stays; the next launch runs it again"])]
         show = ["bilin", "sweep", "show", result.trial_id, *self._place]
         return ["\n".join([*lines, f"  more: {shlex.join(show)}"])]
 

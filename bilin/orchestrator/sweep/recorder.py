@@ -15,7 +15,7 @@ from bilin.orchestrator.grid import Choices, LogUniform, WantedCell, resolved, r
 from bilin.orchestrator.planning.asked import Asked, AskedFile, read_asked
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.record import TrialResult
-from bilin.results import SweepWriter, WantedRow, stored
+from bilin.results import SweepWriter, UnreadableSweepError, WantedRow, stored
 from bilin.spec import TrialSpec
 from bilin.workers.training.checkpoint import Checkpoints
 
@@ -64,8 +64,11 @@ class Recorder:
         self.check()
 
     def take_over(self, sweep: str, trial_id: str) -> bool:
-        """Copy a trial of another sweep of the store; return whether that has it."""
-        return bool(self._writer.take_over(sweep, [trial_id]))
+        """Copy a trial of another sweep of the store; return whether that has it, and can be read."""
+        try:
+            return bool(self._writer.take_over(sweep, [trial_id]))
+        except UnreadableSweepError:
+            return False
 
     def keep_asked(self, asked: Asked) -> None:
         """Keep the learning rates that searches ask for, before a trial at one of them starts."""

@@ -84,6 +84,7 @@ class Snapshot:
         found: Wanted trials that were stored before, by status.
         ended: Trials that ended in this launch, by status.
         num_tests: Those of them that were only tested, with their kept weights.
+        num_unfinished: Trials that failed in this launch beside a stored result, so the next one runs them again.
         num_left: Trials that wait or run.
         num_later: Trials that later rounds of searches will ask for, at most.
         may_end_early: Whether a search may ask for fewer, as with ``until_solved``.
@@ -106,6 +107,7 @@ class Snapshot:
     found: Mapping[Status, int]
     ended: Mapping[Status, int]
     num_tests: int
+    num_unfinished: int
     num_left: int
     num_later: int
     may_end_early: bool

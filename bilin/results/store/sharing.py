@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,17 +24,26 @@ from bilin.results.store.manifest import read_manifest
 from bilin.results.store.parts import read_columns, stream_rows
 
 
-def shared_trials(store: Path | str, sweep: str, cell_ids: Collection[str]) -> Mapping[str, Sequence[StoredTrial]]:
-    """Return the results that other sweeps have of some cells, by the id of the cell. Damaged sweeps are left out."""
+class UnreadableSweepError(StoreError):
+    """Another sweep of the store cannot be read; its results are not needed, they only save work."""
+
+
+def shared_trials(
+    store: Path | str, without: Collection[str], cell_ids: Collection[str]
+) -> Mapping[str, Sequence[StoredTrial]]:
+    """Return the results that the sweeps of a store, ``without`` some, have of some cells, by the id of the cell.
+
+    Sweeps that are damaged, or cannot be read, are left out.
+    """
     found: dict[str, list[StoredTrial]] = {}
     wanted = pa.array(cell_ids, pa.string())
-    for folder in _other_sweeps(Path(store), sweep):
+    for folder in _other_sweeps(Path(store), without):
         if not _may_have(folder, wanted):
             continue
         try:
             trials = read_sweeps([folder], stored_trials, warn=False)
         except StoreError:
-            continue  # this sweep needs no other one
+            continue  # then there is less to copy
         for trial in trials.values():
             if trial.cell_id in cell_ids and trial.status in RESULT_STATUSES:
                 trial.found_in = folder.name
@@ -45,15 +55,20 @@ def read_shared(folder: SweepFolder, trial_ids: Collection[str]) -> tuple[pa.Tab
     """Return the rows of some trials of a sweep, which say where they were found, and their curves.
 
     Raises:
-        StoreError: The system does not let the sweep be read.
+        UnreadableSweepError: The sweep cannot be read.
     """
-    return read_sweeps([folder], lambda sweeps: _rows(sweeps[0], trial_ids), curves=True, warn=False)
+    try:
+        return read_sweeps([folder], lambda sweeps: _rows(sweeps[0], trial_ids), curves=True, warn=False)
+    except (StoreError, *UNREADABLE) as error:
+        raise UnreadableSweepError(f"the results of sweep {folder.name!r} cannot be copied: {error}") from error
 
 
-def _other_sweeps(store: Path, sweep: str) -> Iterator[SweepFolder]:
-    names = sorted(path.name for path in store.iterdir()) if store.is_dir() else []
-    folders = (SweepFolder(store / name) for name in names if name != sweep and SWEEP_NAME.fullmatch(name))
-    return (folder for folder in folders if folder.has_results)
+def _other_sweeps(store: Path, without: Collection[str]) -> Iterator[SweepFolder]:
+    for name in sorted(path.name for path in store.iterdir()) if store.is_dir() else []:
+        folder = SweepFolder(store / name)
+        with suppress(OSError):  # the folder of another user, that this one may not read
+            if name not in without and SWEEP_NAME.fullmatch(name) and folder.has_results:
+                yield folder
 
 
 def _may_have(folder: SweepFolder, cell_ids: pa.Array) -> bool:

@@ -50,7 +50,7 @@ def test_a_sweep_takes_over_what_another_one_has(store: Path, tiny: Callable[...
     second = named(tiny(m="[2, 3, 5]"), "second")
     said = LaunchRequest.read(second, store=store).explain()
     assert (said.plan.num_done, said.plan.num_missing) == (4, 2)
-    assert "4 found in first" in describe_plan(said)
+    assert "4 of those done, found in first" in describe_plan(said)
     summary = launched(second, store)
     assert (summary.num_found, dict(summary.ran), dict(summary.found_in)) == (4, {"done": 2}, {"first": 4})
     again = launched(second, store, run=never)
