@@ -24,7 +24,7 @@ import optuna
 
 from bilin.orchestrator.grid import parse_grid
 from bilin.orchestrator.planning.search import decide
-from bilin.rules import Outcome, select_lr
+from bilin.rules import Outcome, select_point
 
 LOW, HIGH = 1e-5, 1e-2
 NUM_LRS, ROUND = 12, 4
@@ -168,7 +168,7 @@ def main(num_cells: int, names: Sequence[str]) -> None:
         entries, began = [], time.perf_counter()
         for landscape in LANDSCAPES.values():
             cells = [landscape(number) for number in range(num_cells)]
-            scores = [cell.score(select_lr(SEARCHES[name](cell)) or HIGH) for cell in cells]
+            scores = [cell.score(select_point(SEARCHES[name](cell)) or HIGH) for cell in cells]
             share = sum(score >= GOOD for score in scores) / num_cells
             entries.append(f"{statistics.mean(scores):.3f}, {share:.0%}")
         ms = (time.perf_counter() - began) / num_cells / len(LANDSCAPES) * 1e3

@@ -23,7 +23,8 @@ from bilin.results.schema import CURVES, trials_schema
 from bilin.results.store.durable import UNREADABLE, Checksum, Damage, DamageError, explained, file_fault, read_fault
 from bilin.results.store.manifest import Manifest, Part, read_manifest
 from bilin.results.store.parts import damaged_curves, damaged_trials, read_columns, validate_file, with_unlisted_parts
-from bilin.results.store.rows import WantedRow, parse_wanted, wanted_rows
+from bilin.results.store.rows import WantedRow, parse_wanted, to_point, wanted_rows
+from bilin.spec import Point
 
 DEFAULT_STORE = Path("bilin-store")
 
@@ -202,7 +203,7 @@ class StoredTrial:
     """What is stored of one trial. Not frozen: that would double the time to read a large sweep.
 
     `tested` has the number of sequences at each tested length. `test_s` is None in rows of versions before it existed.
-    `found_in` names another sweep, whose row it is.
+    `found_in` names another sweep, whose row it is. `searched` has the searched fields by name.
     """
 
     trial_id: str
@@ -220,9 +221,17 @@ class StoredTrial:
     test_s: float | None = None
     has_weights: bool = False
     found_in: str | None = None
+    searched: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def point(self) -> Point:
+        """The learning rate, and the values of the searched fields."""
+        return Point(self.lr, self.searched)
 
 
-_COLUMNS = [name for name in StoredTrial.__slots__ if name not in ("tested", "test_s", "has_weights", "found_in")]
+_COLUMNS = [
+    name for name in StoredTrial.__slots__ if name not in ("tested", "test_s", "has_weights", "found_in", "searched")
+]
 
 
 def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
@@ -257,12 +266,15 @@ def stored_trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
     (sweep,) = sweeps
     trials: dict[str, StoredTrial] = {}
     for part in sweep.manifest.parts:
-        table = read_columns(sweep.folder.trials_part(part.number), [*_COLUMNS, "tested", "test_s"])
+        table = read_columns(sweep.folder.trials_part(part.number), [*_COLUMNS, "tested", "test_s", "searched"])
         columns = [table[name].to_pylist() for name in _COLUMNS]
         test_s = table["test_s"].to_pylist() if "test_s" in table.column_names else [None] * table.num_rows
         for values, tested, seconds in zip(zip(*columns, strict=True), _tested(table["tested"]), test_s, strict=True):
             trial = StoredTrial(*values, tested, seconds)  # type: ignore[call-arg]
             trials[trial.trial_id] = trial
+        if "searched" in table.column_names and table["searched"].null_count < table.num_rows:
+            for trial_id, searched in zip(table["trial_id"].to_pylist(), table["searched"].to_pylist(), strict=True):
+                trials[trial_id].searched = to_point(0.0, searched).searched
     for trial_id in trials.keys() & sweep.folder.trials_with_weights():
         trials[trial_id].has_weights = True
     return trials

@@ -9,27 +9,28 @@ import pytest
 
 from bilin.orchestrator.grid import Grid, WantedCell
 from bilin.orchestrator.planning import search
-from bilin.orchestrator.planning.search import Known, decide
+from bilin.orchestrator.planning.search import Key, Known, decide
 from bilin.rules import Outcome
+from bilin.spec import Point
 
 SAMPLED = "{log_uniform: [1e-5, 1e-2], trials: 12, round: 4}"
 LISTED = "{choices: [1e-2, 1e-3, 1e-4], until_solved: true}"
 
 
 def outcome(lr: float, seed: int, *, solved: bool = False, accuracy: float = 0.5) -> Outcome:
-    return Outcome(lr, seed, is_done=True, solved=solved, validation_accuracy=accuracy, training_loss=0.1)
+    return Outcome(Point(lr), seed, is_done=True, solved=solved, validation_accuracy=accuracy, training_loss=0.1)
 
 
-def known(rates: tuple[float, ...], seeds: tuple[int, ...]) -> dict[tuple[float, int], Outcome]:
+def known(rates: tuple[float, ...], seeds: tuple[int, ...]) -> dict[Key, Outcome]:
     """Outcomes that are the better the closer a rate is to 1e-3."""
-    return {(lr, seed): outcome(lr, seed, accuracy=1 - distance(lr)) for lr in rates for seed in seeds}
+    return {(Point(lr), seed): outcome(lr, seed, accuracy=1 - distance(lr)) for lr in rates for seed in seeds}
 
 
 def lrs(wanted: WantedCell, known: Known, asked: Sequence[float] = ()) -> tuple[float, ...]:
     """The learning rates that are asked for, each on every seed."""
-    asks = decide(wanted, known, asked)
-    found = tuple(dict.fromkeys(ask.lr for ask in asks))
-    assert asks == tuple((lr, seed, wanted.cell.train.steps) for lr in found for seed in wanted.seeds)
+    asks = decide(wanted, known, [*map(Point, asked)])
+    found = tuple(dict.fromkeys(ask.point.lr for ask in asks))
+    assert asks == tuple((Point(lr), seed, wanted.cell.train.steps) for lr in found for seed in wanted.seeds)
     return found
 
 
@@ -48,20 +49,20 @@ def test_choices_are_all_tried_at_once(tiny: Callable[..., Grid]) -> None:
 def test_until_solved_tries_the_next_rate_once_every_seed_has_failed_to_solve(tiny: Callable[..., Grid]) -> None:
     wanted = cell(tiny(rate=LISTED, seeds="[0, 1]"))
     assert lrs(wanted, {}) == (1e-2,)
-    one = {(1e-2, 0): outcome(1e-2, 0, solved=True)}
+    one = {(Point(1e-2), 0): outcome(1e-2, 0, solved=True)}
     assert lrs(wanted, one) == (1e-2,), "seed 1 is still to come"
-    assert lrs(wanted, one | {(1e-2, 1): outcome(1e-2, 1)}) == (1e-2, 1e-3)
+    assert lrs(wanted, one | {(Point(1e-2), 1): outcome(1e-2, 1)}) == (1e-2, 1e-3)
 
 
 def test_until_solved_ends_with_the_rate_that_solved_every_seed(tiny: Callable[..., Grid]) -> None:
     wanted = cell(tiny(rate=LISTED, seeds="[0, 1]"))
-    solved = {(1e-2, seed): outcome(1e-2, seed, solved=True) for seed in (0, 1)}
+    solved = {(Point(1e-2), seed): outcome(1e-2, seed, solved=True) for seed in (0, 1)}
     assert lrs(wanted, solved) == (1e-2,)
 
 
 def test_until_solved_goes_on_as_soon_as_a_rate_cannot_solve_every_seed(tiny: Callable[..., Grid]) -> None:
     wanted = cell(tiny(rate=LISTED, seeds="[0, 1]"))
-    of_one_seed = {(1e-2, 0): outcome(1e-2, 0), (1e-3, 0): outcome(1e-3, 0, solved=True)}
+    of_one_seed = {(Point(1e-2), 0): outcome(1e-2, 0), (Point(1e-3), 0): outcome(1e-3, 0, solved=True)}
     assert lrs(wanted, of_one_seed) == (1e-2, 1e-3), "one more seed runs the same rates"
 
 
@@ -98,7 +99,7 @@ def test_rates_that_are_all_alike_are_spread_over_the_scale(tiny: Callable[..., 
 
 def test_the_loss_leads_where_the_accuracy_is_at_chance(tiny: Callable[..., Grid]) -> None:
     wanted = cell(tiny(rate=SAMPLED))
-    asked = _to_the_end(wanted, lambda lr: Outcome(lr, 0, True, False, 0.5, training_loss=distance(lr)))
+    asked = _to_the_end(wanted, lambda lr: Outcome(Point(lr), 0, True, False, 0.5, training_loss=distance(lr)))
     assert min(map(distance, asked[4:])) < 0.1
 
 
@@ -106,7 +107,7 @@ def test_diverged_trials_do_not_lead_the_search_to_chance(tiny: Callable[..., Gr
     wanted = cell(tiny(rate=SAMPLED))
     asked = _to_the_end(
         wanted,
-        lambda lr: Outcome(lr, 0, lr <= 2e-3, False, max(0.5, min(lr / 2e-3, 1.0)) if lr <= 2e-3 else None, 1.0),
+        lambda lr: Outcome(Point(lr), 0, lr <= 2e-3, False, max(0.5, min(lr / 2e-3, 1.0)) if lr <= 2e-3 else None, 1.0),
     )
     assert any(1.2e-3 <= lr <= 2e-3 for lr in asked)
 
@@ -173,7 +174,7 @@ def _to_the_end(wanted: WantedCell, train: Callable[[float], Outcome] | None = N
     """The learning rates of a search, in the order of asking, if each trial ends as `train` says."""
     asked: tuple[float, ...] = ()
     while True:
-        outcomes = {(lr, 0): train(lr) for lr in asked} if train else known(asked, wanted.seeds)
+        outcomes = {(Point(lr), 0): train(lr) for lr in asked} if train else known(asked, wanted.seeds)
         further = lrs(wanted, outcomes, asked)
         if further == asked:
             return asked
