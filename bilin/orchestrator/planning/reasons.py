@@ -30,7 +30,7 @@ class Reason(StrEnum):
     NOT_RUN = "asked for before, not run yet"
     FAILED = "failed before"
     LENGTH_MISSING = "tested length missing"
-    LATER_ROUND = "points of a later round"
+    LATER_ROUND = "later round of a search"
     CELL_LEFT = "cell not in the grid"
     LR_LEFT = "learning rate not in the grid"
     POINT_LEFT = "point of a search not in the grid"
