@@ -14,6 +14,9 @@ from bilin.results.maintenance import copy_weights as copy_weights
 from bilin.results.maintenance import delete as delete
 from bilin.results.maintenance import remove as remove
 from bilin.results.maintenance import verify as verify
+from bilin.results.origin import HARDWARE as HARDWARE
+from bilin.results.origin import Origin as Origin
+from bilin.results.origin import mixture as mixture
 from bilin.results.published import published as published
 from bilin.results.published.compare import compare as compare
 from bilin.results.result_table import Format as Format

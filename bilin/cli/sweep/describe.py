@@ -132,6 +132,7 @@ def describe_status(
         rows.insert(1, ("now", f"{len(snapshot.running)} trials run; since {since}: {ended}{speed}"))
     if plan.num_failed:
         rows.append(("", f"{plan.num_failed} without a result are not run again unless --retry names their class"))
+    rows += [("versions", text)] if (text := describe_versions(plan)) else []
     if plan.num_missing:
         rows.append(("time", describe_time(plan)))
     if everything:
@@ -355,6 +356,14 @@ def describe_time(plan: Plan) -> str:
         return "not known: no stored trial has the same task, model and training"
     left_out = f", without {estimate.num_unknown} to which no stored trial is similar" if estimate.num_unknown else ""
     return f"about {duration(estimate.seconds)} on one worker, from {estimate.num_stored} stored trials{left_out}"
+
+
+def describe_versions(plan: Plan) -> str:
+    """Say how many stored results are of other versions than the installed ones; nothing if none."""
+    if not (others := plan.other_versions):
+        return ""
+    counts = ", ".join(f"{count} with {versions}" for versions, count in others.items())
+    return f"{sum(others.values())} done with other versions than installed ({counts}): --rerun-stale runs them again"
 
 
 def counted(statuses: Mapping[Any, int]) -> str:

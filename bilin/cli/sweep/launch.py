@@ -16,6 +16,7 @@ from bilin.cli.options import (
     Only,
     Overrides,
     Profile,
+    RerunStale,
     Retry,
     Store,
     refuse_job_options,
@@ -34,6 +35,7 @@ def plan(
     set_: Overrides = [],
     only: Only = [],
     retry: Retry = "",
+    rerun_stale: RerunStale = False,
     list_: Annotated[
         bool, typer.Option("--list", help="Show a line for each trial that would run, or that leaves the results.")
     ] = False,
@@ -44,7 +46,9 @@ def plan(
     from bilin.orchestrator import LaunchRequest
     from bilin.results import holder
 
-    request = LaunchRequest.read(grid, store=store, overrides=set_, only=only, retry=_split(retry))
+    request = LaunchRequest.read(
+        grid, store=store, overrides=set_, only=only, retry=_split(retry), rerun_stale=rerun_stale
+    )
     explanation = request.explain()
     if json_:
         typer.echo(json.dumps(plan_json(explanation, trials=list_), indent=2))
@@ -85,6 +89,7 @@ def launch(
     set_: Overrides = [],
     only: Only = [],
     retry: Retry = "",
+    rerun_stale: RerunStale = False,
     detach: Detach = False,
     nodes: Nodes = None,
     profile: Profile = None,
@@ -116,6 +121,7 @@ def launch(
         "overrides": set_,
         "only": only,
         "retry": _split(retry),
+        "rerun_stale": rerun_stale,
     }
     request = _piped(options, detach=detach) if str(grid) == "-" else LaunchRequest.read(grid, **options)
     if is_job and dry_run:

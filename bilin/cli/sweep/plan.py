@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from bilin.cli.sweep.describe import columns, describe_plan_state, describe_time
+from bilin.cli.sweep.describe import columns, describe_plan_state, describe_time, describe_versions
 from bilin.orchestrator import Explained, Explanation, Plan, ReasonCount
 from bilin.orchestrator.sweep.snapshot import Labels
 from bilin.results import Holder
@@ -34,12 +34,15 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str
     rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_now} to run now{plan.later}"))
     for index, (name, trial_ids) in enumerate(plan.found_in.items()):
         rows.append(("" if index else "of them", f"{len(trial_ids)} found in {name}; a launch copies their results"))
+    rows += [("versions", text)] if (text := describe_versions(plan)) else []
+    if count := plan.num_mixed_hardware:
+        rows.append(("hardware", f"{_counted({count}, 'cell')} with trials of several CPUs or GPUs"))
     rows.append(("state", describe_plan_state(plan, holder)))
     rows += _headed("to run", explanation.reasons)
     if plan.num_tests:
         rows.append(("", f"{plan.num_tests} of them only tested, with their kept weights"))
     if plan.num_again:
-        rows.append(("", f"{plan.num_again} of them trained again for a tested length, since no weights are kept"))
+        rows.append(("", f"{plan.num_again} of them trained again for a tested length, since no weights can be tested"))
     rows += _headed("leave the results", explanation.leaves)
     sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
@@ -76,6 +79,8 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
             "in_later_rounds": plan.num_later,
         },
         "found_in": {name: len(trial_ids) for name, trial_ids in plan.found_in.items()},
+        "other_versions": dict(plan.other_versions),
+        "cells_of_mixed_hardware": plan.num_mixed_hardware,
         "to_run": [_reason_json(count) for count in explanation.reasons],
         "leave_the_results": [_reason_json(count) for count in explanation.leaves],
         "time": {

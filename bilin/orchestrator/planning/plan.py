@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bilin.notebook import html_table
@@ -15,9 +16,9 @@ from bilin.orchestrator.planning.search import Ask, Key, Known, decide, num_late
 from bilin.orchestrator.planning.state import SweepState
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status
 from bilin.registry import package_of
-from bilin.results import StoredTrial
+from bilin.results import HARDWARE, Origin, StoredTrial, mixture
 from bilin.rules import Outcome, select_point
-from bilin.spec import ModelSettings, Point, TestSpec, TrainSpec, TrialSpec, trial_id
+from bilin.spec import Cell, ModelSettings, Point, TestSpec, TrainSpec, TrialSpec, trial_id
 from bilin.units import duration
 
 Shape = tuple[str, ModelSettings, TrainSpec]
@@ -100,6 +101,14 @@ class CellPlan:
         points = self.points if self.num_later else ()
         return bool(points) and any(trial.found_in and trial.point not in points for trial in self.stored.values())
 
+    def other_versions(self) -> Iterator[tuple[Ask, str]]:
+        """Yield the trials, of those with a result that are not to run, that other versions than the installed ran."""
+        missing = set(self.missing)
+        for ask in self.asks if self.stored else ():
+            trial = self.stored.get(ask[:2])
+            if trial and ask not in missing and (versions := other_versions(trial, self.wanted.cell)):
+                yield ask, ", ".join(versions.values())
+
     @property
     def tests(self) -> tuple[StoredTrial, ...]:
         """The missing trials whose kept weights are tested, without training."""
@@ -108,7 +117,7 @@ class CellPlan:
 
     @property
     def num_again(self) -> int:
-        """Missing trials that lack only tested lengths, and are trained again since no weights are kept."""
+        """Missing trials that lack only tested lengths, and are trained again since no weights can be tested."""
         return sum(ask[:2] in self.untested for ask in self.missing if self.untested) - len(self.tests)
 
     def with_weights(self) -> set[str]:
@@ -137,6 +146,23 @@ class CellPlan:
             weights=weights if lengths or wanted.keep_weights != "none" else None,
             untested=lengths,
         )
+
+
+def other_versions(trial: StoredTrial, cell: Cell) -> Mapping[str, str]:
+    """Return the versions with which a trial was run that differ from the installed ones, by column.
+
+    Those of a trial without a result do not count.
+    """
+    if trial.status not in RESULT_STATUSES:
+        return {}
+    return _other_versions(trial.origin, type(cell.task), type(cell.model))
+
+
+@functools.cache
+def _other_versions(origin: Origin, task: type, tier: type) -> Mapping[str, str]:
+    names = {"task_package": package_of(task), "tier_package": package_of(tier)}
+    found = origin.differences(Origin(**names, torch=importlib.metadata.version("torch")))
+    return {name: f"torch {version}" if name == "torch" else version for name, version in found.items()}
 
 
 def to_run(
@@ -241,7 +267,7 @@ class Plan:
 
     @property
     def num_again(self) -> int:
-        """Trials to run that lack only tested lengths, and are trained again since no weights are kept."""
+        """Trials to run that lack only tested lengths, and are trained again since no weights can be tested."""
         return sum(cell.num_again for cell in self.cells)
 
     @property
@@ -256,6 +282,20 @@ class Plan:
         searches = {cell.wanted.learning_rate for cell in self.cells}
         is_until_solved = any(isinstance(search, Choices) and search.until_solved for search in searches)
         return is_until_solved or (self.shares and any(cell.may_find_more for cell in self.cells))
+
+    @property
+    def other_versions(self) -> Mapping[str, int]:
+        """How many trials with a result other versions than the installed ones ran, by these versions."""
+        return Counter(versions for cell in self.cells for _, versions in cell.other_versions())
+
+    @property
+    def num_mixed_hardware(self) -> int:
+        """How many cells have results of several CPUs or GPUs."""
+        return sum(
+            mixture((trial.origin for trial in cell.stored.values()), HARDWARE) is not None
+            for cell in self.cells
+            if len(cell.stored) > 1
+        )
 
     @property
     def state(self) -> SweepState:
@@ -319,6 +359,7 @@ def make_plan(
     *,
     asked: Asked | None = None,
     retry: Collection[Status] = (),
+    rerun_stale: bool = False,
     shared: Mapping[str, Sequence[StoredTrial]] | None = None,
 ) -> Plan:
     """Compare a grid with what is stored.
@@ -328,6 +369,7 @@ def make_plan(
         stored: What is there, by trial id.
         asked: The points that searches have asked for. Those of stored trials count as asked for anyway.
         retry: Statuses of failed trials to run again; ``lost`` ones are run again anyway.
+        rerun_stale: Run trials of other versions than the installed ones again.
         shared: Results that other sweeps have of the cells, by the id of the cell. They count as stored.
     """
     rerun = {*RERUN_STATUSES, *retry}
@@ -339,9 +381,11 @@ def make_plan(
     for wanted in grid.cells:
         lengths = _lengths(wanted.test)
         trials = by_cell[wanted.cell_id]
-        standing = {(trial.point, trial.seed): trial for trial in trials if trial.status not in rerun}
+        usable = _usable(trials, wanted, rerun_stale=rerun_stale)
+        standing = {(trial.point, trial.seed): trial for trial in usable if trial.status not in rerun}
         if shared:
-            _add_shared(standing, shared.get(wanted.cell_id, ()), lengths)
+            found = _usable(shared.get(wanted.cell_id, ()), wanted, rerun_stale=rerun_stale)
+            _add_shared(standing, found, wanted)
         untested = {key: trial for key, trial in standing.items() if not _is_complete(trial, lengths)}
         known = {key: Outcome.of(*key, trial) for key, trial in standing.items()}
         points: Sequence[Point] = ()
@@ -367,11 +411,29 @@ def make_plan(
     )
 
 
-def _add_shared(
-    standing: dict[Key, StoredTrial], shared: Iterable[StoredTrial], lengths: frozenset[tuple[int, int]]
-) -> None:
+def _usable(trials: Iterable[StoredTrial], wanted: WantedCell, *, rerun_stale: bool) -> Iterator[StoredTrial]:
+    """Yield the trials that may stand.
+
+    Weights of another version of the task or tier count as not kept: with more tests, versions would mix in a row.
+    """
+    lengths = _lengths(wanted.test)
+    for trial in trials:
+        versions = other_versions(trial, wanted.cell)
+        if versions and rerun_stale:
+            continue
+        if versions.keys() - {"torch"} and trial.has_weights and not _is_complete(trial, lengths):
+            trial = replace(trial, has_weights=False)
+        yield trial
+
+
+def _add_shared(standing: dict[Key, StoredTrial], shared: Iterable[StoredTrial], wanted: WantedCell) -> None:
     """Add the results of other sweeps for the trials of a cell that have none, or lack a length and have no weights."""
-    for trial in sorted(shared, key=lambda trial: (not _is_complete(trial, lengths), not trial.has_weights)):
+    lengths = _lengths(wanted.test)
+
+    def rank(trial: StoredTrial) -> tuple[bool, bool, bool]:
+        return bool(other_versions(trial, wanted.cell)), not _is_complete(trial, lengths), not trial.has_weights
+
+    for trial in sorted(shared, key=rank):
         own = standing.get((trial.point, trial.seed))
         if own is None or _saves_work(trial, own, lengths):
             standing[trial.point, trial.seed] = trial

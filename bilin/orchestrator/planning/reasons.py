@@ -14,10 +14,11 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from bilin.orchestrator.grid import Choices
-from bilin.orchestrator.planning.plan import CellPlan, Plan
+from bilin.orchestrator.planning.plan import CellPlan, Plan, other_versions, untested_lengths
 from bilin.orchestrator.planning.search import Ask
+from bilin.record import RESULT_STATUSES
 from bilin.results import StoredTrial, WantedRow
-from bilin.spec import Point, TestSpec, trial_id
+from bilin.spec import Point, trial_id
 
 
 class Reason(StrEnum):
@@ -30,6 +31,7 @@ class Reason(StrEnum):
     NOT_RUN = "asked for before, not run yet"
     FAILED = "failed before"
     LENGTH_MISSING = "tested length missing"
+    OTHER_VERSION = "other version"
     LATER_ROUND = "later round of a search"
     CELL_LEFT = "cell not in the grid"
     LR_LEFT = "learning rate not in the grid"
@@ -159,16 +161,17 @@ def _due(cell: CellPlan, rows: Collection[StoredTrial], last: WantedRow | None) 
     points = {row.point for row in rows}
     for ask in cell.missing:
         row = stored.get(ask[:2])
-        reason, detail = _stored_reason(row, cell.wanted.test) if row else _new_reason(ask, points, last)
+        reason, detail = _stored_reason(row, cell) if row else _new_reason(ask, points, last)
         yield Explained(cell_id, ask.point, ask.seed, reason, detail)
 
 
-def _stored_reason(row: StoredTrial, test: TestSpec) -> tuple[Reason, str]:
+def _stored_reason(row: StoredTrial, cell: CellPlan) -> tuple[Reason, str]:
     """Return why a trial that has a row would run."""
+    if row.status in RESULT_STATUSES and (row.point, row.seed) not in cell.stored:
+        return Reason.OTHER_VERSION, ", ".join(other_versions(row, cell.wanted.cell).values())
     if row.status != "done":
         return Reason.FAILED, row.status
-    missing = [length for length in test.lengths if row.tested.get(length) != test.num_sequences]
-    return Reason.LENGTH_MISSING, ", ".join(map(str, missing))
+    return Reason.LENGTH_MISSING, ", ".join(map(str, untested_lengths(row, cell.wanted.test)))
 
 
 def _new_reason(ask: Ask, points: Collection[Point], last: WantedRow | None) -> tuple[Reason, str]:

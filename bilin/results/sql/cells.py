@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bilin.models import MODELS
+from bilin.record import RESULT_STATUSES
+from bilin.results.origin import HARDWARE, VERSIONS, Origin, mixture
 from bilin.results.schema import table_of
 from bilin.results.statistics import Statistic, summarize
 from bilin.results.store.rows import to_point
@@ -34,6 +36,16 @@ class TrialRow(NamedTuple):
     test_lengths: Sequence[int] | None
     params: int | None
     recurrent_params: int | None
+    task_package: str | None
+    tier_package: str | None
+    torch: str | None
+    cpu: str | None
+    gpu: str | None
+
+    @property
+    def origin(self) -> Origin:
+        """The versions and the hardware."""
+        return Origin(self.task_package, self.tier_package, self.torch, self.cpu, self.gpu)
 
     @property
     def point(self) -> Point:
@@ -84,6 +96,8 @@ _SUMMARY = pa.schema(
         "best": pa.float64(),
         "seeds": pa.list_(pa.int64()),
         "scores": pa.list_(pa.float64()),
+        "mixed": pa.string(),
+        "mixed_hardware": pa.string(),
     }
 )
 """The columns besides those that describe a cell: see docs/results.md."""
@@ -162,6 +176,8 @@ def _summaries(
         (trial.params, trial.recurrent_params) for trial in (*at_point, *trials) if trial.recurrent_params is not None
     )
     params = next(counts, (None, None))  # a failed trial has none
+    origins = [trial.origin for trial in trials if trial.status in RESULT_STATUSES]
+    mixed = mixture(origins, VERSIONS), mixture(origins, HARDWARE)
     for length in sorted({*tested, *(trials[0].test_lengths or ())}):
         rows = tested.get(length, ())
         shown = [row for row in rows if selected and to_point(row.lr, row.searched) == selected]
@@ -169,7 +185,7 @@ def _summaries(
         mean, low, high = summarize(scores, Statistic.MEAN_CI) if scores else (None, None, None)
         ends = min(scores, default=None), max(scores, default=None)
         best = max((row.accuracy_scaled for row in rows), default=None)
-        yield (*params, length, lr, len(seeds), num_solved, mean, *ends, low, high, best, seeds, scores)
+        yield (*params, length, lr, len(seeds), num_solved, mean, *ends, low, high, best, seeds, scores, *mixed)
 
 
 def _values(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:

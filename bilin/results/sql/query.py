@@ -50,10 +50,11 @@ _NEVER_BRIEF = (
         "spec",
         "traceback",
         "schema_version",
+        "mixed_hardware",
     }
     | {*ENVIRONMENT_COLUMNS, *TIME_COLUMNS}
 ) - {"device"}
-_BRIEF_IF_FILLED = {"low", "high", "error", "found_in"}
+_BRIEF_IF_FILLED = {"low", "high", "error", "found_in", "mixed"}
 _NEVER_BRIEF_IN_CELLS = {"low", "high"}  # for as few seeds as there are, `min` and `max` say more
 _BRIEF_IF_VARYING = {"sweep", "stop_reason", "device"}
 
