@@ -34,7 +34,7 @@ FIELD_LENGTH_SCALES = (0.5, 1.5, 6.0)
 UNIFORM_DECADES = 2.0
 """How many decades a range counts as that is not logarithmic."""
 
-MAX_FITS = 48
+MAX_FITS = 24
 """The greatest number of combinations of length scales."""
 
 NOISE = 1e-3

@@ -23,7 +23,10 @@ MAX_CACHED_ROUNDS = 2**14
 """How many rounds are kept: every plan of a sweep that was interrupted decides them again."""
 
 NUM_CANDIDATES = 256
-"""About how many learning rates a round is chosen from; with more fields, that many points for each of them."""
+"""About how many learning rates a round is chosen from."""
+
+NUM_POINTS = 512
+"""How many points of several fields a round is chosen from."""
 
 _BASES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29)
 """Of the Halton sequence. Fields beyond the tenth take their turns again, from other places of the sequence."""
@@ -180,8 +183,10 @@ def _next_round(
         if len(candidates) < count:
             candidates = [point for point in _all_points(ranges) if point not in tried]
     else:
-        free = (point for point in _all_points(ranges) if point not in tried)
-        candidates = list(itertools.islice(free, max(count, NUM_CANDIDATES * len(ranges))))
+        candidates = [point for point in _first_points(ranges) if point not in tried]
+        if len(candidates) < count:
+            free = (point for point in _all_points(ranges) if point not in tried)
+            candidates = list(itertools.islice(free, count))
     if search.sampler == "gaussian_process":
         from bilin.orchestrator.planning import gaussian
 
@@ -204,10 +209,15 @@ def _candidates(low: float, high: float) -> tuple[float, ...]:
     return tuple(found)
 
 
+@lru_cache(64)
+def _first_points(ranges: tuple[Range, ...]) -> tuple[Point, ...]:
+    return tuple(itertools.islice(_all_points(ranges), NUM_POINTS))
+
+
 def _all_points(ranges: Sequence[Range]) -> Iterator[Point]:
     """Yield every point that a search may ask for, once; if they are many, in an order that covers the ranges."""
     num_points = math.prod(len(range_.values) for range_ in ranges)
-    if len(ranges) == 1 or num_points <= NUM_CANDIDATES * len(ranges):
+    if len(ranges) == 1 or num_points <= NUM_POINTS:
         yield from (_point(ranges, values) for values in itertools.product(*(range_.values for range_ in ranges)))
         return
     found: set[Point] = set()
