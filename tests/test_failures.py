@@ -12,7 +12,7 @@ import torch
 from bilin.errors import one_line
 from bilin.failures import RETRYABLE, RULES, class_of, class_of_death, ends_worker, place_of
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status, TrialResult
-from bilin.rules import score_lr
+from bilin.rules import mean_score
 
 
 def raised(error: BaseException) -> BaseException:
@@ -59,7 +59,7 @@ def test_what_an_error_was_raised_from_counts() -> None:
 
 def test_an_error_in_bilins_own_code_is_its_own_but_where_another_package_takes_part() -> None:
     with pytest.raises(ZeroDivisionError) as caught:
-        score_lr([])
+        mean_score([])
     assert class_of(caught.value, own=True) == "internal"
     assert class_of(caught.value, own=False) == "failed"
 

@@ -71,7 +71,7 @@ def table(
     stored = query(store=store, view="cells", sweep=sweep, everything=everything)
     every = stored.to_pylist()
     lengths = _lengths(every, length, only_greatest=by == "task")
-    cells = [cell for cell in every if cell["length"] in lengths.get(cell["task"], ())]
+    cells = [_with_searched(cell) for cell in every if cell["length"] in lengths.get(cell["task"], ())]
     placed = _place(cells, stored.schema)
     order: dict[str, tuple[Any, ...]] = {}
     for (model, _, _), cell in placed.items():
@@ -180,6 +180,11 @@ def _place(cells: Sequence[_Cell], schema: pa.Schema) -> Mapping[tuple[str, str,
     }
 
 
+def _with_searched(cell: _Cell) -> _Cell:
+    """Return a cell without the values that it selects for its searched fields: they do not tell models apart."""
+    return {**cell, **{field["name"]: "searched" for field in cell["searched"] or ()}}
+
+
 def _lengths(cells: Sequence[_Cell], length: int | None, *, only_greatest: bool) -> Mapping[str, Collection[int]]:
     """Return the lengths to show of each task."""
     tested: dict[str, set[int]] = defaultdict(set)
@@ -198,7 +203,8 @@ def _model_order(cell: _Cell, schema: pa.Schema) -> tuple[Any, ...]:
     tiers = list(MODELS)
     rank = tiers.index(cell["tier"]) if cell["tier"] in tiers else len(tiers)
     names = [*fields_in(schema, "tier", "train"), "sweep", "cell_id"]
-    return (rank, cell["tier"], *((cell[name] is None, cell[name]) for name in names))
+    values = (cell[name] for name in names)
+    return (rank, cell["tier"], *((value is None, value == "searched", value) for value in values))
 
 
 def _labels(cells: Sequence[_Cell], kind: str, schema: pa.Schema, shared: Collection[str] = ()) -> list[str]:

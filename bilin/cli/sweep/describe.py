@@ -182,6 +182,11 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
         ("cell", row["cell_id"]),
         *((name, _values(spec[name])) for name in _BLOCKS),
         ("lr, seed", f"{row['lr']:g}, {row['seed']}"),
+        *(
+            [("searched", _values({field["name"]: field["value"] for field in row["searched"]}))]
+            if row["searched"]
+            else []
+        ),
         ("status", how),
         ("result", _values({name: row[name] for name in _OUTCOME if row[name] is not None})),
         ("ran", ran),
@@ -291,10 +296,10 @@ def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
         if snapshot and why.trial_id in snapshot.retries:
             yield "retry", snapshot.retries[why.trial_id]
     elif why.cell is not None and why.state in ("later", "not asked for"):
-        tried = ", ".join(f"{lr:g}" for lr in why.cell.lrs)
+        tried = ", ".join(map(str, why.cell.points))
         waits = f"have {len(why.cell.missing)} trials to run, which decide"
         how = waits if why.state == "later" else "were enough, so nothing runs it"
-        yield "search", f"the learning rates before it ({tried}) {how}"
+        yield "search", f"the points before it ({tried}) {how}"
     elif why.state == "not in the grid":
         yield "grid", "no launch runs it; its row stays, and `bilin results query --view trials --all` shows it"
     yield from _stored_rows(why, store)

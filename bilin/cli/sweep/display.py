@@ -98,7 +98,7 @@ def _draw(snapshot: Snapshot) -> Group:
         table = _table("running", "lr", "seed", "step", "accuracy")
         for trial in snapshot.running[:MAX_RUNNING]:
             accuracy = "" if trial.accuracy is None else f"{trial.accuracy:.3f}"
-            table.add_row(trial.label, f"{trial.lr:g}", str(trial.seed), f"{trial.step}/{trial.max_steps}", accuracy)
+            table.add_row(trial.label, str(trial.point), str(trial.seed), f"{trial.step}/{trial.max_steps}", accuracy)
         if len(snapshot.running) > MAX_RUNNING:
             table.add_row(f"and {len(snapshot.running) - MAX_RUNNING} more")
         tables.append(table)
@@ -106,7 +106,7 @@ def _draw(snapshot: Snapshot) -> Group:
         table = _table("best so far", "lr", "seed", "steps", "validation")
         for best in snapshot.leaders[:NUM_LEADERS]:
             accuracy = f"{best.validation_accuracy or 0.0:.3f}" + (" solved" if best.solved else "")
-            table.add_row(best.label, f"{best.lr:g}", str(best.seed), str(best.steps), accuracy)
+            table.add_row(best.label, str(best.point), str(best.seed), str(best.steps), accuracy)
         tables.append(table)
     return Group(*tables)
 

@@ -18,10 +18,13 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str
     """Say in lines what a launch would run, and why; ``holder`` is the process that runs the sweep now."""
     plan = explanation.plan
     counts, rows = plan.grid.counts, []
+    ranges = dict.fromkeys(str(range_) for cell in plan.cells for range_ in cell.wanted.ranges)
     for number, axes in enumerate(counts.axes):
         label = "axes" if len(counts.axes) == 1 else f"axes {number + 1}"
         for index, axis in enumerate(axes):
             rows.append(("" if index else label, f"{axis.name}: {_shown([str(value) for value in axis.values])}"))
+    for index, range_ in enumerate(ranges):
+        rows.append(("" if index else "searched", range_))
     part = "" if plan.grid.is_whole else f", {len(plan.cells)} of them selected by --only"
     combinations = "1 combination" if counts.combinations == 1 else f"{counts.combinations} combinations"
     left = f"{counts.after_exclusion} after exclusion, {counts.after_deduplication} different{part}"
@@ -53,7 +56,7 @@ def list_trials(explanation: Explanation) -> list[str]:
     rows = [["trial", "cell", "learning rate", "seed", "", "reason"]]
     for what, trial, label in _labelled(explanation):
         reason = f"{trial.reason} ({trial.detail})" if trial.detail else str(trial.reason)
-        rows.append([trial.trial_id, label, f"{trial.lr:g}", str(trial.seed), what, reason])
+        rows.append([trial.trial_id, label, str(trial.point), str(trial.seed), what, reason])
     return columns(rows, indent="") if len(rows) > 1 else ["nothing to run, and nothing leaves the results"]
 
 
@@ -63,7 +66,7 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
     document: dict[str, Any] = {
         "sweep": plan.grid.name,
         "cells": len(plan.cells),
-        "learning_rates": sorted({cell.wanted.learning_rate.max_lrs for cell in plan.cells}),
+        "learning_rates": sorted({cell.wanted.max_points for cell in plan.cells}),
         "seeds": sorted({len(cell.wanted.seeds) for cell in plan.cells}),
         "trials": {
             "asked_for": plan.num_wanted,
@@ -93,7 +96,8 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
                 "trial_id": trial.trial_id,
                 "cell_id": trial.cell_id,
                 "cell": label,
-                "lr": trial.lr,
+                "lr": trial.point.lr,
+                "searched": dict(trial.point.searched),
                 "seed": trial.seed,
                 "what": what,
                 "reason": str(trial.reason),
@@ -133,10 +137,11 @@ def _headed(heading: str, counts: Sequence[ReasonCount]) -> Iterator[tuple[str, 
 
 def _product(plan: Plan) -> str:
     """Return the numbers of cells, learning rates and seeds, as a product."""
-    lrs = {cell.wanted.learning_rate.max_lrs for cell in plan.cells}
+    points = {cell.wanted.max_points for cell in plan.cells}
+    what = "point" if any(cell.wanted.ranges for cell in plan.cells) else "learning rate"
     seeds = {len(cell.wanted.seeds) for cell in plan.cells}
     cells = _counted({len(plan.cells)}, "cell")
-    return " × ".join([cells, _counted(lrs, "learning rate"), _counted(seeds, "seed")])  # noqa: RUF001
+    return " × ".join([cells, _counted(points, what), _counted(seeds, "seed")])  # noqa: RUF001
 
 
 def _counted(numbers: Collection[int], what: str) -> str:

@@ -16,7 +16,7 @@ from bilin.orchestrator.monitor.sweep import SweepStatus, status
 from bilin.orchestrator.planning.plan import CellPlan
 from bilin.orchestrator.sweep.snapshot import PERIOD_S, RunningTrial, Snapshot, read_snapshot
 from bilin.results import DEFAULT_STORE, holder, stored
-from bilin.spec import TrialSpec
+from bilin.spec import Point, TrialSpec
 from bilin.workers.training.checkpoint import Checkpoint, Checkpoints
 
 State = Literal["ended", "running", "waiting", "later", "not asked for", "not in the grid"]
@@ -69,6 +69,11 @@ def repeat_grid(row: Mapping[str, Any]) -> str:
         "seeds": [spec["seed"]],
         "resources": spec["resources"],
     }
+    if searched := spec.get("searched", ()):  # its data and initial weights are those of its search
+        for block, name in ((block, name) for block in (spec["model"], spec["train"]) for name in searched):
+            if name in block:
+                block[name] = {"uniform": [block[name]] * 2}
+        document["learning_rate"] = {"log_uniform": [spec["lr"]] * 2, "trials": 1}
     text = io.StringIO()
     YAML(typ="safe", pure=True).dump(document, text)
     return text.getvalue()
@@ -180,10 +185,10 @@ def _may_print(trial: Why, store: Path | str) -> bool:
 
 
 def _specs(cell: CellPlan) -> Iterator[TrialSpec]:
-    """The trials of a cell that can be named now: later rounds of a search that samples learning rates cannot."""
+    """The trials of a cell that can be named now: later rounds of a search cannot."""
     search = cell.wanted.learning_rate
-    lrs = dict.fromkeys([*cell.lrs, *(search.choices if isinstance(search, Choices) else ())])
-    return (cell.spec(lr, seed) for lr in lrs for seed in cell.wanted.seeds)
+    points = dict.fromkeys([*cell.points, *map(Point, search.choices if isinstance(search, Choices) else ())])
+    return (cell.spec(point, seed) for point in points for seed in cell.wanted.seeds)
 
 
 def _matching(first: str, ids: Mapping[str, str], sweep: str) -> list[str]:
@@ -208,8 +213,8 @@ def _state(cell: CellPlan | None, spec: TrialSpec | None, snapshot: Snapshot | N
         return "not in the grid"
     if snapshot and snapshot.trial(spec.trial_id):
         return "running"
-    if any((ask.lr, ask.seed) == (spec.lr, spec.seed) for ask in cell.missing):
+    if any(ask[:2] == (spec.point, spec.seed) for ask in cell.missing):
         return "waiting"
-    if (spec.lr, spec.seed) in cell.known:
+    if (spec.point, spec.seed) in cell.known:
         return "ended"
     return "later" if cell.missing else "not asked for"

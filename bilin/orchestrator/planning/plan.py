@@ -12,20 +12,20 @@ from pathlib import Path
 from bilin.notebook import html_table
 from bilin.orchestrator.grid import Choices, Grid, LogUniform, WantedCell
 from bilin.orchestrator.planning.asked import Asked
-from bilin.orchestrator.planning.search import Ask, Known, decide, num_later
+from bilin.orchestrator.planning.search import Ask, Key, Known, decide, num_later
 from bilin.orchestrator.planning.state import SweepState
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status
 from bilin.registry import package_of
 from bilin.results import HARDWARE, Origin, StoredTrial, mixture
-from bilin.rules import Outcome, select_lr
-from bilin.spec import Cell, ModelSettings, TestSpec, TrainSpec, TrialSpec, trial_id
+from bilin.rules import Outcome, select_point
+from bilin.spec import Cell, ModelSettings, Point, TestSpec, TrainSpec, TrialSpec, trial_id
 from bilin.units import duration
 
 Shape = tuple[str, ModelSettings, TrainSpec]
 """The name of a task, a model, and how it is trained: trials that agree in these take about as long."""
 
-Untested = Mapping[tuple[float, int], StoredTrial]
-"""Stored trials of a cell that lack a tested length, by learning rate and seed."""
+Untested = Mapping[Key, StoredTrial]
+"""Stored trials of a cell that lack a tested length, by point and seed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,17 +33,17 @@ class CellPlan:
     """One wanted cell against what is stored of it.
 
     Attributes:
-        wanted: The cell, its learning rates and seeds.
-        stored: The stored trials that stand, by learning rate and seed.
+        wanted: The cell, its learning rates, ranges and seeds.
+        stored: The stored trials that stand, by point and seed.
         untested: Those of them that lack a tested length.
-        known: The outcomes by learning rate and seed: those of ``stored``, and later ones of a running sweep.
+        known: The outcomes by point and seed: those of ``stored``, and later ones of a running sweep.
         asks: The trials that should have a result by now; later rounds of a search are not among them.
         missing: Those of them that have none, or must be tested at more lengths.
         num_later: How many trials later rounds of a search will ask for, at most.
     """
 
     wanted: WantedCell
-    stored: Mapping[tuple[float, int], StoredTrial]
+    stored: Mapping[Key, StoredTrial]
     known: Known
     asks: tuple[Ask, ...]
     missing: tuple[Ask, ...]
@@ -54,12 +54,12 @@ class CellPlan:
     def of(
         cls,
         wanted: WantedCell,
-        stored: Mapping[tuple[float, int], StoredTrial],
+        stored: Mapping[Key, StoredTrial],
         known: Known,
-        asked: Sequence[float] = (),
+        asked: Sequence[Point] = (),
         untested: Untested | None = None,
     ) -> CellPlan:
-        """Decide what a cell needs, given what is known of it and the learning rates that were asked for."""
+        """Decide what a cell needs, given what is known of it and the points that were asked for."""
         untested = untested or {}
         asks = decide(wanted, known, asked)
         missing = to_run(wanted, asks, known, untested, stored) if known else asks
@@ -81,9 +81,9 @@ class CellPlan:
         return cell.task.name, cell.model, cell.train
 
     @property
-    def lrs(self) -> tuple[float, ...]:
-        """The learning rates that are asked for."""
-        return tuple(dict.fromkeys(ask.lr for ask in self.asks))
+    def points(self) -> tuple[Point, ...]:
+        """The points that are asked for."""
+        return tuple(dict.fromkeys(ask.point for ask in self.asks))
 
     @property
     def num_missing(self) -> int:
@@ -98,8 +98,8 @@ class CellPlan:
     @property
     def may_find_more(self) -> bool:
         """Whether another sweep has results that later rounds of the search may ask for."""
-        lrs = self.lrs if self.num_later else ()
-        return bool(lrs) and any(trial.found_in and trial.lr not in lrs for trial in self.stored.values())
+        points = self.points if self.num_later else ()
+        return bool(points) and any(trial.found_in and trial.point not in points for trial in self.stored.values())
 
     def other_versions(self) -> Iterator[tuple[Ask, str]]:
         """Yield the trials, of those with a result that are not to run, that other versions than the installed ran."""
@@ -124,16 +124,16 @@ class CellPlan:
         """Return the trials that may keep their weights: all of them until the search is complete."""
         if self.num_missing:
             return {trial.trial_id for trial in self.stored.values()}
-        asked = {trial_id(self.wanted.cell_id, ask.lr, ask.seed) for ask in self.asks}
+        asked = {trial_id(self.wanted.cell_id, *ask[:2]) for ask in self.asks}
         return asked.difference(unselected(self.wanted, self.asks, self.known))
 
     def found(self, asks: Iterable[Ask]) -> Iterator[Status]:
         """The status of each trial, of those asked for, that is stored."""
         return (trial.status for ask in asks if (trial := self.stored.get(ask[:2])))
 
-    def spec(self, lr: float, seed: int, *, weights: Path | None = None) -> TrialSpec:
-        """The trial of the cell at a learning rate under a seed; ``weights`` is the file of its final weights."""
-        wanted, stored = self.wanted, self.untested.get((lr, seed))
+    def spec(self, point: Point, seed: int, *, weights: Path | None = None) -> TrialSpec:
+        """The trial of the cell at a point under a seed; ``weights`` is the file of its final weights."""
+        wanted, stored = self.wanted, self.untested.get((point, seed))
         test, lengths = wanted.test, tuple[int, ...]()
         if stored and stored.has_weights:
             lengths = untested_lengths(stored, test)
@@ -141,8 +141,8 @@ class CellPlan:
             earlier = (length for length, number in stored.tested.items() if number == test.num_sequences)
             test = replace(test, lengths=tuple(dict.fromkeys([*test.lengths, *earlier])))
         return TrialSpec(
-            cell=wanted.cell,
-            lr=lr,
+            cell=wanted.cell.at(point),
+            lr=point.lr,
             seed=seed,
             test=test,
             resources=wanted.resources,
@@ -173,19 +173,19 @@ def to_run(
     asks: Sequence[Ask],
     known: Known,
     untested: Untested,
-    stored: Mapping[tuple[float, int], StoredTrial],
+    stored: Mapping[Key, StoredTrial],
 ) -> tuple[Ask, ...]:
     """Return the trials, of those asked for, that have no result or must be tested at more lengths.
 
-    If a cell keeps weights at its selected learning rate alone, a new length is tested there alone; the rows of other
-    learning rates stand as they are. Until the search is complete, all weights that are kept are tested.
+    If a cell keeps weights at its selected point alone, a new length is tested there alone; the rows of other
+    points stand as they are. Until the search is complete, all weights that are kept are tested.
     """
     missing = tuple([ask for ask in asks if ask[:2] not in known])
     if not untested:
         return missing
     due = set(untested)
     if wanted.keep_weights == "selected" and any(trial.has_weights for trial in stored.values()):
-        selected = None if missing else select_lr(known[ask[:2]] for ask in asks)
+        selected = None if missing else select_point(known[ask[:2]] for ask in asks)
         due = {key for key, trial in untested.items() if (trial.has_weights if missing else key[0] == selected)}
     return tuple([ask for ask in asks if ask[:2] not in known or ask[:2] in due])
 
@@ -195,8 +195,8 @@ def unselected(wanted: WantedCell, asks: Iterable[Ask], known: Known) -> list[st
     if wanted.keep_weights == "all":
         return []
     asks = list(asks)
-    selected = select_lr(known[ask[:2]] for ask in asks) if wanted.keep_weights == "selected" else None
-    return [trial_id(wanted.cell_id, ask.lr, ask.seed) for ask in asks if ask.lr != selected]
+    selected = select_point(known[ask[:2]] for ask in asks) if wanted.keep_weights == "selected" else None
+    return [trial_id(wanted.cell_id, *ask[:2]) for ask in asks if ask.point != selected]
 
 
 def untested_lengths(trial: StoredTrial, test: TestSpec) -> tuple[int, ...]:
@@ -281,7 +281,7 @@ class Plan:
 
     @property
     def may_end_early(self) -> bool:
-        """Whether fewer trials may run, as with ``until_solved``, or if another sweep has rates of later rounds."""
+        """Whether fewer trials may run, as with ``until_solved``, or if another sweep has points of later rounds."""
         searches = {cell.wanted.learning_rate for cell in self.cells}
         is_until_solved = any(isinstance(search, Choices) and search.until_solved for search in searches)
         return is_until_solved or (self.shares and any(cell.may_find_more for cell in self.cells))
@@ -331,13 +331,13 @@ class Plan:
 
     @property
     def asked(self) -> Asked:
-        """The learning rates that searches ask for by now."""
+        """The points that searches ask for by now."""
         searches = (cell for cell in self.cells if isinstance(cell.wanted.learning_rate, LogUniform))
-        return {cell.wanted.cell_id: cell.lrs for cell in searches}
+        return {cell.wanted.cell_id: cell.points for cell in searches}
 
     def missing(self) -> Iterator[TrialSpec]:
         """The trials to run now, in the grid's order."""
-        return (cell.spec(ask.lr, ask.seed) for cell in self.cells for ask in cell.missing)
+        return (cell.spec(*ask[:2]) for cell in self.cells for ask in cell.missing)
 
     def __repr__(self) -> str:
         counts = f"{self.num_done} done, {self.num_failed} failed, {self.num_now} to run now{self.later}"
@@ -373,7 +373,7 @@ def make_plan(
     Args:
         grid: What is wanted.
         stored: What is there, by trial id.
-        asked: The learning rates that searches have asked for. Those of stored trials count as asked for anyway.
+        asked: The points that searches have asked for. Those of stored trials count as asked for anyway.
         retry: Statuses of failed trials to run again; ``lost`` ones are run again anyway.
         rerun_stale: Run trials of other versions than the installed ones again.
         shared: Results that other sweeps have of the cells, by the id of the cell. They count as stored.
@@ -388,19 +388,19 @@ def make_plan(
         lengths = _lengths(wanted.test)
         trials = by_cell[wanted.cell_id]
         usable = _usable(trials, wanted, rerun_stale=rerun_stale)
-        standing = {(trial.lr, trial.seed): trial for trial in usable if trial.status not in rerun}
+        standing = {(trial.point, trial.seed): trial for trial in usable if trial.status not in rerun}
         if shared:
             found = _usable(shared.get(wanted.cell_id, ()), wanted, rerun_stale=rerun_stale)
             _add_shared(standing, found, wanted)
         untested = {key: trial for key, trial in standing.items() if not _is_complete(trial, lengths)}
         known = {key: Outcome.of(*key, trial) for key, trial in standing.items()}
-        lrs: Sequence[float] = ()
+        points: Sequence[Point] = ()
         if is_search := isinstance(wanted.learning_rate, LogUniform):
-            lrs = (*(asked or {}).get(wanted.cell_id, ()), *sorted(trial.lr for trial in trials))
-        cell = CellPlan.of(wanted, standing, known, lrs, untested)
-        while shared and is_search and all(ask[:2] in known for ask in cell.asks) and not {*cell.lrs} <= {*lrs}:
-            lrs = (*lrs, *cell.lrs)  # a round that another sweep has ended: what is the next one?
-            cell = CellPlan.of(wanted, standing, known, lrs, untested)
+            points = (*(asked or {}).get(wanted.cell_id, ()), *sorted(trial.point for trial in trials))
+        cell = CellPlan.of(wanted, standing, known, points, untested)
+        while shared and is_search and all(ask[:2] in known for ask in cell.asks) and not {*cell.points} <= {*points}:
+            points = (*points, *cell.points)  # a round that another sweep has ended: what is the next one?
+            cell = CellPlan.of(wanted, standing, known, points, untested)
         cells.append(cell)
     return Plan(
         grid=grid,
@@ -432,9 +432,7 @@ def _usable(trials: Iterable[StoredTrial], wanted: WantedCell, *, rerun_stale: b
         yield trial
 
 
-def _add_shared(
-    standing: dict[tuple[float, int], StoredTrial], shared: Iterable[StoredTrial], wanted: WantedCell
-) -> None:
+def _add_shared(standing: dict[Key, StoredTrial], shared: Iterable[StoredTrial], wanted: WantedCell) -> None:
     """Add the results of other sweeps for the trials of a cell that have none, or lack a length and have no weights."""
     lengths = _lengths(wanted.test)
 
@@ -442,9 +440,9 @@ def _add_shared(
         return bool(other_versions(trial, wanted.cell)), not _is_complete(trial, lengths), not trial.has_weights
 
     for trial in sorted(shared, key=rank):
-        own = standing.get((trial.lr, trial.seed))
+        own = standing.get((trial.point, trial.seed))
         if own is None or _saves_work(trial, own, lengths):
-            standing[trial.lr, trial.seed] = trial
+            standing[trial.point, trial.seed] = trial
 
 
 def _saves_work(trial: StoredTrial, own: StoredTrial, lengths: frozenset[tuple[int, int]]) -> bool:
@@ -456,7 +454,7 @@ def _saves_work(trial: StoredTrial, own: StoredTrial, lengths: frozenset[tuple[i
 
 
 def _num_lost(cell: CellPlan, stored: Collection[StoredTrial]) -> int:
-    lost = {(trial.lr, trial.seed) for trial in stored if trial.status in RERUN_STATUSES}
+    lost = {(trial.point, trial.seed) for trial in stored if trial.status in RERUN_STATUSES}
     return sum(ask[:2] in lost for ask in cell.missing) if lost else 0
 
 

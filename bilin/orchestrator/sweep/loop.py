@@ -17,13 +17,13 @@ from bilin.failures import MAX_SAME_ERRORS, RULES, error_key, place_of
 from bilin.folder import SweepFolder
 from bilin.orchestrator.grid import LogUniform
 from bilin.orchestrator.planning.plan import CellPlan, Plan, Shape, to_run, unselected
-from bilin.orchestrator.planning.search import Ask, decide, learns, num_later
+from bilin.orchestrator.planning.search import Ask, Key, decide, learns, num_later
 from bilin.orchestrator.sweep.recorder import Recorder
 from bilin.orchestrator.sweep.snapshot import MAX_NOTES, NUM_LEADERS, Labels, Leader, Observer, RunningTrial, Snapshot
 from bilin.record import RESULT_STATUSES, Progress, Status, TrialResult
 from bilin.results import StoredTrial, store_option
 from bilin.rules import Outcome
-from bilin.spec import Resources, TrialSpec, trial_id
+from bilin.spec import Point, Resources, TrialSpec, trial_id
 from bilin.workers.events import Cancelled, Checkpointed, Event, Finished, Lost, Started
 from bilin.workers.pool import Group, Pool
 
@@ -49,7 +49,7 @@ class _Cell:
 
     Attributes:
         plan: The plan of the cell when the sweep began.
-        known: The outcomes so far, by learning rate and seed.
+        known: The outcomes so far, by point and seed.
         asks: The trials that should have a result by now.
         num_later: How many trials later rounds of its search will ask for, at most.
         untested: The stored trials that lack a tested length, without those that have run since.
@@ -57,16 +57,16 @@ class _Cell:
     """
 
     plan: CellPlan
-    known: dict[tuple[float, int], Outcome]
+    known: dict[Key, Outcome]
     asks: Sequence[Ask]
     num_later: int
-    untested: dict[tuple[float, int], StoredTrial]
+    untested: dict[Key, StoredTrial]
     label: str = ""
 
     @property
-    def lrs(self) -> list[float]:
-        """The learning rates that were asked for."""
-        return list(dict.fromkeys(ask.lr for ask in self.asks))
+    def points(self) -> list[Point]:
+        """The points that were asked for."""
+        return list(dict.fromkeys(ask.point for ask in self.asks))
 
     @property
     def is_search(self) -> bool:
@@ -83,7 +83,7 @@ class _Cell:
         if not learns(self.plan.wanted):
             return []
         before = set(self.asks)
-        self.asks = decide(self.plan.wanted, self.known, self.lrs)
+        self.asks = decide(self.plan.wanted, self.known, self.points)
         untested = self.known.keys() - self.untested.keys() if self.untested else self.known
         self.num_later = num_later(self.plan.wanted, untested, self.asks, self.to_run())
         return [ask for ask in self.asks if ask not in before]
@@ -160,7 +160,7 @@ class Sweep:
             num_elsewhere: Trials to run in cells of the grid that the plan leaves out.
         """
         self._pool, self._num_elsewhere = pool, num_elsewhere
-        self._recorder.keep_asked({cell.plan.wanted.cell_id: cell.lrs for cell in self._cells if cell.is_search})
+        self._recorder.keep_asked({cell.plan.wanted.cell_id: cell.points for cell in self._cells if cell.is_search})
         try:
             while self._trials and self.stopped is None:
                 self._recorder.check()
@@ -197,7 +197,8 @@ class Sweep:
     def current_plan(self) -> Plan:
         """Return the plan, updated with the outcomes so far."""
         cells = [
-            CellPlan.of(cell.plan.wanted, cell.plan.stored, cell.known, cell.lrs, cell.untested) for cell in self._cells
+            CellPlan.of(cell.plan.wanted, cell.plan.stored, cell.known, cell.points, cell.untested)
+            for cell in self._cells
         ]
         return replace(
             self._plan,
@@ -240,10 +241,10 @@ class Sweep:
 
     def _enqueue(self, cell: _Cell, asks: Sequence[Ask]) -> None:
         queue = self._queues[cell.plan.wanted.resources.occupied, frozenset()]
-        for lr, seed, _ in asks:
-            own_id = trial_id(cell.plan.wanted.cell_id, lr, seed)
+        for point, seed, _ in asks:
+            own_id = trial_id(cell.plan.wanted.cell_id, point, seed)
             weights = self._folder.trial_weights(own_id) if self._folder else None
-            trial = _Trial(cell.plan.spec(lr, seed, weights=weights), own_id, cell)
+            trial = _Trial(cell.plan.spec(point, seed, weights=weights), own_id, cell)
             self._trials[own_id] = trial
             queue.append(trial)
 
@@ -307,7 +308,7 @@ class Sweep:
         del self._trials[trial.trial_id]
         if not self._running.pop(trial.trial_id, None):  # a late result arrived while the trial waited to run again
             self._queues[trial.spec.resources.occupied, trial.avoid].remove(trial)
-        cell, cell_id, key = trial.cell, trial.cell.plan.wanted.cell_id, (trial.spec.lr, trial.spec.seed)
+        cell, cell_id, key = trial.cell, trial.cell.plan.wanted.cell_id, (trial.spec.point, trial.spec.seed)
         keeps_row = result.status not in RESULT_STATUSES and self._has_result(trial)
         if not keeps_row:
             self._recorder.put(trial.spec, result)
@@ -320,6 +321,7 @@ class Sweep:
                 trial_id=trial.trial_id,
                 label=self._label(cell),
                 lr=trial.spec.lr,
+                searched=dict(trial.spec.point.searched),
                 seed=trial.spec.seed,
                 steps=result.steps,
                 solved=result.solved,
@@ -334,7 +336,7 @@ class Sweep:
         asks = self._decide(cell)
         self._num_later += cell.num_later
         if asks and cell.is_search:
-            self._recorder.keep_asked({cell_id: cell.lrs})
+            self._recorder.keep_asked({cell_id: cell.points})
         self._go_on(cell, asks)
         if result.note:
             self._notes.append(f"{trial.trial_id}: {_short(result.note)}")
@@ -386,6 +388,7 @@ class Sweep:
             cell_id=trial.cell.plan.wanted.cell_id,
             label=self._label(trial.cell),
             lr=trial.spec.lr,
+            searched=dict(trial.spec.point.searched),
             seed=trial.spec.seed,
             attempt=trial.attempts,
             since=trial.since,

@@ -41,6 +41,7 @@ _PIVOTS = " (PIVOT is several statements: use max(mean) FILTER (length = 10), or
 _NEVER_BRIEF = (
     {
         "cell_id",
+        "searched",
         "params",
         "recurrent_params",
         "seeds",
@@ -162,8 +163,10 @@ def query(
 
 
 def brief(table: pa.Table) -> pa.Table:
-    """Return the rows of a view with the columns that vary, and those that always matter."""
-    return table.select([name for name in table.column_names if _is_brief(table, name)])
+    """Return the rows of a view with the columns that vary, those that are searched, and those that always matter."""
+    searched = table["searched"].to_pylist() if "searched" in table.column_names else []
+    names = {field["name"] for fields in searched for field in fields or ()}
+    return table.select([name for name in table.column_names if name in names or _is_brief(table, name)])
 
 
 def _is_brief(table: pa.Table, name: str) -> bool:

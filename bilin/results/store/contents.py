@@ -24,7 +24,8 @@ from bilin.results.schema import CURVES, trials_schema
 from bilin.results.store.durable import UNREADABLE, Checksum, Damage, DamageError, explained, file_fault, read_fault
 from bilin.results.store.manifest import Manifest, Part, read_manifest
 from bilin.results.store.parts import damaged_curves, damaged_trials, read_columns, validate_file, with_unlisted_parts
-from bilin.results.store.rows import WantedRow, parse_wanted, wanted_rows
+from bilin.results.store.rows import WantedRow, parse_wanted, to_point, wanted_rows
+from bilin.spec import Point
 
 DEFAULT_STORE = Path("bilin-store")
 
@@ -203,7 +204,8 @@ class StoredTrial:
     """What is stored of one trial. Not frozen: that would double the time to read a large sweep.
 
     `tested` has the number of sequences at each tested length. `test_s` is None in rows of versions before it existed.
-    `found_in` names another sweep, whose row it is. Trials of the same versions and hardware share one `origin`.
+    `found_in` names another sweep, whose row it is. `searched` has the searched fields by name. Trials of
+    the same versions and hardware share one `origin`.
     """
 
     trial_id: str
@@ -222,9 +224,15 @@ class StoredTrial:
     origin: Origin = UNKNOWN
     has_weights: bool = False
     found_in: str | None = None
+    searched: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def point(self) -> Point:
+        """The learning rate, and the values of the searched fields."""
+        return Point(self.lr, self.searched)
 
 
-_NO_COLUMNS = ("tested", "test_s", "origin", "has_weights", "found_in")
+_NO_COLUMNS = ("tested", "test_s", "origin", "has_weights", "found_in", "searched")
 _COLUMNS = [name for name in StoredTrial.__slots__ if name not in _NO_COLUMNS]
 _LATER_COLUMNS = ("test_s", *Origin._fields)  # rows of earlier versions may lack them
 
@@ -262,7 +270,7 @@ def stored_trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
     trials: dict[str, StoredTrial] = {}
     origins = functools.cache(Origin._make)
     for part in sweep.manifest.parts:
-        table = read_columns(sweep.folder.trials_part(part.number), [*_COLUMNS, "tested", *_LATER_COLUMNS])
+        table = read_columns(sweep.folder.trials_part(part.number), [*_COLUMNS, "tested", *_LATER_COLUMNS, "searched"])
         columns = [table[name].to_pylist() for name in _COLUMNS]
         test_s, *origin = (
             table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
@@ -272,6 +280,9 @@ def stored_trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
         for values, tested, seconds, made in rows:
             trial = StoredTrial(*values, tested, seconds, origins(made))  # type: ignore[call-arg]
             trials[trial.trial_id] = trial
+        if "searched" in table.column_names and table["searched"].null_count < table.num_rows:
+            for trial_id, searched in zip(table["trial_id"].to_pylist(), table["searched"].to_pylist(), strict=True):
+                trials[trial_id].searched = to_point(0.0, searched).searched
     for trial_id in trials.keys() & sweep.folder.trials_with_weights():
         trials[trial_id].has_weights = True
     return trials

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from bilin.errors import InterruptedSweepError
 from bilin.folder import SweepFolder
 from bilin.orchestrator.clusters import ClusterSpec
-from bilin.orchestrator.grid import Grid, LogUniform, parse_grid
+from bilin.orchestrator.grid import Grid, LogUniform, WantedCell, parse_grid
 from bilin.orchestrator.planning.plan import Plan
 from bilin.orchestrator.sweep.launch import launch, plan
 from bilin.record import TrialResult
 from bilin.results import query, stored
-from bilin.spec import TrialSpec
+from bilin.spec import Point, TrialSpec
 from tests.examples import examples
 from tests.orchestrator.conftest import TINY
 from tests.orchestrator.runs import no_op
@@ -26,14 +26,19 @@ INLINE = ClusterSpec(kind="inline")
 LENGTHS = ("[10]", "[10, 30]", "[10, 30, 50]")
 NAMES = ("tiny", "other")
 NUM_EDITS = 3
+SEARCHED = ("", ", weight_decay: {log_uniform: [1e-6, 1e-2]}", ", weight_decay: {log_uniform: [1e-4, 1e-2]}",
+    ", warmup_steps: {uniform: [0, 9]}, clip_norm: {uniform: [1, 2]}")  # fmt: skip
 
 
 def subsets(*values: object) -> st.SearchStrategy[list[object]]:
     return st.lists(st.sampled_from(values), min_size=1, unique=True)
 
 
-def grid_of(*, name: object, **values: object) -> Grid:
-    return parse_grid(TINY.format(**values).replace("name: tiny", f"name: {name}"))
+def grid_of(*, name: object, searched: object, **values: object) -> Grid:
+    text = TINY.format(**values).replace("name: tiny", f"name: {name}")
+    if "log_uniform" in str(values["rate"]):
+        text = text.replace("{steps: 20}", f"{{steps: 20{searched}}}")
+    return parse_grid(text)
 
 
 @st.composite
@@ -50,12 +55,13 @@ def searches(draw: st.DrawFn) -> str:
 def edits(draw: st.DrawFn) -> list[Grid]:
     """A grid, each time with something changed; tested lengths are only added."""
     values = {"m": [2], "rate": draw(searches()), "seeds": [0], "lengths": LENGTHS[0], "name": NAMES[0]}
+    values["searched"] = draw(st.sampled_from(SEARCHED))
     grids = [grid_of(**values)]
     for _ in range(NUM_EDITS):
-        key = draw(st.sampled_from(("m", "rate", "rate", "seeds", "seeds", "lengths", "name")))
+        key = draw(st.sampled_from(("m", "rate", "rate", "seeds", "seeds", "lengths", "name", "searched")))
         longer = LENGTHS[min(LENGTHS.index(str(values["lengths"])) + 1, len(LENGTHS) - 1)]
         kinds = {"m": subsets(2, 3), "rate": searches(), "seeds": subsets(0, 1, 2), "lengths": st.just(longer)}
-        kinds["name"] = st.sampled_from(NAMES)
+        kinds |= {"name": st.sampled_from(NAMES), "searched": st.sampled_from(SEARCHED)}
         values[key] = draw(kinds[key])
         grids.append(grid_of(**values))
     return grids
@@ -105,17 +111,24 @@ def is_said(said: Plan, count: int) -> bool:
     return count == said.num_missing
 
 
+def is_within(point: Point, wanted: WantedCell) -> bool:
+    assert isinstance(wanted.learning_rate, LogUniform)
+    values = {"lr": point.lr, **dict(point.searched)}
+    ranges = (wanted.learning_rate.range, *wanted.ranges)
+    return all(range_.low <= values[range_.name] <= range_.high for range_ in ranges)
+
+
 def check_results(after: Plan, before: Plan, store: Path) -> None:
-    """The learning rates that were asked for stay; the views show what the plan counts."""
+    """The points that were asked for stay; the views show what the plan counts."""
     rows = stored(store, after.grid.name).values()
     for cell, cell_before in zip(after.cells, before.cells, strict=True):
         search = cell.wanted.learning_rate
-        assert cell.lrs[: len(cell_before.lrs)] == cell_before.lrs
+        assert cell.points[: len(cell_before.points)] == cell_before.points
         if isinstance(search, LogUniform):
-            asked = {row.lr for row in rows if row.cell_id == cell.wanted.cell_id}
-            within = {lr for lr in asked if search.low <= lr <= search.high}
-            assert len(cell.lrs) == search.trials
-            assert len(set(cell.lrs) & within) == min(len(within), search.trials)
+            asked = {row.point for row in rows if row.cell_id == cell.wanted.cell_id}
+            within = {point for point in asked if is_within(point, cell.wanted)}
+            assert len(cell.points) == search.trials
+            assert len(set(cell.points) & within) == min(len(within), search.trials)
     (shown,) = query("select count(*) as n from trials", store=store, sweep=after.grid.name).to_pylist()
     assert shown["n"] == after.num_done
 

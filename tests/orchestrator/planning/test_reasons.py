@@ -73,7 +73,7 @@ def test_failed_trials_run_for_a_reason_only_with_retry(tiny: Callable[..., Grid
 
 def test_later_rounds_of_a_search_are_a_reason(tiny: Callable[..., Grid], tmp_path: Path) -> None:
     search = "{log_uniform: [1e-4, 1e-2], trials: 5, round: 2}"
-    expected = {"new cell": (4, 2, {}), "learning rates of a later round": (6, 2, {})}
+    expected = {"new cell": (4, 2, {}), "later round of a search": (6, 2, {})}
     assert reasons(explained(tiny(rate=search), tmp_path)) == expected
 
 

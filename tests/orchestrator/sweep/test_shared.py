@@ -127,7 +127,7 @@ def test_every_round_of_a_search_is_found(tiny: Callable[..., Grid], tmp_path: P
 def test_a_later_round_is_copied_while_the_launch_runs(tiny: Callable[..., Grid], tmp_path: Path) -> None:
     grid = tiny(m="[2]", rate="{log_uniform: [1e-4, 1e-2], trials: 7, round: 3}")
     other = named(grid, "other")
-    first_round = tuple(plan(grid, store=tmp_path).cells[0].lrs)
+    first_round = tuple(point.lr for point in plan(grid, store=tmp_path).cells[0].points)
     launched(grid, tmp_path)
     delete(tmp_path, f"lr in {first_round}", sweep="tiny")
     said = plan(other, store=tmp_path)

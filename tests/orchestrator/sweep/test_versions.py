@@ -84,11 +84,13 @@ def test_rerun_stale_runs_them_again_once(tiny: Callable[..., Grid], tmp_path: P
 def test_a_search_keeps_its_learning_rates(tiny: Callable[..., Grid], tmp_path: Path) -> None:
     grid = tiny(m="[2]", rate="{log_uniform: [1e-4, 1e-2], trials: 5, round: 3}")
     launched(grid, tmp_path, OLD)
-    asked = {*planned(grid, tmp_path).cells[0].lrs}
+    asked = {*planned(grid, tmp_path).cells[0].points}
     again = planned(grid, tmp_path, rerun_stale=True)
-    assert (again.num_now, {*again.cells[0].lrs}) == (5, asked)
+    assert (again.num_now, {*again.cells[0].points}) == (5, asked)
     launched(grid, tmp_path, NOW, rerun_stale=True)
-    assert {row["lr"] for row in query("select lr from trials", store=tmp_path).to_pylist()} == asked
+    assert {row["lr"] for row in query("select lr from trials", store=tmp_path).to_pylist()} == {
+        point.lr for point in asked
+    }
 
 
 def test_another_sweep_gives_results_of_the_installed_version_first(tiny: Callable[..., Grid], tmp_path: Path) -> None:
