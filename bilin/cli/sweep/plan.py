@@ -43,6 +43,8 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str
         rows.append(("tests", f"{plan.num_tests} of those to run are only tested, with their kept weights"))
     if plan.num_again:
         rows.append(("", f"{plan.num_again} trained again for a tested length: no weights are kept"))
+    if plan.may_train_more:
+        rows.append(("", "more are trained again if a cell then selects a learning rate without kept weights"))
     rows += _headed("leave the results", explanation.leaves)
     sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
@@ -71,6 +73,7 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
         "trials": {
             "asked_for": plan.num_wanted,
             "may_end_early": plan.may_end_early,
+            "may_train_more": plan.may_train_more,
             "done": plan.num_done,
             "failed": plan.num_failed,
             "to_run_now": plan.num_now,

@@ -120,6 +120,16 @@ class CellPlan:
         """Missing trials that lack only tested lengths, and are trained again since no weights can be tested."""
         return sum(ask[:2] in self.untested for ask in self.missing if self.untested) - len(self.tests)
 
+    @property
+    def may_train_more(self) -> bool:
+        """Whether the results of the missing trials may select a point whose trials lack a length and have no weights.
+
+        These are then trained again, which is not known before.
+        """
+        if not self.untested or all(ask[:2] in self.known for ask in self.missing):
+            return False
+        return any(ask[:2] in self.untested for ask in set(self.asks).difference(self.missing))
+
     def with_weights(self) -> set[str]:
         """Return the trials that may keep their weights: all of them until the search is complete."""
         if self.num_missing:
@@ -272,6 +282,11 @@ class Plan:
     def num_again(self) -> int:
         """Trials to run that lack only tested lengths, and are trained again since no weights can be tested."""
         return sum(cell.num_again for cell in self.cells)
+
+    @property
+    def may_train_more(self) -> bool:
+        """Whether more trials may run: those of a point that is then selected, without weights or a tested length."""
+        return any(cell.may_train_more for cell in self.cells)
 
     @property
     def later(self) -> str:

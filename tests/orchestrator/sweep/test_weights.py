@@ -221,3 +221,9 @@ def test_a_new_training_is_tested_at_what_was_tested_before(tiny: Tiny, tmp_path
     for lengths in ("[10, 40]", "[10, 30]"):
         launch(tiny(m="[2]", lengths=lengths), store=tmp_path, cluster=INLINE, run=no_op)
     assert plan(tiny(m="[2]", lengths="[10, 40]"), store=tmp_path).num_missing == 0
+
+
+def test_a_plan_says_that_another_selected_rate_means_more_training(tiny: Tiny, tmp_path: Path) -> None:
+    run(tiny(m=2), tmp_path)
+    assert not plan(tiny(m=2, lengths="[10, 30]"), store=tmp_path).may_train_more
+    assert plan(tiny(m=2, lengths="[10, 30]", seeds="[0, 1]"), store=tmp_path).may_train_more
