@@ -13,7 +13,7 @@ from typing import Any, Literal
 from bilin.errors import StoreError
 from bilin.orchestrator.grid import Choices
 from bilin.orchestrator.monitor.sweep import SweepStatus, status
-from bilin.orchestrator.planning.plan import CellPlan
+from bilin.orchestrator.planning.cell import CellPlan
 from bilin.orchestrator.sweep.snapshot import PERIOD_S, RunningTrial, Snapshot, read_snapshot
 from bilin.results import DEFAULT_STORE, holder, stored
 from bilin.spec import Point, TrialSpec

@@ -14,7 +14,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from bilin.orchestrator.grid import Choices
-from bilin.orchestrator.planning.plan import CellPlan, Plan, other_versions, untested_lengths
+from bilin.orchestrator.planning.cell import CellPlan, other_versions, untested_lengths
+from bilin.orchestrator.planning.plan import Plan
 from bilin.orchestrator.planning.search import Ask
 from bilin.record import RESULT_STATUSES
 from bilin.results import StoredTrial, WantedRow

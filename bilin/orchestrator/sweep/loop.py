@@ -16,7 +16,8 @@ from functools import cached_property
 from bilin.failures import MAX_SAME_ERRORS, RULES, error_key, place_of
 from bilin.folder import SweepFolder
 from bilin.orchestrator.grid import LogUniform
-from bilin.orchestrator.planning.plan import CellPlan, Plan, Shape, to_run, unselected
+from bilin.orchestrator.planning.cell import CellPlan, Shape, to_run, unselected
+from bilin.orchestrator.planning.plan import Plan
 from bilin.orchestrator.planning.search import Ask, Key, decide, learns, num_later
 from bilin.orchestrator.sweep.recorder import Recorder
 from bilin.orchestrator.sweep.snapshot import MAX_NOTES, NUM_LEADERS, Labels, Leader, Observer, RunningTrial, Snapshot
