@@ -87,6 +87,15 @@ def test_a_tier_whose_module_raises_has_the_line_that_does(package: Path) -> Non
     assert "RuntimeError: no luck" in out
 
 
+def test_a_tier_that_ends_the_process_does_not_pass(package: Path) -> None:
+    (package / "peeking.py").write_text(
+        FAULTY.replace("        return Mean", "        __import__('os')._exit(0)\n        return Mean")
+    )
+    code, out, _ = finish(bilin("models", "check", "peeking"))
+    assert code == 1
+    assert out.endswith("FAILED   peeking ended the process of the checks, with exit code 0\n")
+
+
 def test_wrong_input(package: Path) -> None:
     code, out, err = finish(bilin("models", "check", "peking"))
     assert (code, out) == (2, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ from bilin.orchestrator import ClusterSpec, LaunchRequest, Summary, rename, stat
 from bilin.orchestrator.grid import Grid
 from bilin.orchestrator.sweep.launch import launch, plan
 from bilin.record import TrialResult
-from bilin.results import SweepWriter, delete, query, stored, verify
+from bilin.results import SweepWriter, UnreadableSweepError, delete, query, stored, verify
 from bilin.spec import TrialSpec
 from tests.orchestrator.runs import no_op
 
@@ -141,6 +142,17 @@ def test_a_damaged_sweep_is_left_out(store: Path, tiny: Callable[..., Grid]) -> 
     for path in (store / "first").glob("trials-*.parquet"):
         path.write_bytes(b"damaged")
     assert plan(named(tiny(), "second"), store=store).num_missing == 4
+
+
+def test_a_sweep_of_a_newer_version_is_left_out(store: Path, tiny: Callable[..., Grid]) -> None:
+    trial_ids = list(stored(store, "first"))
+    manifest = store / "first" / "manifest.json"
+    newer = json.loads(manifest.read_text()) | {"schema_version": 999}
+    del newer["checksum"]
+    manifest.write_text(json.dumps(newer))
+    with SweepWriter(store, "third") as writer, pytest.raises(UnreadableSweepError, match="'first' cannot be copied"):
+        writer.take_over("first", trial_ids)
+    assert dict(launched(named(tiny(), "second"), store).ran) == {"done": 4}
 
 
 def test_a_launch_that_was_killed_between_two_copies_goes_on(store: Path, tiny: Callable[..., Grid]) -> None:
