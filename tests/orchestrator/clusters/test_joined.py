@@ -108,7 +108,7 @@ def test_a_sweep_runs_from_a_machine_that_is_no_node(head: list[int], tmp_path: 
     assert code == 0, err
     launch(grid, store=tmp_path / "inline", cluster=ClusterSpec(kind="inline"))
     assert contents(store) == contents(tmp_path / "inline")
-    more = ["--set", "resources.custom={license: 3}", "--set", "name=more"]
+    more = ["--set", "resources.custom={license: 3}", "--set", "name=more", "--set", "seeds=[1]"]
     code, _, err = finish(run_bilin("sweep", "launch", grid, *more, *arguments))
     assert (code, "2 CPUs, 1 GPU (H100), 1 GB of memory and 2 of license" in err) == (4, True), err
 
