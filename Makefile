@@ -15,11 +15,11 @@ demo: $(VENV)/.installed
 	@echo
 	@echo "bilin is installed in $(VENV). To use it: source $(BIN)/activate"
 
-# Everything but the tests that bring up a Slurm cluster.
+# Ten minutes at most on two idle cores: everything but the slow tests, and those that start a Slurm cluster.
 test: check
-	$(PYTEST) -m "not slurm"
+	$(PYTEST) -m "not slurm and not slow"
 
-# The same tests with their branch coverage, which must reach `fail_under` in pyproject.toml: takes longer.
+# With the slow tests, and with branch coverage, which must reach `fail_under` in pyproject.toml.
 coverage: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slurm" --cov --cov-report=term --cov-report=json --durations=25
 

@@ -6,10 +6,12 @@ Standard library only: errors of torch are recognized by name and text, since im
 from __future__ import annotations
 
 import errno
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 from bilin.errors import text_of
@@ -118,6 +120,15 @@ _BUS_ERROR = ("Fatal Python error: Bus error", "*** SIGBUS received")
 _CONTEXT_GONE = ("CUDA error", "HIP error")
 
 
+_FRAME = re.compile(r'File "([^"<][^"]*)", line (\d+)(?:, in (.+))?$', re.MULTILINE)
+"""A frame of a traceback, and its file, line and function."""
+
+_LIBRARY = re.compile(r"/(?:site|dist)-packages/(?:torch|numpy)/|/lib/python3\.\d+/(?!(?:site|dist)-packages/)")
+"""What the path of a file of torch, of NumPy or of Python's standard library has."""
+
+_PACKAGE = Path(__file__).parent
+
+
 def class_of(error: BaseException, *, own: bool) -> Status:
     """Return the class of an error that a trial raised; ``own`` says that its task and tier are both bilin's own."""
     causes = list(_causes(error))
@@ -173,3 +184,32 @@ def _raised_in_bilin(trace: TracebackType | None) -> bool:
     """Return whether the innermost frame outside the standard library is in bilin."""
     packages = [str(frame.f_globals.get("__name__", "")).partition(".")[0] for frame, _ in traceback.walk_tb(trace)]
     return next((name for name in reversed(packages) if name not in sys.stdlib_module_names), "") == "bilin"
+
+
+def error_key(result: TrialResult) -> str:
+    """Return what two trials share that failed with the same error.
+
+    That is the kind of error and the place where it was raised; or its text, if the place is not known.
+    """
+    places = [line for line in (result.traceback or "").splitlines() if line.lstrip().startswith("File ")]
+    kind = (result.error or "").partition(":")[0]
+    return f"{kind} at {places[-1].strip()}" if places else (result.error or result.status)
+
+
+def place_of(traceback: str | None) -> str | None:
+    """Return the file, line and function where the user's code failed, from the text of a traceback.
+
+    That is the last frame outside torch, bilin and Python's own library; the last of all if there is none.
+    """
+    frames = list(_FRAME.finditer(traceback or ""))
+    users = [frame for frame in frames if not _LIBRARY.search(frame[1]) and not _is_own(frame[1])]
+    if not frames:
+        return None
+    path, line, function = (users or frames)[-1].groups()
+    return f"{path}:{line}" + (f", in {function}" if function else "")
+
+
+def _is_own(path: str) -> bool:
+    """Return whether a file is bilin's own, here or on a node where bilin is installed elsewhere."""
+    _, folder, inside = path.rpartition("/bilin/")
+    return bool(folder) and (_PACKAGE / inside).is_file()

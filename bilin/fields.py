@@ -111,7 +111,7 @@ class Field:
             return f"a mapping of {self.form.plural if self.form else 'names'} to {self.item._accepted(plural=True)}"
         if self.is_list:
             return f"a list of {'' if self.length is None else f'{self.length} '}{self._accepted(plural=True)}"
-        return self._accepted(plural=False) + (" or null" if self.optional else "")
+        return self._accepted(plural=False) + (", or null" if self.optional else "")
 
     def matches(self, text: object) -> bool:
         """Whether a text has the form of the field; for a mapping, whether it can be a name."""

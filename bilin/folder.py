@@ -24,6 +24,7 @@ under its name with `PARTIAL`, and moved there; a reader never sees half a file.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -134,6 +135,19 @@ class SweepFolder:
         for trial_id in trial_ids if self.weights.exists() else ():
             with suppress(OSError):  # weights that stay take up room, and nothing else
                 self.trial_weights(trial_id).unlink(missing_ok=True)
+
+    def copy_weights(self, source: SweepFolder, trial_ids: Iterable[str]) -> None:
+        """Copy the final weights of trials of another sweep, as far as it has them."""
+        for trial_id in source.trials_with_weights().intersection(trial_ids):
+            self.weights.mkdir(exist_ok=True)
+            path = self.trial_weights(trial_id)
+            partial = path.with_name(path.name + PARTIAL)
+            try:
+                shutil.copyfile(source.trial_weights(trial_id), partial)
+                partial.replace(path)
+            except OSError:  # removed meanwhile, not readable, or no room: then the row has no weights
+                with suppress(OSError):
+                    partial.unlink()
 
     def trial_log(self, trial_id: str) -> Path:
         """What a trial printed."""

@@ -1,4 +1,4 @@
-"""When a trial is solved, and which learning rate a cell selects.
+"""When a trial is solved, and which learning rate, or point of a search, a cell selects.
 
 Each rule is one plain function, which training, search and views all use. Standard library only.
 """
@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
+
+from bilin.spec import Point
 
 EVALUATIONS_TO_SOLVE = 2
 """Perfect evaluations in a row that solve a trial. One is often luck: see docs/log.md."""
@@ -43,28 +45,33 @@ class EndedTrial(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the choice of a learning rate may know about one trial; tested lengths are not part of it.
+    """What the choice of a point may know about one trial; tested lengths are not part of it.
 
     A trial that is not done, since it diverged or failed, counts as the worst.
+
+    Attributes:
+        has_result: Whether the trial is done or diverged.
     """
 
-    lr: float
+    point: Point
     seed: int
     is_done: bool
     solved: bool
     validation_accuracy: float | None
     training_loss: float | None
+    has_result: bool = True
 
     @classmethod
-    def of(cls, lr: float, seed: int, trial: EndedTrial) -> Outcome:
+    def of(cls, point: Point, seed: int, trial: EndedTrial) -> Outcome:
         """Return the outcome of a trial that ended."""
         return cls(
-            lr=lr,
+            point=point,
             seed=seed,
             is_done=trial.status == "done",
             solved=trial.solved,
             validation_accuracy=trial.validation_accuracy,
             training_loss=trial.training_loss,
+            has_result=trial.status in ("done", "diverged"),
         )
 
     @property
@@ -91,26 +98,28 @@ def is_solved(accuracies: Sequence[float | None]) -> bool:
     return len(last) == EVALUATIONS_TO_SOLVE and all(accuracy == 1.0 for accuracy in last)
 
 
-def select_lr(outcomes: Iterable[Outcome]) -> float | None:
-    """Return the learning rate that a cell selects; None without outcomes.
+def select_point(outcomes: Iterable[Outcome]) -> Point | None:
+    """Return the point that a cell selects: its learning rate and searched fields; None if no trial has a result.
 
     The one with the most seeds solved; among these, the one with the highest mean validation accuracy; then the
     lowest mean loss on the training lengths; then the smallest.
     """
-    by_lr: dict[float, list[Outcome]] = defaultdict(list)
+    by_point: dict[Point, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
-        by_lr[outcome.lr].append(outcome)
+        by_point[outcome.point].append(outcome)
 
-    def rank(lr: float) -> tuple[float, float, float, float]:
-        solved = sum(outcome.solved for outcome in by_lr[lr])
-        loss = math.fsum(outcome.loss for outcome in by_lr[lr]) / len(by_lr[lr])
-        return (-solved, -score_lr(by_lr[lr]), loss, lr)
+    def rank(point: Point) -> tuple[float, float, float, Point]:
+        of_point = by_point[point]
+        solved = sum(outcome.solved for outcome in of_point)
+        loss = math.fsum(outcome.loss for outcome in of_point) / len(of_point)
+        return (-solved, -mean_score(of_point), loss, point)
 
-    return min(by_lr, key=rank, default=None)
+    with_result = (point for point, found in by_point.items() if any(outcome.has_result for outcome in found))
+    return min(with_result, key=rank, default=None)
 
 
-def score_lr(outcomes: Sequence[Outcome]) -> float:
-    """Return the mean validation accuracy of a learning rate over the seeds, summed in their order."""
+def mean_score(outcomes: Sequence[Outcome]) -> float:
+    """Return the mean validation accuracy of a point over the seeds, summed in their order."""
     return math.fsum(outcome.score for outcome in outcomes) / len(outcomes)
 
 

@@ -16,7 +16,7 @@ import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from bilin.fields import Amounts, Form, Value, fields_of, list_problems, option, values_of
 from bilin.registry import OWN, origin
@@ -162,19 +162,53 @@ class Resources:
         return found
 
 
+class Point(NamedTuple):
+    """What a cell is trained with: a learning rate, and the values of its searched fields, sorted by their names."""
+
+    lr: float
+    searched: tuple[tuple[str, float], ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join([f"{self.lr:g}", *(f"{name}={value:g}" for name, value in self.searched)])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One point of the outer grid: a model, a task, and how the model is trained and validated."""
+    """One point of the outer grid: a model, a task, and how the model is trained and validated.
+
+    Attributes:
+        searched: The names of the fields of the model and the training that are searched, sorted. Their values differ
+            between the trials of the cell. They are no part of its identity.
+    """
 
     task: TaskSettings
     model: ModelSettings
     train: TrainSpec
     validate: ValidateSpec
+    searched: tuple[str, ...] = ()
 
     @property
     def cell_id(self) -> str:
-        """16 hexadecimal digits: a hash of the results version and the four blocks."""
+        """16 hexadecimal digits: a hash of the results version, the four blocks, and which fields are searched."""
         return next(cell_ids([self]))
+
+    @property
+    def searched_values(self) -> tuple[tuple[str, float], ...]:
+        """The name and value of each searched field."""
+        return tuple((name, getattr(self._block_of(name), name)) for name in self.searched)
+
+    def at(self, point: Point) -> Cell:
+        """Return the cell with the values of its searched fields at a point."""
+        cell = self
+        for name, value in point.searched:
+            block = self._block_of(name)
+            key = "train" if block is self.train else "model"
+            converted = fields_of(type(block))[name].type(value)
+            cell = replace(cell, **{key: replace(getattr(cell, key), **{name: converted})})
+        return cell
+
+    def _block_of(self, name: str) -> Any:
+        return self.model if name in fields_of(type(self.model)) else self.train
 
     @property
     def supervision(self) -> str:
@@ -187,6 +221,7 @@ class TrialSpec:
     """One training: a cell, a learning rate and a seed, and what else a worker needs to know.
 
     Attributes:
+        cell: With the values that its searched fields have in this trial.
         weights: The file of its final weights; None: they are not kept.
         untested: The lengths at which the kept weights are tested. Empty: the trial is trained, and tested at all.
     """
@@ -202,7 +237,12 @@ class TrialSpec:
     @property
     def trial_id(self) -> str:
         """16 hexadecimal digits: a hash of the cell, the learning rate and the seed."""
-        return trial_id(self.cell.cell_id, self.lr, self.seed)
+        return trial_id(self.cell.cell_id, self.point, self.seed)
+
+    @property
+    def point(self) -> Point:
+        """The learning rate and the values of the searched fields."""
+        return Point(self.lr, self.cell.searched_values)
 
 
 def cell_ids(cells: Sequence[Cell]) -> Iterator[str]:
@@ -219,13 +259,16 @@ def cell_ids(cells: Sequence[Cell]) -> Iterator[str]:
         # these fields of the training have no effect on some cells
         normalize = () if cell.model.scale_invariant else ("normalize",)
         supervision = ("supervision",) if cell.task.own_supervision else ()
-        train = digest(cell.train, *normalize, *supervision)
-        yield _hash(f"{RESULTS_VERSION}|{digest(cell.task)}|{digest(cell.model)}|{train}|{digest(cell.validate)}")
+        train = digest(cell.train, *normalize, *supervision, *cell.searched)
+        model = digest(cell.model, *cell.searched)
+        searched = f"|{','.join(cell.searched)}" if cell.searched else ""
+        yield _hash(f"{RESULTS_VERSION}|{digest(cell.task)}|{model}|{train}|{digest(cell.validate)}{searched}")
 
 
-def trial_id(cell_id: str, lr: float, seed: int) -> str:
-    """Return the id of a trial: of a cell, at a learning rate, under a seed."""
-    return _hash(f"{cell_id}|{float(lr)!r}|{seed}")
+def trial_id(cell_id: str, point: Point, seed: int) -> str:
+    """Return the id of a trial: of a cell, at a point, under a seed."""
+    searched = "".join(f"|{float(value)!r}" for _, value in point.searched)
+    return _hash(f"{cell_id}|{float(point.lr)!r}{searched}|{seed}")
 
 
 def bytes_of(memory: str) -> int:

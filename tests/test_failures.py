@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from bilin.errors import one_line
-from bilin.failures import RETRYABLE, RULES, class_of, class_of_death, ends_worker
+from bilin.failures import RETRYABLE, RULES, class_of, class_of_death, ends_worker, place_of
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status, TrialResult
-from bilin.rules import score_lr
+from bilin.rules import mean_score
 
 
 def raised(error: BaseException) -> BaseException:
@@ -59,7 +59,7 @@ def test_what_an_error_was_raised_from_counts() -> None:
 
 def test_an_error_in_bilins_own_code_is_its_own_but_where_another_package_takes_part() -> None:
     with pytest.raises(ZeroDivisionError) as caught:
-        score_lr([])
+        mean_score([])
     assert class_of(caught.value, own=True) == "internal"
     assert class_of(caught.value, own=False) == "failed"
 
@@ -100,3 +100,28 @@ def test_a_process_with_a_broken_device_runs_nothing_more(error: BaseException, 
 def test_every_status_has_its_rule() -> None:
     assert {"done", *RULES} == set(get_args(Status))
     assert set(get_args(Status)) == RETRYABLE | RERUN_STATUSES | RESULT_STATUSES
+
+
+@pytest.mark.parametrize(
+    ("paths", "place"),
+    [
+        (
+            ["/opt/bilin/workers/trial.py", "/home/me/mine.py", "/x/site-packages/torch/nn/linear.py"],
+            "/home/me/mine.py",
+        ),
+        (["/home/me/mine.py", "/x/site-packages/bilin/models/layers.py"], "/home/me/mine.py"),
+        (["/home/me/mine.py", "/usr/lib/python3.12/json/decoder.py"], "/home/me/mine.py"),
+        (["/usr/lib/python3.12/site-packages/mine.py", "<string>"], "/usr/lib/python3.12/site-packages/mine.py"),
+        (["/home/me/bilin/mine.py"], "/home/me/bilin/mine.py"),
+        (["/opt/bilin/workers/trial.py"], "/opt/bilin/workers/trial.py"),
+    ],
+)
+def test_the_place_of_an_error_is_the_last_line_of_the_users_code(paths: list[str], place: str) -> None:
+    frames = [f'  File "{path}", line {number}, in step\n    y = f(x)\n' for number, path in enumerate(paths)]
+    text = "Traceback (most recent call last):\n" + "".join(frames) + "ValueError: no\n"
+    assert place_of(text) == f"{place}:{paths.index(place)}, in step"
+
+
+def test_an_error_without_a_traceback_has_no_place() -> None:
+    assert place_of(None) is None
+    assert place_of("connection reset") is None

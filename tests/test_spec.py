@@ -13,6 +13,7 @@ from bilin.models.bilinear.full import Full
 from bilin.models.recurrent.lstm import LSTM
 from bilin.spec import (
     Cell,
+    Point,
     Resources,
     TestSpec,
     TrainSpec,
@@ -67,8 +68,8 @@ def test_rate_and_seed_make_another_trial_of_the_same_cell(change: dict[str, obj
 
 
 def test_a_rate_written_otherwise_is_the_same_trial() -> None:
-    assert trial_id("cell", 0.001, 0) == trial_id("cell", float("1e-3"), 0)
-    assert trial_id("cell", 1, 0) == trial_id("cell", 1.0, 0)
+    assert trial_id("cell", Point(0.001), 0) == trial_id("cell", Point(float("1e-3")), 0)
+    assert trial_id("cell", Point(1), 0) == trial_id("cell", Point(1.0), 0)
 
 
 @pytest.mark.parametrize("model", [LSTM(), Full(additive=True)])

@@ -45,6 +45,9 @@ learning_rate: {choices: [1e-2]}
 LONG = GRID.replace("steps: 60", "steps: 600, stop_when_solved: false").replace("[0, 1, 2]", "[0]")
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The small grid, and a store in which it was run in process."""
@@ -67,7 +70,6 @@ def test_ray_workers_give_what_one_process_gives(undisturbed: tuple[Path, Path],
     assert contents(tmp_path) == contents(store)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_sweep_killed_at_random_moments_ends_as_if_undisturbed(
     undisturbed: tuple[Path, Path], tmp_path: Path

@@ -63,6 +63,8 @@ def main() -> None:
     except SystemExit as exit_:
         if exit_.code == CTRL_C_EXIT_CODE:
             _exit("interrupted; run the same command again", InterruptedSweepError.exit_code)
+        if isinstance(exit_.code, str):  # raised by a module of another package as it is imported
+            _exit(exit_.code, BilinError.exit_code)
         exit_code = int(exit_.code or 0)
         try:
             output.flush()

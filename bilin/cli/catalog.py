@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
+import subprocess
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -12,11 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bilin.errors import InputError, PluginError
+
 if TYPE_CHECKING:
     from bilin.catalog import Listed
     from bilin.fields import Field
 
 GAP = "  "
+
+_ALL_HOLD, _SOME_FAIL = 40, 41
+"""Exit codes of ``python -m bilin.testing``."""
 
 
 class Format(StrEnum):
@@ -60,6 +67,39 @@ tasks_app = _app(
     listing="List the tasks: bilin's own and those of installed packages. `show` describes one.",
     one="Describe a task: what must be predicted, with examples, and its fields.",
 )
+
+
+@models_app.command()
+def check(
+    name: Name,
+    set_: Annotated[
+        list[str],
+        typer.Option("--set", metavar="FIELD=VALUE", help="Set a field; a list tests each value. Repeatable."),
+    ] = [],
+) -> None:
+    """Test that a tier keeps the contract: shapes, causality, padding, gradients, seeds, and a carried state.
+
+    Tests small settings: hidden is 8 unless --set says otherwise. Needs pytest.
+
+    Exit codes: 0 every check holds, 1 some do not, 2 there is no such tier, or its settings are wrong.
+    """
+    from bilin import catalog
+    from bilin.fields import values_of
+    from bilin.orchestrator.grid import read_grid
+
+    listed = catalog.find("models", name)
+    if listed.error:
+        raise PluginError(f"{name}: {listed.error}")
+    if importlib.util.find_spec("pytest") is None:
+        raise InputError("bilin models check needs pytest: `pip install pytest` in the environment of bilin")
+    document = {"name": "check", "tasks": [{"name": "parity"}], "models": [{"tier": name, "hidden": 8}]}
+    grid = read_grid({**document, "learning_rate": {"choices": [1e-3]}}, overrides=[f"models.{text}" for text in set_])
+    settings = [values_of(model) for model in dict.fromkeys(cell.cell.model for cell in grid.cells)]
+    command = [sys.executable, "-P", "-m", "bilin.testing", name]
+    done = subprocess.run(command, input=json.dumps(settings), text=True, check=False)
+    if done.returncode not in (_ALL_HOLD, _SOME_FAIL):
+        typer.echo(f"FAILED   {name} ended the process of the checks, with exit code {done.returncode}")
+    raise typer.Exit(int(done.returncode != _ALL_HOLD))
 
 
 def _print_all(listed: Sequence[Listed], format_: Format) -> None:

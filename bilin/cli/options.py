@@ -41,6 +41,14 @@ Retry = Annotated[
     ),
 ]
 
+RerunStale = Annotated[
+    bool,
+    typer.Option(
+        "--rerun-stale",
+        help="Run again the trials of other versions of torch, or of the packages of tasks and tiers, than installed.",
+    ),
+]
+
 DEFAULT_STORE = Path("bilin-store")
 
 Address = Annotated[

@@ -14,6 +14,8 @@ from bilin.orchestrator.clusters import ClusterSpec as ClusterSpec
 from bilin.orchestrator.clusters.slurm.job import Job as Job
 from bilin.orchestrator.grid import Grid as Grid
 from bilin.orchestrator.grid import read_grid as read_grid
+from bilin.orchestrator.monitor.failures import Failure as Failure
+from bilin.orchestrator.monitor.failures import failures as failures
 from bilin.orchestrator.monitor.sweep import Ended as Ended
 from bilin.orchestrator.monitor.sweep import Queued as Queued
 from bilin.orchestrator.monitor.sweep import SweepStatus as SweepStatus
@@ -30,9 +32,11 @@ from bilin.orchestrator.planning.reasons import Explained as Explained
 from bilin.orchestrator.planning.reasons import Explanation as Explanation
 from bilin.orchestrator.planning.reasons import Reason as Reason
 from bilin.orchestrator.planning.reasons import ReasonCount as ReasonCount
+from bilin.orchestrator.planning.state import SweepState as SweepState
 from bilin.orchestrator.request import LaunchRequest as LaunchRequest
 from bilin.orchestrator.sweep.launch import Summary as Summary
 from bilin.orchestrator.sweep.launch import launch as launch
 from bilin.orchestrator.sweep.launch import plan as plan
+from bilin.orchestrator.sweep.rename import rename as rename
 from bilin.orchestrator.sweep.snapshot import Observer as Observer
 from bilin.orchestrator.sweep.snapshot import Snapshot as Snapshot

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypedDict
 
@@ -22,7 +23,7 @@ from bilin.orchestrator.planning.asked import read_asked
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.planning.reasons import Explanation
 from bilin.record import Status
-from bilin.results import DEFAULT_STORE, last_wanted, stored
+from bilin.results import DEFAULT_STORE, last_wanted, shared_trials, stored
 
 VERSION = 1
 """Version of the JSON form."""
@@ -51,6 +52,7 @@ class RequestOptions(TypedDict, total=False):
     overrides: Collection[str]
     only: Collection[str]
     retry: Collection[str]
+    rerun_stale: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,7 @@ class LaunchRequest:
         cluster: Where to run, with how many workers, and how often running trials are checkpointed.
         only: The conditions that have narrowed the grid's cells.
         retry: Classes of failure whose trials run again.
+        rerun_stale: Whether trials run again that were run with other versions than the installed ones.
     """
 
     grid: Grid
@@ -70,6 +73,7 @@ class LaunchRequest:
     cluster: ClusterSpec
     only: tuple[str, ...] = ()
     retry: frozenset[Status] = frozenset()
+    rerun_stale: bool = False
 
     @classmethod
     def read(
@@ -83,6 +87,7 @@ class LaunchRequest:
         overrides: Collection[str] = (),
         only: Collection[str] = (),
         retry: Collection[str] = (),
+        rerun_stale: bool = False,
     ) -> Self:
         """Read and check what is asked.
 
@@ -95,6 +100,8 @@ class LaunchRequest:
             overrides: Values to set in the grid first, such as ``train.steps=500``.
             only: Conditions that narrow the cells of the grid, such as ``tier=full,m=2``.
             retry: Classes of failure whose trials run again, of `bilin.failures.RETRYABLE`.
+            rerun_stale: Run trials again that were run with another version of torch or of the package of their task
+                or tier than the installed one.
 
         Raises:
             InputError: The grid or another argument cannot be used.
@@ -117,6 +124,7 @@ class LaunchRequest:
             cluster=cluster or ClusterSpec(),
             only=tuple(only),
             retry=statuses,
+            rerun_stale=rerun_stale,
         )
         for name, accepted in request.job.problems().items():  # of settings from several places
             raise InputError(f"cluster.{name}: found {settings[name]!r}; accepted: {accepted}")
@@ -132,13 +140,22 @@ class LaunchRequest:
         """The folder of the sweep. Raises StoreError if the store is a file."""
         return SweepFolder.of(self.store, self.grid.name)
 
-    def plan(self) -> Plan:
+    def plan(self, *, unreadable: Collection[str] = ()) -> Plan:
         """Compare the grid with the stored results: what has a result, and what is to run.
+
+        What has no result in this sweep is looked for in the other sweeps of the store, but the ``unreadable`` ones.
 
         Raises:
             StoreError: The stored results cannot be read.
         """
-        return make_plan(self.grid, stored(self.store, self.grid.name), asked=read_asked(self.folder), retry=self.retry)
+        trials, asked = stored(self.store, self.grid.name), read_asked(self.folder)
+        compare = partial(make_plan, self.grid, trials, asked=asked, retry=self.retry, rerun_stale=self.rerun_stale)
+        plan = compare()
+        if not (plan.num_missing or plan.num_failed):
+            return plan
+        cell_ids = {cell.wanted.cell_id for cell in plan.cells if cell.is_open}
+        shared = shared_trials(self.store, [self.grid.name, *unreadable], cell_ids)
+        return compare(shared=shared) if shared else plan
 
     def explain(self) -> Explanation:
         """Say why each trial of the plan would run, and which stored results leave. Raises as `plan` does."""
@@ -155,6 +172,7 @@ class LaunchRequest:
             "cluster": asdict(self.cluster),
             "only": self.only,
             "retry": sorted(self.retry),
+            "rerun_stale": self.rerun_stale,
             "grid": json.loads(resolved(self.grid)),
         }
         return json.dumps(document, indent=1, allow_nan=False) + "\n"
@@ -177,6 +195,7 @@ class LaunchRequest:
                 cluster=ClusterSpec(**document["cluster"]),
                 only=tuple(document["only"]),
                 retry=_statuses(document["retry"]),
+                rerun_stale=document.get("rerun_stale", False),  # a job that an earlier version submitted has none
             )
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(f"{source}: not a request of bilin: {type(error).__name__}: {error}") from error

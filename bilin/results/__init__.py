@@ -14,6 +14,9 @@ from bilin.results.maintenance import copy_weights as copy_weights
 from bilin.results.maintenance import delete as delete
 from bilin.results.maintenance import remove as remove
 from bilin.results.maintenance import verify as verify
+from bilin.results.origin import HARDWARE as HARDWARE
+from bilin.results.origin import Origin as Origin
+from bilin.results.origin import mixture as mixture
 from bilin.results.published import published as published
 from bilin.results.published.compare import compare as compare
 from bilin.results.result_table import Format as Format
@@ -30,6 +33,7 @@ from bilin.results.store.contents import DEFAULT_STORE as DEFAULT_STORE
 from bilin.results.store.contents import StoredTrial as StoredTrial
 from bilin.results.store.contents import existing_sweep as existing_sweep
 from bilin.results.store.contents import last_wanted as last_wanted
+from bilin.results.store.contents import store_option as store_option
 from bilin.results.store.contents import stored as stored
 from bilin.results.store.contents import stored_grid as stored_grid
 from bilin.results.store.contents import sweep_names as sweep_names
@@ -39,6 +43,8 @@ from bilin.results.store.holder import Process as Process
 from bilin.results.store.lock import LAPSE_S as LAPSE_S
 from bilin.results.store.lock import holder as holder
 from bilin.results.store.rows import WantedRow as WantedRow
+from bilin.results.store.sharing import UnreadableSweepError as UnreadableSweepError
+from bilin.results.store.sharing import shared_trials as shared_trials
 from bilin.results.store.writer import SweepWriter as SweepWriter
 
 hierarchy = table  # its name in 0.1.0, kept for one version

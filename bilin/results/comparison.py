@@ -33,6 +33,11 @@ BY = ("task", "length")
 _OF_STATISTIC = ("mean", "low", "high")
 _ACCURACIES = (*_OF_STATISTIC, "best")
 
+_MIXED = "*"
+"""Marks an accuracy to which trials of several versions contribute."""
+
+_MAX_MIXTURES = 3
+
 _Cell = Mapping[str, Any]
 
 
@@ -66,7 +71,7 @@ def table(
     stored = query(store=store, view="cells", sweep=sweep, everything=everything)
     every = stored.to_pylist()
     lengths = _lengths(every, length, only_greatest=by == "task")
-    cells = [cell for cell in every if cell["length"] in lengths.get(cell["task"], ())]
+    cells = [_with_searched(cell) for cell in every if cell["length"] in lengths.get(cell["task"], ())]
     placed = _place(cells, stored.schema)
     order: dict[str, tuple[Any, ...]] = {}
     for (model, _, _), cell in placed.items():
@@ -101,6 +106,7 @@ def table(
     note = VALUES[value].format(number=statistic.number, stat=statistic) if cells else "nothing is stored yet"
     if value == "mean" and num_seeds:
         note += _note_on_seeds(statistic, num_seeds)
+    note += _note_on_mixtures(cells, is_marked=value in _ACCURACIES)
     return ResultTable(data=pa.table(arrays), columns=columns, note=note)
 
 
@@ -115,14 +121,34 @@ def _note_on_seeds(statistic: Statistic, num_seeds: Collection[int]) -> str:
     return f"; {mark} {statistic.interval} of {seeds} ({statistic})"
 
 
+def _note_on_mixtures(cells: Sequence[_Cell], *, is_marked: bool) -> str:
+    """Say which cells have trials of several versions, or of different hardware."""
+    versions = {cell["cell_id"]: cell["mixed"] for cell in cells if cell["mixed"]}
+    hardware = {cell["cell_id"] for cell in cells if cell["mixed_hardware"]}
+    note = ""
+    if versions:
+        texts = list(dict.fromkeys(versions.values()))
+        shown = " | ".join(texts[:_MAX_MIXTURES]) + (" | …" if len(texts) > _MAX_MIXTURES else "")
+        mark = f"{_MIXED} " if is_marked else ""
+        note += f"\n{mark}{_cells_have(len(versions))} trials of several versions: {shown} (`launch --rerun-stale`)"
+    if hardware:
+        note += f"\n{_cells_have(len(hardware))} trials of several CPUs or GPUs: see mixed_hardware in `cells`"
+    return note
+
+
+def _cells_have(count: int) -> str:
+    return "1 cell has" if count == 1 else f"{count} cells have"
+
+
 def _estimate(cell: _Cell, value: str, statistic: Statistic, *, with_seeds: bool) -> Estimate:
     num_seeds = cell["num_seeds"] if with_seeds else None
+    mark = _MIXED if cell["mixed"] else ""
     if value not in _OF_STATISTIC or not cell["scores"]:
-        return Estimate(cell.get(value), num_seeds=num_seeds)
+        return Estimate(cell.get(value), num_seeds=num_seeds, mark=mark)
     summary = summarize(cell["scores"], statistic)
     if value == "mean":
-        return Estimate(*summary, statistic.is_symmetric, num_seeds)
-    return Estimate(getattr(summary, value), num_seeds=num_seeds)
+        return Estimate(*summary, statistic.is_symmetric, num_seeds, mark)
+    return Estimate(getattr(summary, value), num_seeds=num_seeds, mark=mark)
 
 
 def _beside_the_mean(
@@ -134,6 +160,7 @@ def _beside_the_mean(
         f"{name}, high": pa.array([estimate and estimate.high for estimate in estimates], pa.float64()),
         f"{name}, num_seeds": pa.array([cell and cell["num_seeds"] for cell in cells], pa.int64()),
         f"{name}, seeds": pa.array([cell and cell["seeds"] for cell in cells], pa.list_(pa.int64())),
+        f"{name}, mixed": pa.array([cell and cell["mixed"] for cell in cells], pa.string()),
     }
 
 
@@ -151,6 +178,11 @@ def _place(cells: Sequence[_Cell], schema: pa.Schema) -> Mapping[tuple[str, str,
         (model if len(ids[model, task]) == 1 else f"{model} {cell['cell_id']}", task, cell["length"]): cell
         for cell, model, task in zip(cells, models, tasks, strict=True)
     }
+
+
+def _with_searched(cell: _Cell) -> _Cell:
+    """Return a cell without the values that it selects for its searched fields: they do not tell models apart."""
+    return {**cell, **{field["name"]: "searched" for field in cell["searched"] or ()}}
 
 
 def _lengths(cells: Sequence[_Cell], length: int | None, *, only_greatest: bool) -> Mapping[str, Collection[int]]:
@@ -171,7 +203,8 @@ def _model_order(cell: _Cell, schema: pa.Schema) -> tuple[Any, ...]:
     tiers = list(MODELS)
     rank = tiers.index(cell["tier"]) if cell["tier"] in tiers else len(tiers)
     names = [*fields_in(schema, "tier", "train"), "sweep", "cell_id"]
-    return (rank, cell["tier"], *((cell[name] is None, cell[name]) for name in names))
+    values = (cell[name] for name in names)
+    return (rank, cell["tier"], *((value is None, value == "searched", value) for value in values))
 
 
 def _labels(cells: Sequence[_Cell], kind: str, schema: pa.Schema, shared: Collection[str] = ()) -> list[str]:

@@ -57,7 +57,7 @@ class Format(StrEnum):
 class Estimate:
     """An accuracy, with its interval and the number of seeds if these are to be shown.
 
-    If the interval is symmetric, it is shown as ± half its width, else by its ends.
+    If the interval is symmetric, it is shown as ± half its width, else by its ends. A mark refers to a note.
     """
 
     value: float | None
@@ -65,6 +65,7 @@ class Estimate:
     high: float | None = None
     is_symmetric: bool = False
     num_seeds: int | None = None
+    mark: str = ""
 
     def __str__(self) -> str:
         if self.value is None:
@@ -74,7 +75,7 @@ class Estimate:
             half = _two_digits((self.high - self.low) / 2)
             interval = f" ± {half}" if self.is_symmetric else f" [{_two_digits(self.low)}, {_two_digits(self.high)}]"
         seeds = "" if self.num_seeds is None else f" ({self.num_seeds})"
-        return f"{_two_digits(self.value)}{interval}{seeds}"
+        return f"{_two_digits(self.value)}{interval}{seeds}{self.mark}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +122,7 @@ class ResultTable:
     Attributes:
         data: The exact values.
         columns: How people see `data`; columns that are not here are for machines.
-        note: What the numbers are, in one line.
+        note: What the numbers are, in one line; further lines say which of them are not comparable.
     """
 
     data: pa.Table

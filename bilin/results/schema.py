@@ -74,6 +74,9 @@ ENVIRONMENT_COLUMNS: Mapping[str, pa.DataType] = {
 TESTED = pa.struct([(name, pa.int64()) for name in LengthResult._fields])
 """One tested length; null in a field that did not exist when the row was written."""
 
+SEARCHED = pa.list_(pa.struct({"name": pa.string(), "value": pa.float64()}))
+"""The values of the searched fields of a trial, sorted by their names; null if its cell has none."""
+
 CURVES = pa.schema(
     {
         "trial_id": pa.string(),
@@ -94,6 +97,7 @@ WANTED_SCHEMA = pa.schema(
         "num_trials": pa.int64(),
         "test_lengths": pa.list_(pa.int64()),
         "num_sequences": pa.int64(),
+        "points": pa.list_(pa.struct({"lr": pa.float64(), "searched": SEARCHED})),
     }
 )
 """What the grid as last launched wants, one row per cell."""
@@ -137,8 +141,8 @@ def fields_in(schema: pa.Schema, *blocks: str) -> list[str]:
 
 
 def cell_columns(schema: pa.Schema) -> list[str]:
-    """Return the columns that describe a cell: its task, its tier, and every field of both and of the training."""
-    fields = {"task", "tier", *fields_in(schema, "task", "tier", "train")}
+    """Return the columns that describe a cell: its task, its tier, all their fields, and those of the training."""
+    fields = {"task", "tier", "searched", *fields_in(schema, "task", "tier", "train")}
     return [name for name in schema.names if name in fields]
 
 
@@ -154,8 +158,8 @@ def trials_schema(others: frozenset[type] = frozenset()) -> pa.Schema:
     train = [column.with_name(TRAIN_COLUMNS[column.name]) for column in _field_columns(TrainSpec)]
     ids = pa.schema({"trial_id": pa.string(), "cell_id": pa.string()})
     rest = {"lr": pa.float64(), "seed": pa.int64(), **RESULT_COLUMNS, **TIME_COLUMNS, **ENVIRONMENT_COLUMNS}
-    last = {"spec": pa.string(), "schema_version": pa.int64(), "tested": pa.list_(TESTED)}
-    own = pa.schema([*ids, *tasks, *tiers, *train, *pa.schema({**rest, **last})])
+    last = {"spec": pa.string(), "schema_version": pa.int64(), "found_in": pa.string(), "tested": pa.list_(TESTED)}
+    own = pa.schema([*ids, *tasks, *tiers, *train, *pa.schema({"searched": SEARCHED, **rest, **last})])
     return unite([own, *map(_field_columns, sorted(others, key=lambda settings: settings.__qualname__))])
 
 

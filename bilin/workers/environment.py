@@ -34,6 +34,13 @@ def device_of(resources: Resources) -> str:
     return "cuda" if resources.gpus > 0 else "cpu"
 
 
+def num_gpus() -> int:
+    """Return how many GPUs torch finds for trials in this process."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
 def environment(cell: Cell, resources: Resources) -> Environment:
     """Return where a trial runs in this process, and with what."""
     device = device_of(resources)

@@ -90,6 +90,7 @@ def test_machines_get_interval_and_seeds_in_columns_of_their_own(store):
             f"{name}, high": pytest.approx(0.9),
             f"{name}, num_seeds": 2,
             f"{name}, seeds": [3, 7],
+            f"{name}, mixed": None,
         }
     ]
     assert [column.name for column in shown.columns] == ["model", name]

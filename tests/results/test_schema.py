@@ -26,7 +26,7 @@ def test_no_field_takes_the_name_of_another_column():
 
 def test_columns_of_a_cell_are_those_of_the_blocks():
     assert set(cell_columns(trials_schema())) == {
-        "task", "tier", *TRAIN_COLUMNS.values(),
+        "task", "tier", "searched", *TRAIN_COLUMNS.values(),
         *(field for name in TASKS for field in fields_of(task_settings(name))),
         *(field for name in MODELS for field in fields_of(tier_settings(name))),
     }  # fmt: skip

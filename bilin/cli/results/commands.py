@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
+from warnings import catch_warnings
 
 import typer
 
 from bilin.cli.options import DEFAULT_STORE, Store
 from bilin.cli.results.display import Everything, Format, Output, Sweep, show, show_rows
 from bilin.cli.results.interrupts import ends_at_once
+from bilin.errors import DamageWarning, InputError
 
 app = typer.Typer(help="Query results, remove some, and maintain the store.", no_args_is_help=True)
 
@@ -78,6 +82,8 @@ def table(
 
     shown = results.table(store, sweep=sweep, length=length, by=by, value=value, stat=stat, everything=everything)
     show(shown, format_, output)
+    if output is None and format_ in (None, results.Format.TABLE):
+        _say_what_is_missing(store, sweep)
 
 
 @app.command()
@@ -168,6 +174,24 @@ import torch
 model = bilin.load_model({path!r})
 tokens = torch.tensor([[0, 1, 1]])  # one sequence of three tokens
 logits = model(tokens, torch.tensor([3]))  # after the last token; with every_token=True, after each"""
+
+
+def _say_what_is_missing(store: Path, sweep: str | None) -> None:
+    """Say on standard error if the sweep of a table, the named or only one, is not complete."""
+    from bilin import orchestrator, results
+    from bilin.cli.sweep.describe import describe_state
+
+    names = [sweep] if sweep else results.sweep_names(store)
+    if len(names) != 1:
+        return
+    with (
+        suppress(InputError),
+        catch_warnings(action="ignore", category=DamageWarning),
+    ):  # the query names the damage, `bilin sweep status` the fault of a grid
+        status = orchestrator.status(names[0], store=store)
+        if status.state is not orchestrator.SweepState.COMPLETE:
+            more = shlex.join(["bilin", "sweep", "status", names[0], *results.store_option(store)])
+            typer.echo(f"{names[0]}: {describe_state(status)}\n  more: {more}", err=True)
 
 
 def _counted(num_trials: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from bilin.cli.sweep.launch import cancel, launch, plan, schema
+from bilin.cli.sweep.launch import cancel, launch, plan, rename, schema
 from bilin.cli.sweep.monitor import list_sweeps, logs, show, status, watch, why
 
 app = typer.Typer(help="Plan, run and look at sweeps.", no_args_is_help=True)
@@ -13,6 +13,7 @@ app.command()(launch)
 app.command()(status)
 app.command()(watch)
 app.command()(cancel)
+app.command()(rename)
 app.command("list")(list_sweeps)
 app.command()(show)
 app.command()(why)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,11 +13,28 @@ from typing import Any
 
 from bilin.errors import InputError, InterruptedSweepError
 from bilin.failures import RETRYABLE, RULES
-from bilin.orchestrator import Ended, Job, JobStatus, Plan, Submission, Summary, SweepStatus, Why
+from bilin.orchestrator import (
+    Ended,
+    Failure,
+    Job,
+    JobStatus,
+    Plan,
+    Submission,
+    Summary,
+    SweepState,
+    SweepStatus,
+    Why,
+)
 from bilin.orchestrator.background import Cancelled, Detached, RayJob
-from bilin.record import RERUN_STATUSES, RESULT_STATUSES
-from bilin.results import LAPSE_S
+from bilin.record import RERUN_STATUSES
+from bilin.results import Holder, store_option
 from bilin.units import duration
+
+MAX_ERRORS = 5
+"""How many different errors of failed trials are shown."""
+
+PROSE = 66
+"""Width of sentences beside a label, on a terminal of 80 columns. Commands are never broken."""
 
 _TIME = "%Y-%m-%d %H:%M:%S"
 
@@ -37,25 +55,37 @@ _STATES = {
 }
 
 
-def describe_summary(summary: Summary) -> str:
-    """Say in lines how a launch ended."""
-    ran = sum(summary.ran.values())
-    by_status = f" ({counted(summary.ran)})" if ran else ""
+def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Sequence[str]) -> str:
+    """Say in lines how a launch ended, and what to type next.
+
+    Args:
+        summary: How it ended.
+        failures: The errors of the sweep's failed trials.
+        relaunch: The command that runs the rest of the sweep.
+    """
+    num_ran, store = sum(summary.ran.values()), summary.directory.parent
+    by_status = f" ({counted(summary.ran)})" if num_ran else ""
     tests = f", {summary.num_tests} of them only tested, with their kept weights" if summary.num_tests else ""
-    parts = [f"{summary.num_found} trials found in the store", f"{ran} run{by_status}{tests}"]
+    elsewhere = ", ".join(f"{count} in {name}" for name, count in summary.found_in.items())
+    found = f"{summary.num_found} found in the store{f' ({elsewhere})' if elsewhere else ''}"
+    parts = [found, f"{num_ran} run{by_status}{tests}"]
     if summary.num_failed:
         parts.append(f"{summary.num_failed} without a result")
-    lines = [f"{summary.sweep}: " + ", ".join(parts)]
+    rows = [("state", _standing(summary.state, summary.num_done)), ("trials", ", ".join(parts))]
+    if summary.num_left:
+        rows.append(("", f"{summary.num_left} still to run"))
+    if summary.num_elsewhere:
+        rows.append(("", f"{summary.num_elsewhere} to run in the cells that --only leaves out"))
     if summary.stopped:
-        lines.append(f"stopped early: {summary.stopped}")
-    if summary.num_failed:
-        where = ["--where", "error is not null", "--select", "trial_id,status,error"]
-        places = ["--sweep", summary.sweep, "--store", str(summary.directory.parent)]
-        failed = sorted(status for status, count in summary.ran.items() if count and status not in RESULT_STATUSES)
-        lines.append(f"errors: {shlex.join(['bilin', 'results', 'query', '--view', 'trials', *where, *places])}")
-        lines += [f"{status}: {RULES[status].what}; {RULES[status].then}" for status in failed]
-        lines.append(f"`bilin sweep why {summary.sweep} TRIAL` explains one; --retry runs classes of them again")
-    return "\n".join(lines)
+        rows += _prose("stopped", f"stopped early: {summary.stopped}")
+    if summary.num_done:
+        rows.append(
+            ("table", shlex.join(["bilin", "results", "table", "--sweep", summary.sweep, *store_option(store)]))
+        )
+    rows += _failure_rows(summary.sweep, failures, store)
+    if failures or summary.num_left:
+        rows.append(("run again", shlex.join([*relaunch, *_retry(failures)])))
+    return "\n".join([summary.sweep, *columns(rows)])
 
 
 def describe_started(started: Submission | Detached | RayJob) -> str:
@@ -83,13 +113,15 @@ def describe_cancelled(cancelled: Cancelled, *, grace_s: float) -> str:
     return f"{cancelled.sweep}: {', '.join(ends)}; the same launch continues from here"
 
 
-def describe_status(sweep: str, status: SweepStatus | InputError, *, everything: bool) -> str:
-    """Say in lines how a sweep stands."""
+def describe_status(
+    sweep: str, status: SweepStatus | InputError, *, everything: bool, failures: Sequence[Failure] = ()
+) -> str:
+    """Say in lines how a sweep stands; ``failures`` are the errors of its failed trials."""
     if isinstance(status, InputError):
         return f"{sweep}\n  {status}"
     plan = status.plan
     rows = [
-        ("state", _state(status)),
+        ("state", describe_state(status)),
         ("cells", str(len(plan.cells))),
         ("trials", f"{counted(plan.statuses) or 'none done'}, {plan.num_missing} to run"),
     ]
@@ -100,6 +132,7 @@ def describe_status(sweep: str, status: SweepStatus | InputError, *, everything:
         rows.insert(1, ("now", f"{len(snapshot.running)} trials run; since {since}: {ended}{speed}"))
     if plan.num_failed:
         rows.append(("", f"{plan.num_failed} without a result are not run again unless --retry names their class"))
+    rows += [("versions", text)] if (text := describe_versions(plan)) else []
     if plan.num_missing:
         rows.append(("time", describe_time(plan)))
     if everything:
@@ -109,13 +142,17 @@ def describe_status(sweep: str, status: SweepStatus | InputError, *, everything:
         rows.append(("log", status.job.log))
         rows += [("stopped", status.job.ended)] if status.job.ended else []
     rows.append(("folder", str(status.folder.path)))
+    if failures:
+        store = status.folder.store
+        rows += _failure_rows(sweep, failures, store)
+        rows.append(("run again", shlex.join([*_launch_command(store), *_retry(failures)])))
     return "\n".join([sweep, *columns(rows)])
 
 
-def describe_ended(ended: Ended) -> str:
+def describe_ended(ended: Ended, failures: Sequence[Failure]) -> str:
     """Return lines that say how a sweep stands that nothing runs, and how to continue it."""
     status = ended.status
-    lines = [describe_status(status.sweep, status, everything=False)]
+    lines = [describe_status(status.sweep, status, everything=False, failures=failures)]
     if ended.exit_code == InterruptedSweepError.exit_code:
         how = "has ended before its end" if ended.ran else "does not run"
         lines.append(f"it {how}: `bilin sweep launch` with its grid.yaml and this store runs the rest")
@@ -133,7 +170,7 @@ def describe_list(statuses: Mapping[str, SweepStatus | InputError]) -> str:
         else:
             plan = status.plan
             counts = (len(plan.cells), plan.num_done, plan.num_failed, plan.num_missing)
-            table.append([sweep, *map(str, counts), _state(status)])
+            table.append([sweep, *map(str, counts), describe_state(status)])
     return "\n".join(columns(table, indent=""))
 
 
@@ -145,6 +182,11 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
         ("cell", row["cell_id"]),
         *((name, _values(spec[name])) for name in _BLOCKS),
         ("lr, seed", f"{row['lr']:g}, {row['seed']}"),
+        *(
+            [("searched", _values({field["name"]: field["value"] for field in row["searched"]}))]
+            if row["searched"]
+            else []
+        ),
         ("status", how),
         ("result", _values({name: row[name] for name in _OUTCOME if row[name] is not None})),
         ("ran", ran),
@@ -167,16 +209,74 @@ def describe_why(why: Why, *, store: Path) -> str:
     return "\n".join([f"{why.trial_id}: {_STATES[why.state]}", *columns(list(_why_rows(why, store)))])
 
 
-def _state(status: SweepStatus) -> str:
-    if status.job and status.is_queued:
-        return describe_own_job(status.job, status.job_status)
+def describe_state(status: SweepStatus) -> str:
+    """Return one line that says what state a sweep is in; it begins with the state."""
+    if status.state is SweepState.QUEUED and status.job:
+        return f"{status.state}: {describe_own_job(status.job, status.job_status)}"
     holder = status.holder
     if holder is None:
-        return "not running, some trials to run" if status.plan.num_missing else "complete"
-    if holder.silent_s < 2 * LAPSE_S:
-        return f"running on {holder.host}, pid {holder.pid}"
+        return _standing(status.state, status.plan.num_done)
+    if status.state is SweepState.RUNNING:
+        return _running(holder)
     silent = duration(holder.silent_s)
     return f"silent for {silent} (pid {holder.pid} on {holder.host}): if it is dead, the next launch takes over"
+
+
+def describe_plan_state(plan: Plan, holder: Holder | None) -> str:
+    """Return one line that says what state the sweep of a plan is in, given the process that runs it now."""
+    if not holder and plan.state is SweepState.INCOMPLETE and not plan.num_missing:
+        return f"{plan.state}: a launch copies results of other sweeps"
+    return _running(holder) if holder else _standing(plan.state, plan.num_done)
+
+
+def _running(holder: Holder) -> str:
+    return f"running on {holder.host}, pid {holder.pid}"
+
+
+def _standing(state: SweepState, num_done: int) -> str:
+    """Return the state of a sweep that nothing runs."""
+    if state is SweepState.INCOMPLETE:
+        return f"{state}: not running, some trials to run"
+    if state is SweepState.FAILED:
+        return f"{state}: {'some trials have no result' if num_done else 'no trial has a result'}"
+    return str(state)
+
+
+def _failure_rows(sweep: str, failures: Sequence[Failure], store: Path) -> Iterator[tuple[str, str]]:
+    """Yield each error of a sweep, and the commands that explain the most frequent one."""
+    if not failures:
+        return
+    place = store_option(store)
+    for failure in failures[:MAX_ERRORS]:
+        trials = f"trial {failure.trial_id}" if failure.count == 1 else f"{failure.count} trials"
+        yield from _prose(failure.status, f"{trials}: {failure.error}")
+        if failure.place:
+            yield "", f"at {failure.place}"
+    if len(failures) > MAX_ERRORS:
+        where = ["--where", "error is not null", "--select", "trial_id,status,error"]
+        query = ["bilin", "results", "query", "--view", "trials", *where, "--sweep", sweep, *place]
+        yield "", f"and {len(failures) - MAX_ERRORS} other errors: {shlex.join(query)}"
+    for status in dict.fromkeys(failure.status for failure in failures):
+        yield from _prose("rule", f"{status}: {RULES[status].what}; {RULES[status].then}")
+    trial_id = failures[0].trial_id
+    yield "traceback", shlex.join(["bilin", "sweep", "show", trial_id, "--sweep", sweep, *place])
+    yield "output", shlex.join(["bilin", "sweep", "logs", sweep, trial_id, *place])
+
+
+def _prose(label: str, text: str) -> list[tuple[str, str]]:
+    """Return rows for a text that may be long."""
+    lines = textwrap.wrap(text, PROSE, break_long_words=False, break_on_hyphens=False) or [""]
+    return [("" if index else label, line) for index, line in enumerate(lines)]
+
+
+def _retry(failures: Sequence[Failure]) -> list[str]:
+    """Return the option with which a launch runs failed trials again."""
+    classes = sorted({failure.status for failure in failures if failure.status in RETRYABLE})
+    return ["--retry", ",".join(classes)] if classes else []
+
+
+def _launch_command(store: Path) -> list[str]:
+    return ["bilin", "sweep", "launch", "GRID.yaml", *store_option(store)]
 
 
 def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
@@ -196,10 +296,10 @@ def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
         if snapshot and why.trial_id in snapshot.retries:
             yield "retry", snapshot.retries[why.trial_id]
     elif why.cell is not None and why.state in ("later", "not asked for"):
-        tried = ", ".join(f"{lr:g}" for lr in why.cell.lrs)
+        tried = ", ".join(map(str, why.cell.points))
         waits = f"have {len(why.cell.missing)} trials to run, which decide"
         how = waits if why.state == "later" else "were enough, so nothing runs it"
-        yield "search", f"the learning rates before it ({tried}) {how}"
+        yield "search", f"the points before it ({tried}) {how}"
     elif why.state == "not in the grid":
         yield "grid", "no launch runs it; its row stays, and `bilin results query --view trials --all` shows it"
     yield from _stored_rows(why, store)
@@ -258,6 +358,14 @@ def describe_time(plan: Plan) -> str:
         return "not known: no stored trial has the same task, model and training"
     left_out = f", without {estimate.num_unknown} to which no stored trial is similar" if estimate.num_unknown else ""
     return f"about {duration(estimate.seconds)} on one worker, from {estimate.num_stored} stored trials{left_out}"
+
+
+def describe_versions(plan: Plan) -> str:
+    """Say how many stored results are of other versions than the installed ones; nothing if none."""
+    if not (others := plan.other_versions):
+        return ""
+    counts = ", ".join(f"{count} by {versions}" for versions, count in others.items())
+    return f"{counts}, not installed now: --rerun-stale runs them again"
 
 
 def counted(statuses: Mapping[Any, int]) -> str:

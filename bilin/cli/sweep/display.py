@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bilin.orchestrator import Snapshot
-from bilin.orchestrator.sweep.progress import LINE_S, Notes, counts
+from bilin.orchestrator.sweep.progress import LINE_S, Notes, counts, counts_and_step
 
 REFRESH_S = 0.25
 MAX_RUNNING = 8
@@ -60,7 +60,7 @@ class _Lines(Display):
         lines = self._notes.new(snapshot)
         if time.monotonic() - self._shown_at >= LINE_S or not snapshot.num_to_go:
             self._shown_at = time.monotonic()
-            lines.append(counts(snapshot))
+            lines.append(counts_and_step(snapshot))
         for line in lines:
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -79,7 +79,7 @@ class _View(Display):
 
     def __call__(self, snapshot: Snapshot) -> None:
         for line in self._notes.new(snapshot):
-            self._console.print(line, markup=False, highlight=False)
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
         if time.monotonic() - self._shown_at >= REFRESH_S:
             self._shown_at = time.monotonic()
             self._live.update(_draw(snapshot), refresh=True)
@@ -98,7 +98,7 @@ def _draw(snapshot: Snapshot) -> Group:
         table = _table("running", "lr", "seed", "step", "accuracy")
         for trial in snapshot.running[:MAX_RUNNING]:
             accuracy = "" if trial.accuracy is None else f"{trial.accuracy:.3f}"
-            table.add_row(trial.label, f"{trial.lr:g}", str(trial.seed), f"{trial.step}/{trial.max_steps}", accuracy)
+            table.add_row(trial.label, str(trial.point), str(trial.seed), f"{trial.step}/{trial.max_steps}", accuracy)
         if len(snapshot.running) > MAX_RUNNING:
             table.add_row(f"and {len(snapshot.running) - MAX_RUNNING} more")
         tables.append(table)
@@ -106,7 +106,7 @@ def _draw(snapshot: Snapshot) -> Group:
         table = _table("best so far", "lr", "seed", "steps", "validation")
         for best in snapshot.leaders[:NUM_LEADERS]:
             accuracy = f"{best.validation_accuracy or 0.0:.3f}" + (" solved" if best.solved else "")
-            table.add_row(best.label, f"{best.lr:g}", str(best.seed), str(best.steps), accuracy)
+            table.add_row(best.label, str(best.point), str(best.seed), str(best.steps), accuracy)
         tables.append(table)
     return Group(*tables)
 

@@ -1,4 +1,4 @@
-"""`bilin sweep plan`, `launch`, `cancel` and `schema`: run what is missing in a grid."""
+"""`bilin sweep plan`, `launch`, `cancel`, `rename` and `schema`: run what is missing in a grid."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bilin.cli.options import (
     Only,
     Overrides,
     Profile,
+    RerunStale,
     Retry,
     Store,
     refuse_job_options,
@@ -34,6 +35,7 @@ def plan(
     set_: Overrides = [],
     only: Only = [],
     retry: Retry = "",
+    rerun_stale: RerunStale = False,
     list_: Annotated[
         bool, typer.Option("--list", help="Show a line for each trial that would run, or that leaves the results.")
     ] = False,
@@ -42,14 +44,19 @@ def plan(
     """Show what a launch would run and why, what is done, and how long it will take. Writes nothing."""
     from bilin.cli.sweep.plan import describe_plan, list_trials, plan_json
     from bilin.orchestrator import LaunchRequest
+    from bilin.results import holder
 
-    request = LaunchRequest.read(grid, store=store, overrides=set_, only=only, retry=_split(retry))
+    request = LaunchRequest.read(
+        grid, store=store, overrides=set_, only=only, retry=_split(retry), rerun_stale=rerun_stale
+    )
     explanation = request.explain()
     if json_:
         typer.echo(json.dumps(plan_json(explanation, trials=list_), indent=2))
         return
-    for line in list_trials(explanation) if list_ else [describe_plan(explanation)]:
-        typer.echo(line)
+    if list_:
+        typer.echo("\n".join(list_trials(explanation)))
+    else:
+        typer.echo(describe_plan(explanation, holder(store, request.grid.name)))
 
 
 Cluster = Annotated[
@@ -82,6 +89,7 @@ def launch(
     set_: Overrides = [],
     only: Only = [],
     retry: Retry = "",
+    rerun_stale: RerunStale = False,
     detach: Detach = False,
     nodes: Nodes = None,
     profile: Profile = None,
@@ -113,6 +121,7 @@ def launch(
         "overrides": set_,
         "only": only,
         "retry": _split(retry),
+        "rerun_stale": rerun_stale,
     }
     request = _piped(options, detach=detach) if str(grid) == "-" else LaunchRequest.read(grid, **options)
     if is_job and dry_run:
@@ -129,7 +138,8 @@ def launch(
     if not isinstance(result, Summary):
         typer.echo(describe_started(result))
         return
-    typer.echo(describe_summary(result))
+    failures = orchestrator.failures(result.sweep, store=store) if result.num_failed else []
+    typer.echo(describe_summary(result, failures, _same_command(request)))
     raise typer.Exit(result.exit_code)
 
 
@@ -150,6 +160,21 @@ def cancel(
     typer.echo(describe_cancelled(background.cancel(sweep, store=store, grace_s=grace), grace_s=grace))
 
 
+def rename(
+    sweep: Annotated[str, typer.Argument(help="The sweep.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Its new name.", show_default=False)],
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Give a sweep another name, with all that is stored of it. Refused while it runs.
+
+    Exit codes: 0 it has the new name, 2 there is no such sweep, it runs, or the name is taken.
+    """
+    from bilin import orchestrator
+
+    orchestrator.rename(sweep, name, store=store)
+    typer.echo(f"{sweep} is now {name}; change `name` in its grid.yaml too")
+
+
 def schema() -> None:
     """Print the JSON Schema of a grid.yaml, so that editors complete and check it."""
     from bilin.orchestrator.grid import grid_schema
@@ -159,6 +184,21 @@ def schema() -> None:
 
 def _split(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _same_command(request: LaunchRequest) -> list[str]:
+    """Return the command that launches the same again, without the classes to retry."""
+    from bilin.results import store_option
+
+    words = sys.argv[1:]
+    if words[2:3] == ["-"] or words[:2] != ["sweep", "launch"]:  # from standard input, as in a job
+        return ["bilin", "sweep", "launch", "GRID.yaml", *store_option(request.store)]
+    kept = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if "--retry" not in (before, word) and not word.startswith("--retry=")
+    ]
+    return ["bilin", *kept]
 
 
 def _piped(options: RequestOptions, *, detach: bool) -> LaunchRequest:

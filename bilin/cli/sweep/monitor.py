@@ -27,7 +27,9 @@ def status(
 
     statuses = {name: orchestrator.status(name, store=store)} if name else orchestrator.statuses(store=store)
     for sweep, how in statuses.items():
-        typer.echo(describe_status(sweep, how, everything=everything))
+        failed = isinstance(how, orchestrator.SweepStatus) and how.state is orchestrator.SweepState.FAILED
+        failures = orchestrator.failures(sweep, store=store) if failed else []
+        typer.echo(describe_status(sweep, how, everything=everything, failures=failures))
 
 
 def list_sweeps(store: Store = DEFAULT_STORE) -> None:
@@ -96,7 +98,7 @@ def watch(
     """
     from bilin.cli.sweep.describe import command, describe_ended, describe_own_job
     from bilin.cli.sweep.display import display
-    from bilin.orchestrator import Ended, Queued, Snapshot
+    from bilin.orchestrator import Ended, Queued, Snapshot, SweepState, failures
     from bilin.orchestrator import watch as look
 
     ended: Ended | None = None
@@ -113,5 +115,6 @@ def watch(
         typer.echo(f"\n{sweep} runs on; to watch it again: {command('watch', sweep, store / sweep)}")
         return
     assert ended is not None
-    typer.echo(describe_ended(ended))
+    failed = ended.status.state is SweepState.FAILED
+    typer.echo(describe_ended(ended, failures(sweep, store=store) if failed else []))
     raise typer.Exit(ended.exit_code)

@@ -5,33 +5,46 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from bilin.cli.sweep.describe import columns, describe_time
+from bilin.cli.sweep.describe import columns, describe_plan_state, describe_time, describe_versions
 from bilin.orchestrator import Explained, Explanation, Plan, ReasonCount
 from bilin.orchestrator.sweep.snapshot import Labels
+from bilin.results import Holder
 from bilin.workers.actors.node import amounts_of, describe_amounts
 
 MAX_VALUES = 12
 
 
-def describe_plan(explanation: Explanation) -> str:
-    """Say in lines what a launch would run, and why."""
+def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str:
+    """Say in lines what a launch would run, and why; ``holder`` is the process that runs the sweep now."""
     plan = explanation.plan
     counts, rows = plan.grid.counts, []
+    ranges = dict.fromkeys(str(range_) for cell in plan.cells for range_ in cell.wanted.ranges)
     for number, axes in enumerate(counts.axes):
         label = "axes" if len(counts.axes) == 1 else f"axes {number + 1}"
         for index, axis in enumerate(axes):
             rows.append(("" if index else label, f"{axis.name}: {_shown([str(value) for value in axis.values])}"))
+    for index, range_ in enumerate(ranges):
+        rows.append(("" if index else "searched", range_))
     part = "" if plan.grid.is_whole else f", {len(plan.cells)} of them selected by --only"
-    combinations = f"{counts.combinations} combinations, {counts.after_exclusion} after exclusion"
-    rows.append(("cells", f"{combinations}, {counts.after_deduplication} different{part}"))
-    limit = " at most: a search may need fewer" if plan.may_end_early else ""
-    rows.append(("trials", f"{plan.num_wanted} asked for{limit}: {_product(plan)}"))
+    combinations = "1 combination" if counts.combinations == 1 else f"{counts.combinations} combinations"
+    left = f"{counts.after_exclusion} after exclusion, {counts.after_deduplication} different{part}"
+    rows.append(("cells", f"{combinations}, {left}"))
+    limit = "at most " if plan.may_end_early else ""
+    rows.append(("trials", f"{limit}{plan.num_wanted}: {_product(plan)}"))
     rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_now} to run now{plan.later}"))
+    for index, (name, trial_ids) in enumerate(plan.found_in.items()):
+        rows.append(("" if index else "copies", f"{len(trial_ids)} of those done, found in {name}"))
+    rows += [("versions", text)] if (text := describe_versions(plan)) else []
+    if count := plan.num_mixed_hardware:
+        rows.append(("hardware", f"{_counted({count}, 'cell')} with trials of several CPUs or GPUs"))
+    rows.append(("state", describe_plan_state(plan, holder)))
     rows += _headed("to run", explanation.reasons)
     if plan.num_tests:
-        rows.append(("", f"{plan.num_tests} of them only tested, with their kept weights"))
+        rows.append(("tests", f"{plan.num_tests} of those to run are only tested, with their kept weights"))
     if plan.num_again:
-        rows.append(("", f"{plan.num_again} of them trained again for a tested length, since no weights are kept"))
+        rows.append(("", f"{plan.num_again} trained again for a tested length: no weights are kept"))
+    if plan.may_train_more:
+        rows.append(("", "more are trained again if a cell then selects a learning rate without kept weights"))
     rows += _headed("leave the results", explanation.leaves)
     sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
@@ -45,7 +58,7 @@ def list_trials(explanation: Explanation) -> list[str]:
     rows = [["trial", "cell", "learning rate", "seed", "", "reason"]]
     for what, trial, label in _labelled(explanation):
         reason = f"{trial.reason} ({trial.detail})" if trial.detail else str(trial.reason)
-        rows.append([trial.trial_id, label, f"{trial.lr:g}", str(trial.seed), what, reason])
+        rows.append([trial.trial_id, label, str(trial.point), str(trial.seed), what, reason])
     return columns(rows, indent="") if len(rows) > 1 else ["nothing to run, and nothing leaves the results"]
 
 
@@ -55,11 +68,12 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
     document: dict[str, Any] = {
         "sweep": plan.grid.name,
         "cells": len(plan.cells),
-        "learning_rates": sorted({cell.wanted.learning_rate.max_lrs for cell in plan.cells}),
+        "learning_rates": sorted({cell.wanted.max_points for cell in plan.cells}),
         "seeds": sorted({len(cell.wanted.seeds) for cell in plan.cells}),
         "trials": {
             "asked_for": plan.num_wanted,
             "may_end_early": plan.may_end_early,
+            "may_train_more": plan.may_train_more,
             "done": plan.num_done,
             "failed": plan.num_failed,
             "to_run_now": plan.num_now,
@@ -67,6 +81,10 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
             "trained_again_for_a_length": plan.num_again,
             "in_later_rounds": plan.num_later,
         },
+        "state": str(plan.state),
+        "found_in": {name: len(trial_ids) for name, trial_ids in plan.found_in.items()},
+        "other_versions": dict(plan.other_versions),
+        "cells_of_mixed_hardware": plan.num_mixed_hardware,
         "to_run": [_reason_json(count) for count in explanation.reasons],
         "leave_the_results": [_reason_json(count) for count in explanation.leaves],
         "time": {
@@ -81,7 +99,8 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
                 "trial_id": trial.trial_id,
                 "cell_id": trial.cell_id,
                 "cell": label,
-                "lr": trial.lr,
+                "lr": trial.point.lr,
+                "searched": dict(trial.point.searched),
                 "seed": trial.seed,
                 "what": what,
                 "reason": str(trial.reason),
@@ -96,10 +115,11 @@ def _labelled(explanation: Explanation) -> Iterator[tuple[str, Explained, str]]:
     """Each trial with what happens to it, and the label of its cell; a cell that left the grid has its id."""
     cells = {cell.wanted.cell_id: cell.wanted.cell for cell in explanation.plan.cells}
     labels = Labels(cells.values())
-    for what, trials in (("runs", explanation.due()), ("leaves", explanation.leaving())):
+    tested = {trial.trial_id for cell in explanation.plan.cells for trial in cell.tests}
+    for what, trials in (("trains", explanation.due()), ("leaves", explanation.leaving())):
         for trial in trials:
-            cell = cells.get(trial.cell_id)
-            yield what, trial, labels.label(cell) if cell else trial.cell_id
+            cell, is_test = cells.get(trial.cell_id), what == "trains" and trial.trial_id in tested
+            yield "tests" if is_test else what, trial, labels.label(cell) if cell else trial.cell_id
 
 
 def _reason_json(count: ReasonCount) -> dict[str, Any]:
@@ -120,10 +140,11 @@ def _headed(heading: str, counts: Sequence[ReasonCount]) -> Iterator[tuple[str, 
 
 def _product(plan: Plan) -> str:
     """Return the numbers of cells, learning rates and seeds, as a product."""
-    lrs = {cell.wanted.learning_rate.max_lrs for cell in plan.cells}
+    points = {cell.wanted.max_points for cell in plan.cells}
+    what = "point" if any(cell.wanted.ranges for cell in plan.cells) else "learning rate"
     seeds = {len(cell.wanted.seeds) for cell in plan.cells}
     cells = _counted({len(plan.cells)}, "cell")
-    return " × ".join([cells, _counted(lrs, "learning rate"), _counted(seeds, "seed")])  # noqa: RUF001
+    return " × ".join([cells, _counted(points, what), _counted(seeds, "seed")])  # noqa: RUF001
 
 
 def _counted(numbers: Collection[int], what: str) -> str:

@@ -12,10 +12,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bilin.errors import InputError
+from bilin.errors import ClusterError, InputError
 from bilin.machine.host import host_and_port
+from bilin.orchestrator.clusters.capacity import ADVICE
 from bilin.orchestrator.grid import ClusterSettings
 from bilin.spec import Resources
+from bilin.workers.actors.node import amounts_of, describe_amounts
+from bilin.workers.environment import num_gpus
 from bilin.workers.events import Emit
 from bilin.workers.inline import InlinePool
 from bilin.workers.output import Outputs
@@ -93,12 +96,24 @@ def open_pool(cluster: ClusterSpec, work: Work) -> AbstractContextManager[Pool]:
         ClusterError: The cluster cannot be reached, or no node can hold a trial.
     """
     if cluster.kind == "inline":
+        _check_gpus(work.demand)
         return nullcontext(InlinePool(work.run, emit=work.emit, checkpoints=work.checkpoints, outputs=work.outputs))
     if cluster.kind == "allocation":
         return _pool_in_job(cluster.workers, work)
     from bilin.orchestrator.clusters.session import ray_pool
 
     return ray_pool(cluster.address, work, num_workers=cluster.workers)
+
+
+def _check_gpus(demand: Collection[Resources]) -> None:
+    """Raise if a trial asks for more GPUs than this process has."""
+    largest = max(demand, key=lambda resources: resources.gpus, default=Resources())
+    if not largest.gpus:
+        return
+    if (found := num_gpus()) < largest.gpus:
+        gpus = describe_amounts({"GPU": float(found)})
+        asked = describe_amounts(amounts_of(largest))
+        raise ClusterError(f"a trial asks for {asked}, but torch finds {gpus} on this machine: {ADVICE}")
 
 
 @contextmanager

@@ -190,7 +190,8 @@ def duration(num_at_once: int, limit_s: float | None, plan: Plan, settings: Clus
     limit = f"; a job has {_duration(limit_s)}" if limit_s is not None else ""
     needed_s = estimate.seconds / max(min(num_at_once, plan.num_missing), 1)
     if not plan.num_missing:
-        found = "nothing is missing: there is nothing to run"
+        without = f"{plan.num_failed} trials without a result run again only with --retry"
+        found = f"{without if plan.num_failed else 'nothing is missing'}: there is nothing to run"
     elif estimate.num_unknown == plan.num_missing:
         found = f"not known: no stored trial has the shape of the {plan.num_missing} to run{limit}"
     else:

@@ -10,6 +10,7 @@ from bilin.orchestrator.grid.grid import Counts as Counts
 from bilin.orchestrator.grid.grid import Grid as Grid
 from bilin.orchestrator.grid.grid import WantedCell as WantedCell
 from bilin.orchestrator.grid.grid import resolved as resolved
+from bilin.orchestrator.grid.ranges import Range as Range
 from bilin.orchestrator.grid.read import parse_grid as parse_grid
 from bilin.orchestrator.grid.read import read_grid as read_grid
 from bilin.orchestrator.grid.read import read_profile as read_profile

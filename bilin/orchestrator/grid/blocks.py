@@ -17,6 +17,7 @@ from bilin.catalog import REGISTRIES, settings_of
 from bilin.errors import PluginError, nearest
 from bilin.fields import Amounts, Field, Value, fields_of, format_value, plain_value, values_of
 from bilin.orchestrator.grid.node import YamlNode, shorten
+from bilin.orchestrator.grid.ranges import Range, corners, is_range, read_range
 from bilin.registry import blamed_on_its_package, load
 
 T = TypeVar("T")
@@ -34,7 +35,9 @@ class Block:
     Attributes:
         settings: The class that declares the fields.
         node: What is written. A block that is not written has the default of every field.
-        choices: The values of each field that is written, in the order of the file; several on an axis.
+        choices: The values of each field that is written, in the order of the file; several on an axis. A searched
+            field has its lowest value.
+        ranges: The ranges of the searched fields.
         sizes: The number of values of each axis; the axes of a group of ``zip`` count as one. Filled by `vary`.
         variants: The settings for each combination of its axes, by one index of each. Filled by `vary`.
     """
@@ -42,6 +45,7 @@ class Block:
     settings: type[Any]
     node: YamlNode
     choices: Mapping[str, tuple[Value, ...]] = dataclasses.field(default_factory=dict)
+    ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
     sizes: dict[str, int] = dataclasses.field(default_factory=dict)
     variants: dict[tuple[int, ...], Any] = dataclasses.field(default_factory=dict)
 
@@ -56,14 +60,18 @@ class Block:
     def select(self, indices: Mapping[str, int] | None = None) -> Any:
         """Return the settings with the values at these indices; None, and a fault, if they do not go together."""
         indices = indices or {}
-        settings = self.settings(**{name: values[indices.get(name, 0)] for name, values in self.choices.items()})
-        found = settings.problems()
-        for name, accepted in found.items():
-            node = self.node.key(name)
-            if name in indices:
-                node = node.items[indices[name]]
-            node.fault(f"found {format_value(getattr(settings, name))}; accepted: {accepted}", once=True)
-        return None if found else settings
+        values = {name: values[indices.get(name, 0)] for name, values in self.choices.items()}
+        first, *others = (self.settings(**corner) for corner in corners(values, self.ranges))
+        for settings in (first, *others):
+            found = settings.problems()
+            for name, accepted in found.items():
+                node = self.node.key(name)
+                if name in indices:
+                    node = node.items[indices[name]]
+                node.fault(f"found {format_value(getattr(settings, name))}; accepted: {accepted}", once=True)
+            if found:
+                return None
+        return first
 
     def vary(self, groups: Mapping[str, str]) -> None:
         """Fill in the variants, unless some values are not accepted together.
@@ -109,6 +117,7 @@ class Block:
             name: [plain_value(value) for value in values] if self.is_axis(name) else plain_value(values[0])
             for name, values in self.choices.items()
         }
+        plain |= {name: range_.to_plain() for name, range_ in self.ranges.items()}
         defaults = {name: plain_value(field.default) for name, field in fields_of(self.settings).items()}
         return plain | {name: default for name, default in defaults.items() if name not in plain}
 
@@ -142,6 +151,7 @@ def read_block(
     node: YamlNode,
     *,
     axes: bool = False,
+    may_search: bool = False,
     name_key: str | None = None,
     remarks: Mapping[str, str] | None = None,
 ) -> Block | None:
@@ -151,6 +161,7 @@ def read_block(
         settings: The class that declares the fields.
         node: The block.
         axes: Whether a list is an axis, for a field that is no list itself.
+        may_search: Whether a field may have a range instead of a value.
         name_key: The key that names the task or tier, which is no field.
         remarks: What to say of keys that belong to other blocks.
     """
@@ -158,8 +169,13 @@ def read_block(
         return None
     before, fields = node.faults.num_added, fields_of(settings)
     choices: dict[str, tuple[Value, ...]] = {}
+    ranges: dict[str, Range] = {}
     for name, value in node.entries.items():
         if field := fields.get(name):
+            if may_search and is_range(value):
+                if range_ := read_range(field, value):
+                    ranges[name], choices[name] = range_, (range_.convert(range_.low),)
+                continue
             is_axis = axes and value.is_list and not field.is_list
             items = value.listed(f"{field.accepted}, or a list of such values") if is_axis else [value]
             choices[name] = tuple(read_value(field, item) for item in items)
@@ -170,7 +186,7 @@ def read_block(
     for name in missing:
         if not node.is_misspelt(name, names):
             node.key(name).refuse(fields[name].accepted)
-    return Block(settings, node, choices) if is_sound else None
+    return Block(settings, node, choices, ranges) if is_sound else None
 
 
 def read_settings(settings: type[T], node: YamlNode, *, remarks: Mapping[str, str] | None = None) -> T | None:
@@ -207,6 +223,8 @@ def refuse_value(field: Field, node: YamlNode) -> None:
         key = "name" if field.name == "task" else "tier"
         entries = ", ".join(f"{{{key}: {shorten(str(item.value))}}}" for item in node.items)
         hint = f" (write one entry for each: {entries})"
+    elif is_range(node):
+        hint = " (only fields of models and train, each outside of a list, can be searched)"
     elif field.type is int and isinstance(value, float) and value.is_integer() and abs(value) < 10**15:
         hint = f" (write {int(value)})"
     elif field.type is bool and isinstance(value, str) and value.lower() in _BOOLS_OF_YAML_1_1:
@@ -253,7 +271,14 @@ def _read_entry(kind: str, node: YamlNode) -> Block | None:
     if settings is None:
         refuse_value(name_field(kind), name)
         return None
-    return read_block(settings, node, axes=True, name_key=registry.key, remarks=_owners(kind, settings))
+    return read_block(
+        settings,
+        node,
+        axes=True,
+        may_search=kind == "models",
+        name_key=registry.key,
+        remarks=_owners(kind, settings),
+    )
 
 
 @functools.cache

@@ -89,7 +89,11 @@ def narrow(cells: tuple[WantedCell, ...], only: Sequence[str], faults: Faults) -
     if not only:
         return cells
     blocks = {id(block): block for wanted in cells for block in _blocks(wanted)}
-    attributes_of = {key: attributes(block) for key, block in blocks.items()}
+    searched = {id(block): wanted.cell.searched for wanted in cells for block in _blocks(wanted)}
+    attributes_of = {
+        key: {name: value for name, value in attributes(block).items() if name not in searched[key]}
+        for key, block in blocks.items()
+    }
     there: dict[str, dict[Value, None]] = {}
     for name, value in (item for values in attributes_of.values() for item in values.items()):
         if not isinstance(value, tuple):

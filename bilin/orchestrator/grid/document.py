@@ -26,12 +26,14 @@ from bilin.orchestrator.grid.blocks import (
 from bilin.orchestrator.grid.conditions import holds, known_fields, read_exclude
 from bilin.orchestrator.grid.grid import Axis
 from bilin.orchestrator.grid.node import YamlNode, unknown_name
+from bilin.orchestrator.grid.ranges import Range
 from bilin.orchestrator.grid.settings import TOP_KEYS, Choices, Keep, LearningRate, LogUniform, Seeds
 from bilin.spec import ModelSettings, Resources, TaskSettings, TestSpec, TrainSpec, ValidateSpec
 
 T = TypeVar("T")
 
-Combination = tuple[TaskSettings, ModelSettings, TrainSpec]
+Combination = tuple[TaskSettings, ModelSettings, TrainSpec, tuple[Range, ...]]
+"""The blocks of a cell, and the ranges of its searched fields, sorted by their names."""
 
 
 class Document:
@@ -53,7 +55,7 @@ class Document:
         self.kept: list[Combination] | None = None
         self.matched: set[object] = set()
         before = node.faults.num_added
-        train = read_block(TrainSpec, node.key("train"), axes=True)
+        train = read_block(TrainSpec, node.key("train"), axes=True, may_search=True)
         self.train = train or Block(TrainSpec, node.key("train"))
         self._read_cells(train)
         if node.faults.num_added == before and self.tasks and self.models:
@@ -62,7 +64,10 @@ class Document:
         test = read_settings(TestSpec, node.key("test"))
         self.validate: ValidateSpec = _with_sorted_lengths(validate or ValidateSpec())
         self.test: TestSpec = _with_sorted_lengths(test or TestSpec())
-        self.learning_rate = _read_learning_rate(node.key("learning_rate")) or Choices()
+        learning_rate = _read_learning_rate(node.key("learning_rate"))
+        self.learning_rate = learning_rate or Choices()
+        if isinstance(learning_rate, Choices):
+            self._refuse_ranges()
         self.resources = read_settings(Resources, node.key("resources")) or Resources()
         self.seeds = self._read_key("seeds", Seeds).seeds
         self.keep_weights = self._read_key("keep_weights", Keep).keep_weights
@@ -76,7 +81,7 @@ class Document:
         found: dict[str, dict[Value, None]] = {}
         for block in (*self.tasks, *self.models, self.train):
             for settings in block.variants.values():
-                for name, value in attributes(settings).items():
+                for name, value in _fixed(block, settings).items():
                     found.setdefault(name, {})[value] = None
         return tuple(Axis(name, tuple(values)) for name, values in found.items() if len(values) > 1)
 
@@ -150,10 +155,12 @@ class Document:
         if not check_combinations(count, self.node):
             return
         blocks = (*self.tasks, *self.models, self.train)
-        attributes_of = {id(settings): attributes(settings) for block in blocks for settings in block.variants.values()}
+        attributes_of = {
+            id(settings): _fixed(block, settings) for block in blocks for settings in block.variants.values()
+        }
         self.num_combinations, self.kept = count, []
         for combination in self._combinations():
-            values = [attributes_of[id(settings)] for settings in combination]
+            values = [attributes_of[id(settings)] for settings in combination[:3]]
             hits = [node.origin for node, condition in self.exclude if holds(condition, *values)]
             self.matched.update(hits)
             if not hits:
@@ -165,13 +172,24 @@ class Document:
         for task in self.tasks:
             for of_task in task.indices({}):
                 for model in self.models:
+                    ranges = {**model.ranges, **self.train.ranges}
+                    searched = tuple(ranges[name] for name in sorted(ranges))
                     for of_model in model.indices(of_task):
                         fixed = tuple(of_model.get(axis) for axis in self.train.sizes)
                         if fixed not in trainings:
                             trainings[fixed] = [*map(self.train.variant, self.train.indices(of_model))]
                         chosen = task.variant(of_task), model.variant(of_model)
                         for train in trainings[fixed]:
-                            yield *chosen, train
+                            yield *chosen, train, searched
+
+    def _refuse_ranges(self) -> None:
+        """Add a fault for each searched field of a document that lists its learning rates."""
+        for block in (*self.models, self.train):
+            for name in block.ranges:
+                block.node.key(name).fault(
+                    "found a range, but learning_rate has no search; accepted: a value, or a range with "
+                    "learning_rate: {log_uniform: [low, high], trials: 16}, which says how many points are tried"
+                )
 
     def _check_tested(self) -> None:
         """Add a fault for each validation length that is tested, where it is written, whatever else has a fault."""
@@ -212,6 +230,11 @@ def _read_learning_rate(node: YamlNode) -> LearningRate | None:
     if "choices" not in keys and of_search & keys:
         return read_settings(LogUniform, node, remarks=remarks)
     return read_settings(Choices, node, remarks=remarks)
+
+
+def _fixed(block: Block, settings: Any) -> dict[str, Value]:
+    """Return the attributes of settings, without searched fields."""
+    return {name: value for name, value in attributes(settings).items() if name not in block.ranges}
 
 
 def _with_sorted_lengths(settings: Any) -> Any:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bilin.fields import Value
-from bilin.orchestrator.grid.settings import LearningRate
+from bilin.orchestrator.grid.ranges import Range
+from bilin.orchestrator.grid.settings import LearningRate, LogUniform
 from bilin.spec import Cell, Resources, TestSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedCell:
-    """One cell, with the trials that are wanted of it."""
+    """One cell, with the trials that are wanted of it.
+
+    Attributes:
+        ranges: The ranges of the searched fields of the cell, in their order.
+    """
 
     cell: Cell
     cell_id: str
@@ -22,11 +28,20 @@ class WantedCell:
     test: TestSpec
     resources: Resources
     keep_weights: str
+    ranges: tuple[Range, ...] = ()
+
+    @property
+    def max_points(self) -> int:
+        """The greatest number of points that are tried: of learning rates, or of these with searched fields."""
+        search = self.learning_rate
+        if not isinstance(search, LogUniform):
+            return search.max_lrs
+        return min(search.trials, math.prod(len(range_.values) for range_ in (search.range, *self.ranges)))
 
     @property
     def max_trials(self) -> int:
-        """The greatest number of trials: every learning rate on every seed."""
-        return self.learning_rate.max_lrs * len(self.seeds)
+        """The greatest number of trials: every point on every seed."""
+        return self.max_points * len(self.seeds)
 
 
 @dataclass(frozen=True, slots=True)

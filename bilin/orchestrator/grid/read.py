@@ -18,6 +18,7 @@ from bilin.orchestrator.grid.grid import Counts, Grid, WantedCell
 from bilin.orchestrator.grid.node import YamlNode
 from bilin.orchestrator.grid.overrides import apply_overrides
 from bilin.orchestrator.grid.plain import from_plain
+from bilin.orchestrator.grid.ranges import Range
 from bilin.orchestrator.grid.settings import BLOCKS, DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings
 from bilin.orchestrator.grid.yaml import parse_yaml, read_text
 from bilin.spec import Cell, cell_ids
@@ -192,10 +193,16 @@ def _gather(documents: Sequence[Document]) -> tuple[WantedCell, ...]:
     first: dict[str, Document] = {}
     for document in documents:
         cells = [
-            Cell(task=task, model=model, train=train, validate=document.validate)
-            for task, model, train in document.kept or ()
+            Cell(
+                task=task,
+                model=model,
+                train=train,
+                validate=document.validate,
+                searched=tuple([range_.name for range_ in ranges]),
+            )
+            for task, model, train, ranges in document.kept or ()
         ]
-        for cell, cell_id in zip(cells, cell_ids(cells), strict=True):
+        for cell, cell_id, (*_, ranges) in zip(cells, cell_ids(cells), document.kept or (), strict=True):
             if cell_id not in found:
                 first[cell_id] = document
                 found[cell_id] = WantedCell(
@@ -206,10 +213,19 @@ def _gather(documents: Sequence[Document]) -> tuple[WantedCell, ...]:
                     test=document.test,
                     resources=document.resources,
                     keep_weights=document.keep_weights,
+                    ranges=ranges,
                 )
+            elif ranges != found[cell_id].ranges:
+                document.own.fault(_other_ranges(found[cell_id].ranges, ranges), once=True)
             elif first[cell_id] is not document:
                 found[cell_id] = _unite(found[cell_id], first[cell_id], document)
     return tuple(found.values())
+
+
+def _other_ranges(known: Sequence[Range], other: Sequence[Range]) -> str:
+    one, two = next((a.to_plain(), b.to_plain()) for a, b in zip(known, other, strict=True) if a != b)
+    name = next(a.name for a, b in zip(known, other, strict=True) if a != b)
+    return f"some of its cells are searched twice, with {name}: {one} and {two}; accepted: one range for a cell"
 
 
 def _unite(wanted: WantedCell, first: Document, second: Document) -> WantedCell:

@@ -13,6 +13,7 @@ from bilin.catalog import REGISTRIES, usable
 from bilin.fields import Field, fields_of, plain_value
 from bilin.folder import SWEEP_NAME
 from bilin.orchestrator.grid.conditions import known_fields
+from bilin.orchestrator.grid.ranges import SCALES, can_be_searched
 from bilin.orchestrator.grid.settings import BLOCKS, DOCUMENT_KEYS, ClusterSettings, Keep, Seeds
 from bilin.spec import ValidateSpec
 
@@ -47,7 +48,10 @@ def grid_schema() -> Schema:
 
 
 def _document_properties() -> Schema:
-    blocks = {key: [_block(block, axes=key == "train") for block in settings] for key, settings in BLOCKS.items()}
+    blocks = {
+        key: [_block(block, axes=key == "train", may_search=key == "train") for block in settings]
+        for key, settings in BLOCKS.items()
+    }
     used = (settings for kind in REGISTRIES for settings in usable(kind).values())
     known = {name: fields for name, fields in known_fields(used).items() if not fields[0].is_list}
     group = {"type": "array", "minItems": 2, "uniqueItems": True, "items": {"enum": list(known)}}
@@ -71,7 +75,7 @@ def _entries(kind: str, description: str) -> Schema:
     each = [
         {
             "if": {"properties": {key: {"const": name}}, "required": [key]},
-            "then": _block(block, axes=True, also={key: True}),
+            "then": _block(block, axes=True, may_search=kind == "models", also={key: True}),
         }
         for name, block in settings.items()
     ]
@@ -79,9 +83,14 @@ def _entries(kind: str, description: str) -> Schema:
     return _list(entry, minItems=1, description=description)
 
 
-def _block(settings: type, *, axes: bool = False, also: Mapping[str, Any] | None = None) -> Schema:
+def _block(
+    settings: type, *, axes: bool = False, may_search: bool = False, also: Mapping[str, Any] | None = None
+) -> Schema:
     fields, not_empty = fields_of(settings), settings not in (ValidateSpec, ClusterSettings)
     properties = {name: _field(field, axes=axes, not_empty=not_empty) for name, field in fields.items()}
+    for name, field in fields.items():
+        if may_search and can_be_searched(field):
+            properties[name]["anyOf"].append(_range(field))
     required = [name for name, field in fields.items() if field.required]
     return {**_closed({**(also or {}), **properties}), **({"required": required} if required else {})}
 
@@ -109,6 +118,11 @@ def _field(field: Field, *, axes: bool = False, not_empty: bool = False) -> Sche
         schema = _or_list(schema)
     default = {} if field.required else {"default": plain_value(field.default)}
     return {**schema, **default, "description": field.doc}
+
+
+def _range(field: Field) -> Schema:
+    bounds = _list(_one_value(field.item), minItems=2, maxItems=2)
+    return {"oneOf": [{**_closed({scale: bounds}), "required": [scale]} for scale in SCALES]}
 
 
 def _or_list(schema: Schema) -> Schema:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bilin.fields import Form, list_problems, option
 from bilin.machine.slurm import seconds
-from bilin.rules import lrs_between
+from bilin.orchestrator.grid.ranges import Range
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
 
 _NAME = Form(r"[^\s'\"\\#]+", "text without spaces, quotes, # and \\")
@@ -53,8 +53,8 @@ class LogUniform:
     """``learning_rate`` with a search between two bounds, on a logarithmic scale."""
 
     log_uniform: tuple[float, ...] = option(above=0, length=2, doc="lowest and highest learning rate of a search")
-    trials: int = option(at_least=1, doc="number of learning rates to try")
-    round: int = option(4, at_least=1, doc="number of learning rates that are tried at a time")
+    trials: int = option(at_least=1, doc="number of learning rates to try; of points, if fields are searched too")
+    round: int = option(4, at_least=1, doc="number of them that are tried at a time")
     sampler: str = option(
         "gaussian_process",
         choices=("gaussian_process", "optuna_gp", "optuna_tpe"),
@@ -72,13 +72,13 @@ class LogUniform:
         return self.log_uniform[1]
 
     @property
-    def max_lrs(self) -> int:
-        """The number of learning rates that are tried; bounds close together have fewer than ``trials``."""
-        return min(self.trials, len(lrs_between(self.low, self.high)))
+    def range(self) -> Range:
+        """The range of the learning rates; bounds close together have fewer of them than ``trials``."""
+        return Range(name="lr", low=self.low, high=self.high)
 
     def problems(self) -> Mapping[str, str]:
         """See `bilin.models.Tier.problems`."""
-        return {} if self.low < self.high else {"log_uniform": "the lowest learning rate, then the highest"}
+        return {} if self.low <= self.high else {"log_uniform": "the lowest learning rate, then the highest"}
 
 
 LearningRate = Choices | LogUniform

@@ -8,16 +8,17 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bilin.errors import GridError, InputError, InterruptedSweepError, StoreError
+from bilin.errors import GridError, InputError, StoreError
 from bilin.folder import SweepFolder
 from bilin.machine.slurm import JobStatus
 from bilin.orchestrator.clusters.slurm.job import Job, active_job, job_status, recorded_job
 from bilin.orchestrator.grid import restore_grid
 from bilin.orchestrator.planning.asked import read_asked
 from bilin.orchestrator.planning.plan import Plan, make_plan
+from bilin.orchestrator.planning.state import SweepState
 from bilin.orchestrator.sweep.snapshot import Snapshot, read_snapshot
 from bilin.record import Status
 from bilin.results import DEFAULT_STORE, LAPSE_S, Holder, existing_sweep, holder, stored, stored_grid, sweep_names
@@ -56,6 +57,17 @@ class SweepStatus:
         """Whether Slurm has a job for this sweep alone, waiting or running."""
         return self.job is not None and self.job.alone and self.job_status is not None and not self.job_status.is_over
 
+    @property
+    def state(self) -> SweepState:
+        """The state of the sweep."""
+        return SweepState.of(
+            num_missing=self.plan.num_missing - self.plan.num_lost,
+            num_failed=self.plan.num_failed + self.plan.num_lost,
+            is_queued=self.is_queued,
+            is_running=self.holder is not None,
+            is_silent=self.holder is not None and self.holder.silent_s >= 2 * LAPSE_S,
+        )
+
 
 def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
     """Return how a sweep stands, by the grid of its last launch.
@@ -68,7 +80,7 @@ def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
     if text is None:
         raise StoreError(f"sweep {sweep!r} has no grid that can be read: launch it again, which stores one")
     try:
-        grid = restore_grid(text)
+        grid = replace(restore_grid(text), name=sweep)  # a rename may have been interrupted
     except GridError as error:
         what_to_do = "install what it names, or launch the sweep again"
         raise StoreError(f"{folder.grid} cannot be read here: {what_to_do} ({error})") from error
@@ -148,11 +160,10 @@ def watch(sweep: str, *, store: Path | str = DEFAULT_STORE) -> Iterator[Snapshot
             break
         time.sleep(LOOK_S)
     ended = status(sweep, store=store)
-    if ended.plan.num_missing > num_elsewhere:
-        exit_code = InterruptedSweepError.exit_code
-    else:
-        exit_code = 1 if ended.plan.num_failed else 0
-    yield Ended(status=ended, ran=ran, exit_code=exit_code)
+    plan = ended.plan
+    num_left = max(0, plan.num_missing - plan.num_lost - num_elsewhere)  # of the cells that its launch ran
+    launched = SweepState.of(num_missing=num_left, num_failed=plan.num_failed + plan.num_lost)
+    yield Ended(status=ended, ran=ran, exit_code=launched.exit_code)
 
 
 class _Pulse:

@@ -13,10 +13,10 @@ from typing import Any, Literal
 from bilin.errors import StoreError
 from bilin.orchestrator.grid import Choices
 from bilin.orchestrator.monitor.sweep import SweepStatus, status
-from bilin.orchestrator.planning.plan import CellPlan
+from bilin.orchestrator.planning.cell import CellPlan
 from bilin.orchestrator.sweep.snapshot import PERIOD_S, RunningTrial, Snapshot, read_snapshot
 from bilin.results import DEFAULT_STORE, holder, stored
-from bilin.spec import TrialSpec
+from bilin.spec import Point, TrialSpec
 from bilin.workers.training.checkpoint import Checkpoint, Checkpoints
 
 State = Literal["ended", "running", "waiting", "later", "not asked for", "not in the grid"]
@@ -26,6 +26,8 @@ FOLLOW_S = 0.5
 
 def find_trial(trial_id: str, *, store: Path | str = DEFAULT_STORE, sweep: str | None = None) -> dict[str, Any]:
     """Return the stored row of a trial, given its id or the first digits; look in one sweep, or in all.
+
+    If several sweeps have the trial, return the row of the one that ran it.
 
     Raises:
         StoreError: No trial, or more than one, has an id that begins so.
@@ -37,6 +39,8 @@ def find_trial(trial_id: str, *, store: Path | str = DEFAULT_STORE, sweep: str |
     rows = query(store=store, view="trials", where=where, sweep=sweep, everything=True).to_pylist()
     if not rows:
         raise StoreError(f"no trial begins with {trial_id}: `bilin results query --view trials` lists the ids")
+    if len({row["trial_id"] for row in rows}) == 1:  # in several sweeps, which have copies of one row
+        return min(rows, key=lambda row: row["found_in"] is not None)
     if len(rows) > 1:
         places = ", ".join(f"{row['sweep']}/{row['trial_id']}" for row in rows[:5])
         raise StoreError(f"{len(rows)} trials begin with {trial_id} ({places}): give more digits, or --sweep")
@@ -65,6 +69,11 @@ def repeat_grid(row: Mapping[str, Any]) -> str:
         "seeds": [spec["seed"]],
         "resources": spec["resources"],
     }
+    if searched := spec.get("searched", ()):  # its data and initial weights are those of its search
+        for block, name in ((block, name) for block in (spec["model"], spec["train"]) for name in searched):
+            if name in block:
+                block[name] = {"uniform": [block[name]] * 2}
+        document["learning_rate"] = {"log_uniform": [spec["lr"]] * 2, "trials": 1}
     text = io.StringIO()
     YAML(typ="safe", pure=True).dump(document, text)
     return text.getvalue()
@@ -176,10 +185,10 @@ def _may_print(trial: Why, store: Path | str) -> bool:
 
 
 def _specs(cell: CellPlan) -> Iterator[TrialSpec]:
-    """The trials of a cell that can be named now: later rounds of a search that samples learning rates cannot."""
+    """The trials of a cell that can be named now: later rounds of a search cannot."""
     search = cell.wanted.learning_rate
-    lrs = dict.fromkeys([*cell.lrs, *(search.choices if isinstance(search, Choices) else ())])
-    return (cell.spec(lr, seed) for lr in lrs for seed in cell.wanted.seeds)
+    points = dict.fromkeys([*cell.points, *map(Point, search.choices if isinstance(search, Choices) else ())])
+    return (cell.spec(point, seed) for point in points for seed in cell.wanted.seeds)
 
 
 def _matching(first: str, ids: Mapping[str, str], sweep: str) -> list[str]:
@@ -204,8 +213,8 @@ def _state(cell: CellPlan | None, spec: TrialSpec | None, snapshot: Snapshot | N
         return "not in the grid"
     if snapshot and snapshot.trial(spec.trial_id):
         return "running"
-    if any((ask.lr, ask.seed) == (spec.lr, spec.seed) for ask in cell.missing):
+    if any(ask[:2] == (spec.point, spec.seed) for ask in cell.missing):
         return "waiting"
-    if (spec.lr, spec.seed) in cell.known:
+    if (spec.point, spec.seed) in cell.known:
         return "ended"
     return "later" if cell.missing else "not asked for"

@@ -1,8 +1,9 @@
-"""The learning rates that the searches of a sweep have asked for, in a file of the sweep's folder.
+"""The points that the searches of a sweep have asked for, in a file of the sweep's folder.
 
-A line is one JSON object: a cell, and the learning rates of a round. It is written before the first trial of the round
+A line is one JSON object: a cell, and the points of a round: its learning rates, or these with the values of the
+searched fields. It is written before the first trial of the round
 starts. Lines are only added; one that was not completed, as when the disk was full, is skipped. If the file or its last
-lines are missing, the learning rates of the stored trials count as asked for, so no result is lost.
+lines are missing, the points of the stored trials count as asked for, so no result is lost.
 """
 
 from __future__ import annotations
@@ -12,23 +13,24 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bilin.folder import SweepFolder
 from bilin.results.store.durable import explained
+from bilin.spec import Point
 
-Asked = Mapping[str, Sequence[float]]
-"""The learning rates that were asked for in each cell, by its id, in the order of asking."""
+Asked = Mapping[str, Sequence[Point]]
+"""The points that were asked for in each cell, by its id, in the order of asking."""
 
 
 def read_asked(folder: SweepFolder) -> Asked:
-    """Return the learning rates that the searches of a sweep have asked for.
+    """Return the points that the searches of a sweep have asked for.
 
     Raises:
         StoreError: The system does not let the file be read.
     """
     with explained(folder.path, "read"):
         lines = folder.asked.read_bytes().splitlines() if folder.asked.exists() else []
-    asked: dict[str, dict[float, None]] = {}
-    for cell_id, lrs in filter(None, map(_parse, lines)):
-        asked.setdefault(cell_id, {}).update(dict.fromkeys(lrs))
-    return {cell_id: tuple(lrs) for cell_id, lrs in asked.items()}
+    asked: dict[str, dict[Point, None]] = {}
+    for cell_id, points in filter(None, map(_parse, lines)):
+        asked.setdefault(cell_id, {}).update(dict.fromkeys(points))
+    return {cell_id: tuple(points) for cell_id, points in asked.items()}
 
 
 class AskedFile:
@@ -36,15 +38,15 @@ class AskedFile:
 
     def __init__(self, folder: SweepFolder) -> None:
         self._folder = folder
-        self._asked = {cell_id: set(lrs) for cell_id, lrs in read_asked(folder).items()}
+        self._asked = {cell_id: set(points) for cell_id, points in read_asked(folder).items()}
 
     def add(self, asked: Asked) -> None:
-        """Add the learning rates that the file does not have.
+        """Add the points that the file does not have.
 
         Raises:
             StoreError: The system does not let the file be written.
         """
-        lines = [json.dumps({"cell": cell_id, "lrs": lrs}) + "\n" for cell_id, lrs in self._new(asked)]
+        lines = [json.dumps({"cell": cell_id, **_plain(points)}) + "\n" for cell_id, points in self._new(asked)]
         if not lines:
             return
         with explained(self._folder.path, "written"), self._folder.asked.open("a+b") as file:
@@ -52,17 +54,25 @@ class AskedFile:
                 file.write(b"\n")  # the last line was not completed
             file.write("".join(lines).encode())
 
-    def _new(self, asked: Asked) -> Iterator[tuple[str, list[float]]]:
-        for cell_id, lrs in asked.items():
+    def _new(self, asked: Asked) -> Iterator[tuple[str, list[Point]]]:
+        for cell_id, points in asked.items():
             known = self._asked.setdefault(cell_id, set())
-            if new := [lr for lr in lrs if lr not in known]:
+            if new := [point for point in points if point not in known]:
                 known.update(new)
                 yield cell_id, new
 
 
-def _parse(line: bytes) -> tuple[str, list[float]] | None:
+def _plain(points: Sequence[Point]) -> dict[str, object]:
+    if any(point.searched for point in points):
+        return {"points": [{"lr": point.lr, **dict(point.searched)} for point in points]}
+    return {"lrs": [point.lr for point in points]}
+
+
+def _parse(line: bytes) -> tuple[str, list[Point]] | None:
     try:
         values = json.loads(line)
-        return str(values["cell"]), [float(lr) for lr in values["lrs"]]
-    except (ValueError, TypeError, KeyError):
+        points = values["points"] if "points" in values else [{"lr": lr} for lr in values["lrs"]]
+        numbers = [{name: float(value) for name, value in point.items()} for point in points]
+        return str(values["cell"]), [Point(point.pop("lr"), tuple(sorted(point.items()))) for point in numbers]
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None

@@ -5,162 +5,20 @@ from __future__ import annotations
 import functools
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from bilin.notebook import html_table
 from bilin.orchestrator.grid import Choices, Grid, LogUniform, WantedCell
 from bilin.orchestrator.planning.asked import Asked
-from bilin.orchestrator.planning.search import Ask, Known, decide, num_later
+from bilin.orchestrator.planning.cell import CellPlan, Shape, other_versions, untested_lengths
+from bilin.orchestrator.planning.search import Ask, Key
+from bilin.orchestrator.planning.state import SweepState
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status
 from bilin.registry import package_of
-from bilin.results import StoredTrial
-from bilin.rules import Outcome, select_lr
-from bilin.spec import ModelSettings, TestSpec, TrainSpec, TrialSpec, trial_id
+from bilin.results import HARDWARE, StoredTrial, mixture
+from bilin.rules import Outcome
+from bilin.spec import Point, TestSpec, TrialSpec
 from bilin.units import duration
-
-Shape = tuple[str, ModelSettings, TrainSpec]
-"""The name of a task, a model, and how it is trained: trials that agree in these take about as long."""
-
-Untested = Mapping[tuple[float, int], StoredTrial]
-"""Stored trials of a cell that lack a tested length, by learning rate and seed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class CellPlan:
-    """One wanted cell against what is stored of it.
-
-    Attributes:
-        wanted: The cell, its learning rates and seeds.
-        stored: The stored trials that stand, by learning rate and seed.
-        untested: Those of them that lack a tested length.
-        known: The outcomes by learning rate and seed: those of ``stored``, and later ones of a running sweep.
-        asks: The trials that should have a result by now; later rounds of a search are not among them.
-        missing: Those of them that have none, or must be tested at more lengths.
-        num_later: How many trials later rounds of a search will ask for, at most.
-    """
-
-    wanted: WantedCell
-    stored: Mapping[tuple[float, int], StoredTrial]
-    known: Known
-    asks: tuple[Ask, ...]
-    missing: tuple[Ask, ...]
-    num_later: int
-    untested: Untested
-
-    @classmethod
-    def of(
-        cls,
-        wanted: WantedCell,
-        stored: Mapping[tuple[float, int], StoredTrial],
-        known: Known,
-        asked: Sequence[float] = (),
-        untested: Untested | None = None,
-    ) -> CellPlan:
-        """Decide what a cell needs, given what is known of it and the learning rates that were asked for."""
-        untested = untested or {}
-        asks = decide(wanted, known, asked)
-        missing = to_run(wanted, asks, known, untested, stored) if known else asks
-        later = num_later(wanted, known.keys() - untested.keys() if untested else known, asks, missing)
-        return cls(
-            wanted=wanted,
-            stored=stored,
-            known=known,
-            asks=asks,
-            missing=missing,
-            num_later=later,
-            untested=untested,
-        )
-
-    @property
-    def shape(self) -> Shape:
-        """See `Shape`."""
-        cell = self.wanted.cell
-        return cell.task.name, cell.model, cell.train
-
-    @property
-    def lrs(self) -> tuple[float, ...]:
-        """The learning rates that are asked for."""
-        return tuple(dict.fromkeys(ask.lr for ask in self.asks))
-
-    @property
-    def num_missing(self) -> int:
-        """Trials to run, with those of later rounds of the search."""
-        return len(self.missing) + self.num_later
-
-    @property
-    def tests(self) -> tuple[StoredTrial, ...]:
-        """The missing trials whose kept weights are tested, without training."""
-        found = (self.untested.get(ask[:2]) for ask in self.missing if self.untested)
-        return tuple(trial for trial in found if trial and trial.has_weights)
-
-    @property
-    def num_again(self) -> int:
-        """Missing trials that lack only tested lengths, and are trained again since no weights are kept."""
-        return sum(ask[:2] in self.untested for ask in self.missing if self.untested) - len(self.tests)
-
-    def with_weights(self) -> set[str]:
-        """Return the trials that may keep their weights: all of them until the search is complete."""
-        if self.num_missing:
-            return {trial.trial_id for trial in self.stored.values()}
-        asked = {trial_id(self.wanted.cell_id, ask.lr, ask.seed) for ask in self.asks}
-        return asked.difference(unselected(self.wanted, self.asks, self.known))
-
-    def found(self, asks: Iterable[Ask]) -> Iterator[Status]:
-        """The status of each trial, of those asked for, that is stored."""
-        return (trial.status for ask in asks if (trial := self.stored.get(ask[:2])))
-
-    def spec(self, lr: float, seed: int, *, weights: Path | None = None) -> TrialSpec:
-        """The trial of the cell at a learning rate under a seed; ``weights`` is the file of its final weights."""
-        wanted, stored = self.wanted, self.untested.get((lr, seed))
-        lengths: tuple[int, ...] = ()
-        if stored and stored.has_weights:
-            lengths = untested_lengths(stored, wanted.test)
-        return TrialSpec(
-            cell=wanted.cell,
-            lr=lr,
-            seed=seed,
-            test=wanted.test,
-            resources=wanted.resources,
-            weights=weights if lengths or wanted.keep_weights != "none" else None,
-            untested=lengths,
-        )
-
-
-def to_run(
-    wanted: WantedCell,
-    asks: Sequence[Ask],
-    known: Known,
-    untested: Untested,
-    stored: Mapping[tuple[float, int], StoredTrial],
-) -> tuple[Ask, ...]:
-    """Return the trials, of those asked for, that have no result or must be tested at more lengths.
-
-    If a cell keeps weights at its selected learning rate alone, a new length is tested there alone; the rows of other
-    learning rates stand as they are. Until the search is complete, all weights that are kept are tested.
-    """
-    missing = tuple([ask for ask in asks if ask[:2] not in known])
-    if not untested:
-        return missing
-    due = set(untested)
-    if wanted.keep_weights == "selected" and any(trial.has_weights for trial in stored.values()):
-        selected = None if missing else select_lr(known[ask[:2]] for ask in asks)
-        due = {key for key, trial in untested.items() if (trial.has_weights if missing else key[0] == selected)}
-    return tuple([ask for ask in asks if ask[:2] not in known or ask[:2] in due])
-
-
-def unselected(wanted: WantedCell, asks: Iterable[Ask], known: Known) -> list[str]:
-    """Return the trials of a cell whose search is complete that keep no weights."""
-    if wanted.keep_weights == "all":
-        return []
-    asks = list(asks)
-    selected = select_lr(known[ask[:2]] for ask in asks) if wanted.keep_weights == "selected" else None
-    return [trial_id(wanted.cell_id, ask.lr, ask.seed) for ask in asks if ask.lr != selected]
-
-
-def untested_lengths(trial: StoredTrial, test: TestSpec) -> tuple[int, ...]:
-    """Return the wanted lengths at which a stored trial was not tested on the wanted number of sequences."""
-    return tuple(length for length in test.lengths if trial.tested.get(length) != test.num_sequences)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +47,9 @@ class Plan:
         num_wanted: Trials that the grid may come to want; a search with ``until_solved`` may want fewer.
         num_missing: Trials to run, with those of later rounds of searches.
         num_later: Those of later rounds; for a search with ``until_solved``, the most that they can be.
+        num_lost: Those whose last launch lost them: a row says so, and the next launch runs them again.
         stored: Every stored trial of the sweep, by its id.
+        shares: Whether some of the cells have results in other sweeps of the store.
         rows: Those of each wanted cell, by the id of the cell, whether they stand or not.
     """
 
@@ -199,9 +59,11 @@ class Plan:
     num_wanted: int
     num_missing: int
     num_later: int
+    num_lost: int
     estimate: Estimate
     stored: Mapping[str, StoredTrial]
     rows: Mapping[str, Sequence[StoredTrial]]
+    shares: bool
 
     @property
     def num_done(self) -> int:
@@ -225,8 +87,13 @@ class Plan:
 
     @property
     def num_again(self) -> int:
-        """Trials to run that lack only tested lengths, and are trained again since no weights are kept."""
+        """Trials to run that lack only tested lengths, and are trained again since no weights can be tested."""
         return sum(cell.num_again for cell in self.cells)
+
+    @property
+    def may_train_more(self) -> bool:
+        """Whether more trials may run: those of a point that is then selected, without weights or a tested length."""
+        return any(cell.may_train_more for cell in self.cells)
 
     @property
     def later(self) -> str:
@@ -236,9 +103,32 @@ class Plan:
 
     @property
     def may_end_early(self) -> bool:
-        """Whether a search may ask for fewer trials than it is granted, as with ``until_solved``."""
+        """Whether fewer trials may run, as with ``until_solved``, or if another sweep has points of later rounds."""
         searches = {cell.wanted.learning_rate for cell in self.cells}
-        return any(isinstance(search, Choices) and search.until_solved for search in searches)
+        is_until_solved = any(isinstance(search, Choices) and search.until_solved for search in searches)
+        return is_until_solved or (self.shares and any(cell.may_find_more for cell in self.cells))
+
+    @property
+    def other_versions(self) -> Mapping[str, int]:
+        """How many trials with a result other versions than the installed ones ran, by these versions."""
+        return Counter(versions for cell in self.cells for _, versions in cell.other_versions())
+
+    @property
+    def num_mixed_hardware(self) -> int:
+        """How many cells have results of several CPUs or GPUs."""
+        return sum(
+            mixture((trial.origin for trial in cell.stored.values()), HARDWARE) is not None
+            for cell in self.cells
+            if len(cell.stored) > 1
+        )
+
+    @property
+    def state(self) -> SweepState:
+        """The state of the sweep, if nothing runs it. Results that are to be copied are not its own yet."""
+        num_to_copy = sum(len(trial_ids) for trial_ids in self.found_in.values())
+        return SweepState.of(
+            num_missing=self.num_missing - self.num_lost + num_to_copy, num_failed=self.num_failed + self.num_lost
+        )
 
     @property
     def packages(self) -> frozenset[str]:
@@ -246,9 +136,30 @@ class Plan:
         blocks = {type(block) for cell in self.cells for block in (cell.wanted.cell.task, cell.wanted.cell.model)}
         return frozenset(package for block in blocks if (package := package_of(block)))
 
+    @property
+    def found_in(self) -> Mapping[str, Sequence[str]]:
+        """The ids of the trials that other sweeps of the store have, by the name of the sweep. A launch copies them.
+
+        Those that must be trained again for a tested length are left out.
+        """
+        found: dict[str, list[str]] = {}
+        for cell in self.cells if self.shares else ():
+            missing = set(cell.missing)
+            for ask in cell.asks:
+                trial = cell.stored.get(ask[:2])
+                if trial and trial.found_in and (trial.has_weights or ask not in missing):
+                    found.setdefault(trial.found_in, []).append(trial.trial_id)
+        return found
+
+    @property
+    def asked(self) -> Asked:
+        """The points that searches ask for by now."""
+        searches = (cell for cell in self.cells if isinstance(cell.wanted.learning_rate, LogUniform))
+        return {cell.wanted.cell_id: cell.points for cell in searches}
+
     def missing(self) -> Iterator[TrialSpec]:
         """The trials to run now, in the grid's order."""
-        return (cell.spec(ask.lr, ask.seed) for cell in self.cells for ask in cell.missing)
+        return (cell.spec(*ask[:2]) for cell in self.cells for ask in cell.missing)
 
     def __repr__(self) -> str:
         counts = f"{self.num_done} done, {self.num_failed} failed, {self.num_now} to run now{self.later}"
@@ -271,15 +182,23 @@ class Plan:
 
 
 def make_plan(
-    grid: Grid, stored: Mapping[str, StoredTrial], *, asked: Asked | None = None, retry: Collection[Status] = ()
+    grid: Grid,
+    stored: Mapping[str, StoredTrial],
+    *,
+    asked: Asked | None = None,
+    retry: Collection[Status] = (),
+    rerun_stale: bool = False,
+    shared: Mapping[str, Sequence[StoredTrial]] | None = None,
 ) -> Plan:
     """Compare a grid with what is stored.
 
     Args:
         grid: What is wanted.
         stored: What is there, by trial id.
-        asked: The learning rates that searches have asked for. Those of stored trials count as asked for anyway.
+        asked: The points that searches have asked for. Those of stored trials count as asked for anyway.
         retry: Statuses of failed trials to run again; ``lost`` ones are run again anyway.
+        rerun_stale: Run trials of other versions than the installed ones again.
+        shared: Results that other sweeps have of the cells, by the id of the cell. They count as stored.
     """
     rerun = {*RERUN_STATUSES, *retry}
     by_cell: dict[str, list[StoredTrial]] = {wanted.cell_id: [] for wanted in grid.cells}
@@ -290,13 +209,21 @@ def make_plan(
     for wanted in grid.cells:
         lengths = _lengths(wanted.test)
         trials = by_cell[wanted.cell_id]
-        standing = {(trial.lr, trial.seed): trial for trial in trials if trial.status not in rerun}
+        usable = _usable(trials, wanted, rerun_stale=rerun_stale)
+        standing = {(trial.point, trial.seed): trial for trial in usable if trial.status not in rerun}
+        if shared:
+            found = _usable(shared.get(wanted.cell_id, ()), wanted, rerun_stale=rerun_stale)
+            _add_shared(standing, found, wanted)
         untested = {key: trial for key, trial in standing.items() if not _is_complete(trial, lengths)}
         known = {key: Outcome.of(*key, trial) for key, trial in standing.items()}
-        lrs: Sequence[float] = ()
-        if isinstance(wanted.learning_rate, LogUniform):
-            lrs = (*(asked or {}).get(wanted.cell_id, ()), *sorted(trial.lr for trial in trials))
-        cells.append(CellPlan.of(wanted, standing, known, lrs, untested))
+        points: Sequence[Point] = ()
+        if is_search := isinstance(wanted.learning_rate, LogUniform):
+            points = (*(asked or {}).get(wanted.cell_id, ()), *sorted(trial.point for trial in trials))
+        cell = CellPlan.of(wanted, standing, known, points, untested)
+        while shared and is_search and all(ask[:2] in known for ask in cell.asks) and not {*cell.points} <= {*points}:
+            points = (*points, *cell.points)  # a round that another sweep has ended: what is the next one?
+            cell = CellPlan.of(wanted, standing, known, points, untested)
+        cells.append(cell)
     return Plan(
         grid=grid,
         cells=tuple(cells),
@@ -304,10 +231,53 @@ def make_plan(
         num_wanted=sum(wanted.max_trials for wanted in grid.cells),
         num_missing=sum(cell.num_missing for cell in cells),
         num_later=sum(cell.num_later for cell in cells),
+        num_lost=sum(_num_lost(cell, by_cell[cell.wanted.cell_id]) for cell in cells if cell.missing),
         estimate=_estimate(cells, by_cell),
         stored=stored,
         rows=by_cell,
+        shares=bool(shared),
     )
+
+
+def _usable(trials: Iterable[StoredTrial], wanted: WantedCell, *, rerun_stale: bool) -> Iterator[StoredTrial]:
+    """Yield the trials that may stand.
+
+    Weights of another version of the task or tier count as not kept: with more tests, versions would mix in a row.
+    """
+    lengths = _lengths(wanted.test)
+    for trial in trials:
+        versions = other_versions(trial, wanted.cell)
+        if versions and rerun_stale:
+            continue
+        if versions.keys() - {"torch"} and trial.has_weights and not _is_complete(trial, lengths):
+            trial = replace(trial, has_weights=False)
+        yield trial
+
+
+def _add_shared(standing: dict[Key, StoredTrial], shared: Iterable[StoredTrial], wanted: WantedCell) -> None:
+    """Add the results of other sweeps for the trials of a cell that have none, or lack a length and have no weights."""
+    lengths = _lengths(wanted.test)
+
+    def rank(trial: StoredTrial) -> tuple[bool, bool, bool]:
+        return bool(other_versions(trial, wanted.cell)), not _is_complete(trial, lengths), not trial.has_weights
+
+    for trial in sorted(shared, key=rank):
+        own = standing.get((trial.point, trial.seed))
+        if own is None or _saves_work(trial, own, lengths):
+            standing[trial.point, trial.seed] = trial
+
+
+def _saves_work(trial: StoredTrial, own: StoredTrial, lengths: frozenset[tuple[int, int]]) -> bool:
+    """Return whether a result of another sweep makes a training unnecessary that the own row does not."""
+    if own.status not in RESULT_STATUSES:
+        return True
+    loses_nothing = own.tested.items() <= trial.tested.items()
+    return loses_nothing and _is_complete(trial, lengths) and not (own.has_weights or _is_complete(own, lengths))
+
+
+def _num_lost(cell: CellPlan, stored: Collection[StoredTrial]) -> int:
+    lost = {(trial.point, trial.seed) for trial in stored if trial.status in RERUN_STATUSES}
+    return sum(ask[:2] in lost for ask in cell.missing) if lost else 0
 
 
 def _settled(cell: CellPlan) -> Iterable[Ask]:
@@ -336,7 +306,8 @@ def _estimate(cells: Collection[CellPlan], by_cell: Mapping[str, list[StoredTria
         tests = cell.tests
         test_s += sum(_test_s(trial, cell.wanted.test) for trial in tests)
         wall_s, num_missing = by_shape[cell.shape]
-        wall_s.extend([trial.wall_s for trial in by_cell[cell.wanted.cell_id] if trial.status == "done"])
+        trials = {trial.trial_id: trial for trial in (*cell.stored.values(), *by_cell[cell.wanted.cell_id])}
+        wall_s.extend([trial.wall_s for trial in trials.values() if trial.status == "done"])
         num_missing.append(cell.num_missing - len(tests))
     shapes = by_shape.values()
     return Estimate(

@@ -14,10 +14,12 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from bilin.orchestrator.grid import Choices
-from bilin.orchestrator.planning.plan import CellPlan, Plan
+from bilin.orchestrator.planning.cell import CellPlan, other_versions, untested_lengths
+from bilin.orchestrator.planning.plan import Plan
 from bilin.orchestrator.planning.search import Ask
+from bilin.record import RESULT_STATUSES
 from bilin.results import StoredTrial, WantedRow
-from bilin.spec import TestSpec, trial_id
+from bilin.spec import Point, trial_id
 
 
 class Reason(StrEnum):
@@ -25,13 +27,16 @@ class Reason(StrEnum):
 
     NEW_CELL = "new cell"
     NEW_LR = "new learning rate"
+    NEW_POINT = "new point of the search"
     NEW_SEED = "new seed"
     NOT_RUN = "asked for before, not run yet"
     FAILED = "failed before"
     LENGTH_MISSING = "tested length missing"
-    LATER_ROUND = "learning rates of a later round"
+    OTHER_VERSION = "other version"
+    LATER_ROUND = "later round of a search"
     CELL_LEFT = "cell not in the grid"
     LR_LEFT = "learning rate not in the grid"
+    POINT_LEFT = "point of a search not in the grid"
     SEED_LEFT = "seed not in the grid"
     LENGTH_LEFT = "tested length not in the grid"
 
@@ -40,11 +45,11 @@ class Explained(NamedTuple):
     """A trial, and why it would run or leaves the results.
 
     Attributes:
-        detail: What is new, missing or gone: a learning rate, a seed, a status or tested lengths; may be empty.
+        detail: What is new, missing or gone: a point, a seed, a status or tested lengths; may be empty.
     """
 
     cell_id: str
-    lr: float
+    point: Point
     seed: int
     reason: Reason
     detail: str
@@ -52,7 +57,7 @@ class Explained(NamedTuple):
     @property
     def trial_id(self) -> str:
         """The id of the trial."""
-        return trial_id(self.cell_id, self.lr, self.seed)
+        return trial_id(self.cell_id, self.point, self.seed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +139,7 @@ class Explanation:
         for row, reason, detail in self._unwanted():
             last = (self.last or {}).get(row.cell_id)
             if self.last is None or (last and _wants(last, row, reason)):
-                yield Explained(row.cell_id, row.lr, row.seed, reason, detail)
+                yield Explained(row.cell_id, row.point, row.seed, reason, detail)
 
     def _unwanted(self) -> Iterator[tuple[StoredTrial, Reason, str]]:
         """Yield the stored trials that the grid does not ask for, or of which it does not want every length."""
@@ -150,54 +155,53 @@ class Explanation:
 def _due(cell: CellPlan, rows: Collection[StoredTrial], last: WantedRow | None) -> Iterator[Explained]:
     cell_id = cell.wanted.cell_id
     if not rows and last is None:
-        for lr, seed, _ in cell.missing:
-            yield Explained(cell_id, lr, seed, Reason.NEW_CELL, "")
+        for point, seed, _ in cell.missing:
+            yield Explained(cell_id, point, seed, Reason.NEW_CELL, "")
         return
-    stored = {(row.lr, row.seed): row for row in rows}
-    lrs = {row.lr for row in rows}
+    stored = {(row.point, row.seed): row for row in rows}
+    points = {row.point for row in rows}
     for ask in cell.missing:
         row = stored.get(ask[:2])
-        reason, detail = _stored_reason(row, cell.wanted.test) if row else _new_reason(ask, lrs, last)
-        yield Explained(cell_id, ask.lr, ask.seed, reason, detail)
+        reason, detail = _stored_reason(row, cell) if row else _new_reason(ask, points, last)
+        yield Explained(cell_id, ask.point, ask.seed, reason, detail)
 
 
-def _stored_reason(row: StoredTrial, test: TestSpec) -> tuple[Reason, str]:
+def _stored_reason(row: StoredTrial, cell: CellPlan) -> tuple[Reason, str]:
     """Return why a trial that has a row would run."""
+    if row.status in RESULT_STATUSES and (row.point, row.seed) not in cell.stored:
+        return Reason.OTHER_VERSION, ", ".join(dict.fromkeys(other_versions(row, cell.wanted.cell).values()))
     if row.status != "done":
         return Reason.FAILED, row.status
-    missing = [length for length in test.lengths if row.tested.get(length) != test.num_sequences]
-    return Reason.LENGTH_MISSING, ", ".join(map(str, missing))
+    return Reason.LENGTH_MISSING, ", ".join(map(str, untested_lengths(row, cell.wanted.test)))
 
 
-def _new_reason(ask: Ask, lrs: Collection[float], last: WantedRow | None) -> tuple[Reason, str]:
+def _new_reason(ask: Ask, points: Collection[Point], last: WantedRow | None) -> tuple[Reason, str]:
     """Return why a trial without a row would run."""
-    is_known = ask.lr in lrs
-    if last and _has_lr(last, ask.lr):
+    is_known = ask.point in points
+    if last and last.has(ask.point):
         if ask.seed in last.seeds:
             return Reason.NOT_RUN, ""
         is_known = True
-    return (Reason.NEW_SEED, str(ask.seed)) if is_known else (Reason.NEW_LR, f"{ask.lr:g}")
+    if is_known:
+        return Reason.NEW_SEED, str(ask.seed)
+    return Reason.NEW_POINT if ask.point.searched else Reason.NEW_LR, str(ask.point)
 
 
 def _gone(cell: CellPlan, rows: Iterable[StoredTrial]) -> Iterator[tuple[StoredTrial, Reason, str]]:
     seeds, lengths, search = cell.wanted.seeds, frozenset(cell.wanted.test.lengths), cell.wanted.learning_rate
-    lrs = search.choices if isinstance(search, Choices) and cell.num_later else cell.lrs
+    points: Collection[Point] = cell.points
+    if isinstance(search, Choices) and cell.num_later:
+        points = [*map(Point, search.choices)]
     for row in rows:
         if row.seed not in seeds:
             yield row, Reason.SEED_LEFT, str(row.seed)
-        elif row.lr not in lrs:
-            yield row, Reason.LR_LEFT, f"{row.lr:g}"
+        elif row.point not in points:
+            yield row, Reason.POINT_LEFT if row.point.searched else Reason.LR_LEFT, str(row.point)
         elif not row.tested.keys() <= lengths:
             yield row, Reason.LENGTH_LEFT, ", ".join(map(str, sorted(row.tested.keys() - lengths)))
 
 
 def _wants(last: WantedRow, row: StoredTrial, reason: Reason) -> bool:
     """Return whether the grid of the last launch asks for a stored trial, or for a length that leaves."""
-    is_shown = row.seed in last.seeds and _has_lr(last, row.lr)
+    is_shown = row.seed in last.seeds and last.has(row.point)
     return is_shown and (reason is not Reason.LENGTH_LEFT or row.tested.keys() <= {*last.test_lengths})
-
-
-def _has_lr(last: WantedRow, lr: float) -> bool:
-    if last.lrs is not None:
-        return lr in last.lrs
-    return last.lr_low is not None and last.lr_high is not None and last.lr_low <= lr <= last.lr_high

@@ -1,21 +1,23 @@
 """Which trials of a cell should have a result by now, given what is known and what was asked before.
 
-The decision is a pure function of the cell, the outcomes, and the learning rates that its search has asked for. It does
-not depend on the number of workers, nor on the order in which trials end. The sweep keeps the learning rates that it
-asked for (see `bilin.orchestrator.planning.asked`), so a relaunch, another machine or one more seed asks no others.
+The decision is a pure function of the cell, the outcomes, and the points that its search has asked for: learning rates,
+with values for the other fields that are searched. It does not depend on the number of workers, nor on the order in
+which trials end. The sweep keeps the points that it asked for (see `bilin.orchestrator.planning.asked`), so a relaunch,
+another machine or one more seed asks no others.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from bilin.orchestrator.grid import Choices, LogUniform, WantedCell
+from bilin.orchestrator.grid import Choices, LogUniform, Range, WantedCell
 from bilin.rules import Outcome, lrs_between, round_lr, search_score
-from bilin.spec import derive_seed
+from bilin.spec import Point, derive_seed
 
 MAX_CACHED_ROUNDS = 2**14
 """How many rounds are kept: every plan of a sweep that was interrupted decides them again."""
@@ -23,19 +25,28 @@ MAX_CACHED_ROUNDS = 2**14
 NUM_CANDIDATES = 256
 """About how many learning rates a round is chosen from."""
 
-Known = Mapping[tuple[float, int], Outcome]
-"""The outcome of each trial of a cell that has ended, by its learning rate and seed."""
+NUM_POINTS = 512
+"""How many points of several fields a round is chosen from."""
+
+_BASES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29)
+"""Of the Halton sequence. Fields beyond the tenth take their turns again, from other places of the sequence."""
+
+Key = tuple[Point, int]
+"""A trial of a cell: its point and its seed."""
+
+Known = Mapping[Key, Outcome]
+"""The outcome of each trial of a cell that has ended."""
 
 
 class Ask(NamedTuple):
     """A trial of a cell that should be trained up to a step; ``ask[:2]`` is its key in `Known`."""
 
-    lr: float
+    point: Point
     seed: int
     until_step: int
 
 
-def decide(cell: WantedCell, known: Known, asked: Sequence[float] = ()) -> tuple[Ask, ...]:
+def decide(cell: WantedCell, known: Known, asked: Sequence[Point] = ()) -> tuple[Ask, ...]:
     """Return every trial that should have a result by now, in the order in which they are asked for.
 
     Once all of them are known and no other is asked for, the cell is complete.
@@ -43,20 +54,20 @@ def decide(cell: WantedCell, known: Known, asked: Sequence[float] = ()) -> tuple
     Args:
         cell: What is wanted.
         known: The trials that have ended.
-        asked: The learning rates that a search has asked for so far, in that order.
+        asked: The points that a search has asked for so far, in that order.
     """
     search = cell.learning_rate
-    lrs: Iterable[float]
+    points: Iterable[Point]
     if isinstance(search, LogUniform):
-        lrs = _search(cell, search, known, asked)
+        points = _search(cell, search, known, asked)
     else:
-        lrs = _until_solved(cell, search, known) if search.until_solved else search.choices
-    return _asks(tuple(dict.fromkeys(lrs)), cell.seeds, cell.cell.train.steps)
+        points = _until_solved(cell, search, known) if search.until_solved else map(Point, search.choices)
+    return _asks(tuple(dict.fromkeys(points)), cell.seeds, cell.cell.train.steps)
 
 
 @lru_cache(1024)
-def _asks(lrs: tuple[float, ...], seeds: tuple[int, ...], until_step: int) -> tuple[Ask, ...]:
-    return tuple(Ask(lr, seed, until_step) for lr in lrs for seed in seeds)  # shared by the many cells that ask alike
+def _asks(points: tuple[Point, ...], seeds: tuple[int, ...], until_step: int) -> tuple[Ask, ...]:
+    return tuple(Ask(point, seed, until_step) for point in points for seed in seeds)  # shared by many cells
 
 
 def learns(cell: WantedCell) -> bool:
@@ -64,9 +75,7 @@ def learns(cell: WantedCell) -> bool:
     return isinstance(cell.learning_rate, LogUniform) or cell.learning_rate.until_solved
 
 
-def num_later(
-    cell: WantedCell, known: Container[tuple[float, int]], asks: Sequence[Ask], missing: Collection[Ask]
-) -> int:
+def num_later(cell: WantedCell, known: Container[Key], asks: Sequence[Ask], missing: Collection[Ask]) -> int:
     """Return how many trials without a result `decide` will ask for after these, of which some are missing.
 
     Only a search with ``until_solved`` may ask for fewer.
@@ -76,77 +85,117 @@ def num_later(
     search = cell.learning_rate
     if isinstance(search, LogUniform):
         return cell.max_trials - len(asks)
-    later = set(search.choices) - {ask.lr for ask in asks}
-    return sum((lr, seed) not in known for lr in later for seed in cell.seeds)
+    later = {*map(Point, search.choices)} - {ask.point for ask in asks}
+    return sum((point, seed) not in known for point in later for seed in cell.seeds)
 
 
-def _until_solved(cell: WantedCell, search: Choices, known: Known) -> Iterator[float]:
+def _until_solved(cell: WantedCell, search: Choices, known: Known) -> Iterator[Point]:
     """The learning rates up to the first that solves every seed, as far as is known."""
-    for lr in search.choices:
-        yield lr
-        if all(outcome.solved for outcome in _outcomes(cell, lr, known)):
+    for point in map(Point, search.choices):
+        yield point
+        if all(outcome.solved for outcome in _outcomes(cell, point, known)):
             return
 
 
-def _search(cell: WantedCell, search: LogUniform, known: Known, asked: Sequence[float]) -> list[float]:
-    """The learning rates that were asked for; if all of them have ended on every seed, also those of the next round.
+def _search(cell: WantedCell, search: LogUniform, known: Known, asked: Sequence[Point]) -> list[Point]:
+    """The points that were asked for; if all of them have ended on every seed, also those of the next round.
 
     Those outside of the bounds, and those beyond the number of trials, are not wanted any more.
     """
-    lrs = [lr for lr in dict.fromkeys(asked) if search.low <= lr <= search.high][: search.max_lrs]
-    outcomes = {lr: _outcomes(cell, lr, known) for lr in lrs}
-    count = min(search.round, search.max_lrs - len(lrs))
+    ranges = (search.range, *cell.ranges)
+    points = [point for point in dict.fromkeys(asked) if _is_within(point, ranges)][: cell.max_points]
+    outcomes = {point: _outcomes(cell, point, known) for point in points}
+    count = min(search.round, cell.max_points - len(points))
     if count and all(len(found) == len(cell.seeds) for found in outcomes.values()):
-        seed = derive_seed(cell.cell_id, "ask", len(lrs))
-        lrs += (
-            _next_round(search, _scores(cell, outcomes), count, seed)
-            if lrs
-            else _first_round(cell.cell_id, search, count)
+        seed = derive_seed(cell.cell_id, "ask", len(points))
+        points += (
+            _next_round(search, cell.ranges, _scores(cell, outcomes), count, seed)
+            if points
+            else _first_round(cell.cell_id, ranges, count)
         )
-    return lrs
+    return points
 
 
-def _outcomes(cell: WantedCell, lr: float, known: Known) -> list[Outcome]:
-    """The outcomes of a learning rate so far, in the order of the seeds."""
-    return [known[lr, seed] for seed in cell.seeds if (lr, seed) in known]
+def _is_within(point: Point, ranges: Sequence[Range]) -> bool:
+    return all(range_.low <= value <= range_.high for range_, value in zip(ranges, coordinates(point), strict=True))
 
 
-def _scores(cell: WantedCell, outcomes: Mapping[float, Sequence[Outcome]]) -> tuple[tuple[float, float], ...]:
+def coordinates(point: Point) -> tuple[float, ...]:
+    """Return the learning rate and the values of the searched fields."""
+    return (point.lr, *(value for _, value in point.searched))
+
+
+def _point(ranges: Sequence[Range], values: Sequence[float]) -> Point:
+    names = (range_.name for range_ in ranges[1:])
+    return Point(values[0], tuple(zip(names, values[1:], strict=True)))
+
+
+def _outcomes(cell: WantedCell, point: Point, known: Known) -> list[Outcome]:
+    """The outcomes of a point so far, in the order of the seeds."""
+    return [known[point, seed] for seed in cell.seeds if (point, seed) in known]
+
+
+def _scores(cell: WantedCell, outcomes: Mapping[Point, Sequence[Outcome]]) -> tuple[tuple[Point, float], ...]:
     if not any(outcome.is_done for found in outcomes.values() for outcome in found):
-        return tuple((lr, 0.0) for lr in outcomes)  # also if the task is at fault, and cannot say its number of classes
+        return tuple((point, 0.0) for point in outcomes)  # also if the task cannot say its number of classes
     chance = 1 / cell.cell.task.num_classes
-    return tuple((lr, search_score(found, chance=chance)) for lr, found in outcomes.items())
+    return tuple((point, search_score(found, chance=chance)) for point, found in outcomes.items())
 
 
-def _first_round(cell_id: str, search: LogUniform, count: int) -> list[float]:
-    """One learning rate in each of ``count`` equal parts of the logarithmic scale, at random within its part."""
-    found: list[float] = []
-    width = math.log(search.high / search.low) / count
+def _first_round(cell_id: str, ranges: Sequence[Range], count: int) -> list[Point]:
+    """A Latin hypercube: each range has one value in each of ``count`` equal parts, at random within its part."""
+    columns = [_first_lrs(cell_id, ranges[0], count)]
+    for range_ in ranges[1:]:
+        draw = random.Random(derive_seed(cell_id, "ask", range_.name))
+        shares = [(number + draw.random()) / count for number in range(count)]
+        draw.shuffle(shares)
+        columns.append([range_.at(share) for share in shares])
+    found: list[Point] = []
+    for values in zip(*columns, strict=True):
+        point = _point(ranges, values)
+        if point in found:  # the bounds are close together
+            point = next(other for other in _all_points(tuple(ranges)) if other not in found)
+        found.append(point)
+    return found
+
+
+def _first_lrs(cell_id: str, range_: Range, count: int) -> list[float]:
+    width = math.log(range_.high / range_.low) / count
+    lrs = []
     for number in range(count):
         position = number + random.Random(derive_seed(cell_id, "ask", number)).random()
-        lr = min(max(round_lr(search.low * math.exp(position * width)), search.low), search.high)
-        if lr in found:  # the bounds are close together
-            lr = next(other for other in lrs_between(search.low, search.high) if other not in found)
-        found.append(lr)
-    return found
+        lrs.append(min(max(round_lr(range_.low * math.exp(position * width)), range_.low), range_.high))
+    return lrs
 
 
 @lru_cache(MAX_CACHED_ROUNDS)
 def _next_round(
-    search: LogUniform, scores: tuple[tuple[float, float], ...], count: int, seed: int
-) -> tuple[float, ...]:
-    """The learning rates that the scores of those tried so far suggest."""
-    tried = dict(scores)
-    candidates = [lr for lr in _candidates(search.low, search.high) if lr not in tried]
-    if len(candidates) < count:
-        candidates = [lr for lr in lrs_between(search.low, search.high) if lr not in tried]
+    search: LogUniform,
+    ranges: tuple[Range, ...],
+    scores: tuple[tuple[Point, float], ...],
+    count: int,
+    seed: int,
+) -> tuple[Point, ...]:
+    """The points that the scores of those tried so far suggest."""
+    ranges, tried = (search.range, *ranges), dict(scores)
+    if len(ranges) == 1:
+        candidates = [point for point in map(Point, _candidates(search.low, search.high)) if point not in tried]
+        if len(candidates) < count:
+            candidates = [point for point in _all_points(ranges) if point not in tried]
+    else:
+        candidates = [point for point in _first_points(ranges) if point not in tried]
+        if len(candidates) < count:
+            free = (point for point in _all_points(ranges) if point not in tried)
+            candidates = list(itertools.islice(free, count))
     if search.sampler == "gaussian_process":
         from bilin.orchestrator.planning import gaussian
 
-        return tuple(gaussian.propose(tried, candidates, count))
+        rows = list(map(coordinates, candidates))
+        chosen = gaussian.propose(ranges, [*map(coordinates, tried)], [*tried.values()], rows, count)
+        return tuple(candidates[index] for index in chosen)
     from bilin.orchestrator.planning import optuna_samplers
 
-    return tuple(optuna_samplers.propose(search, tried, candidates, count, seed=seed % 2**32))
+    return tuple(optuna_samplers.propose(search, ranges, tried, candidates, count, seed=seed % 2**32))
 
 
 @lru_cache(64)
@@ -158,3 +207,35 @@ def _candidates(low: float, high: float) -> tuple[float, ...]:
         if not found or lr >= found[-1] * math.exp(step):
             found.append(lr)
     return tuple(found)
+
+
+@lru_cache(64)
+def _first_points(ranges: tuple[Range, ...]) -> tuple[Point, ...]:
+    return tuple(itertools.islice(_all_points(ranges), NUM_POINTS))
+
+
+def _all_points(ranges: Sequence[Range]) -> Iterator[Point]:
+    """Yield every point that a search may ask for, once; if they are many, in an order that covers the ranges."""
+    num_points = math.prod(len(range_.values) for range_ in ranges)
+    if len(ranges) == 1 or num_points <= NUM_POINTS:
+        yield from (_point(ranges, values) for values in itertools.product(*(range_.values for range_ in ranges)))
+        return
+    found: set[Point] = set()
+    for number in itertools.count(1):
+        shares = [_halton(number + index // len(_BASES), _BASES[index % len(_BASES)]) for index in range(len(ranges))]
+        point = _point(ranges, [range_.at(share) for range_, share in zip(ranges, shares, strict=True)])
+        if point not in found:
+            found.add(point)
+            yield point
+        if len(found) == num_points:
+            return
+
+
+def _halton(number: int, base: int) -> float:
+    """Return an item of the van der Corput sequence of a base."""
+    share, digit = 0.0, 1.0
+    while number:
+        digit /= base
+        share += digit * (number % base)
+        number //= base
+    return share

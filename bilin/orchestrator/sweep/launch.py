@@ -6,27 +6,30 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Unpack
 
-from bilin.errors import InputError, InterruptedSweepError, StoreError
+from bilin.errors import DamageWarning, InputError, InterruptedSweepError, StoreError
 from bilin.folder import PARTIAL, SweepFolder
 from bilin.notebook import html_table
 from bilin.orchestrator.clusters import Work, check_nodes, open_pool
 from bilin.orchestrator.clusters.slurm.continuation import WARNING, continued
 from bilin.orchestrator.grid import ClusterSettings
+from bilin.orchestrator.planning.asked import AskedFile
 from bilin.orchestrator.planning.plan import Plan
+from bilin.orchestrator.planning.state import SweepState
 from bilin.orchestrator.request import GridSource, LaunchRequest, RequestOptions
 from bilin.orchestrator.sweep.loop import Sweep
 from bilin.orchestrator.sweep.progress import shown_progress
 from bilin.orchestrator.sweep.recorder import Recorder, write_grid
 from bilin.orchestrator.sweep.snapshot import Observer, Snapshot, SnapshotFile
-from bilin.record import Status
-from bilin.results import SweepWriter
+from bilin.record import RESULT_STATUSES, Status
+from bilin.results import SweepWriter, UnreadableSweepError
 from bilin.workers import run_trial
 from bilin.workers.output import Outputs
 from bilin.workers.pool import RunTrial
@@ -49,8 +52,12 @@ class Summary:
     Attributes:
         num_found: Wanted trials that were stored already, with a result.
         num_failed: Wanted trials without a result: failed in this launch, or earlier and not run again.
+        num_left: Wanted trials that are still to run, since the launch stopped early, or since they failed beside a
+            stored result.
+        num_elsewhere: Trials to run in the cells of the grid that ``--only`` left out.
         ran: How many trials this launch ran, by the status they ended with.
         num_tests: Those of them that were only tested, with their kept weights.
+        found_in: How many results were copied from each other sweep of the store.
         stopped: Why the launch stopped early, if it did.
     """
 
@@ -60,11 +67,24 @@ class Summary:
     num_failed: int
     ran: Mapping[Status, int]
     num_tests: int = 0
+    found_in: Mapping[str, int] = field(default_factory=dict)
     stopped: str | None = None
+    num_left: int = 0
+    num_elsewhere: int = 0
+
+    @property
+    def num_done(self) -> int:
+        """Wanted trials that have a result, from before or from this launch."""
+        return self.num_found + sum(count for status, count in self.ran.items() if status in RESULT_STATUSES)
+
+    @property
+    def state(self) -> SweepState:
+        """The state of the sweep, of whose cells ``--only`` may have left some out."""
+        return SweepState.of(num_missing=self.num_left + self.num_elsewhere, num_failed=self.num_failed)
 
     @property
     def exit_code(self) -> int:
-        """0: every trial asked for has a result; 1: some have none."""
+        """0: every trial of this launch has a result; 1: some have none."""
         return 1 if self.num_failed or self.stopped else 0
 
     def __repr__(self) -> str:
@@ -129,7 +149,7 @@ def launch(
         signals_interrupt(received := ReceivedSignal(), outermost=True),
         continued(request.folder, request.job.patience) if in_job else nullcontext(),
     ):
-        plan = request.plan()
+        plan = _take_over(request, writer)
         with shown_progress(progress, request.grid.name, plan.num_missing) as shown:
             observers = (*shown, *([observer] if observer else []))
             end = _run(request, plan, writer, observers, run, received)
@@ -140,7 +160,10 @@ def launch(
         num_failed=end.num_failed,
         ran=end.ended,
         num_tests=end.num_tests,
+        found_in=dict(writer.num_taken_over),
         stopped=end.stopped,
+        num_left=end.num_to_go + end.num_unfinished,
+        num_elsewhere=end.num_elsewhere,
     )
 
 
@@ -151,6 +174,21 @@ def as_request(request: LaunchRequest | GridSource, options: RequestOptions) -> 
     if options:
         raise InputError(f"a request has its own {', '.join(options)}: give a grid with options, or a request alone")
     return request
+
+
+def _take_over(request: LaunchRequest, writer: SweepWriter) -> Plan:
+    """Copy the results that other sweeps of the store have, and return what is left to run."""
+    plan, unreadable = request.plan(), set[str]()
+    while found := plan.found_in:
+        AskedFile(writer.folder).add(plan.asked)
+        for name, trial_ids in found.items():
+            try:
+                writer.take_over(name, trial_ids)
+            except UnreadableSweepError as error:
+                unreadable.add(name)
+                warnings.warn(str(error), DamageWarning, stacklevel=2)
+        plan = request.plan(unreadable=unreadable)
+    return plan
 
 
 def _run(
@@ -169,8 +207,8 @@ def _run(
     sweep = Sweep(plan, recorder, file, *observers, folder=folder)
     _tidy_weights(folder, plan)
     if not plan.num_missing:
-        write_grid(writer, plan, has_ended=True)
-        return sweep.snapshot()
+        num_elsewhere = write_grid(writer, plan, has_ended=True)
+        return replace(sweep.snapshot(), num_elsewhere=num_elsewhere)
     outputs = Outputs(folder)
     work = Work(
         run=run,
@@ -227,7 +265,11 @@ def _tidy_weights(folder: SweepFolder, plan: Plan) -> None:
     if dropped and not plan.grid.is_whole:
         dropped &= {trial.trial_id for cell in plan.cells for trial in cell.stored.values()}
     if dropped:
-        folder.drop_weights(dropped.difference(*(cell.with_weights() for cell in plan.cells)))
+        for cell in plan.cells:
+            dropped -= cell.with_weights()
+            if cell.num_missing:  # rows of other versions count until they are replaced
+                dropped -= {trial.trial_id for trial in plan.rows[cell.wanted.cell_id]}
+        folder.drop_weights(dropped)
     with suppress(OSError):
         folder.weights.rmdir()  # if it is empty
 

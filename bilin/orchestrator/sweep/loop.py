@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
+import shlex
 import socket
 import time
 from collections import Counter, defaultdict, deque
@@ -12,17 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from bilin.failures import MAX_SAME_ERRORS, RULES
+from bilin.failures import MAX_SAME_ERRORS, RULES, error_key, place_of
 from bilin.folder import SweepFolder
 from bilin.orchestrator.grid import LogUniform
-from bilin.orchestrator.planning.plan import CellPlan, Plan, Shape, to_run, unselected
-from bilin.orchestrator.planning.search import Ask, decide, learns, num_later
+from bilin.orchestrator.planning.cell import CellPlan, Shape, to_run, unselected
+from bilin.orchestrator.planning.plan import Plan
+from bilin.orchestrator.planning.search import Ask, Key, decide, learns, num_later
 from bilin.orchestrator.sweep.recorder import Recorder
 from bilin.orchestrator.sweep.snapshot import MAX_NOTES, NUM_LEADERS, Labels, Leader, Observer, RunningTrial, Snapshot
 from bilin.record import RESULT_STATUSES, Progress, Status, TrialResult
-from bilin.results import StoredTrial
+from bilin.results import StoredTrial, store_option
 from bilin.rules import Outcome
-from bilin.spec import Resources, TrialSpec, trial_id
+from bilin.spec import Point, Resources, TrialSpec, trial_id
 from bilin.workers.events import Cancelled, Checkpointed, Event, Finished, Lost, Started
 from bilin.workers.pool import Group, Pool
 
@@ -48,7 +50,7 @@ class _Cell:
 
     Attributes:
         plan: The plan of the cell when the sweep began.
-        known: The outcomes so far, by learning rate and seed.
+        known: The outcomes so far, by point and seed.
         asks: The trials that should have a result by now.
         num_later: How many trials later rounds of its search will ask for, at most.
         untested: The stored trials that lack a tested length, without those that have run since.
@@ -56,16 +58,16 @@ class _Cell:
     """
 
     plan: CellPlan
-    known: dict[tuple[float, int], Outcome]
+    known: dict[Key, Outcome]
     asks: Sequence[Ask]
     num_later: int
-    untested: dict[tuple[float, int], StoredTrial]
+    untested: dict[Key, StoredTrial]
     label: str = ""
 
     @property
-    def lrs(self) -> list[float]:
-        """The learning rates that were asked for."""
-        return list(dict.fromkeys(ask.lr for ask in self.asks))
+    def points(self) -> list[Point]:
+        """The points that were asked for."""
+        return list(dict.fromkeys(ask.point for ask in self.asks))
 
     @property
     def is_search(self) -> bool:
@@ -82,7 +84,7 @@ class _Cell:
         if not learns(self.plan.wanted):
             return []
         before = set(self.asks)
-        self.asks = decide(self.plan.wanted, self.known, self.lrs)
+        self.asks = decide(self.plan.wanted, self.known, self.points)
         untested = self.known.keys() - self.untested.keys() if self.untested else self.known
         self.num_later = num_later(self.plan.wanted, untested, self.asks, self.to_run())
         return [ask for ask in self.asks if ask not in before]
@@ -141,10 +143,11 @@ class Sweep:
         self._found = Counter(plan.statuses)
         self._ended: Counter[Status] = Counter()
         self._num_tests = 0
+        self._num_unfinished = 0
         self._best: dict[str, Leader] = {}
         self._wall_s: dict[Shape, float] = {}  # of the last trial of each shape
         self._notes: list[str] = []
-        self._errors = _SameErrors()
+        self._errors = _Errors(["--sweep", plan.grid.name, *(store_option(folder.store) if folder else ())])
         self._began_at, self._began = time.time(), time.monotonic()
         self._observe_at = 0.0
         for cell in self._cells:
@@ -158,12 +161,16 @@ class Sweep:
             num_elsewhere: Trials to run in cells of the grid that the plan leaves out.
         """
         self._pool, self._num_elsewhere = pool, num_elsewhere
-        self._recorder.keep_asked({cell.plan.wanted.cell_id: cell.lrs for cell in self._cells if cell.is_search})
-        while self._trials and self.stopped is None:
-            self._recorder.check()
-            self._submit(pool)
-            self._observe()
-            pool.wait(WAIT_S)
+        self._recorder.keep_asked({cell.plan.wanted.cell_id: cell.points for cell in self._cells if cell.is_search})
+        try:
+            while self._trials and self.stopped is None:
+                self._recorder.check()
+                self._submit(pool)
+                self._observe()
+                pool.wait(WAIT_S)
+        except KeyboardInterrupt:
+            self._observe(now=True)  # failures that have not been shown
+            raise
         self._observe(now=True)
 
     def take(self, event: Event) -> None:
@@ -191,7 +198,8 @@ class Sweep:
     def current_plan(self) -> Plan:
         """Return the plan, updated with the outcomes so far."""
         cells = [
-            CellPlan.of(cell.plan.wanted, cell.plan.stored, cell.known, cell.lrs, cell.untested) for cell in self._cells
+            CellPlan.of(cell.plan.wanted, cell.plan.stored, cell.known, cell.points, cell.untested)
+            for cell in self._cells
         ]
         return replace(
             self._plan,
@@ -220,6 +228,7 @@ class Sweep:
             ended=dict(self._ended),
             num_tests=self._num_tests,
             num_left=len(self._trials),
+            num_unfinished=self._num_unfinished,
             num_later=self._num_later,
             may_end_early=self._plan.may_end_early and self._num_later > 0,
             trials_per_s=self._ended.total() / max(time.monotonic() - self._began, 1e-9),
@@ -233,10 +242,10 @@ class Sweep:
 
     def _enqueue(self, cell: _Cell, asks: Sequence[Ask]) -> None:
         queue = self._queues[cell.plan.wanted.resources.occupied, frozenset()]
-        for lr, seed, _ in asks:
-            own_id = trial_id(cell.plan.wanted.cell_id, lr, seed)
+        for point, seed, _ in asks:
+            own_id = trial_id(cell.plan.wanted.cell_id, point, seed)
             weights = self._folder.trial_weights(own_id) if self._folder else None
-            trial = _Trial(cell.plan.spec(lr, seed, weights=weights), own_id, cell)
+            trial = _Trial(cell.plan.spec(point, seed, weights=weights), own_id, cell)
             self._trials[own_id] = trial
             queue.append(trial)
 
@@ -300,9 +309,11 @@ class Sweep:
         del self._trials[trial.trial_id]
         if not self._running.pop(trial.trial_id, None):  # a late result arrived while the trial waited to run again
             self._queues[trial.spec.resources.occupied, trial.avoid].remove(trial)
-        cell, cell_id, key = trial.cell, trial.cell.plan.wanted.cell_id, (trial.spec.lr, trial.spec.seed)
-        if result.status in RESULT_STATUSES or not trial.spec.untested:  # a failed test leaves the stored row
+        cell, cell_id, key = trial.cell, trial.cell.plan.wanted.cell_id, (trial.spec.point, trial.spec.seed)
+        keeps_row = result.status not in RESULT_STATUSES and self._has_result(trial)
+        if not keeps_row:
             self._recorder.put(trial.spec, result)
+        self._num_unfinished += keeps_row
         self._ended[result.status] += 1
         self._num_tests += result.is_test
         cell.untested.pop(key, None)
@@ -311,6 +322,7 @@ class Sweep:
                 trial_id=trial.trial_id,
                 label=self._label(cell),
                 lr=trial.spec.lr,
+                searched=dict(trial.spec.point.searched),
                 seed=trial.spec.seed,
                 steps=result.steps,
                 solved=result.solved,
@@ -319,19 +331,41 @@ class Sweep:
             self._best[cell_id] = min(leader, self._best.get(cell_id, leader), key=_rank)
         if not trial.spec.untested:
             self._wall_s[cell.plan.shape] = result.wall_s
-        if not trial.spec.untested or (result.status in RESULT_STATUSES and not result.is_test):
+        if not (keeps_row or result.is_test) or key not in cell.known:
             cell.known[key] = Outcome.of(*key, result)
         self._num_later -= cell.num_later
-        asks = cell.decide()
+        asks = self._decide(cell)
         self._num_later += cell.num_later
         if asks and cell.is_search:
-            self._recorder.keep_asked({cell_id: cell.lrs})
+            self._recorder.keep_asked({cell_id: cell.points})
         self._go_on(cell, asks)
         if result.note:
             self._notes.append(f"{trial.trial_id}: {_short(result.note)}")
-        if result.status not in RESULT_STATUSES:
-            self._notes.append(f"{trial.trial_id}: {result.status}: {_short(result.error or '')}")
+        self._notes += self._errors.note(result, keeps_row=keeps_row)
         self.stopped = self._errors.add(result) or self.stopped
+
+    def _has_result(self, trial: _Trial) -> bool:
+        """Whether a row with a result is stored, which a failure must not replace."""
+        row = self._plan.stored.get(trial.trial_id)
+        return bool(trial.spec.untested) or (row is not None and row.status in RESULT_STATUSES)
+
+    def _decide(self, cell: _Cell) -> list[Ask]:
+        """Return what a cell asks for now, beside what it asked for before; copy what other sweeps have of it."""
+        new = asks = cell.decide()
+        while new:
+            self._copy(cell, new)
+            new = cell.decide() if cell.is_complete else []
+            asks = asks + new
+        return asks
+
+    def _copy(self, cell: _Cell, asks: Sequence[Ask]) -> None:
+        for ask in asks:
+            key, trial = ask[:2], cell.plan.stored.get(ask[:2])
+            if trial is None or trial.found_in is None or (key in cell.untested and not trial.has_weights):
+                continue
+            if not self._recorder.take_over(trial.found_in, trial.trial_id):  # the other sweep has just deleted it
+                del cell.known[key]
+                cell.untested.pop(key, None)
 
     def _go_on(self, cell: _Cell, new: Sequence[Ask]) -> None:
         """Queue what a cell needs after one of its trials ended, of which some is newly asked for."""
@@ -355,6 +389,7 @@ class Sweep:
             cell_id=trial.cell.plan.wanted.cell_id,
             label=self._label(trial.cell),
             lr=trial.spec.lr,
+            searched=dict(trial.spec.point.searched),
             seed=trial.spec.seed,
             attempt=trial.attempts,
             since=trial.since,
@@ -386,27 +421,37 @@ class Sweep:
         return cell.label
 
 
-class _SameErrors:
-    """Counts how many trials in a row have failed with the same error."""
+class _Errors:
+    """The errors of failed trials: each is shown once, and stops the sweep if it comes too often in a row."""
 
-    def __init__(self) -> None:
-        self._count = 0
+    def __init__(self, place: Sequence[str]) -> None:
+        """Prepare to take errors; ``place`` are the options that name the sweep and its store in a command."""
+        self._place = place
+        self._shown: set[str] = set()
+        self._num_in_row = 0
         self._last: str | None = None
 
     def add(self, result: TrialResult) -> str | None:
-        """Count a trial that ended; return why the sweep must stop, if it must."""
-        if result.status in RESULT_STATUSES:
-            self._count, self._last = 0, None
-            return None
-        # The same error is one raised at the same place, or one with the same text if the place is not known.
-        places = [line for line in (result.traceback or "").splitlines() if line.lstrip().startswith("File ")]
-        kind = (result.error or "").partition(":")[0]
-        error = f"{kind} at {places[-1].strip()}" if places else (result.error or result.status)
-        self._count = self._count + 1 if error == self._last else 1
+        """Take a trial that ended; return why the sweep must stop, if it must."""
+        error = None if result.status in RESULT_STATUSES else error_key(result)
+        self._num_in_row = self._num_in_row + 1 if error == self._last else 1
         self._last = error
-        if self._count < MAX_SAME_ERRORS:
+        if error is None or self._num_in_row < MAX_SAME_ERRORS:
             return None
-        return f"the same error in {self._count} trials in a row: {result.error}"
+        return f"the same error in {self._num_in_row} trials in a row: {result.error}"
+
+    def note(self, result: TrialResult, *, keeps_row: bool) -> list[str]:
+        """Return what to show of a trial that ended: an error that has not been shown, and where the rest is."""
+        if result.status in RESULT_STATUSES or error_key(result) in self._shown:
+            return []
+        self._shown.add(error_key(result))
+        lines = [f"{result.trial_id}: {result.status}: {_short(result.error or '')}"]
+        if place := place_of(result.traceback):
+            lines.append(f"  at {place}")
+        if keeps_row:
+            return ["\n".join([*lines, "  its stored result stays; the next launch runs it again"])]
+        show = ["bilin", "sweep", "show", result.trial_id, *self._place]
+        return ["\n".join([*lines, f"  more: {shlex.join(show)}"])]
 
 
 def _is_alike(trial: _Trial, shape: Shape) -> bool:

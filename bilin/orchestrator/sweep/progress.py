@@ -25,17 +25,25 @@ REDRAW_S = 0.25
 
 
 def counts(snapshot: Snapshot) -> str:
-    """Return one line: how many trials are done, run, failed and are left."""
+    """Return one line: how many trials are done, run, failed and wait."""
     parts = [f"{snapshot.sweep}: {snapshot.num_done} done", f"{len(snapshot.running)} running"]
     if snapshot.num_failed:
         parts.append(f"{snapshot.num_failed} failed")
-    parts.append(f"{snapshot.num_to_go} to go")
+    parts.append(f"{snapshot.num_to_go - len(snapshot.running)} to go")
     if snapshot.seconds_left is not None and snapshot.num_to_go:
         about = "at most" if snapshot.may_end_early else "about"
         speed = snapshot.trials_per_s
         rate = f"{speed:.1f} trials/s" if speed >= 1 else f"{speed * 60:.1f} trials/min"
         parts.append(f"{rate}, {about} {duration(snapshot.seconds_left)} left")
     return " · ".join(parts)
+
+
+def counts_and_step(snapshot: Snapshot) -> str:
+    """Return the line of `counts`, and until a trial has ended the step of one that runs."""
+    if snapshot.num_ended or not snapshot.running:
+        return counts(snapshot)
+    first = max(snapshot.running, key=lambda trial: trial.step)
+    return f"{counts(snapshot)} · {first.label}: step {first.step} of {first.max_steps}"
 
 
 class Notes:
@@ -106,7 +114,7 @@ class _Progress(ABC):
             self._drawn_at = time.monotonic()
             total = snapshot.num_done + snapshot.num_failed + snapshot.num_to_go
             self._share = 1 - snapshot.num_to_go / max(total, 1)
-            self.draw(counts(snapshot), notes)
+            self.draw(counts_and_step(snapshot), notes)
 
     @abstractmethod
     def draw(self, line: str, notes: Sequence[str] = ()) -> None:

@@ -7,7 +7,7 @@ sweep is doing (in process, it trains the next one), and thousands of short ones
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
 from bilin.failures import RULES
@@ -15,8 +15,8 @@ from bilin.orchestrator.grid import Choices, LogUniform, WantedCell, resolved, r
 from bilin.orchestrator.planning.asked import Asked, AskedFile, read_asked
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.record import TrialResult
-from bilin.results import SweepWriter, WantedRow, stored
-from bilin.spec import TrialSpec
+from bilin.results import SweepWriter, UnreadableSweepError, WantedRow, stored
+from bilin.spec import Point, TrialSpec
 from bilin.workers.training.checkpoint import Checkpoints
 
 FLUSH_PERIOD_S = 0.25
@@ -63,6 +63,13 @@ class Recorder:
             self._pairs.append((spec, result))
         self.check()
 
+    def take_over(self, sweep: str, trial_id: str) -> bool:
+        """Copy a trial of another sweep of the store; return whether that has it, and can be read."""
+        try:
+            return bool(self._writer.take_over(sweep, [trial_id]))
+        except UnreadableSweepError:
+            return False
+
     def keep_asked(self, asked: Asked) -> None:
         """Keep the learning rates that searches ask for, before a trial at one of them starts."""
         self._asked.add(asked)
@@ -97,39 +104,40 @@ class Recorder:
 def write_grid(writer: SweepWriter, plan: Plan, *, has_ended: bool) -> int:
     """Store what the whole grid wants now, also if ``only`` has narrowed this launch to some of its cells.
 
-    While a sweep runs, its searches may ask for any of their learning rates; when it has ended, the ones that they
-    asked for are stored.
+    While a sweep runs, its searches may ask for any point; when it has ended, the ones that they asked for are stored.
 
     Returns:
         How many trials are to run in the cells that the launch leaves out.
     """
-    text, cells, lrs, num_elsewhere = resolved(plan.grid), plan.grid.cells, {}, 0
+    text, cells, num_elsewhere = resolved(plan.grid), plan.grid.cells, 0
+    points: dict[str, Sequence[Point]] = {}
     if not plan.grid.is_whole:
         trials = stored(writer.folder.store, writer.folder.name)
         whole = make_plan(restore_grid(text), trials, asked=read_asked(writer.folder))
         own = {cell.wanted.cell_id for cell in plan.cells}
         others = [cell for cell in whole.cells if cell.wanted.cell_id not in own]
-        cells, lrs = whole.grid.cells, {cell.wanted.cell_id: cell.lrs for cell in others}
+        cells, points = whole.grid.cells, {cell.wanted.cell_id: cell.points for cell in others}
         num_elsewhere = sum(cell.num_missing for cell in others)
     if has_ended:
-        lrs.update((cell.wanted.cell_id, cell.lrs) for cell in plan.cells)
-    writer.write_wanted(_rows(cells, lrs))
+        points.update((cell.wanted.cell_id, cell.points) for cell in plan.cells)
+    writer.write_wanted(_rows(cells, points))
     writer.write_grid(text)
     return num_elsewhere
 
 
-def _rows(cells: Iterable[WantedCell], asked: Mapping[str, tuple[float, ...]]) -> Iterator[WantedRow]:
+def _rows(cells: Iterable[WantedCell], asked: Asked) -> Iterator[WantedRow]:
     for cell in cells:
         search = cell.learning_rate
-        lrs = asked.get(cell.cell_id, search.choices if isinstance(search, Choices) else None)
-        bounds = search if lrs is None and isinstance(search, LogUniform) else None
+        points = asked.get(cell.cell_id, [*map(Point, search.choices)] if isinstance(search, Choices) else None)
+        bounds = search if points is None and isinstance(search, LogUniform) else None
         yield WantedRow(
             cell_id=cell.cell_id,
-            lrs=lrs,
+            lrs=None if points is None or cell.ranges else tuple(point.lr for point in points),
             lr_low=bounds.low if bounds else None,
             lr_high=bounds.high if bounds else None,
             seeds=cell.seeds,
             num_trials=cell.max_trials,
             test_lengths=cell.test.lengths,
             num_sequences=cell.test.num_sequences,
+            points=tuple(points) if points is not None and cell.ranges else None,
         )

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bilin.fields import Value, fields_of, values_of
 from bilin.folder import PARTIAL, SweepFolder
 from bilin.record import RESULT_STATUSES, Status
-from bilin.spec import Cell
+from bilin.spec import Cell, Point
 
 PERIOD_S = 2.0
 """How often the snapshot in a sweep's folder is replaced."""
@@ -38,6 +38,7 @@ class RunningTrial:
         worker: Name of the worker; None if no worker has begun it, or if it runs in the sweep's process. ``host`` and
             ``pid`` are None if no worker has begun it.
         step: Steps taken; ``loss`` and ``accuracy`` are those of the last evaluation.
+        searched: The values of the searched fields of its cell, by their names.
         checkpoint_step: Steps up to its last checkpoint of this attempt; None if it has written none.
     """
 
@@ -56,11 +57,17 @@ class RunningTrial:
     loss: float | None = None
     accuracy: float | None = None
     checkpoint_step: int | None = None
+    searched: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def point(self) -> Point:
+        """The learning rate and the values of the searched fields."""
+        return Point(self.lr, tuple(self.searched.items()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leader:
-    """The best trial of a cell in this launch, by what selects a learning rate: never by a tested length."""
+    """The best trial of a cell in this launch, by what selects a point: never by a tested length."""
 
     trial_id: str
     label: str
@@ -69,6 +76,12 @@ class Leader:
     steps: int
     solved: bool
     validation_accuracy: float | None
+    searched: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def point(self) -> Point:
+        """The learning rate and the values of the searched fields."""
+        return Point(self.lr, tuple(self.searched.items()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +97,7 @@ class Snapshot:
         found: Wanted trials that were stored before, by status.
         ended: Trials that ended in this launch, by status.
         num_tests: Those of them that were only tested, with their kept weights.
+        num_unfinished: Trials that failed in this launch beside a stored result, so the next one runs them again.
         num_left: Trials that wait or run.
         num_later: Trials that later rounds of searches will ask for, at most.
         may_end_early: Whether a search may ask for fewer, as with ``until_solved``.
@@ -106,6 +120,7 @@ class Snapshot:
     found: Mapping[Status, int]
     ended: Mapping[Status, int]
     num_tests: int
+    num_unfinished: int
     num_left: int
     num_later: int
     may_end_early: bool
@@ -197,21 +212,23 @@ class Labels:
     def __init__(self, cells: Iterable[Cell]) -> None:
         first: dict[str, Value] = {}
         self._varying: set[str] = set()
-        for block in {block for cell in cells for block in (cell.task, cell.model, cell.train)}:
+        blocks = ((block, cell.searched) for cell in cells for block in (cell.task, cell.model, cell.train))
+        for block, searched in dict.fromkeys(blocks):
             for name, value in values_of(block).items():
+                value = "searched" if name in searched else value
                 if first.setdefault(name, value) != value:
                     self._varying.add(name)
 
     def label(self, cell: Cell) -> str:
         """Return a name such as ``modular_addition m=5 · cp rank=64``."""
         task = " ".join([cell.task.name, *self._fields(cell.task)])
-        model = " ".join([cell.model.tier, *self._fields(cell.model, required=True)])
-        return " · ".join([task, model, *self._fields(cell.train)])
+        model = " ".join([cell.model.tier, *self._fields(cell.model, cell.searched, required=True)])
+        return " · ".join([task, model, *self._fields(cell.train, cell.searched)])
 
-    def _fields(self, block: object, *, required: bool = False) -> list[str]:
+    def _fields(self, block: object, searched: Collection[str] = (), *, required: bool = False) -> list[str]:
         fields = fields_of(type(block))
         shown = [name for name in fields if name in self._varying or (required and fields[name].required)]
-        return [f"{name}={getattr(block, name)}" for name in shown]
+        return [f"{name}={'searched' if name in searched else getattr(block, name)}" for name in shown]
 
 
 def _sum(statuses: Mapping[Status, int], *, with_result: bool) -> int:

@@ -1,4 +1,4 @@
-"""The table `cells`: the results of each cell at the learning rate that it selects."""
+"""The table `cells`: the results of each cell at the learning rate, or the point of its search, that it selects."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bilin.models import MODELS
+from bilin.record import RESULT_STATUSES
+from bilin.results.origin import HARDWARE, VERSIONS, Origin, mixture
 from bilin.results.schema import table_of
 from bilin.results.statistics import Statistic, summarize
-from bilin.rules import Outcome, select_lr
+from bilin.results.store.rows import to_point
+from bilin.rules import Outcome, select_point
+from bilin.spec import Point
 from bilin.tasks import TASKS
 
 
 class TrialRow(NamedTuple):
-    """What is needed of each trial, besides the columns of its cell. Sorted by the first four columns."""
+    """What is needed of each trial, besides the columns of its cell. Sorted by the first five columns."""
 
     sweep: str
     cell_id: str
     lr: float
+    searched: Sequence[Mapping[str, Any]] | None
     seed: int
     status: str
     solved: bool
@@ -31,14 +36,31 @@ class TrialRow(NamedTuple):
     test_lengths: Sequence[int] | None
     params: int | None
     recurrent_params: int | None
+    task_package: str | None
+    tier_package: str | None
+    torch: str | None
+    cpu: str | None
+    gpu: str | None
+
+    @property
+    def origin(self) -> Origin:
+        """The versions and the hardware."""
+        return Origin(self.task_package, self.tier_package, self.torch, self.cpu, self.gpu)
+
+    @property
+    def point(self) -> Point:
+        """The point of the trial."""
+        return to_point(self.lr, self.searched)
 
 
 class OutcomeRow(NamedTuple):
-    """What is needed of each trial to select the learning rate of its cell. Sorted by the first four columns."""
+    """What is needed of each trial to select the point of its cell. Sorted by the first two columns."""
 
     sweep: str
     cell_id: str
+    trial_id: str
     lr: float
+    searched: Sequence[Mapping[str, Any]] | None
     seed: int
     status: str
     solved: bool
@@ -47,12 +69,13 @@ class OutcomeRow(NamedTuple):
 
 
 class TestedRow(NamedTuple):
-    """What is needed of each tested length of a trial. Sorted by the first five columns."""
+    """What is needed of each tested length of a trial. Sorted by the first six columns."""
 
     sweep: str
     cell_id: str
     length: int
     lr: float
+    searched: Sequence[Mapping[str, Any]] | None
     seed: int
     accuracy_scaled: float
 
@@ -73,6 +96,8 @@ _SUMMARY = pa.schema(
         "best": pa.float64(),
         "seeds": pa.list_(pa.int64()),
         "scores": pa.list_(pa.float64()),
+        "mixed": pa.string(),
+        "mixed_hardware": pa.string(),
     }
 )
 """The columns besides those that describe a cell: see docs/results.md."""
@@ -86,13 +111,14 @@ def cells_columns(columns: Sequence[str]) -> list[str]:
 
 
 def selected_table(outcomes: pa.Table) -> pa.Table:
-    """Return the sweep, the cell and the selected learning rate of each cell, given the columns of `OutcomeRow`."""
+    """Return the sweep and id of each trial at the point that its cell selects, given the columns of `OutcomeRow`."""
     rows = map(OutcomeRow._make, _values(outcomes, OutcomeRow._fields))
-    selected = [
-        (*cell, select_lr(Outcome.of(row.lr, row.seed, row) for row in group))
-        for cell, group in itertools.groupby(rows, _cell_of)
-    ]
-    return table_of(selected, pa.schema([("sweep", pa.string()), ("cell_id", pa.string()), ("lr", pa.float64())]))
+    selected: list[tuple[str, str]] = []
+    for (sweep, _), group in itertools.groupby(rows, _cell_of):
+        of_cell = [(row.trial_id, Outcome.of(to_point(row.lr, row.searched), row.seed, row)) for row in group]
+        point = select_point(outcome for _, outcome in of_cell)
+        selected += [(sweep, trial_id) for trial_id, outcome in of_cell if outcome.point == point]
+    return table_of(selected, pa.schema([("sweep", pa.string()), ("trial_id", pa.string())]))
 
 
 def cells_table(trials: pa.Table, tested: pa.Table, columns: Sequence[str]) -> pa.Table:
@@ -107,35 +133,59 @@ def cells_table(trials: pa.Table, tested: pa.Table, columns: Sequence[str]) -> p
         cell: {length: list(rows) for length, rows in itertools.groupby(cell_rows, attrgetter("length"))}
         for cell, cell_rows in itertools.groupby(map(TestedRow._make, _values(tested, TestedRow._fields)), _cell_of)
     }
-    positions, summaries, first = [], [], 0
+    positions, unselected, summaries, first = [], list[bool](), [], 0
     for cell, group in itertools.groupby(map(TrialRow._make, _values(trials, TrialRow._fields)), _cell_of):
         rows = list(group)
-        of_cell = list(_summaries(rows, tested_rows.get(cell, {})))
-        positions += [first] * len(of_cell)  # any trial's row has the columns of the cell
+        points = [row.point for row in rows]
+        selected = select_point(Outcome.of(point, row.seed, row) for point, row in zip(points, rows, strict=True))
+        of_cell = list(_summaries(rows, selected, tested_rows.get(cell, {})))
+        # any trial's row has the columns of the cell, and one at the selected point the values of the searched fields
+        positions += [first + (points.index(selected) if selected else 0)] * len(of_cell)
+        unselected += [selected is None] * len(of_cell)
         summaries += of_cell
         first += len(rows)
     cells = trials.select(["sweep", "cell_id", *columns]).take(pa.array(positions, pa.int64()))
+    cells = _without_values(cells, unselected)
     summary = table_of(summaries, _SUMMARY)
     cells = pa.table([*cells.columns, *summary.columns], pa.schema([*cells.schema, *_SUMMARY]))
     return cells.take(_order(cells, columns))
 
 
-def _summaries(trials: Sequence[TrialRow], tested: Mapping[int, Sequence[TestedRow]]) -> Iterator[tuple[Any, ...]]:
-    """Yield a row of `_SUMMARY` for each length of a cell that was tested, or that the grid wants."""
-    outcomes = [Outcome.of(trial.lr, trial.seed, trial) for trial in trials]
-    lr = select_lr(outcomes)
-    assert lr is not None
-    num_solved = sum(outcome.solved for outcome in outcomes if outcome.lr == lr)
-    counts = ((trial.params, trial.recurrent_params) for trial in trials if trial.recurrent_params is not None)
+def _without_values(cells: pa.Table, unselected: Sequence[bool]) -> pa.Table:
+    """Return cells without the values of searched fields where no point is selected."""
+    searched = [
+        fields or () if none else () for fields, none in zip(cells["searched"].to_pylist(), unselected, strict=True)
+    ]
+    for name in {field["name"] for fields in searched for field in fields}:
+        index, has_none = cells.schema.get_field_index(name), [any(f["name"] == name for f in row) for row in searched]
+        cells = cells.set_column(index, cells.schema.field(index), pc.if_else(pa.array(has_none), None, cells[name]))
+    return cells
+
+
+def _summaries(
+    trials: Sequence[TrialRow], selected: Point | None, tested: Mapping[int, Sequence[TestedRow]]
+) -> Iterator[tuple[Any, ...]]:
+    """Yield a row of `_SUMMARY` for each length of a cell that was tested, or that the grid wants.
+
+    The selected point is None if every trial failed.
+    """
+    lr = selected.lr if selected else None
+    at_point = [trial for trial in trials if trial.point == selected]
+    num_solved = sum(trial.solved for trial in at_point)
+    counts = (
+        (trial.params, trial.recurrent_params) for trial in (*at_point, *trials) if trial.recurrent_params is not None
+    )
     params = next(counts, (None, None))  # a failed trial has none
+    origins = [trial.origin for trial in trials if trial.status in RESULT_STATUSES]
+    mixed = mixture(origins, VERSIONS), mixture(origins, HARDWARE)
     for length in sorted({*tested, *(trials[0].test_lengths or ())}):
         rows = tested.get(length, ())
-        seeds = [row.seed for row in rows if row.lr == lr]
-        scores = [row.accuracy_scaled for row in rows if row.lr == lr]
+        shown = [row for row in rows if selected and to_point(row.lr, row.searched) == selected]
+        seeds, scores = [row.seed for row in shown], [row.accuracy_scaled for row in shown]
         mean, low, high = summarize(scores, Statistic.MEAN_CI) if scores else (None, None, None)
         ends = min(scores, default=None), max(scores, default=None)
         best = max((row.accuracy_scaled for row in rows), default=None)
-        yield (*params, length, lr, len(seeds), num_solved, mean, *ends, low, high, best, seeds, scores)
+        yield (*params, length, lr, len(seeds), num_solved, mean, *ends, low, high, best, seeds, scores, *mixed)
 
 
 def _values(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:

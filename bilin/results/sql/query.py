@@ -39,10 +39,22 @@ _ORDER = {
 _PIVOTS = " (PIVOT is several statements: use max(mean) FILTER (length = 10), or `results table --by length`)"
 
 _NEVER_BRIEF = (
-    {"cell_id", "params", "recurrent_params", "seeds", "scores", "test_s", "spec", "traceback", "schema_version"}
+    {
+        "cell_id",
+        "searched",
+        "params",
+        "recurrent_params",
+        "seeds",
+        "scores",
+        "test_s",
+        "spec",
+        "traceback",
+        "schema_version",
+        "mixed_hardware",
+    }
     | {*ENVIRONMENT_COLUMNS, *TIME_COLUMNS}
 ) - {"device"}
-_BRIEF_IF_FILLED = {"low", "high", "error"}
+_BRIEF_IF_FILLED = {"low", "high", "error", "found_in", "mixed"}
 _NEVER_BRIEF_IN_CELLS = {"low", "high"}  # for as few seeds as there are, `min` and `max` say more
 _BRIEF_IF_VARYING = {"sweep", "stop_reason", "device"}
 
@@ -151,8 +163,10 @@ def query(
 
 
 def brief(table: pa.Table) -> pa.Table:
-    """Return the rows of a view with the columns that vary, and those that always matter."""
-    return table.select([name for name in table.column_names if _is_brief(table, name)])
+    """Return the rows of a view with the columns that vary, those that are searched, and those that always matter."""
+    searched = table["searched"].to_pylist() if "searched" in table.column_names else []
+    names = {field["name"] for fields in searched for field in fields or ()}
+    return table.select([name for name in table.column_names if name in names or _is_brief(table, name)])
 
 
 def _is_brief(table: pa.Table, name: str) -> bool:

@@ -30,14 +30,18 @@ VIEWS = ("cells", "trials", "lengths", "curves", "published")
 _LIVE = """
 CREATE TABLE _live AS
 WITH newest AS (
-  SELECT sweep, part, trial_id, cell_id, lr, seed FROM _trials
+  SELECT sweep, part, trial_id, cell_id, lr, searched, seed FROM _trials
   QUALIFY row_number() OVER (PARTITION BY sweep, trial_id ORDER BY part DESC) = 1
 )
 SELECT newest.sweep, part, trial_id, test_lengths
 FROM newest LEFT JOIN _wanted
   ON _wanted.sweep = newest.sweep AND _wanted.cell_id = newest.cell_id
   AND list_contains(seeds, seed)
-  AND CASE WHEN lrs IS NULL THEN lr BETWEEN lr_low AND lr_high ELSE list_contains(lrs, lr) END
+  AND CASE
+    WHEN points IS NOT NULL THEN list_contains(points, {'lr': lr, 'searched': searched})
+    WHEN lrs IS NULL THEN lr BETWEEN lr_low AND lr_high
+    ELSE list_contains(lrs, lr)
+  END
 WHERE _wanted.sweep IS NOT NULL OR newest.sweep NOT IN (SELECT DISTINCT sweep FROM _wanted)
 """
 """The rows that count: the newest of each trial that the grid wants, with the lengths to show.
@@ -47,14 +51,14 @@ Not a temporary table: even a transaction that only reads may write to those.
 
 _TRIALS = """
 CREATE TEMP VIEW trials AS
-SELECT live.*, _selected.lr IS NOT NULL AS selected
+SELECT live.*, _selected.trial_id IS NOT NULL AS selected
 FROM (SELECT * EXCLUDE (part, tested) FROM _trials SEMI JOIN _live USING (sweep, part, trial_id)) AS live
-LEFT JOIN _selected USING (sweep, cell_id, lr)
+LEFT JOIN _selected USING (sweep, trial_id)
 """
 
 _OUTCOMES = f"""
 SELECT {", ".join(OutcomeRow._fields)} FROM _trials SEMI JOIN _live USING (sweep, part, trial_id)
-ORDER BY sweep, cell_id, lr, seed
+ORDER BY sweep, cell_id
 """
 
 _ACCURACY = "t.num_correct / t.num_sequences"
@@ -133,15 +137,16 @@ def create_views(
 
 def create_cells(connection: DuckDBPyConnection, columns: Sequence[str]) -> None:
     """Create the view `cells` from the others, given the columns that describe a cell."""
-    quoted = ", ".join(f'"{name}"' for name in columns)  # a field may have the name of a keyword of SQL
+    names = dict.fromkeys((*TrialRow._fields, *columns))
+    quoted = ", ".join(f'"{name}"' for name in names)  # a field may have the name of a keyword of SQL
     trials = connection.sql(
-        f"SELECT {', '.join(TrialRow._fields)}, {quoted} "
+        f"SELECT {quoted} "
         "FROM trials JOIN (SELECT sweep, trial_id, test_lengths FROM _live) USING (sweep, trial_id) "
-        "ORDER BY sweep, cell_id, lr, seed"
+        "ORDER BY sweep, cell_id, lr, searched, seed"
     )
     tested = connection.sql(
         f"SELECT {', '.join(TestedRow._fields)} FROM lengths JOIN trials USING (sweep, trial_id) "
-        "ORDER BY sweep, cell_id, length, lr, seed"
+        "ORDER BY sweep, cell_id, length, lr, searched, seed"
     )
     connection.register("cells", cells_table(trials.to_arrow_table(), tested.to_arrow_table(), columns))
 

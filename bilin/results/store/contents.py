@@ -19,13 +19,21 @@ import pyarrow as pa
 from bilin.errors import StoreError
 from bilin.folder import SWEEP_NAME, SweepFolder
 from bilin.record import Status
+from bilin.results.origin import UNKNOWN, Origin
 from bilin.results.schema import CURVES, trials_schema
 from bilin.results.store.durable import UNREADABLE, Checksum, Damage, DamageError, explained, file_fault, read_fault
 from bilin.results.store.manifest import Manifest, Part, read_manifest
 from bilin.results.store.parts import damaged_curves, damaged_trials, read_columns, validate_file, with_unlisted_parts
-from bilin.results.store.rows import WantedRow, parse_wanted, wanted_rows
+from bilin.results.store.rows import WantedRow, parse_wanted, to_point, wanted_rows
+from bilin.spec import Point
 
 DEFAULT_STORE = Path("bilin-store")
+
+
+def store_option(store: Path | str) -> list[str]:
+    """Return what a command of bilin needs to use a store: nothing if it is the default one."""
+    return [] if Path(store).absolute() == DEFAULT_STORE.absolute() else ["--store", str(store)]
+
 
 T = TypeVar("T")
 
@@ -196,6 +204,8 @@ class StoredTrial:
     """What is stored of one trial. Not frozen: that would double the time to read a large sweep.
 
     `tested` has the number of sequences at each tested length. `test_s` is None in rows of versions before it existed.
+    `found_in` names another sweep, whose row it is. `searched` has the searched fields by name. Trials of
+    the same versions and hardware share one `origin`.
     """
 
     trial_id: str
@@ -211,10 +221,20 @@ class StoredTrial:
     wall_s: float
     tested: Mapping[int, int]
     test_s: float | None = None
+    origin: Origin = UNKNOWN
     has_weights: bool = False
+    found_in: str | None = None
+    searched: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def point(self) -> Point:
+        """The learning rate, and the values of the searched fields."""
+        return Point(self.lr, self.searched)
 
 
-_COLUMNS = [name for name in StoredTrial.__slots__ if name not in ("tested", "test_s", "has_weights")]
+_NO_COLUMNS = ("tested", "test_s", "origin", "has_weights", "found_in", "searched")
+_COLUMNS = [name for name in StoredTrial.__slots__ if name not in _NO_COLUMNS]
+_LATER_COLUMNS = ("test_s", *Origin._fields)  # rows of earlier versions may lack them
 
 
 def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
@@ -226,7 +246,7 @@ def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
     Raises:
         StoreError: The system does not let the sweep be read.
     """
-    return read_sweeps([SweepFolder.of(store, sweep)], _trials)
+    return read_sweeps([SweepFolder.of(store, sweep)], stored_trials)
 
 
 def stored_grid(store: Path | str, sweep: str) -> str | None:
@@ -244,16 +264,25 @@ def last_wanted(store: Path | str, sweep: str) -> dict[str, WantedRow] | None:
     return None if wanted is None else {row.cell_id: row for row in wanted_rows(wanted)}
 
 
-def _trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
+def stored_trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
+    """Return the trials of one sweep by their ids, without superseded ones; a reader for `read_sweeps`."""
     (sweep,) = sweeps
     trials: dict[str, StoredTrial] = {}
+    origins = functools.cache(Origin._make)
     for part in sweep.manifest.parts:
-        table = read_columns(sweep.folder.trials_part(part.number), [*_COLUMNS, "tested", "test_s"])
+        table = read_columns(sweep.folder.trials_part(part.number), [*_COLUMNS, "tested", *_LATER_COLUMNS, "searched"])
         columns = [table[name].to_pylist() for name in _COLUMNS]
-        test_s = table["test_s"].to_pylist() if "test_s" in table.column_names else [None] * table.num_rows
-        for values, tested, seconds in zip(zip(*columns, strict=True), _tested(table["tested"]), test_s, strict=True):
-            trial = StoredTrial(*values, tested, seconds)  # type: ignore[call-arg]
+        test_s, *origin = (
+            table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
+            for name in _LATER_COLUMNS
+        )
+        rows = zip(zip(*columns, strict=True), _tested(table["tested"]), test_s, zip(*origin, strict=True), strict=True)
+        for values, tested, seconds, made in rows:
+            trial = StoredTrial(*values, tested, seconds, origins(made))  # type: ignore[call-arg]
             trials[trial.trial_id] = trial
+        if "searched" in table.column_names and table["searched"].null_count < table.num_rows:
+            for trial_id, searched in zip(table["trial_id"].to_pylist(), table["searched"].to_pylist(), strict=True):
+                trials[trial_id].searched = to_point(0.0, searched).searched
     for trial_id in trials.keys() & sweep.folder.trials_with_weights():
         trials[trial_id].has_weights = True
     return trials

@@ -26,7 +26,7 @@ from bilin.folder import SweepFolder
 RAY_JOB = "BILIN_RAY_JOB"
 """Environment variable with the name of the Ray job that this process is."""
 
-_PADDING = 16  # room for the number of renewals to grow
+_PADDING = 40  # room for the numbers in it to grow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +131,14 @@ class LeaseReading:
 
     Attributes:
         age_s: Seconds since it was renewed, by the clocks of two machines; only for display.
+        is_copy: Whether it was copied with the sweep's folder, so that nobody renews it. Known only on the machine
+            of the writer.
     """
 
     holder: Holder
     content: bytes
     age_s: float = field(compare=False)
+    is_copy: bool = False
 
 
 class Lease:
@@ -145,8 +148,9 @@ class Lease:
         self._folder = folder
         self._holder = holder
         self._token = secrets.token_hex(8)
-        self._size = len(self._text(0)) + _PADDING
+        self._inode = 0
         self._renewals = 0
+        self._size = len(self._text()) + _PADDING
         self._descriptor = -1
 
     def create(self) -> bool:
@@ -155,6 +159,7 @@ class Lease:
             descriptor = os.open(self._folder.lease, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
             return False
+        self._inode = os.fstat(descriptor).st_ino
         try:
             self._write(descriptor)
         except OSError:
@@ -178,6 +183,10 @@ class Lease:
         reading = read_lease(self._folder)
         return None if reading is None or self._token.encode() in reading.content else reading.holder
 
+    def moved(self, folder: SweepFolder) -> None:
+        """Take note that the folder was renamed."""
+        self._folder = folder
+
     def close(self) -> None:
         """Give the lease back, unless another process has taken it."""
         with suppress(OSError):
@@ -192,13 +201,13 @@ class Lease:
             self._descriptor = -1
 
     def _write(self, descriptor: int) -> None:
-        os.pwrite(descriptor, self._text(self._renewals).ljust(self._size), 0)
+        os.pwrite(descriptor, self._text().ljust(self._size), 0)
         os.fsync(descriptor)  # a network file system may otherwise keep it until the file is closed
 
-    def _text(self, renewals: int) -> bytes:
-        fields = asdict(replace(self._holder, renewals=renewals))
+    def _text(self) -> bytes:
+        fields = asdict(replace(self._holder, renewals=self._renewals))
         del fields["silent_s"]
-        return json.dumps({**fields, "token": self._token}).encode()
+        return json.dumps({**fields, "token": self._token, "inode": self._inode}).encode()
 
 
 def read_lease(folder: SweepFolder) -> LeaseReading | None:
@@ -206,22 +215,29 @@ def read_lease(folder: SweepFolder) -> LeaseReading | None:
     try:
         with folder.lease.open("rb") as file:
             content = file.read()
-            renewed_at = os.fstat(file.fileno()).st_mtime
+            status = os.fstat(file.fileno())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return LeaseReading(holder=_parse(content), content=content, age_s=max(time.time() - renewed_at, 0.0))
+    holder, inode = _parse(content)
+    return LeaseReading(
+        holder=holder,
+        content=content,
+        age_s=max(time.time() - status.st_mtime, 0.0),
+        is_copy=inode is not None and inode != status.st_ino and holder.process.shares_system,
+    )
 
 
-def _parse(content: bytes) -> Holder:
+def _parse(content: bytes) -> tuple[Holder, int | None]:
     types = {"host": str, "boot": str, "space": str, "pid": int, "began": str}
     optional = ("started_at", "command", "slurm_job", "ray_job")
     try:
         document: dict[str, Any] = json.loads(content)
         process = Process(**{name: types[name](value) for name, value in document["process"].items()})
         texts: dict[str, Any] = {name: str(document[name]) for name in optional if name in document}
-        return replace(UNKNOWN, process=process, renewals=int(document["renewals"]), **texts)
+        inode = int(document["inode"]) if "inode" in document else None
+        return replace(UNKNOWN, process=process, renewals=int(document["renewals"]), **texts), inode
     except (ValueError, TypeError, KeyError, AttributeError):
-        return UNKNOWN
+        return UNKNOWN, None
 
 
 def _start_of(pid: int) -> str:

@@ -83,6 +83,11 @@ class SweepLock:
                 f"{LAPSE_S:g} s, and stops writing"
             )
 
+    def moved(self, folder: SweepFolder) -> None:
+        """Take note that the sweep's folder was renamed, with the lock and the lease in it."""
+        self._folder = folder
+        self._lease.moved(folder)
+
     def _take_lock(self) -> bool:
         """Lock the file, and return whether it is locked: not if the file system has no locks."""
         deadline = time.monotonic() + _PATIENCE_S
@@ -98,7 +103,7 @@ class SweepLock:
             before = read_lease(self._folder)
             if before is None:
                 continue
-            lives = _lives(before.holder, is_free=is_locked)
+            lives = False if before.is_copy else _lives(before.holder, is_free=is_locked)
             if lives:
                 raise self._refusal(before.holder)
             if lives is None:
@@ -155,7 +160,7 @@ def holder(store: Path | str, sweep: str) -> Holder | None:
     reading = read_lease(folder)
     if is_free is False:
         return reading.holder if reading else UNKNOWN
-    if reading is None or (lives := _lives(reading.holder, is_free=bool(is_free))) is False:
+    if reading is None or reading.is_copy or (lives := _lives(reading.holder, is_free=bool(is_free))) is False:
         return None
     return reading.holder if lives else replace(reading.holder, silent_s=max(reading.age_s, 1e-3))
 

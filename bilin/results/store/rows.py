@@ -33,7 +33,7 @@ from bilin.results.schema import (
     trials_schema,
 )
 from bilin.rules import round_lr
-from bilin.spec import Cell, Resources, TestSpec, TrialSpec, describe
+from bilin.spec import Cell, Point, Resources, TestSpec, TrialSpec, describe
 
 _result_values = attrgetter(*RESULT_COLUMNS)
 _environment_values = attrgetter(*ENVIRONMENT_COLUMNS)
@@ -47,6 +47,7 @@ class WantedRow:
 
     Attributes:
         lrs: The learning rates to try; None for a search between ``lr_low`` and ``lr_high``.
+        points: The points of a search of more fields that has ended; ``lrs`` is then None.
         num_sequences: How many sequences each of ``test_lengths`` is tested on.
     """
 
@@ -58,6 +59,15 @@ class WantedRow:
     num_trials: int
     test_lengths: tuple[int, ...]
     num_sequences: int
+    points: tuple[Point, ...] | None = None
+
+    def has(self, point: Point) -> bool:
+        """Return whether a point is one of those to try, or may be one."""
+        if self.points is not None:
+            return point in self.points
+        if self.lrs is not None:
+            return point.lr in self.lrs
+        return self.lr_low is not None and self.lr_high is not None and self.lr_low <= point.lr <= self.lr_high
 
 
 def trials_table(pairs: Sequence[tuple[TrialSpec, TrialResult]]) -> pa.Table:
@@ -102,7 +112,9 @@ def encode_wanted(cells: Iterable[WantedRow]) -> bytes:
 
     The bounds of a search are rounded as its learning rates are, so that these lie between them.
     """
-    columns = table_of([_wanted_values(cell) for cell in cells], WANTED_SCHEMA).to_pydict()
+    rows = [_wanted_values(cell) for cell in cells]
+    plain = [(*values, points and [*map(_plain_point, points)]) for *values, points in rows]
+    columns = table_of(plain, WANTED_SCHEMA).to_pydict()
     for name in ("lr_low", "lr_high"):
         columns[name] = [bound and round_lr(bound) for bound in columns[name]]
     buffer = io.BytesIO()
@@ -116,7 +128,11 @@ def parse_wanted(content: bytes) -> pa.Table:
     Raises:
         Exception: One of `UNREADABLE`: it is not such a file.
     """
-    table = pq.read_table(pa.BufferReader(content), partitioning=None).select(WANTED_SCHEMA.names)
+    table = pq.read_table(pa.BufferReader(content), partitioning=None)
+    if "points" not in table.column_names:  # a file of a version before it existed
+        column = WANTED_SCHEMA.field("points")
+        table = table.append_column(column, pa.nulls(table.num_rows, column.type))
+    table = table.select(WANTED_SCHEMA.names)
     table.validate(full=True)
     return table.cast(WANTED_SCHEMA)
 
@@ -124,8 +140,22 @@ def parse_wanted(content: bytes) -> pa.Table:
 def wanted_rows(wanted: pa.Table) -> Iterator[WantedRow]:
     """Yield the rows of a table of schema `WANTED_SCHEMA`."""
     columns = [_lists(column) if pa.types.is_list(column.type) else column.to_pylist() for column in wanted.columns]
-    for values in zip(*columns, strict=True):
-        yield WantedRow(**dict(zip(WANTED_SCHEMA.names, values, strict=True)))
+    for *values, points in zip(*columns, strict=True):
+        named = dict(zip(WANTED_SCHEMA.names[:-1], values, strict=True))
+        yield WantedRow(**named, points=points and tuple(to_point(**point) for point in points))
+
+
+def to_point(lr: float, searched: Sequence[Mapping[str, Any]] | None) -> Point:
+    """Return a point as a row has it."""
+    return Point(lr, tuple((value["name"], value["value"]) for value in searched or ()))
+
+
+def _plain_point(point: Point) -> dict[str, Any]:
+    return {"lr": point.lr, "searched": _plain_searched(point.searched)}
+
+
+def _plain_searched(searched: Iterable[tuple[str, float]]) -> list[dict[str, Any]] | None:
+    return [{"name": name, "value": value} for name, value in searched] or None
 
 
 def _lists(column: pa.ChunkedArray) -> list[tuple[Any, ...] | None]:
@@ -148,6 +178,7 @@ def _shared_by_cell(cell: Cell, others: frozenset[type]) -> tuple[tuple[Any, ...
         **values_of(cell.model),
         **{TRAIN_COLUMNS[name]: value for name, value in values_of(cell.train).items()},
         "supervision": cell.supervision,
+        "searched": _plain_searched(cell.searched_values),
     }
     columns = (values.get(name) for name in cell_columns(trials_schema(others)))
     return (cell.cell_id, *columns), json.dumps(describe(cell))[:-1]
@@ -161,8 +192,9 @@ def _json(block: TestSpec | Resources) -> str:
 def _row(spec: TrialSpec, result: TrialResult, others: frozenset[type]) -> tuple[Any, ...]:
     """Return a row in the order of `trials_schema`."""
     cell_values, cell_json = _shared_by_cell(spec.cell, others)
+    searched = f', "searched": {json.dumps(spec.cell.searched)}' if spec.cell.searched else ""
     document = (
-        f'{cell_json}, "lr": {spec.lr!r}, "seed": {spec.seed}, '
+        f'{cell_json}{searched}, "lr": {spec.lr!r}, "seed": {spec.seed}, '
         f'"test": {_json(spec.test)}, "resources": {_json(spec.resources)}}}'
     )
     return (
@@ -176,6 +208,7 @@ def _row(spec: TrialSpec, result: TrialResult, others: frozenset[type]) -> tuple
         *(_environment_values(result.environment) if result.environment else _NO_ENVIRONMENT),
         document,
         SCHEMA_VERSION,
+        None,  # it was found nowhere else
         result.lengths,
     )
 

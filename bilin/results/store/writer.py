@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import pyarrow as pa
 
 from bilin.errors import StoreError
 from bilin.folder import PARTIAL, SweepFolder
@@ -21,6 +24,7 @@ from bilin.results.store.lock import SweepLock
 from bilin.results.store.manifest import Manifest, Part, write_manifest
 from bilin.results.store.parts import merge, num_mergeable, read_columns, tested_again, with_unlisted_parts, write_part
 from bilin.results.store.rows import WantedRow, curves_table, encode_wanted, trials_table
+from bilin.results.store.sharing import read_shared
 from bilin.spec import TrialSpec
 
 _GRACE_S = 10.0
@@ -39,6 +43,9 @@ class SweepWriter:
         command: What this process runs, for the message to a second writer.
         stays: Keep a new sweep folder even if the writer ends with an error before it has written a grid.
 
+    Attributes:
+        num_taken_over: How many trials were copied from each other sweep.
+
     Warns:
         DamageWarning: On entry, for each damaged file that was set aside.
         WaitWarning: On entry, if a process on another machine may still write the sweep; it waits for a minute.
@@ -51,6 +58,7 @@ class SweepWriter:
 
     def __init__(self, store: Path | str, sweep: str, *, command: str = "bilin", stays: bool = False) -> None:
         self.folder = SweepFolder.of(store, sweep)
+        self.num_taken_over: Counter[str] = Counter()
         self._lock = SweepLock(self.folder, command)
         self._exit = ExitStack()
         self._mutex = threading.RLock()
@@ -90,6 +98,42 @@ class SweepWriter:
             return
         trials = trials_table(list(newest.values()))
         curves = curves_table(result for _, result in newest.values())
+        self._add(trials, curves)
+
+    def take_over(self, sweep: str, trial_ids: Collection[str]) -> int:
+        """Copy trials of another sweep of the store, with curves and weights; durable on return.
+
+        Returns:
+            How many of them it has.
+
+        Raises:
+            StoreError: As all methods do, or the other sweep cannot be read.
+        """
+        source = SweepFolder.of(self.folder.store, sweep)
+        trials, curves = read_shared(source, trial_ids)
+        if trials.num_rows:
+            with self._writing():
+                self.folder.copy_weights(source, trials["trial_id"].to_pylist())
+            self._add(trials, curves)
+            self.num_taken_over[sweep] += trials.num_rows
+        return int(trials.num_rows)
+
+    def rename(self, sweep: str) -> None:
+        """Give the sweep another name, in one step.
+
+        Raises:
+            StoreError: As all methods do, or the name is that of another sweep, or of none.
+        """
+        target = SweepFolder.of(self.folder.store, sweep)
+        if target.path.exists():
+            raise StoreError(f"{target.path} exists: choose another name, or move it away")
+        with self._writing():
+            self.folder.path.rename(target.path)
+            sync(target.store)
+            self._lock.moved(target)
+            self.folder = target
+
+    def _add(self, trials: pa.Table, curves: pa.Table) -> None:
         with self._writing():
             part = write_part(self.folder, self._manifest.next_number, trials, curves)
             self._commit([*self._manifest.parts, part])

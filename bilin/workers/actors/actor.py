@@ -20,6 +20,9 @@ from bilin.workers.output import Capture, Outputs
 from bilin.workers.pool import RunTrial, TrialRunner
 from bilin.workers.training.checkpoint import Checkpoints
 
+ASKED_S = 5.0
+"""How long a new worker waits for the pool's first question before it begins its first trial."""
+
 
 class Answer(NamedTuple):
     """What a worker answers: Ray's id of its node, what the kernel there has ended, and its events.
@@ -41,6 +44,7 @@ class TrialActor:
         self._capture = Capture(outputs, name) if outputs else None
         self._node = ray.get_runtime_context().get_node_id()
         self._outbox = Outbox()
+        self._was_asked = threading.Event()
         self._group: frozenset[str] = frozenset()
         self._runner = TrialRunner(
             run,
@@ -54,6 +58,8 @@ class TrialActor:
     def run(self, trials: bytes) -> Answer:
         """Run trials one after the other, given their pickled specs; answer with the events not taken meanwhile."""
         specs: Sequence[TrialSpec] = pickle.loads(trials)
+        # The pool asks a new worker which node it is on, and must know it even if the first trial ends this process.
+        self._was_asked.wait(ASKED_S)
         self._group = frozenset(spec.trial_id for spec in specs)
         for spec in specs:
             last = self._runner.run(spec)
@@ -64,7 +70,9 @@ class TrialActor:
 
     def poll(self, received: int) -> Answer:
         """Answer with the events that are newer than those received."""
-        return Answer(self._node, killed_here(), pickle.dumps(self._outbox.newer_than(received)))
+        answer = Answer(self._node, killed_here(), pickle.dumps(self._outbox.newer_than(received)))
+        self._was_asked.set()
+        return answer
 
     def cancel(self, trial_id: str) -> None:
         """End a trial of the group that runs."""

@@ -95,10 +95,10 @@ class RayPool:
             worker = self._start(group.resources, avoid=[] if nodes is self._placement.nodes else sorted(group.avoid))
         worker.trials = {spec.trial_id: spec for spec in group.trials}
         worker.silent_s = 0.0
-        # Pickled here: Ray's own pickler handles functions too, and takes three times as long for plain values.
-        self._busy[worker.actor.run.remote(pickle.dumps(group.trials))] = worker
         if worker.node is None:
             worker.ask()  # at once: the answer names the node of a worker that may die soon
+        # Pickled here: Ray's own pickler handles functions too, and takes three times as long for plain values.
+        self._busy[worker.actor.run.remote(pickle.dumps(group.trials))] = worker
 
     def wait(self, timeout_s: float) -> None:
         """Emit what has happened; wait up to ``timeout_s`` until a group ends."""

@@ -33,6 +33,9 @@ each of 8,000 every 20 seconds.
 LISTENED_S = 2.0
 """How much of the time between two periods counts as listening at most: this process may have stood still itself."""
 
+HEARD_OUT_S = 2.0
+"""How long the last answer of a worker that died may take to arrive, or to fail."""
+
 EXAMINATION_S = 15.0
 """How long the node of a worker that died may take to say whether it had memory left."""
 
@@ -122,14 +125,14 @@ class Hearing:
             worker.ask()
 
     def hear_out(self, worker: Worker) -> None:
-        """Take the answer of one worker, if it is there."""
-        self._take([worker] if worker.question is not None else [])
+        """Take the last answer of a worker that has died; it may still be on its way."""
+        self._take([worker] if worker.question is not None else [], timeout_s=HEARD_OUT_S)
 
-    def _take(self, asked: Collection[Worker]) -> None:
+    def _take(self, asked: Collection[Worker], timeout_s: float = 0) -> None:
         if not asked:
             return
         by_question = {worker.question: worker for worker in asked}
-        answered, _ = ray.wait(list(by_question), num_returns=len(by_question), timeout=0)
+        answered, _ = ray.wait(list(by_question), num_returns=len(by_question), timeout=timeout_s)
         for question in answered:
             worker = by_question[question]
             try:

@@ -88,6 +88,7 @@ def test_a_format_that_contradicts_the_ending_is_an_error(bilin, tmp_path):
     assert not (tmp_path / "x.csv").exists()
 
 
+@pytest.mark.slow
 def test_every_column_of_the_cells_can_be_selected(bilin):
     header = bilin("query", "--select", "*", "--format", "csv").stdout.splitlines()[0].split(",")
     assert {"best", "low", "high", "seeds", "scores", "cell_id", "recurrent_params"} <= set(header)

@@ -98,6 +98,7 @@ def test_one_that_is_run_already_is_said_at_once(tmp_path: Path, store: Path) ->
     first.communicate()
 
 
+@pytest.mark.slow
 def test_watch_shows_what_another_process_runs_and_ends_with_it(tmp_path: Path, store: Path) -> None:
     """On a terminal, as a launch does; Ctrl-C there leaves the sweep alone."""
     grid = write_grid(tmp_path, ENDLESS)
@@ -140,6 +141,7 @@ def test_watch_of_a_sweep_that_does_not_run_says_how_it_stands(tmp_path: Path, s
     assert "quick" in err
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_sweep_that_does_not_end_by_itself_is_killed_with_all_of_its_ray(tmp_path: Path, store: Path) -> None:
     grid = write_grid(tmp_path, ENDLESS)

@@ -90,7 +90,9 @@ def statuses(store: Path) -> list[str]:
 @pytest.mark.parametrize("redirection", ["2> /dev/full", "2>&-", "2> >(:)"], ids=["full", "closed", "broken pipe"])
 def test_a_launch_goes_on_if_standard_error_cannot_be_written(tmp_path: Path, redirection: str) -> None:
     code, out, _ = launch(write_grid(tmp_path, GRID), redirection)
-    assert (code, out) == (0, "first: 0 trials found in the store, 2 run (2 done)\n")
+    table = f"bilin results table --sweep first --store {tmp_path / 'store'}"
+    trials = "0 found in the store, 2 run (2 done)"
+    assert (code, out) == (0, f"first\n  state   complete\n  trials  {trials}\n  table   {table}\n")
     assert statuses(tmp_path / "store") == ["done", "done"]
 
 

@@ -40,6 +40,7 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.timeout(600)
 def test_a_sweep_runs_as_a_ray_job_and_is_cancelled(address: str, tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def started(python: str | Path) -> Iterator[list[int]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_sweep_joins_a_ray_that_is_up_and_leaves_it_up(address: str, tmp_path: Path) -> None:
     grid = write_grid(tmp_path, GRID)
@@ -98,6 +99,7 @@ def test_a_sweep_joins_a_ray_that_is_up_and_leaves_it_up(address: str, tmp_path:
     assert contents(tmp_path / "first") == contents(tmp_path / "second") == contents(tmp_path / "inline")
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_sweep_runs_from_a_machine_that_is_no_node(head: list[int], tmp_path: Path) -> None:
     grid, store = write_grid(tmp_path, GRID), tmp_path / "store"
@@ -106,7 +108,7 @@ def test_a_sweep_runs_from_a_machine_that_is_no_node(head: list[int], tmp_path: 
     assert code == 0, err
     launch(grid, store=tmp_path / "inline", cluster=ClusterSpec(kind="inline"))
     assert contents(store) == contents(tmp_path / "inline")
-    more = ["--set", "resources.custom={license: 3}", "--set", "name=more"]
+    more = ["--set", "resources.custom={license: 3}", "--set", "name=more", "--set", "seeds=[1]"]
     code, _, err = finish(run_bilin("sweep", "launch", grid, *more, *arguments))
     assert (code, "2 CPUs, 1 GPU (H100), 1 GB of memory and 2 of license" in err) == (4, True), err
 
@@ -136,6 +138,7 @@ OTHER_VERSION = f"mount --bind $FOLDER/version.py {bilin.version.__file__}"
 NO_STORE = "mount -t tmpfs none $FOLDER/store"
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="only root makes nodes of their own here")
 def test_a_node_that_cannot_run_the_sweep_is_named_before_the_first_trial(address: str, tmp_path: Path) -> None:

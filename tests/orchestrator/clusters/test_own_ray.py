@@ -27,6 +27,7 @@ learning_rate: {choices: [1e-2]}
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # under load, each start of Ray takes minutes
 @pytest.mark.ray
 def test_workers_do_not_import_from_the_current_folder_and_need_no_upload(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def grid(folder: Path, more: str = "") -> Path:
     return write_grid(folder, text + more)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_launch_on_this_machine_as_a_table_and_as_json(tmp_path: Path) -> None:
     store = tmp_path / "store"

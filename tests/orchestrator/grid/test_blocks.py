@@ -35,7 +35,7 @@ def test_a_negative_zero_makes_no_other_cell() -> None:
         ("train: {lengths: 10}", "train.lengths: found 10; accepted: a list of 2 whole numbers of at least 1"),
         ("train: {lengths: [1, 2, 3]}", "train.lengths: found a list of 3; accepted: a list of 2 whole numbers"),
         ("train: {weight_decay: .nan}", "train.weight_decay: found .nan; accepted: a number of at least 0"),
-        ("train: {clip_norm: 0}", "train.clip_norm: found 0; accepted: a number above 0 or null"),
+        ("train: {clip_norm: 0}", "train.clip_norm: found 0; accepted: a number above 0, or null"),
         (
             "train: {steps: 99999999999999999999}",
             "found 99999999999999999999; accepted: whole numbers from -9223372036",
@@ -201,7 +201,7 @@ def test_a_name_of_a_field_means_one_field() -> None:
         ("resources: {device: cpu, gpus: 1}", "resources.device: found cpu; accepted: auto or cuda, or gpus: 0"),
         ("resources: {gpus: 1.5}", "resources.gpus: found 1.5; accepted: a fraction below 1, or a whole number"),
         ("resources: {accelerator: H100}", "resources.accelerator: found H100; accepted: null, or gpus above 0"),
-        ("resources: {memory: 4}", "resources.memory: found 4; accepted: a size, as in 500MB, 4GB or 4GiB or null"),
+        ("resources: {memory: 4}", "resources.memory: found 4; accepted: a size, as in 500MB, 4GB or 4GiB, or null"),
         ("resources: {memory: 0GB}", "resources.memory: found 0GB; accepted: null, or a size above 0"),
         ("resources: {custom: [a]}", "found a list of 1; accepted: a mapping of names without spaces to numbers"),
         ("resources: {custom: {a: 0}}", "resources.custom.a: found 0; accepted: a number of at least 0.0001"),

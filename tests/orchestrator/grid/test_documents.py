@@ -31,6 +31,7 @@ def test_a_cell_of_two_documents_unites_its_rates_and_seeds_in_their_order() -> 
     assert (wanted.seeds, wanted.max_trials) == ((1, 0, 2), 9)
 
 
+@pytest.mark.slow
 def test_too_many_documents_are_refused_before_they_fill_the_memory() -> None:
     rates = ", ".join(str(number) for number in range(2, 1002))
     document = f"{{tasks: [{{name: modular_addition, m: [{rates}]}}], train: {{steps: [{rates}]}}}}"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bilin.orchestrator.grid import Choices, read_grid
-from bilin.spec import RESULTS_VERSION, trial_id
+from bilin.spec import RESULTS_VERSION, Point, trial_id
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 PINNED = Path(__file__).with_name("pinned_ids.json")
@@ -26,7 +26,9 @@ def ids(path: Path) -> dict[str, list[str]]:
     grid = read_grid(path)
     first = grid.cells[0]
     assert isinstance(first.learning_rate, Choices)
-    trials = [trial_id(first.cell_id, rate, seed) for rate in first.learning_rate.choices for seed in first.seeds]
+    trials = [
+        trial_id(first.cell_id, Point(rate), seed) for rate in first.learning_rate.choices for seed in first.seeds
+    ]
     return {"cells": [wanted.cell_id for wanted in grid.cells], "trials_of_first_cell": trials}
 
 

@@ -12,23 +12,33 @@ from hypothesis import strategies as st
 from bilin.errors import InterruptedSweepError
 from bilin.folder import SweepFolder
 from bilin.orchestrator.clusters import ClusterSpec
-from bilin.orchestrator.grid import Grid, LogUniform, parse_grid
+from bilin.orchestrator.grid import Grid, LogUniform, WantedCell, parse_grid
 from bilin.orchestrator.planning.plan import Plan
 from bilin.orchestrator.sweep.launch import launch, plan
 from bilin.record import TrialResult
 from bilin.results import query, stored
-from bilin.spec import TrialSpec
+from bilin.spec import Point, TrialSpec
 from tests.examples import examples
 from tests.orchestrator.conftest import TINY
 from tests.orchestrator.runs import no_op
 
 INLINE = ClusterSpec(kind="inline")
 LENGTHS = ("[10]", "[10, 30]", "[10, 30, 50]")
+NAMES = ("tiny", "other")
 NUM_EDITS = 3
+SEARCHED = ("", ", weight_decay: {log_uniform: [1e-6, 1e-2]}", ", weight_decay: {log_uniform: [1e-4, 1e-2]}",
+    ", warmup_steps: {uniform: [0, 9]}, clip_norm: {uniform: [1, 2]}")  # fmt: skip
 
 
 def subsets(*values: object) -> st.SearchStrategy[list[object]]:
     return st.lists(st.sampled_from(values), min_size=1, unique=True)
+
+
+def grid_of(*, name: object, searched: object, **values: object) -> Grid:
+    text = TINY.format(**values).replace("name: tiny", f"name: {name}")
+    if "log_uniform" in str(values["rate"]):
+        text = text.replace("{steps: 20}", f"{{steps: 20{searched}}}")
+    return parse_grid(text)
 
 
 @st.composite
@@ -44,21 +54,24 @@ def searches(draw: st.DrawFn) -> str:
 @st.composite
 def edits(draw: st.DrawFn) -> list[Grid]:
     """A grid, each time with something changed; tested lengths are only added."""
-    values = {"m": [2], "rate": draw(searches()), "seeds": [0], "lengths": LENGTHS[0]}
-    grids = [parse_grid(TINY.format(**values))]
+    values = {"m": [2], "rate": draw(searches()), "seeds": [0], "lengths": LENGTHS[0], "name": NAMES[0]}
+    values["searched"] = draw(st.sampled_from(SEARCHED))
+    grids = [grid_of(**values)]
     for _ in range(NUM_EDITS):
-        key = draw(st.sampled_from(("m", "rate", "rate", "seeds", "seeds", "lengths")))
+        key = draw(st.sampled_from(("m", "rate", "rate", "seeds", "seeds", "lengths", "name", "searched")))
         longer = LENGTHS[min(LENGTHS.index(str(values["lengths"])) + 1, len(LENGTHS) - 1)]
         kinds = {"m": subsets(2, 3), "rate": searches(), "seeds": subsets(0, 1, 2), "lengths": st.just(longer)}
+        kinds |= {"name": st.sampled_from(NAMES), "searched": st.sampled_from(SEARCHED)}
         values[key] = draw(kinds[key])
-        grids.append(parse_grid(TINY.format(**values)))
+        grids.append(grid_of(**values))
     return grids
 
 
 class Trainings:
-    """Trains at no cost; interrupts the launch before one of its trials."""
+    """Trains at no cost, with weights or without; interrupts the launch before one of its trials."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_weights: bool) -> None:
+        self.keeps_weights = keeps_weights
         self.tested: dict[str, tuple[int, ...]] = {}
         self.count = 0
         self.interrupt_at: int | None = None
@@ -66,10 +79,17 @@ class Trainings:
     def run(self, spec: TrialSpec, **options: object) -> TrialResult:
         if self.count == self.interrupt_at:
             raise KeyboardInterrupt
-        assert set(spec.test.lengths) - set(self.tested.get(spec.trial_id, ())), "nothing is trained twice"
+        assert set(spec.test.lengths) - set(self.tested.get(spec.trial_id, ())), "nothing is trained or tested twice"
         self.tested[spec.trial_id] = spec.test.lengths
         self.count += 1
-        return no_op(spec)
+        result = no_op(spec)
+        if spec.untested:
+            lengths = tuple(each for each in result.lengths if each.length in spec.untested)
+            return TrialResult(trial_id=spec.trial_id, status="done", is_test=True, lengths=lengths, test_s=0.0)
+        if self.keeps_weights and spec.weights:
+            spec.weights.parent.mkdir(exist_ok=True)
+            spec.weights.write_bytes(b"weights")
+        return result
 
 
 def launched(grid: Grid, store: Path, trainings: Trainings) -> None:
@@ -88,40 +108,49 @@ def launched(grid: Grid, store: Path, trainings: Trainings) -> None:
     after = plan(grid, store=store)
     assert is_said(before, trainings.count)
     assert (after.num_missing, after.num_later) == (0, 0)
-    if not before.may_end_early:
+    if not (before.may_end_early or before.may_train_more):
         assert after.num_done == after.num_wanted == before.num_done + trainings.count
     check_results(after, before, store)
 
 
 def is_said(said: Plan, count: int) -> bool:
+    if said.may_train_more:
+        return said.num_missing - said.num_later <= count
     if said.may_end_early:
         return said.num_missing - said.num_later <= count <= said.num_missing
     return count == said.num_missing
 
 
+def is_within(point: Point, wanted: WantedCell) -> bool:
+    assert isinstance(wanted.learning_rate, LogUniform)
+    values = {"lr": point.lr, **dict(point.searched)}
+    ranges = (wanted.learning_rate.range, *wanted.ranges)
+    return all(range_.low <= values[range_.name] <= range_.high for range_ in ranges)
+
+
 def check_results(after: Plan, before: Plan, store: Path) -> None:
-    """The learning rates that were asked for stay; the views show what the plan counts."""
-    rows = stored(store, "tiny").values()
+    """The points that were asked for stay; the views show what the plan counts."""
+    rows = stored(store, after.grid.name).values()
     for cell, cell_before in zip(after.cells, before.cells, strict=True):
         search = cell.wanted.learning_rate
-        assert cell.lrs[: len(cell_before.lrs)] == cell_before.lrs
+        assert cell.points[: len(cell_before.points)] == cell_before.points
         if isinstance(search, LogUniform):
-            asked = {row.lr for row in rows if row.cell_id == cell.wanted.cell_id}
-            within = {lr for lr in asked if search.low <= lr <= search.high}
-            assert len(cell.lrs) == search.trials
-            assert len(set(cell.lrs) & within) == min(len(within), search.trials)
-    (shown,) = query("select count(*) as n from trials", store=store).to_pylist()
+            asked = {row.point for row in rows if row.cell_id == cell.wanted.cell_id}
+            within = {point for point in asked if is_within(point, cell.wanted)}
+            assert len(cell.points) == search.trials
+            assert len(set(cell.points) & within) == min(len(within), search.trials)
+    (shown,) = query("select count(*) as n from trials", store=store, sweep=after.grid.name).to_pylist()
     assert shown["n"] == after.num_done
 
 
 @examples(5)
 @given(grids=edits(), data=st.data())
 def test_a_plan_says_what_the_launch_does_after_any_edits(grids: list[Grid], data: Any) -> None:
-    trainings = Trainings()
+    trainings = Trainings(keeps_weights=data.draw(st.booleans()))
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder)
         for grid in grids:
             trainings.interrupt_at = data.draw(st.sampled_from((None, None, 0, 1, 2, 4)))
             launched(grid, store, trainings)
             if data.draw(st.integers(0, 4)) == 0:
-                SweepFolder.of(store, "tiny").asked.unlink(missing_ok=True)  # as a store of an earlier version
+                SweepFolder.of(store, grid.name).asked.unlink(missing_ok=True)  # as a store of an earlier version

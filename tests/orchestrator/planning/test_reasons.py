@@ -73,7 +73,7 @@ def test_failed_trials_run_for_a_reason_only_with_retry(tiny: Callable[..., Grid
 
 def test_later_rounds_of_a_search_are_a_reason(tiny: Callable[..., Grid], tmp_path: Path) -> None:
     search = "{log_uniform: [1e-4, 1e-2], trials: 5, round: 2}"
-    expected = {"new cell": (4, 2, {}), "learning rates of a later round": (6, 2, {})}
+    expected = {"new cell": (4, 2, {}), "later round of a search": (6, 2, {})}
     assert reasons(explained(tiny(rate=search), tmp_path)) == expected
 
 
@@ -97,7 +97,7 @@ def test_cells_that_only_leaves_out_do_not_leave_the_results(store: Path, tiny: 
 def test_the_plan_its_list_and_its_json_say_the_same(store: Path, tiny: Callable[..., Grid]) -> None:
     explanation = explained(tiny(m="[2, 5]", seeds="[0, 1]"), store)
     text = describe_plan(explanation)
-    assert "8 asked for: 2 cells × 2 learning rates × 2 seeds" in text  # noqa: RUF001
+    assert "8: 2 cells × 2 learning rates × 2 seeds" in text  # noqa: RUF001
     assert "to run             4 in 1 cell: new cell" in text
     assert "2 in 1 cell: new seed (1)" in text
     assert "leave the results  2 in 1 cell: cell not in the grid" in text

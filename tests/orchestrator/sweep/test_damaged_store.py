@@ -62,6 +62,7 @@ def damages(draw):
     return damage
 
 
+@pytest.mark.slow
 @examples(40)
 @given(file=st.integers(0, 99), damage=damages(), earlier=st.booleans())
 def test_no_damage_of_a_file_is_a_traceback_or_a_wrong_row(whole, file, damage, earlier):

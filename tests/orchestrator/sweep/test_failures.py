@@ -113,6 +113,7 @@ def sweep(two_nodes: str, tiny: Tiny, tmp_path: Path) -> Callable[..., tuple[Fai
     return sweep
 
 
+@pytest.mark.slow
 def test_a_hardware_error_runs_again_on_another_node_and_on_the_last_one_anew(sweep: Callable[..., Any]) -> None:
     run, row = sweep(ecc, 3)
     assert (row["status"], row["attempts"]) == ("done", 3)

@@ -16,7 +16,7 @@ from bilin.failures import MAX_SAME_ERRORS
 from bilin.orchestrator.grid import Grid, parse_grid
 from bilin.orchestrator.planning.asked import Asked
 from bilin.orchestrator.planning.plan import Plan, make_plan
-from bilin.orchestrator.planning.search import decide
+from bilin.orchestrator.planning.search import Key, decide
 from bilin.orchestrator.sweep import loop
 from bilin.orchestrator.sweep.loop import Sweep
 from bilin.orchestrator.sweep.recorder import Recorder
@@ -24,7 +24,7 @@ from bilin.orchestrator.sweep.snapshot import Snapshot
 from bilin.record import Progress, Status, TrialResult
 from bilin.results import StoredTrial
 from bilin.rules import Outcome
-from bilin.spec import Resources, TrialSpec
+from bilin.spec import Point, Resources, TrialSpec
 from bilin.workers.events import Cancelled, Checkpointed, Emit, Finished, Lost, Started
 from bilin.workers.pool import Group
 from tests.examples import examples
@@ -63,7 +63,7 @@ class Records:
 
     def __init__(self) -> None:
         self.rows: dict[str, tuple[TrialSpec, TrialResult]] = {}
-        self.asked: dict[str, list[float]] = {}
+        self.asked: dict[str, list[Point]] = {}
 
     def keep_asked(self, asked: Asked) -> None:
         for cell_id, lrs in asked.items():
@@ -114,7 +114,7 @@ class RandomPool:
         for spec in group.trials:
             assert spec.trial_id not in self.running, "a trial runs once at a time"
             assert spec.trial_id not in self.records.rows, "a trial that has ended does not run"
-            assert (spec.lr, spec.seed) in asked(self.plan, self.records, spec), "only what is asked for runs"
+            assert (spec.point, spec.seed) in asked(self.plan, self.records, spec), "only what is asked for runs"
             assert group.avoid == self.failed_on.get(spec.trial_id, set()), "nodes that failed are avoided"
             self.submitted[spec.trial_id] += 1
             assert len(group.trials) == 1 or self.submitted[spec.trial_id] == 1, "what starts again runs alone"
@@ -200,15 +200,15 @@ class RandomPool:
         raise AssertionError("who opens a pool closes it")
 
 
-def asked(plan: Plan, records: Records, spec: TrialSpec) -> set[tuple[float, int]]:
+def asked(plan: Plan, records: Records, spec: TrialSpec) -> set[Key]:
     """What the decision function asks of a trial's cell, on what is stored and recorded."""
     (cell,) = (cell for cell in plan.cells if cell.wanted.cell_id == spec.cell.cell_id)
     known = dict(cell.known)
     for other, result in records.rows.values():
         if other.cell == spec.cell:
-            known[other.lr, other.seed] = Outcome.of(other.lr, other.seed, result)
+            known[other.point, other.seed] = Outcome.of(other.point, other.seed, result)
     asks = decide(cell.wanted, known, records.asked.get(cell.wanted.cell_id, ()))
-    return {(ask.lr, ask.seed) for ask in asks}
+    return {ask[:2] for ask in asks}
 
 
 def stored(rows: Mapping[str, tuple[TrialSpec, TrialResult]]) -> dict[str, StoredTrial]:
@@ -233,7 +233,7 @@ def stored(rows: Mapping[str, tuple[TrialSpec, TrialResult]]) -> dict[str, Store
 
 
 def launch(
-    draw: Any, clock: Clock, grid: Grid, rows: dict[str, tuple[TrialSpec, TrialResult]], asked: dict[str, list[float]]
+    draw: Any, clock: Clock, grid: Grid, rows: dict[str, tuple[TrialSpec, TrialResult]], asked: dict[str, list[Point]]
 ) -> bool:
     """Run what is missing, check it, and add the results to the rows; return whether the sweep came to its end."""
     plan, records, snapshots = make_plan(grid, stored(rows), asked=asked), Records(), list[Snapshot]()
@@ -271,7 +271,7 @@ def check_counts(plan: Plan, records: Records, pool: RandomPool, end: Snapshot) 
     assert end.retries.keys() == waiting_again
     for spec, result in records.rows.values():
         assert result.attempts == pool.submitted[spec.trial_id]
-    wanted = sum(len(asked(plan, records, cell.spec(1.0, 0))) for cell in plan.cells)
+    wanted = sum(len(asked(plan, records, cell.spec(Point(1.0), 0))) for cell in plan.cells)
     assert end.num_done + end.num_failed + end.num_left == wanted
 
 
@@ -281,7 +281,7 @@ def check_counts(plan: Plan, records: Records, pool: RandomPool, end: Snapshot) 
 def test_whatever_happens_every_wanted_trial_ends_once(grid: Grid, data: st.DataObject) -> None:
     clock = Clock()
     rows: dict[str, tuple[TrialSpec, TrialResult]] = {}
-    asked: dict[str, list[float]] = {}
+    asked: dict[str, list[Point]] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "time", clock)
         while not launch(data.draw, clock, grid, rows, asked):

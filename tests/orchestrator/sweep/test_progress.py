@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import types
 from collections.abc import Callable
@@ -73,9 +74,15 @@ def test_a_terminal_shows_one_line_that_ends_with_the_counts(
     assert "4 to go, starting" in text
 
 
-def test_failures_have_lines_of_their_own(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_error_is_shown_once_with_the_command_for_the_rest(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = shown(monkeypatch, Terminal(), tiny(), tmp_path, run=failing)
-    assert sum("ValueError: <no>" in line for line in text.splitlines()) == 4
+    shows = re.findall(r"([0-9a-f]+): failed: ValueError: <no>\n  more: bilin sweep show (\w+) (.+)\n", text)
+    assert [(shown_id == trial_id, place) for trial_id, shown_id, place in shows] == [
+        (True, f"--sweep tiny --store {tmp_path}")
+    ]
+    assert text.endswith("tiny: 0 done · 0 running · 4 failed · 0 to go\n")
 
 
 @pytest.mark.parametrize(("stream", "progress"), [(io.StringIO, None), (Terminal, False)])
@@ -129,7 +136,7 @@ def test_a_notebook_shows_a_bar_that_is_replaced(tiny: Tiny, tmp_path: Path, mon
 def test_a_notebook_shows_failures_below_the_bar(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = Notebook(monkeypatch)
     shown(monkeypatch, io.StringIO(), tiny(), tmp_path, run=failing)
-    assert notebook.shown[-1]["text/html"].count("ValueError: &lt;no&gt;") == 4
+    assert notebook.shown[-1]["text/html"].count("ValueError: &lt;no&gt;") == 1
 
 
 def test_plans_and_summaries_are_short_in_text_and_tables_in_html(tiny: Tiny, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from bilin.orchestrator import ClusterSpec, Snapshot, launch
 from bilin.orchestrator.grid import Grid
 from bilin.orchestrator.planning.plan import make_plan
 from bilin.orchestrator.sweep.loop import Sweep
+from bilin.orchestrator.sweep.progress import counts_and_step
 from bilin.orchestrator.sweep.recorder import Recorder
 from bilin.orchestrator.sweep.snapshot import RunningTrial, SnapshotFile, read_snapshot
 from bilin.record import Progress, TrialResult
@@ -110,9 +111,18 @@ def test_a_snapshot_counts_what_has_ended_runs_and_waits(snapshot: Snapshot, tri
     assert snapshot.retries == {lost.trial_id: "worker lost (attempt 1 of 3), runs again: no power"}
     assert snapshot.notes == (
         f"{lost.trial_id}: worker lost (attempt 1 of 3), runs again: no power",
-        f"{fails.trial_id}: failed: OddError: no",
+        f"{fails.trial_id}: failed: OddError: no\n  more: bilin sweep show {fails.trial_id} --sweep tiny",
     )
     assert [(leader.trial_id, leader.solved) for leader in snapshot.leaders] == [(done.trial_id, True)]
+
+
+def test_running_trials_are_not_to_go_and_their_step_is_shown_until_one_has_ended(snapshot: Snapshot) -> None:
+    assert "1 done · 1 running · 1 failed · 1 to go · " in counts_and_step(snapshot)
+    begun = dataclasses.replace(snapshot, ended={}, num_left=4)
+    assert (
+        counts_and_step(begun)
+        == "tiny: 0 done · 1 running · 3 to go · modular_addition m=2 · real_diagonal: step 5 of 20"
+    )
 
 
 def test_what_is_read_is_what_was_written(snapshot: Snapshot, tmp_path: Path) -> None:

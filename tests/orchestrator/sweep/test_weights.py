@@ -18,6 +18,7 @@ from bilin.record import TrialResult
 from bilin.results import delete, query, stored
 from bilin.spec import TrialSpec
 from bilin.workers import run_trial
+from tests.orchestrator.runs import no_op
 
 INLINE = ClusterSpec(kind="inline")
 COLUMNS = "* exclude (test_s, spec)"
@@ -201,3 +202,28 @@ def test_half_written_files_of_killed_workers_go_at_the_next_launch(tiny: Tiny, 
     partial.write_bytes(b"")
     run(tiny(), tmp_path)
     assert not partial.exists()
+
+
+def test_a_new_training_that_fails_leaves_the_row(tiny: Tiny, tmp_path: Path) -> None:
+    launch(tiny(m="[2]"), store=tmp_path, cluster=INLINE, run=no_op)
+    before = rows(tmp_path, "trials", COLUMNS)
+
+    def failing(spec: TrialSpec, **_: Any) -> TrialResult:
+        return TrialResult(trial_id=spec.trial_id, status="failed", error="ValueError: no")
+
+    summary = launch(tiny(m="[2]", lengths="[10, 90]"), store=tmp_path, cluster=INLINE, run=failing)
+    assert (dict(summary.ran), summary.exit_code, str(summary.state)) == ({"failed": 2}, 1, "incomplete")
+    assert rows(tmp_path, "trials", COLUMNS) == before
+    assert plan(tiny(m="[2]", lengths="[10, 90]"), store=tmp_path).num_missing == 2
+
+
+def test_a_new_training_is_tested_at_what_was_tested_before(tiny: Tiny, tmp_path: Path) -> None:
+    for lengths in ("[10, 40]", "[10, 30]"):
+        launch(tiny(m="[2]", lengths=lengths), store=tmp_path, cluster=INLINE, run=no_op)
+    assert plan(tiny(m="[2]", lengths="[10, 40]"), store=tmp_path).num_missing == 0
+
+
+def test_a_plan_says_that_another_selected_rate_means_more_training(tiny: Tiny, tmp_path: Path) -> None:
+    run(tiny(m=2), tmp_path)
+    assert not plan(tiny(m=2, lengths="[10, 30]"), store=tmp_path).may_train_more
+    assert plan(tiny(m=2, lengths="[10, 30]", seeds="[0, 1]"), store=tmp_path).may_train_more

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -82,6 +83,14 @@ def test_a_second_writer_is_refused_and_changes_nothing(store, writer):
 def test_another_sweep_of_the_store_is_free(store, writer):
     with SweepWriter(store, "other"):
         pass
+
+
+def test_a_copy_of_a_folder_that_is_written_is_free(store):
+    with SweepWriter(store, "sweep"):
+        shutil.copytree(store / "sweep", store / "copy")
+        assert holder(store, "copy") is None
+        with SweepWriter(store, "copy"):
+            assert holder(store, "copy").pid == holder(store, "sweep").pid == os.getpid()
 
 
 def test_without_locks_the_lease_alone_keeps_a_second_writer_out(store, no_locks):

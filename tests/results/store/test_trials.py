@@ -5,6 +5,7 @@ import sys
 
 from bilin.results import stored
 from bilin.rules import Outcome
+from bilin.spec import Point
 from tests.results.samples import cell, failed, ids, pair, seeds
 
 
@@ -20,14 +21,14 @@ def test_a_stored_trial_says_what_it_is(store, writer):
     assert (trial.cell_id, trial.lr, trial.seed, trial.status) == (spec.cell.cell_id, 3e-4, 7, "done")
     assert (trial.attempts, trial.steps, trial.wall_s) == (1, 250, 1.5)
     assert trial.tested == {10: 2048, 500: 2048}
-    assert Outcome.of(trial.lr, trial.seed, trial) == Outcome(3e-4, 7, True, False, 0.75, 0.25)
+    assert Outcome.of(trial.point, trial.seed, trial) == Outcome(Point(3e-4), 7, True, False, 0.75, 0.25)
 
 
 def test_a_trial_without_a_result_has_tested_nothing(store, writer):
     writer.append([failed(seed=0, status="lost"), pair(seed=1), failed(seed=2, status="diverged")])
     by_seed = sorted(stored(store, "sweep").values(), key=lambda trial: trial.seed)
     assert [dict(trial.tested) for trial in by_seed] == [{}, {10: 2048, 500: 2048}, {}]
-    assert [Outcome.of(trial.lr, trial.seed, trial).is_done for trial in by_seed] == [False, True, False]
+    assert [Outcome.of(trial.point, trial.seed, trial).is_done for trial in by_seed] == [False, True, False]
     assert by_seed[0].validation_accuracy is None
 
 

@@ -27,6 +27,7 @@ class Later:
         return time.monotonic() + 3600
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_with_one_question_a_period_all_workers_are_heard_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     from bilin.workers.actors import pool as module

@@ -1,0 +1,48 @@
+"""Where a result comes from, as far as it may change the numbers, and what the results of a cell mix.
+
+Versions change what is computed, so results of several versions should not be compared. Hardware changes rounding. The
+results version is part of the id of a trial, so results of several never meet in a cell.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+
+class Origin(NamedTuple):
+    """Columns of a stored trial; ``torch`` is None if nothing is recorded."""
+
+    task_package: str | None = None
+    tier_package: str | None = None
+    torch: str | None = None
+    cpu: str | None = None
+    gpu: str | None = None
+
+    def differences(self, installed: Origin) -> dict[str, str]:
+        """Return the recorded versions that differ from the installed ones, by the name of the column."""
+        pairs = ((name, getattr(self, name), getattr(installed, name)) for name in VERSIONS)
+        return {name: was for name, was, now in pairs if was is not None and public(was) != public(now or "")}
+
+
+UNKNOWN = Origin()
+
+VERSIONS = ("task_package", "tier_package", "torch")
+HARDWARE = ("cpu", "gpu")
+
+
+def public(version: str) -> str:
+    """Return a version without its local part, which says for what it was built, as in ``2.9.1+cpu``."""
+    return version.partition("+")[0]
+
+
+def mixture(origins: Iterable[Origin], names: Sequence[str]) -> str | None:
+    """Say in which of some columns results differ, with the number of results; None if they agree."""
+    known = [origin for origin in origins if origin.torch is not None]
+    texts = []
+    for name in names:
+        counts = Counter(public(getattr(origin, name) or "none") for origin in known)
+        if len(counts) > 1:
+            texts.append(f"{name}: {', '.join(f'{value} ({count})' for value, count in sorted(counts.items()))}")
+    return "; ".join(texts) or None

@@ -1,0 +1,127 @@
+"""Results of other versions than the installed ones are marked, and run again if that is asked for."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bilin.cli.sweep.describe import describe_status
+from bilin.cli.sweep.plan import describe_plan, plan_json
+from bilin.orchestrator import ClusterSpec, LaunchRequest, Plan, Summary, status
+from bilin.orchestrator.grid import Grid
+from bilin.orchestrator.planning.reasons import Reason
+from bilin.orchestrator.sweep.launch import launch, plan
+from bilin.record import TrialResult
+from bilin.results import query
+from bilin.spec import TrialSpec
+from bilin.workers import run_trial
+from tests.orchestrator.runs import no_op
+from tests.results.samples import ENVIRONMENT
+
+INLINE = ClusterSpec(kind="inline")
+TORCH = importlib.metadata.version("torch")
+OLD, NOW = {"torch": "1.0.0"}, {"torch": TORCH}
+
+
+def made_with(spec: TrialSpec, *, versions: dict[str, Any], **_: object) -> TrialResult:
+    return replace(no_op(spec), environment=replace(ENVIRONMENT, **versions))
+
+
+def trained_with(spec: TrialSpec, *, versions: dict[str, Any], **given: object) -> TrialResult:
+    result = run_trial(spec, **given)  # type: ignore[arg-type]
+    assert result.environment
+    return replace(result, environment=replace(result.environment, **versions))
+
+
+def launched(grid: Grid, store: Path, versions: dict[str, Any], **options: bool) -> Summary:
+    return launch(grid, store=store, cluster=INLINE, run=partial(made_with, versions=versions), **options)  # type: ignore[arg-type]
+
+
+def planned(grid: Grid, store: Path, *, rerun_stale: bool = False) -> Plan:
+    return plan(grid, store=store, rerun_stale=rerun_stale)
+
+
+def test_results_of_another_version_are_counted_and_stand(tiny: Callable[..., Grid], tmp_path: Path) -> None:
+    launched(tiny(), tmp_path, OLD)
+    launched(tiny(seeds="[0, 1]"), tmp_path, NOW)
+    said = LaunchRequest.read(tiny(seeds="[0, 1]"), store=tmp_path).explain()
+    assert (said.plan.num_done, said.plan.num_missing) == (8, 0)
+    assert dict(said.plan.other_versions) == {"torch 1.0.0": 4}
+    line = "4 by torch 1.0.0, not installed now: --rerun-stale runs them again"
+    assert line in describe_plan(said)
+    assert plan_json(said, trials=False)["other_versions"] == {"torch 1.0.0": 4}
+    assert line in describe_status("tiny", status("tiny", store=tmp_path), everything=False)
+
+
+def test_the_same_versions_are_not_mentioned(tiny: Callable[..., Grid], tmp_path: Path) -> None:
+    launched(tiny(), tmp_path, {"torch": f"{TORCH.partition('+')[0]}+other_build"})
+    said = LaunchRequest.read(tiny(), store=tmp_path).explain()
+    assert "versions" not in describe_plan(said)
+    assert planned(tiny(), tmp_path, rerun_stale=True).num_missing == 0
+
+
+def test_rerun_stale_runs_them_again_once(tiny: Callable[..., Grid], tmp_path: Path) -> None:
+    grid = tiny(seeds="[0, 1]")
+    launched(tiny(), tmp_path, {"tier_package": "units 0.1.0", **NOW})
+    launched(grid, tmp_path, NOW)
+    request = LaunchRequest.read(grid, store=tmp_path, rerun_stale=True)
+    (reason,) = LaunchRequest.from_json(request.to_json()).explain().reasons
+    assert (reason.reason, reason.num_trials) == (Reason.OTHER_VERSION, 4)
+    assert dict(reason.details) == {"units 0.1.0": 4}
+    assert dict(launched(grid, tmp_path, NOW, rerun_stale=True).ran) == {"done": 4}
+    assert planned(grid, tmp_path, rerun_stale=True).num_missing == 0
+    rows = query("select distinct tier_package from trials", store=tmp_path).to_pylist()
+    assert rows == [{"tier_package": None}]
+
+
+def test_a_search_keeps_its_learning_rates(tiny: Callable[..., Grid], tmp_path: Path) -> None:
+    grid = tiny(m="[2]", rate="{log_uniform: [1e-4, 1e-2], trials: 5, round: 3}")
+    launched(grid, tmp_path, OLD)
+    asked = {*planned(grid, tmp_path).cells[0].points}
+    again = planned(grid, tmp_path, rerun_stale=True)
+    assert (again.num_now, {*again.cells[0].points}) == (5, asked)
+    launched(grid, tmp_path, NOW, rerun_stale=True)
+    assert {row["lr"] for row in query("select lr from trials", store=tmp_path).to_pylist()} == {
+        point.lr for point in asked
+    }
+
+
+def test_another_sweep_gives_results_of_the_installed_version_first(tiny: Callable[..., Grid], tmp_path: Path) -> None:
+    for name, versions in (("a", OLD), ("b", NOW), ("c", OLD)):
+        (tmp_path / f"store-{name}").mkdir()
+        launched(replace(tiny(), name=name), tmp_path / f"store-{name}", versions)
+        (tmp_path / f"store-{name}" / name).rename(tmp_path / name)
+    summary = launched(tiny(), tmp_path, NOW)
+    assert (dict(summary.found_in), dict(summary.ran)) == ({"b": 4}, {})
+
+
+def test_rerun_stale_takes_no_stale_results_of_other_sweeps(tiny: Callable[..., Grid], tmp_path: Path) -> None:
+    launched(replace(tiny(), name="a"), tmp_path, OLD)
+    assert planned(tiny(), tmp_path).num_missing == 0
+    assert planned(tiny(), tmp_path, rerun_stale=True).num_missing == 4
+
+
+@pytest.mark.parametrize(("versions", "num_tests"), [({"tier_package": "units 0.1.0"}, 0), (OLD, 1)])
+def test_weights_of_another_version_of_a_package_are_not_tested(
+    tiny: Callable[..., Grid], tmp_path: Path, versions: dict[str, Any], num_tests: int
+) -> None:
+    run = partial(trained_with, versions=versions)
+    launch(tiny(m="[2]", rate="{choices: [1e-2]}"), store=tmp_path, cluster=INLINE, run=run)
+    longer = planned(tiny(m="[2]", rate="{choices: [1e-2]}", lengths="[10, 50, 90]"), tmp_path)
+    assert (longer.num_missing, longer.num_tests) == (1, num_tests)
+
+
+def test_hardware_is_mentioned_without_more(tiny: Callable[..., Grid], tmp_path: Path) -> None:
+    launched(tiny(m="[2]"), tmp_path, {**NOW, "cpu": "one"})
+    launched(tiny(seeds="[0, 1]"), tmp_path, {**NOW, "cpu": "other"})
+    said = LaunchRequest.read(tiny(seeds="[0, 1]"), store=tmp_path).explain()
+    assert "1 cell with trials of several CPUs or GPUs" in describe_plan(said)
+    assert dict(said.plan.other_versions) == {}
+    assert json.loads(json.dumps(plan_json(said, trials=False)))["cells_of_mixed_hardware"] == 1
