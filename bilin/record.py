@@ -22,6 +22,7 @@ class Environment:
     """Where a trial ran, and with which software.
 
     Attributes:
+        pack: Trials in the largest stack that computed something for it; 1 if it ran alone.
         task_package: Name and version of the package that declares the task; None for bilin's own.
         tier_package: The same for the tier.
         gpu: Name of the GPU; None on a CPU.
@@ -42,6 +43,7 @@ class Environment:
     tier_package: str | None = None
     gpu: str | None = None
     gpu_memory_mb: int | None = None
+    pack: int = 1
 
 
 class CurvePoint(NamedTuple):

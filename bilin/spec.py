@@ -32,6 +32,10 @@ class TaskSettings(Hashable, Protocol):
     own_supervision: ClassVar[str | None]
 
     @property
+    def vocab_size(self) -> int:
+        """See `bilin.tasks.Task.vocab_size`."""
+
+    @property
     def num_classes(self) -> int:
         """See `bilin.tasks.Task.num_classes`."""
 
@@ -129,6 +133,9 @@ class Resources:
     device: str = option(
         "auto", choices=("auto", "cpu", "cuda"), doc="device to compute on; auto: cuda if gpus > 0, else cpu"
     )
+    pack: int = option(
+        0, at_least=0, doc="trials of one shape that a worker trains as one program; 0: as many as pay off, 1: none"
+    )
     accelerator: str | None = option(None, form=_ACCELERATOR, doc="required type of GPU; null: any")
     memory: str | None = option(None, form=_MEMORY, doc="memory to reserve per trial; null: no reservation")
     custom: Amounts = option(Amounts(), form=_CUSTOM, at_least=1e-4, doc="custom Ray resources per trial, by name")
@@ -136,7 +143,7 @@ class Resources:
     @property
     def occupied(self) -> Resources:
         """The resources without what can differ between trials of one worker."""
-        return replace(self, threads=1, device="auto")
+        return replace(self, threads=1, device="auto", pack=0)
 
     @property
     def memory_bytes(self) -> int:
@@ -243,6 +250,12 @@ class TrialSpec:
     def point(self) -> Point:
         """The learning rate and the values of the searched fields."""
         return Point(self.lr, self.cell.searched_values)
+
+    @property
+    def shape(self) -> Hashable:
+        """Trials for which this is equal can be trained as one program: their modules differ only in their weights."""
+        cell = self.cell
+        return cell.model, cell.task.vocab_size, cell.task.num_classes, cell.train.normalize, self.resources
 
 
 def cell_ids(cells: Sequence[Cell]) -> Iterator[str]:

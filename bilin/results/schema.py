@@ -55,6 +55,7 @@ TIME_COLUMNS: Mapping[str, pa.DataType] = {"started_at": pa.timestamp("us"), "fi
 
 ENVIRONMENT_COLUMNS: Mapping[str, pa.DataType] = {
     "threads": pa.int64(),
+    "pack": pa.int64(),
     "device": pa.string(),
     "host": pa.string(),
     "pid": pa.int64(),

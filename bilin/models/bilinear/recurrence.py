@@ -94,7 +94,7 @@ class Recurrence(SequenceModel):
         elif self.training or vocab > width:
             exponents = look_up(logarithm, tokens).cumsum(1)
         else:  # counts are exact at any length, and there are fewer of them
-            counts = logarithm.new_zeros(*tokens.shape, vocab).scatter_(2, tokens[:, :, None], 1.0)
+            counts = logarithm.new_zeros(*tokens.shape, vocab).scatter(2, tokens[:, :, None], 1.0)
             exponents = counts.cumsum(1) @ logarithm
         any_scale = not self.training or self.normalize != "none"
         return tier.apply(exponents, self.initial, any_scale=any_scale)

@@ -73,7 +73,7 @@ class Work:
     """What a pool is for.
 
     Attributes:
-        run: How a worker runs one trial.
+        run: See `bilin.workers.pool.TrialRunner`.
         emit: Takes what happens to the trials.
         demand: What the trials will ask for.
         job: What the Slurm job of an ``allocation`` asked for.
@@ -81,7 +81,7 @@ class Work:
         outputs: Where what they print is kept; None: nowhere.
     """
 
-    run: RunTrial
+    run: RunTrial | None
     emit: Emit
     demand: Collection[Resources] = ()
     job: ClusterSettings = field(default_factory=ClusterSettings)

@@ -30,7 +30,6 @@ from bilin.orchestrator.sweep.recorder import Recorder, write_grid
 from bilin.orchestrator.sweep.snapshot import Observer, Snapshot, SnapshotFile
 from bilin.record import RESULT_STATUSES, Status
 from bilin.results import SweepWriter, UnreadableSweepError
-from bilin.workers import run_trial
 from bilin.workers.output import Outputs
 from bilin.workers.pool import RunTrial
 from bilin.workers.training.checkpoint import Checkpoints
@@ -120,7 +119,7 @@ def launch(
     *,
     observer: Observer | None = None,
     progress: bool | None = None,
-    run: RunTrial = run_trial,
+    run: RunTrial | None = None,
     **options: Unpack[RequestOptions],
 ) -> Summary:
     """Run every trial of a grid that has no result yet, and store each result when its trial ends.
@@ -131,7 +130,7 @@ def launch(
             of the launch, which waits for it, and what it raises ends the launch.
         progress: Whether to show counts, speed and failures on standard error, or in the cell of a notebook. None: if
             standard error is a terminal, or in a notebook.
-        run: How a worker runs one trial.
+        run: How a worker runs one trial; None: it is trained, with others of its shape as one program.
         options: With a grid: see `LaunchRequest.read`.
 
     Raises:
@@ -196,7 +195,7 @@ def _run(
     plan: Plan,
     writer: SweepWriter,
     observers: Sequence[Observer],
-    run: RunTrial,
+    run: RunTrial | None,
     received: ReceivedSignal,
 ) -> Snapshot:
     """Run a plan, and return what the sweep looks like at its end."""
@@ -204,7 +203,7 @@ def _run(
     file, checkpoints = SnapshotFile(folder), _checkpoints(folder, request.cluster.checkpoint_s)
     file.remove()  # that of a launch that was killed
     recorder = Recorder(writer, checkpoints)
-    sweep = Sweep(plan, recorder, file, *observers, folder=folder)
+    sweep = Sweep(plan, recorder, file, *observers, folder=folder, packs=run is None)
     _tidy_weights(folder, plan)
     if not plan.num_missing:
         num_elsewhere = write_grid(writer, plan, has_ended=True)

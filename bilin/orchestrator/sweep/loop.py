@@ -25,6 +25,7 @@ from bilin.record import RESULT_STATUSES, Progress, Status, TrialResult
 from bilin.results import StoredTrial, store_option
 from bilin.rules import Outcome
 from bilin.spec import Point, Resources, TrialSpec, trial_id
+from bilin.workers.environment import device_of
 from bilin.workers.events import Cancelled, Checkpointed, Event, Finished, Lost, Started
 from bilin.workers.pool import Group, Pool
 
@@ -42,6 +43,12 @@ GROUP_S = 0.1
 
 MAX_GROUP = 64
 """Greatest number of trials in one call."""
+
+MAX_PACK = {"cpu": 16, "cuda": 64}
+"""Most trials of a pack whose size is not given. On a CPU no tier gains from more."""
+
+MAX_PASSED = 256
+"""How many trials of other shapes are passed over in search of those of one shape."""
 
 
 @dataclass(slots=True, eq=False)
@@ -124,8 +131,20 @@ class Sweep:
         stopped: Why the sweep stopped early, if it did.
     """
 
-    def __init__(self, plan: Plan, recorder: Recorder, *observers: Observer, folder: SweepFolder | None = None) -> None:
-        """Prepare to run a plan. Workers keep final weights in the folder, if there is one."""
+    def __init__(
+        self,
+        plan: Plan,
+        recorder: Recorder,
+        *observers: Observer,
+        folder: SweepFolder | None = None,
+        packs: bool = False,
+    ) -> None:
+        """Prepare to run a plan.
+
+        Workers keep final weights in the folder, if there is one. With ``packs``, they train trials of one shape as
+        one program.
+        """
+        self._packs = packs
         self.stopped: str | None = None
         self._plan = plan
         self._recorder = recorder
@@ -252,7 +271,7 @@ class Sweep:
     def _submit(self, pool: Pool) -> None:
         for (_, avoid), queue in sorted(self._queues.items(), key=lambda item: not item[0][1]):
             while queue and pool.accepts(queue[0].spec.resources, avoid):
-                group = self._next_group(queue)
+                group = self._next_group(queue, pool)
                 for trial in group:
                     self._running[trial.trial_id] = trial
                     trial.attempts += 1
@@ -260,19 +279,33 @@ class Sweep:
                     trial.started = trial.progress = trial.checkpointed = None
                 pool.submit(Group(tuple(trial.spec for trial in group), avoid))
 
-    def _next_group(self, queue: deque[_Trial]) -> list[_Trial]:
-        """Take the next trial from a queue, with others of its shape if they are short and start for the first time.
+    def _next_group(self, queue: deque[_Trial], pool: Pool) -> list[_Trial]:
+        """Take the next trial from a queue, with others of its shape if they can share a pack or are short.
 
         A trial that starts again runs alone: if a worker dies, it is not known which trial of a group was at fault.
         """
-        group = [queue.popleft()]
-        shape = group[0].cell.plan.shape
-        wall_s = self._wall_s.get(shape)
-        if wall_s and not group[0].attempts and not group[0].spec.untested:
-            size = min(MAX_GROUP, int(GROUP_S / wall_s))
-            while queue and len(group) < size and _is_alike(queue[0], shape):
-                group.append(queue.popleft())
+        first = queue.popleft()
+        group, passed = [first], list[_Trial]()
+        if first.attempts or first.spec.untested:
+            return group
+        wall_s = self._wall_s.get(first.cell.plan.shape)
+        size = min(MAX_GROUP, int(GROUP_S / wall_s)) if wall_s else 1
+        if self._packs:
+            resources, share = first.spec.resources, -(-(len(queue) + 1) // pool.num_workers)
+            size = max(size, min(share, resources.pack or MAX_PACK[device_of(resources)]))
+        while queue and len(group) < size and len(passed) < MAX_PASSED:
+            trial = queue.popleft()
+            (group if self._fits(trial, first) else passed).append(trial)
+        queue.extendleft(reversed(passed))
         return group
+
+    def _fits(self, trial: _Trial, first: _Trial) -> bool:
+        """Whether a trial that waits can join the group of another one."""
+        if trial.attempts or trial.spec.untested:
+            return False
+        if self._packs:
+            return trial.spec.shape == first.spec.shape
+        return trial.cell.plan.shape == first.cell.plan.shape
 
     def _take_result(self, trial: _Trial, event: Finished) -> None:
         result = event.result
@@ -452,11 +485,6 @@ class _Errors:
             return ["\n".join([*lines, "  its stored result stays; the next launch runs it again"])]
         show = ["bilin", "sweep", "show", result.trial_id, *self._place]
         return ["\n".join([*lines, f"  more: {shlex.join(show)}"])]
-
-
-def _is_alike(trial: _Trial, shape: Shape) -> bool:
-    """Whether a trial that waits can join a group of trials of a shape that are trained for the first time."""
-    return not trial.attempts and not trial.spec.untested and trial.cell.plan.shape == shape
 
 
 def _lost(trial: _Trial, event: Lost) -> TrialResult:

@@ -47,7 +47,7 @@ class RayPool:
 
     def __init__(
         self,
-        run: RunTrial,
+        run: RunTrial | None,
         *,
         num_workers: int | None,
         emit: Emit = ignore,
@@ -58,7 +58,7 @@ class RayPool:
         """Start with no actors.
 
         Args:
-            run: How a worker runs one trial.
+            run: See `bilin.workers.pool.TrialRunner`.
             num_workers: The greatest number of actors; None: as many as there are CPUs.
             emit: Takes the events.
             checkpoints: Every worker must see their folder.
@@ -76,6 +76,11 @@ class RayPool:
         self._silent: dict[Any, Worker] = {}
         self._names = itertools.count(1)
         self._placement.look()
+
+    @property
+    def num_workers(self) -> int:
+        """How many workers there can be on the nodes that are up."""
+        return self._placement.limit
 
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
         """Whether a worker for these resources is idle or can be started now, on none of the nodes to avoid."""
@@ -202,6 +207,11 @@ class Placement:
         self._looked_at = -math.inf
         self.nodes: list[Node] = []
 
+    @property
+    def limit(self) -> int:
+        """Most workers at a time."""
+        return self._num_workers or max(1, int(sum(node.cpus for node in self.nodes)))
+
     def look(self) -> bool:
         """Look which nodes there are, if it is time; return whether it was."""
         if time.monotonic() - self._looked_at < LOOK_PERIOD_S:
@@ -226,9 +236,8 @@ class Placement:
     def has_room(self, resources: Resources, workers: Collection[Worker], nodes: Sequence[Node]) -> bool:
         """Return whether some nodes have room for one more worker of a size beside the present ones."""
         wanted, there = amounts_of(resources), [worker.amounts for worker in self._on(nodes, workers, unknown=True)]
-        limit = self._num_workers or max(1, int(sum(node.cpus for node in self.nodes)))
         return (
-            len(workers) < limit
+            len(workers) < self.limit
             # An actor is placed on one node, and a fraction of a GPU on one GPU: sums alone promise too much.
             and there.count(wanted) < sum(node.holds(resources) for node in nodes)
             and hold(nodes, [*there, wanted])

@@ -37,6 +37,8 @@ class StopLoop(BaseException):
 class ScriptedPool:
     """A pool of four workers: of the trials that it gets, one is lost, one runs, one fails, one is done."""
 
+    num_workers = 4
+
     def __init__(self, emit: Emit) -> None:
         self.emit = emit
         self.trials: list[TrialSpec] = []

@@ -113,6 +113,11 @@ class TimedPool:
         self._starts = starts
         self._is_late = False
 
+    @property
+    def num_workers(self) -> int:
+        """That of the other pool."""
+        return self._pool.num_workers
+
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
         """Return whether the other pool accepts it, and there is time."""
         self._is_late = not self._deadline.has(self._starts.longest_s)
