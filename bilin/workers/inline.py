@@ -8,7 +8,8 @@ from contextlib import nullcontext
 from bilin.spec import Resources
 from bilin.workers.events import Emit, ignore
 from bilin.workers.output import Outputs, copied
-from bilin.workers.pool import Group, RunTrial, TrialRunner
+from bilin.workers.pool import Group, RunTrial
+from bilin.workers.runner import TrialRunner
 from bilin.workers.training.checkpoint import Checkpoints
 
 

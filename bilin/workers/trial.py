@@ -135,9 +135,9 @@ def _trial(
         if isinstance(error.raised, TrialCancelled):
             return spec, error.raised
         raise error.raised from None
-    except GeneratorExit:  # the pack has ended
-        raise
     except BaseException as error:  # a trial that fails must not end the sweep
+        if pack.is_over:
+            raise
         pack.check()
         measured = _failure(spec, error)
     return spec, TrialResult(

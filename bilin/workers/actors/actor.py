@@ -16,7 +16,8 @@ from bilin.workers.actors.memory import Killed, killed_here
 from bilin.workers.environment import name_worker
 from bilin.workers.events import Event, Finished
 from bilin.workers.output import Capture, Outputs
-from bilin.workers.pool import RunTrial, TrialRunner
+from bilin.workers.pool import RunTrial
+from bilin.workers.runner import TrialRunner
 from bilin.workers.training.checkpoint import Checkpoints
 
 ASKED_S = 5.0

@@ -136,32 +136,44 @@ class Pack(Generic[T]):
         limit: Most trials at a time.
         sizes: How many of them a stack has.
         check: Raises what others than the code of trials have raised, such as a user's interrupt.
+        largest: Members of the largest stack so far.
+        is_over: Whether the trials that are running will not go on.
     """
 
     limit: int
     sizes: Sizes
     check: Callable[[], None]
     largest: int = 1
+    is_over: bool = False
     _stacks: Stacks = field(default_factory=Stacks)
 
     def run(self, trials: Iterable[Member[T]]) -> Iterator[T]:
         """Run trials to their ends; yield their results as they end."""
         waiting, running = iter(trials), list[Member[T]]()
-        while True:
-            while len(running) < self.limit and (member := next(waiting, None)):
-                running.append(member)
-                yield from self._resume(running, [(member, None)])
-            if not running:
-                return
-            forward = [member for member in running if isinstance(member.request, Forward)]
-            alike = defaultdict[object, list[Member[T]]](list)
-            for member in forward or running:  # evaluations first, so that trials stay at the same step
-                assert member.request is not None
-                alike[member.request.alike].append(member)
-            for members in alike.values():
-                with members[0].around():  # what is printed cannot be told apart
-                    answers = self._forward(members) if forward else self._steps(members)
-                yield from self._resume(running, list(zip(members, answers, strict=True)))
+        try:
+            while True:
+                while len(running) < self.limit and (member := next(waiting, None)):
+                    running.append(member)
+                    yield from self._resume(running, [(member, None)])
+                if not running:
+                    return
+                yield from self._answer(running)
+        finally:
+            self.is_over = True
+            for member in running:
+                member.work.close()
+
+    def _answer(self, running: list[Member[T]]) -> Iterator[T]:
+        """Answer what the trials ask for: evaluations first, so that trials stay at the same step."""
+        forward = [member for member in running if isinstance(member.request, Forward)]
+        alike = defaultdict[object, list[Member[T]]](list)
+        for member in forward or running:
+            assert member.request is not None
+            alike[member.request.alike].append(member)
+        for members in alike.values():
+            with members[0].around():  # what is printed cannot be told apart
+                answers = self._forward(members) if forward else self._steps(members)
+            yield from self._resume(running, list(zip(members, answers, strict=True)))
 
     def _resume(self, running: list[Member[T]], answered: Sequence[tuple[Member[T], object]]) -> Iterator[T]:
         for member, answer in answered:
