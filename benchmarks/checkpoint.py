@@ -43,12 +43,19 @@ def line(tier: str, fields: dict[str, int], kept: Path) -> str:
     cell = Cell(task=RandomStateMachine(m=10), model=model, train=TrainSpec(), validate=ValidateSpec())
     spec = TrialSpec(cell=cell, lr=1e-4, seed=0, test=TestSpec(), resources=Resources())
     state = start(spec, torch.device("cpu"))
-    stacks = Stacks()
-    step_s = seconds(lambda: [stacks.step([state], batches_at(state)[:1]) for _ in range(STEPS)]) / STEPS
-    checkpoints = Checkpoints(SweepFolder(kept), period_s=0.0)
+    stacks, checkpoints = Stacks(), Checkpoints(SweepFolder(kept), period_s=0.0)
+
+    def step() -> None:
+        stacks.step([state], batches_at(state)[:1])
+
+    def step_and_keep() -> None:
+        step()
+        assert checkpoints.write_if_due(spec, state)
+
     start_s = seconds(lambda: begin(checkpoints, spec, state))
-    with checkpoints.running(spec, start(spec, torch.device("cpu"))):
-        keep_s = seconds(lambda: checkpoints.write_if_due(spec, state))
+    with checkpoints.running(spec, state):
+        step_s = seconds(lambda: [step() for _ in range(STEPS)]) / STEPS
+        keep_s = seconds(step_and_keep) - step_s
     take_s = seconds(lambda: begin(checkpoints, spec, state)) - start_s
     (file,) = checkpoints.sweep.checkpoints.iterdir()
     params, size = sum(weight.numel() for weight in state.model.parameters()), file.stat().st_size / 1e6

@@ -70,9 +70,8 @@ def run_trials(
     from bilin.workers.training.pack import Member, Pack, Sizes
 
     def member(spec: TrialSpec) -> Member[tuple[TrialSpec, TrialResult | TrialCancelled]]:
-        clock = Clock()
-        work = _trial(spec, clock, report, checkpoints, pack)
-        return Member(work=work, clock=clock, around=lambda: around(spec.trial_id))
+        clock, trial_id = Clock(), spec.trial_id
+        return Member(work=_trial(spec, clock, report, checkpoints, pack), clock=clock, around=lambda: around(trial_id))
 
     waiting = iter(specs)
     for first in waiting:

@@ -94,7 +94,7 @@ class Checkpoints:
     sweep: SweepFolder
     period_s: float
     _num_asked: int = 0
-    _running: dict[str, _Kept] = field(default_factory=dict)
+    _running: dict[int, _Kept] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def __reduce__(self) -> tuple[type[Checkpoints], tuple[SweepFolder, float]]:
@@ -115,17 +115,17 @@ class Checkpoints:
         kept = _read(self.sweep.checkpoint(spec.trial_id))
         if kept is not None and kept.pop("made_by", None) == _maker(spec, state):
             _restore(state, kept)
-        self._running[spec.trial_id] = _Kept(step=state.step, asked=self._num_asked, answered=self._num_asked)
+        self._running[id(state)] = _Kept(step=state.step, asked=self._num_asked, answered=self._num_asked)
         try:
             yield
         finally:
             with self._changed:
-                del self._running[spec.trial_id]
+                del self._running[id(state)]
                 self._changed.notify_all()
 
     def write_if_due(self, spec: TrialSpec, state: TrialState) -> bool:
         """Between two steps: write the state if it is time, or if it was asked for; return whether it was written."""
-        kept, num_asked = self._running[spec.trial_id], self._num_asked
+        kept, num_asked = self._running[id(state)], self._num_asked
         was_asked, kept.asked = kept.asked < num_asked, num_asked
         if not was_asked and time.monotonic() - kept.at < self.period_s:
             return False

@@ -42,6 +42,7 @@ class TrialState:
     """
 
     spec: TrialSpec
+    cell_id: str
     model: SequenceModel
     weights: list[Tensor]
     means: list[Tensor]
@@ -78,6 +79,7 @@ def start(spec: TrialSpec, device: torch.device) -> TrialState:
     generator = torch.Generator(device).manual_seed(derive_seed(cell.cell_id, spec.seed, "train"))
     return TrialState(
         spec=spec,
+        cell_id=cell.cell_id,
         model=model,
         weights=weights,
         means=[torch.zeros_like(weight) for weight in weights],
@@ -108,7 +110,7 @@ def batches_at(state: TrialState) -> Sequence[Batch]:
     at_once = max(1, min(STEPS_AT_ONCE, TOKENS_AT_ONCE // (train.batch_size * train.lengths[1])))
     index, offset = divmod(state.step, at_once)
     if state.batches[0] != index:
-        seed = derive_seed(spec.cell.cell_id, spec.seed, "train", index)
+        seed = derive_seed(state.cell_id, spec.seed, "train", index)
         generator, number = torch.Generator(state.device).manual_seed(seed), at_once * train.batch_size
         if state.examples is None:
             drawn = draw(spec.cell, generator, number, look=index == 0)
