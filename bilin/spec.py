@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 from bilin.fields import Amounts, Form, Value, fields_of, list_problems, option, values_of
 from bilin.registry import OWN, origin
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Increase it when the same spec gives other numbers, so that older results are not taken for new ones."""
 
 
