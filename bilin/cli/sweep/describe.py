@@ -41,7 +41,7 @@ _TIME = "%Y-%m-%d %H:%M:%S"
 _BLOCKS = ("task", "model", "train", "validate", "test", "resources")
 _OUTCOME = ("solved", "steps", "validation_accuracy", "training_loss", "params", "recurrent_params", "wall_s")
 _ORIGIN = (
-    "cpu", "gpu", "gpu_memory_mb", "device", "threads", "python", "torch", "version", "commit", "task_package",
+    "cpu", "gpu", "gpu_memory_mb", "device", "threads", "pack", "python", "torch", "version", "commit", "task_package",
     "tier_package",
 )  # fmt: skip
 
