@@ -115,7 +115,8 @@ class Sizes:
         """Return the size for the next steps of some members."""
         if self._given is not None:
             return min(self._given, num_members) if math.inf not in self._times[self._given] else 1
-        sizes = [size for size in SIZES if size <= num_members and math.inf not in self._times[size]] or [1]
+        fits = [size for size in SIZES if size <= 2 * num_members]  # the last one may be larger than all there are
+        sizes = [size for size in fits if math.inf not in self._times[size]] or [1]
         untried = [size for size in sizes if len(self._times[size]) < TRIES]
         return untried[0] if untried else min(sizes, key=lambda size: min(self._times[size]))
 
