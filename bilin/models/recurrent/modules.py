@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.ops import aten
 
 from bilin.models.layers import Linear, linear
 from bilin.models.module import Features, SequenceModel, State, Tokens
@@ -127,17 +128,15 @@ class _LSTM(torch.autograd.Function):
         width = states.shape[3]
         i, f, g, o = gates.chunk(4, dim=-1)
         # What c gets of the gradient of h; then what each gate gets of that of c, or of h for the last one.
-        to_c = torch.addcmul(o, o * squashed, squashed, value=-1).unbind(1)
-        inner = gates.addcmul(gates, gates, value=-1)  # σ' = σ (1 - σ)
-        torch.addcmul(i, i * g, g, value=-1, out=inner[..., 2 * width : 3 * width])
-        inner[..., :width] *= g
-        inner[..., width : 2 * width] *= cells[:, :-1]
-        inner[..., 3 * width :] *= squashed
+        to_c = aten.tanh_backward(o, squashed).unbind(1)
+        inner = aten.sigmoid_backward(torch.cat([g, cells[:, :-1], i, squashed], dim=-1), gates)
+        aten.tanh_backward.grad_input(i, g, grad_input=inner[..., 2 * width : 3 * width])
         of_c, of_h = inner[..., : 3 * width].unflatten(-1, (3, width)).unbind(1), inner[..., 3 * width :].unbind(1)
         kept, c_grad, now = f.unbind(1), cell_grad.clone(), inner.unbind(1)
         h_grad = torch.zeros_like(grad[:, 0])
-        for t in reversed(range(grad.shape[1])):
-            h_grad += grad[:, t]
+        of_output = grad.unbind(1)
+        for t in reversed(range(len(now))):
+            h_grad += of_output[t]
             c_grad.addcmul_(h_grad, to_c[t])
             of_h[t].mul_(h_grad)
             of_c[t].mul_(c_grad.unsqueeze(-2))
