@@ -6,6 +6,7 @@ convolution.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -17,13 +18,16 @@ from torch import Tensor, nn
 
 from bilin.models.module import Features, SequenceModel, State, Tokens
 from bilin.models.pointwise import silu
-from bilin.models.stacking import in_stack, look_up
+from bilin.models.stacking import in_stack, is_stacked, look_up
 
 if TYPE_CHECKING:
     from bilin.models.tier import LayeredTier
 
 Hidden: TypeAlias = Float[Tensor, "batch time hidden"]
 """Vectors of the residual stream."""
+
+TINY = 400
+"""Multiplications below which torch does a batch of matrix products in a loop of its own, and one by a library."""
 
 
 class Layer(nn.Module, ABC):
@@ -51,7 +55,7 @@ class Stack(SequenceModel):
     def __init__(self, tier: LayeredTier, *, vocab_size: int, num_classes: int) -> None:
         super().__init__()
         layers, hidden = tier.make_layers(), tier.hidden
-        norm: Callable[[int], nn.Module] = partial(nn.RMSNorm, eps=1e-5) if tier.norm == "rms" else nn.LayerNorm
+        norm: Callable[[int], nn.Module] = partial(nn.RMSNorm, eps=1e-5) if tier.norm == "rms" else LayerNorm
         self.embedding = nn.Parameter(torch.randn(vocab_size, hidden))
         self.layers = nn.ModuleList(layers)
         self.norms = nn.ModuleList(norm(hidden) for _ in layers)
@@ -74,20 +78,61 @@ class Stack(SequenceModel):
 
 
 class Linear(nn.Linear):
-    """`torch.nn.Linear`, with bits that do not depend on the stack.
-
-    A product of vectors, or of tensors whose rows are not in one piece, is computed otherwise in a stack of one.
-    """
+    """`torch.nn.Linear`, with the same bits in a stack."""
 
     def forward(self, x: Float[Tensor, "*rows inputs"]) -> Float[Tensor, "*rows outputs"]:
         """Return W x + b."""
-        rows = x.reshape(-1, x.shape[-1])
-        if 1 in (len(rows), *self.weight.shape):
-            y = (rows.unsqueeze(1) * self.weight).sum(-1)
-            y = y if self.bias is None else y + self.bias
-        else:
-            y = nn.functional.linear(rows, self.weight, self.bias)
-        return y.view(*x.shape[:-1], len(self.weight))
+        return linear(x, self.weight, self.bias)
+
+
+def linear(
+    x: Float[Tensor, "*rows inputs"],
+    weight: Float[Tensor, "outputs inputs"],
+    bias: Float[Tensor, " outputs"] | None = None,
+) -> Float[Tensor, "*rows outputs"]:
+    """Return W x + b, with the same bits in a stack.
+
+    The kernels for tiny products, and for those of one row or column, differ with the number of products.
+    """
+    sizes = (x.shape[:-1].numel(), *weight.shape)
+    if 1 in sizes or math.prod(sizes) < TINY:
+        y: Tensor = (x.unsqueeze(-2) * weight).sum(-1)
+        return y if bias is None else y + bias
+    if not is_stacked(x, weight):
+        return nn.functional.linear(x.contiguous(), weight.contiguous(), bias)
+    (y,) = in_stack(_linear, x.reshape(-1, x.shape[-1]), weight, *(() if bias is None else (bias,)))
+    return y.view(*x.shape[:-1], -1)
+
+
+def _linear(x: Tensor, weight: Tensor, *bias: Tensor) -> tuple[Tensor]:
+    return (_Linear.apply(x, weight.contiguous(), *bias),)  # type: ignore[no-untyped-call]
+
+
+class _Linear(torch.autograd.Function):
+    """W x + b of all members, the first axis, with the products of torch's gradient of a linear map."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.has_bias = bias is not None
+        if bias is None:
+            return torch.bmm(x, weight.mT)
+        return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        x_grad = torch.bmm(grad, weight) if ctx.needs_input_grad[0] else None
+        return x_grad, torch.bmm(grad.mT, x), grad.sum(1) if ctx.has_bias else None
+
+
+class LayerNorm(nn.LayerNorm):
+    """`torch.nn.LayerNorm`, with the same bits in a stack, for whose weights torch's kernel is not made."""
+
+    def forward(self, x: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows width"]:
+        """Return weight ∘ (x - mean) / deviation + bias."""
+        return nn.functional.layer_norm(x, self.normalized_shape, eps=self.eps) * self.weight + self.bias
 
 
 class GatedPerceptron(Layer):

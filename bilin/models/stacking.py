@@ -52,12 +52,17 @@ def fault(module: SequenceModel) -> str:
     return ""
 
 
+def is_stacked(*tensors: Tensor) -> bool:
+    """Return whether any of the tensors stands for those of all members, under vmap."""
+    return any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+
+
 def in_stack(run: Run, *tensors: Tensor) -> tuple[Tensor, ...]:
     """Call a function of stacked tensors with those of all members; outside vmap, with a stack of one.
 
     Gradients flow to all floating-point tensors. ``run`` must get everything that requires a gradient as an argument.
     """
-    if not any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors):
+    if not is_stacked(*tensors):
         return tuple(output.squeeze(0) for output in run(*(tensor.unsqueeze(0) for tensor in tensors)))
     outputs: tuple[Tensor, ...] = _Stacked.apply(run, *tensors)  # type: ignore[no-untyped-call]
     return outputs

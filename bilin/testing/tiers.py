@@ -60,6 +60,24 @@ def step_of_a_stack(modules: Sequence[SequenceModel], *batch: Tensor) -> list[li
     return [list(values) for values in zip(logits.detach(), *gradients, strict=True)]
 
 
+def step(module: SequenceModel, tokens: Tensor, num_tokens: Tensor, answers: Tensor) -> list[Tensor]:
+    """Return the logits of a module alone and the gradients of its loss, as `step_of_a_stack` does."""
+    logits = module(tokens, num_tokens)
+    loss = cross_entropy(logits, answers)
+    return [logits.detach(), *torch.autograd.grad(loss, list(module.parameters()), materialize_grads=True)]
+
+
+def trained(tier: Tier, seed: int) -> SequenceModel:
+    """Return the module of a tier, with weights of which none is 0 or 1, as if it had been trained."""
+    module = build(tier, seed)
+    module.normalize = "readout"
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.add_(torch.randn(weight.shape, generator=generator, dtype=weight.dtype), alpha=0.1)
+    return module
+
+
 class TierContract:
     """Tests of a tier. A subclass whose name starts with ``Test`` lists the settings to test.
 
@@ -148,18 +166,38 @@ class TierContract:
     @pytest.mark.usefixtures("one_thread")
     @pytest.mark.parametrize("size", [1, 2, 3, 16])
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-    def test_members_of_a_stack_do_not_touch_each_other(
+    def test_a_member_of_a_stack_has_the_bits_of_its_module(
         self, stackable_tier: Tier, size: int, dtype: torch.dtype
     ) -> None:
-        """On a CPU, at one thread, a member has the bits of a stack of one, for any size of the stack."""
-        modules = [build(stackable_tier, seed).to(dtype) for seed in range(size)]
-        for module in modules:
-            module.normalize = "readout"
+        """On a CPU, at one thread, logits and gradients do not depend on whether and with whom a module is stacked."""
+        modules = [trained(stackable_tier, seed).to(dtype) for seed in range(size)]
         batch = draw(size, 13, 9), draw(size, 13, seed=1).clamp(min=1) + 4, draw(size, 13, seed=2) % NUM_CLASSES
-        for member, found in enumerate(step_of_a_stack(modules, *batch)):
-            alone = step_of_a_stack([modules[member]], *(part[member : member + 1] for part in batch))[0]
-            for values, expected in zip(found, alone, strict=True):
+        for module, found, *part in zip(modules, step_of_a_stack(modules, *batch), *batch, strict=True):
+            for values, expected in zip(found, step(module, *part), strict=True):
                 assert torch.equal(values, expected)
+
+    @pytest.mark.usefixtures("one_thread")
+    @pytest.mark.parametrize("every_token", [True, False])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+    def test_a_member_of_a_stack_is_evaluated_with_the_bits_of_its_module(
+        self, stackable_tier: Tier, every_token: bool, dtype: torch.dtype
+    ) -> None:
+        """On a CPU, at one thread, without gradients."""
+        modules = [trained(stackable_tier, seed).to(dtype).eval() for seed in range(3)]
+        weights, buffers = stack_module_state(modules)
+        tokens, num_tokens = draw(3, 13, 9), draw(3, 13, seed=1).clamp(min=1) + 4
+
+        def logits(weights: object, buffers: object, *batch: Tensor) -> Tensor:
+            return functional_call(modules[0], (weights, buffers), batch, {"every_token": every_token})  # type: ignore[arg-type, no-any-return]
+
+        there = torch.arange(9) < num_tokens[..., None] if every_token else slice(None)
+        with torch.no_grad():
+            stacked = vmap(logits)(weights, buffers, tokens, num_tokens)
+            alone = [
+                module(*batch, every_token=every_token)
+                for module, *batch in zip(modules, tokens, num_tokens, strict=True)
+            ]
+        assert torch.equal(stacked[there], torch.stack(alone)[there])
 
     def test_a_stack_gives_the_values_and_gradients_of_its_modules(self, stackable_tier: Tier) -> None:
         """A stack computes what each of its modules computes."""

@@ -35,9 +35,10 @@ class PositiveDiagonal(Diagonal):
 
     def logarithm(self, weights: Weights, embeddings: Embeddings) -> Exponents:
         """Return the logarithm of sigmoid(W x), which stays finite where sigmoid(W x) rounds to 0."""
+        from bilin.models.layers import linear
         from bilin.models.pointwise import logsigmoid
 
-        return logsigmoid(embeddings @ weights["W"].T)
+        return logsigmoid(linear(embeddings, weights["W"]))
 
     def apply(self, exponents: Exponents, state: State, *, any_scale: bool) -> States:
         """See `Commuting.apply`. With any scale, the largest product counts as 1."""

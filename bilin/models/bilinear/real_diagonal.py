@@ -34,7 +34,9 @@ class RealDiagonal(Diagonal):
         """Return log |a_x|, followed by 1 for each negative a_x and 0 for the others."""
         import torch
 
-        factors = embeddings @ weights["W"].T
+        from bilin.models.layers import linear
+
+        factors = linear(embeddings, weights["W"])
         # A factor of 0 has no logarithm: it counts as the smallest float, and gets no gradient.
         sizes = factors.abs().clamp_min(torch.finfo(factors.dtype).tiny)
         return torch.cat([sizes.log(), (factors < 0).to(factors.dtype)], dim=1)

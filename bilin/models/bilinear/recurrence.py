@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from bilin.models.bilinear.bilinear import Bilinear, Commuting, Transition
 from bilin.models.bilinear.layout import Layout, Packed, Padded
-from bilin.models.layers import Linear
+from bilin.models.layers import Linear, linear
 from bilin.models.module import Features, Logits, NumTokens, SequenceModel, State, Tokens
 from bilin.models.stacking import in_stack, look_up
 
@@ -90,12 +90,13 @@ class Recurrence(SequenceModel):
         if not every_token:
             present = torch.arange(tokens.shape[1], device=tokens.device) < num_tokens[:, None]
             counts = logarithm.new_zeros(len(tokens), vocab)
-            exponents = counts.scatter_add_(1, tokens, present.to(counts.dtype)) @ logarithm
+            counts.scatter_add_(1, tokens, present.to(counts.dtype))
+            exponents = linear(counts, logarithm.T)
         elif self.training or vocab > width:
             exponents = look_up(logarithm, tokens).cumsum(1)
         else:  # counts are exact at any length, and there are fewer of them
-            counts = logarithm.new_zeros(*tokens.shape, vocab).scatter(2, tokens[:, :, None], 1.0)
-            exponents = counts.cumsum(1) @ logarithm
+            counts = tokens[:, :, None] == torch.arange(vocab, device=tokens.device)
+            exponents = linear(counts.to(logarithm.dtype).cumsum(1), logarithm.T)
         any_scale = not self.training or self.normalize != "none"
         return tier.apply(exponents, self.initial, any_scale=any_scale)
 
@@ -104,7 +105,7 @@ class Recurrence(SequenceModel):
     ) -> Tensor:
         """Return the last state of each sequence, or the states at every time, those of all members in one loop."""
         names = list(self.weights)
-        added = self.embedding @ self.additive_input.T + self.additive_bias if self.tier.additive else None
+        added = linear(self.embedding, self.additive_input, self.additive_bias) if self.tier.additive else None
         rescale = self.tier.scale_invariant and (not self.training or self.normalize == "state")
         unroll = Unroll(tier=self.transitions, rescale=rescale, every_token=every_token)
 

@@ -63,7 +63,9 @@ class Rotation(Commuting):
 
     def logarithm(self, weights: Weights, embeddings: Embeddings) -> Exponents:
         """Return the angles."""
-        return embeddings @ weights["W"].T
+        from bilin.models.layers import linear
+
+        return linear(embeddings, weights["W"])
 
     def apply(self, exponents: Exponents, state: State, *, any_scale: bool) -> States:  # noqa: ARG002 (size is kept)
         """Rotate the state by the sums of the angles."""

@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 from bilin.models.fixed_point.fixed_point import FixedPoint
 from bilin.models.fixed_point.fp_mamba import FPMamba
 from bilin.models.fixed_point.implicit import Implicit
-from bilin.models.layers import Hidden, Layer, Linear
+from bilin.models.layers import Hidden, Layer, LayerNorm, Linear
 from bilin.models.module import State
 from bilin.models.pointwise import sigmoid, silu, softplus
 from bilin.models.stacking import all_members
@@ -99,7 +99,7 @@ class FPMambaLayer(Layer):
         self.c = Projection(width, tier.state_size, sees_output=tier.c_sees_output)
         self.mixer = MIXERS[tier.mixer](tier)
         self.solver = Solver(tier)
-        self.norm = nn.LayerNorm(width, eps=1e-5)
+        self.norm = LayerNorm(width, eps=1e-5)
         self.outward = Linear(width, tier.hidden, bias=False)
 
     def forward(self, x: Hidden, state: State = None) -> tuple[Hidden, State]:

@@ -77,7 +77,7 @@ class SLSTMLayer(Layer):
 
     def _step(self, gates: Tensor, h: Tensor, c: Tensor, n: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Process one token. m is a constant in the gradient, since h does not depend on it."""
-        i, f, z, o = torch.baddbmm(gates, h, self.recurrent).chunk(4, dim=-1)
+        i, f, z, o = (gates + torch.bmm(h, self.recurrent)).chunk(4, dim=-1)
         kept = log_forget_gate(f, self.forget_gate) + m
         m = torch.maximum(kept, i).detach()
         keep, write = (kept - m).exp(), (i - m).exp()
