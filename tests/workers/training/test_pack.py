@@ -13,6 +13,8 @@ import torch
 from bilin.fields import fields_of
 from bilin.folder import SweepFolder
 from bilin.models import MODELS, tier_settings
+from bilin.models.recurrent.lstm import LSTM
+from bilin.models.recurrent.modules import TorchRecurrence
 from bilin.record import TrialResult
 from bilin.spec import TrialSpec
 from bilin.tasks.modular_addition import ModularAddition
@@ -197,10 +199,24 @@ def test_the_time_of_a_pack_is_shared_among_its_trials(make):
     assert 0 < sum(result.wall_s for result in results) <= time.perf_counter() - began
 
 
-def test_a_module_that_draws_numbers_runs_alone(make):
-    specs = [
-        make(seed=seed, tier="fixed_point", model={"iterations": "gamma"}, train={"steps": 4}) for seed in range(3)
-    ]
+class Drops(TorchRecurrence):
+    """An LSTM with dropout, which draws from torch's own generator."""
+
+    def advance(self, tokens, state=None):
+        features, state = super().advance(tokens, state)
+        return torch.nn.functional.dropout(features, 0.1, self.training), state
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DropsSettings(LSTM):
+    def build(self, *, vocab_size, num_classes):
+        return Drops(self, torch.nn.LSTM, vocab_size=vocab_size, num_classes=num_classes)
+
+
+def test_a_module_that_draws_from_torchs_generator_runs_alone(make):
+    specs = [make(seed=seed, train={"steps": 4}) for seed in range(3)]
+    model = DropsSettings(hidden=8, embedding=8)
+    specs = [dataclasses.replace(spec, cell=dataclasses.replace(spec.cell, model=model)) for spec in specs]
     results = together(specs)
     assert [result.environment.pack for result in results if result.environment] == [1, 1, 1]
     assert [measured(result) for result in results] == [measured(run_trial(spec)) for spec in specs]
