@@ -87,7 +87,7 @@ class SweepFolder:
             raise StoreError(f"{sweep!r} is not the name of a sweep; accepted: {SWEEP_NAME_ACCEPTED}")
         store = Path(store)
         for path in (store, store / sweep):
-            if path.exists() and not path.is_dir():
+            if not path.is_dir() and path.exists():  # in this order: it may be renamed meanwhile
                 raise StoreError(f"{path} is a file, not a directory; name another store with --store")
         return cls(store / sweep)
 

@@ -15,7 +15,7 @@ from bilin.folder import SweepFolder
 from bilin.results.export import output_file
 from bilin.results.schema import CURVES, trials_schema
 from bilin.results.sql.query import query
-from bilin.results.store.contents import Contents, existing_sweep, read_sweeps, sweep_folders
+from bilin.results.store.contents import Contents, begun, existing_sweep, read_sweeps, sweep_folders
 from bilin.results.store.durable import UNREADABLE, read_fault
 from bilin.results.store.manifest import Part
 from bilin.results.store.parts import validate_file
@@ -90,7 +90,7 @@ def compact(store: Path | str, sweep: str | None = None) -> Mapping[str, int]:
 def _writers(store: Path | str, sweeps: Iterable[str], command: str) -> Iterator[Mapping[str, SweepWriter]]:
     """Open writers of several sweeps, or of none."""
     with ExitStack() as stack:
-        yield {sweep: stack.enter_context(SweepWriter(store, sweep, command=command)) for sweep in sweeps}
+        yield {sweep: stack.enter_context(SweepWriter(store, sweep, command=command, exists=True)) for sweep in sweeps}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +121,21 @@ def verify(store: Path | str, sweep: str | None = None) -> list[Health]:
     Raises:
         StoreError: The store or sweep does not exist, or the system does not let it be read.
     """
-    return [read_sweeps([folder], _health, curves=True, warn=False) for folder in sweep_folders(store, sweep)]
+    found: dict[str, Health] = {}
+    while True:
+        folders = sweep_folders(store, sweep)
+        new = [folder for folder in folders if folder.name not in found]
+        if not new:  # nothing was renamed meanwhile
+            return [found[folder.name] for folder in folders]
+        for folder in new:
+            found |= read_sweeps(begun(folder), _healths, curves=True, warn=False)
 
 
-def _health(sweeps: Sequence[Contents]) -> Health:
-    (sweep,) = sweeps
+def _healths(sweeps: Sequence[Contents]) -> dict[str, Health]:
+    return {sweep.folder.name: _health(sweep) for sweep in sweeps}
+
+
+def _health(sweep: Contents) -> Health:
     parts, aside = sweep.manifest.parts, sweep.folder.damaged
     return Health(
         sweep=sweep.folder.name,

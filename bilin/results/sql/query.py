@@ -108,7 +108,7 @@ class Question:
         is_about_papers = [name for name in VIEWS if self.names(name)] == ["published"]
         needs_no_store = is_about_papers and self.sweep is None and not Path(self.store).exists()
         return read_sweeps(
-            [] if needs_no_store else sweep_folders(self.store, self.sweep),
+            lambda: [] if needs_no_store else sweep_folders(self.store, self.sweep),
             lambda sweeps: _answer(self, sweeps, consume),
             curves=self.names("curves"),
         )

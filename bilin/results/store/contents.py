@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -50,9 +51,11 @@ def sweep_names(store: Path | str) -> list[str]:
         raise StoreError(f"the store {store} {reason}; name one with --store or BILIN_STORE, or launch a sweep into it")
     if SweepFolder(store).has_results:
         raise StoreError(f"{store} is a sweep; its store is the folder that contains it, {store.absolute().parent}")
-    return sorted(
-        path.name for path in store.iterdir() if SWEEP_NAME.fullmatch(path.name) and SweepFolder(path).has_results
-    )
+    while True:
+        paths = [path for path in store.iterdir() if SWEEP_NAME.fullmatch(path.name)]
+        names = [path.name for path in paths if SweepFolder(path).has_results]
+        if len(names) == len(paths) or all(map(os.path.lexists, paths)):  # else one was renamed: list again
+            return sorted(names)
 
 
 def sweep_folders(store: Path | str, sweep: str | None = None) -> list[SweepFolder]:
@@ -66,7 +69,12 @@ def sweep_folders(store: Path | str, sweep: str | None = None) -> list[SweepFold
     names = sweep_names(store)
     if sweep is not None and sweep not in names:
         raise StoreError(f"no sweep {sweep!r} in the store {store}; sweeps in it: {', '.join(names) or 'none yet'}")
-    return [SweepFolder.of(store, name) for name in names if sweep in (None, name)]
+    return [SweepFolder(Path(store) / name) for name in names if sweep in (None, name)]
+
+
+def begun(folder: SweepFolder) -> Callable[[], list[SweepFolder]]:
+    """Return what finds one sweep for `read_sweeps`: nothing while the sweep has not begun."""
+    return lambda: [folder] if folder.has_results else []
 
 
 def existing_sweep(store: Path | str, sweep: str) -> SweepFolder:
@@ -94,16 +102,16 @@ class Contents:
 
 
 def read_sweeps(
-    folders: Sequence[SweepFolder],
+    find: Callable[[], Sequence[SweepFolder]],
     read: Callable[[Sequence[Contents]], T],
     *,
     curves: bool = False,
     warn: bool = True,
 ) -> T:
-    """Read some sweeps, even while writers replace their files.
+    """Read some sweeps, even while writers replace their files, and while sweeps are renamed.
 
     Args:
-        folders: The sweeps' folders.
+        find: Returns the sweeps' folders. It is called again if one of them is gone.
         read: Makes the result. It is called again if it raises FileNotFoundError because a file was replaced.
         curves: Whether it reads curves; else the sizes of their files are checked, not their content.
         warn: Whether to warn of damage.
@@ -116,11 +124,11 @@ def read_sweeps(
     """
     previous: list[Damage] | None = None
     while True:
-        sweeps = []
+        sweeps, folders = [], find()
         for folder in folders:
             with explained(folder.path, "read"), suppress(FileNotFoundError):
                 sweeps.append(read_contents(folder, curves=curves))
-        if len(sweeps) < len(folders):  # a writer replaced a file while it was read
+        if len(sweeps) < len(folders):  # a writer replaced a file while it was read, or renamed the sweep
             continue
         damage = list(itertools.chain.from_iterable(sweep.damage for sweep in sweeps))
         if damage and damage != previous:  # a writer may just have replaced the file: look twice
@@ -138,9 +146,10 @@ def read_sweeps(
 
 
 def read_contents(folder: SweepFolder, *, curves: bool = True) -> Contents:
-    """Return what is in a sweep's folder now; the folder need not exist. For `curves`, see `read_sweeps`.
+    """Return what is in a sweep's folder now. For `curves`, see `read_sweeps`.
 
     Raises:
+        FileNotFoundError: The sweep has not begun, or was renamed.
         StoreError: It has a newer schema.
         OSError: The system does not let it be read.
     """
@@ -246,12 +255,12 @@ def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
     Raises:
         StoreError: The system does not let the sweep be read.
     """
-    return read_sweeps([SweepFolder.of(store, sweep)], stored_trials)
+    return read_sweeps(begun(SweepFolder.of(store, sweep)), stored_trials)
 
 
 def stored_grid(store: Path | str, sweep: str) -> str | None:
     """Return the resolved grid as last launched; None if none was launched, or the file is damaged."""
-    return read_sweeps([SweepFolder.of(store, sweep)], lambda sweeps: sweeps[0].grid)
+    return read_sweeps(begun(SweepFolder.of(store, sweep)), lambda sweeps: next((sweep.grid for sweep in sweeps), None))
 
 
 def last_wanted(store: Path | str, sweep: str) -> dict[str, WantedRow] | None:
@@ -259,15 +268,17 @@ def last_wanted(store: Path | str, sweep: str) -> dict[str, WantedRow] | None:
     folder = SweepFolder.of(store, sweep)
     try:
         wanted = _read_file(folder.wanted, read_manifest(folder), parse_wanted, "", [])
-    except DamageError:
+    except (DamageError, FileNotFoundError):
         return None
     return None if wanted is None else {row.cell_id: row for row in wanted_rows(wanted)}
 
 
 def stored_trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
-    """Return the trials of one sweep by their ids, without superseded ones; a reader for `read_sweeps`."""
-    (sweep,) = sweeps
+    """Return the trials of one sweep, or of none, by their ids, without superseded ones; for `read_sweeps`."""
     trials: dict[str, StoredTrial] = {}
+    if not sweeps:
+        return trials
+    (sweep,) = sweeps
     origins = functools.cache(Origin._make)
     for part in sweep.manifest.parts:
         table = read_columns(sweep.folder.trials_part(part.number), [*_COLUMNS, "tested", *_LATER_COLUMNS, "searched"])

@@ -18,7 +18,7 @@ import pyarrow as pa
 from bilin.errors import StoreError
 from bilin.folder import PARTIAL, SweepFolder
 from bilin.record import TrialResult
-from bilin.results.store.contents import read_contents
+from bilin.results.store.contents import Contents, existing_sweep, read_contents
 from bilin.results.store.durable import Checksum, explained, file_fault, replace_file, sync
 from bilin.results.store.lock import SweepLock
 from bilin.results.store.manifest import Manifest, Part, write_manifest
@@ -41,6 +41,7 @@ class SweepWriter:
         store: Directory of the store; created on entry.
         sweep: Name of the sweep.
         command: What this process runs, for the message to a second writer.
+        exists: Refuse a sweep that does not exist, which may have been renamed.
         stays: Keep a new sweep folder even if the writer ends with an error before it has written a grid.
 
     Attributes:
@@ -52,17 +53,21 @@ class SweepWriter:
 
     Raises:
         SweepRunningError: On entry, if another process writes the sweep.
-        StoreError: The name is not that of a sweep; or, on entry and from every method, the sweep cannot be written,
-            or another process has taken it over. After that, the writer writes nothing more.
+        StoreError: The name is not that of a sweep, or not of one that ``exists``; or, on entry and from every method,
+            the sweep cannot be written, or another process has taken it over. After that, the writer writes nothing
+            more.
     """
 
-    def __init__(self, store: Path | str, sweep: str, *, command: str = "bilin", stays: bool = False) -> None:
+    def __init__(
+        self, store: Path | str, sweep: str, *, command: str = "bilin", exists: bool = False, stays: bool = False
+    ) -> None:
         self.folder = SweepFolder.of(store, sweep)
         self.num_taken_over: Counter[str] = Counter()
         self._lock = SweepLock(self.folder, command)
         self._exit = ExitStack()
         self._mutex = threading.RLock()
         self._failed: StoreError | None = None
+        self._exists = exists
         self._is_new = False
         self._stays = stays
         self._manifest = Manifest()
@@ -70,9 +75,12 @@ class SweepWriter:
 
     def __enter__(self) -> Self:
         directory = self.folder.path
+        if self._exists:
+            existing_sweep(self.folder.store, self.folder.name)
         self._is_new = not directory.exists() and not self._stays
         with explained(directory, "written"), ExitStack() as stack:
-            directory.mkdir(parents=True, exist_ok=True)
+            if not self._exists:
+                directory.mkdir(parents=True, exist_ok=True)
             stack.enter_context(self._lock)
             self._manifest = _repair(self.folder)
             sync(directory.parent)
@@ -261,7 +269,10 @@ def _repair(folder: SweepFolder) -> Manifest:
     Warns:
         DamageWarning: For each file that was set aside.
     """
-    contents = read_contents(folder)
+    try:
+        contents = read_contents(folder)
+    except FileNotFoundError:
+        contents = Contents(folder=folder, manifest=Manifest(), wanted=None, grid=None, damage=())
     for damage in contents.damage:
         for path in (damage.path, *damage.others):
             _set_aside(path, folder)
