@@ -13,7 +13,7 @@
     ├── job.json                  the launch    stays    the Slurm job that was submitted last
     ├── jobs/                     the launch    stays    output and requests of jobs and of detached launches
     ├── checkpoints/              the workers   go with their trials' results
-    ├── weights/                  the workers   go with their trials: final weights
+    ├── weights/                  the workers   go with their trials: final weights, a file for each training
     ├── logs/                     the workers   stay     what the trials printed
     └── .seen-*/                  the launch    goes at once: a probe that every node must see
 
@@ -44,6 +44,21 @@ PROBE = ".seen-"
 """Prefix of the folder by which nodes show that they see the same store."""
 
 _PART = re.compile(r"(?:trials|curves)-(\d{8}|[1-9]\d{8,})\.parquet")
+
+
+Training = tuple[str, int]
+"""The id of a trial, and when the training started, in microseconds since the epoch, as its row says."""
+
+
+def weights_name(training: Training) -> str:
+    """Return the name of the file of the final weights of a training."""
+    trial_id, started_us = training
+    return f"{trial_id}-{started_us}{WEIGHTS_SUFFIX}"
+
+
+def _training(weights: Path) -> Training | None:
+    trial_id, _, started_us = weights.stem.partition("-")
+    return (trial_id, int(started_us)) if started_us.isdecimal() else None
 
 
 class _Inside:
@@ -122,28 +137,27 @@ class SweepFolder:
         """The checkpoint of a trial."""
         return self.checkpoints / trial_id
 
-    def trial_weights(self, trial_id: str) -> Path:
-        """The final weights of a trial."""
-        return self.weights / f"{trial_id}{WEIGHTS_SUFFIX}"
-
-    def trials_with_weights(self) -> frozenset[str]:
-        """The ids of the trials whose final weights are kept."""
-        return frozenset(path.stem for path in self.weights.glob(f"*{WEIGHTS_SUFFIX}"))
+    def kept_weights(self) -> dict[Training, Path]:
+        """The files of final weights. Those that are not of the training that a trial's row has are not used."""
+        return {training: path for path in self.weights.glob(f"*{WEIGHTS_SUFFIX}") if (training := _training(path))}
 
     def drop_weights(self, trial_ids: Iterable[str]) -> None:
-        """Remove the final weights of trials."""
-        for trial_id in trial_ids if self.weights.exists() else ():
+        """Remove the final weights of trials, of every training."""
+        dropped = {*trial_ids}
+        for (trial_id, _), path in self.kept_weights().items() if dropped else ():
             with suppress(OSError):  # weights that stay take up room, and nothing else
-                self.trial_weights(trial_id).unlink(missing_ok=True)
+                if trial_id in dropped:
+                    path.unlink(missing_ok=True)
 
-    def copy_weights(self, source: SweepFolder, trial_ids: Iterable[str]) -> None:
+    def copy_weights(self, source: SweepFolder, trainings: Iterable[Training]) -> None:
         """Copy the final weights of trials of another sweep, as far as it has them."""
-        for trial_id in source.trials_with_weights().intersection(trial_ids):
+        kept = source.kept_weights()
+        for file in (kept[training] for training in trainings if training in kept):
             self.weights.mkdir(exist_ok=True)
-            path = self.trial_weights(trial_id)
+            path = self.weights / file.name
             partial = path.with_name(path.name + PARTIAL)
             try:
-                shutil.copyfile(source.trial_weights(trial_id), partial)
+                shutil.copyfile(file, partial)
                 partial.replace(path)
             except OSError:  # removed meanwhile, not readable, or no room: then the row has no weights
                 with suppress(OSError):

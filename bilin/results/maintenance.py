@@ -15,8 +15,8 @@ from bilin.folder import SweepFolder
 from bilin.results.export import output_file
 from bilin.results.schema import CURVES, trials_schema
 from bilin.results.sql.query import query
-from bilin.results.store.contents import Contents, begun, existing_sweep, read_sweeps, sweep_folders
-from bilin.results.store.durable import UNREADABLE, read_fault
+from bilin.results.store.contents import Contents, begun, existing_sweep, read_sweeps, stored, sweep_folders
+from bilin.results.store.durable import UNREADABLE, explained, read_fault
 from bilin.results.store.manifest import Part
 from bilin.results.store.parts import validate_file
 from bilin.results.store.writer import SweepWriter
@@ -62,14 +62,15 @@ def copy_weights(store: Path | str, sweep: str, trial_id: str, output: Path | st
         StoreError: The sweep does not exist, or keeps no weights of the trial.
         InputError: The file cannot be written.
     """
-    weights = existing_sweep(store, sweep).trial_weights(trial_id)
-    try:
-        content = weights.read_bytes()
-    except OSError as error:
+    existing_sweep(store, sweep)
+    trial = stored(store, sweep).get(trial_id)
+    if trial is None or trial.weights is None:
         raise StoreError(
-            f"sweep {sweep!r} keeps no weights of trial {trial_id} ({error.strerror}); keep_weights in its grid says "
-            f"which it keeps. To get them, train it again in another store: `bilin sweep show {trial_id}` says how"
-        ) from error
+            f"sweep {sweep!r} keeps no weights of trial {trial_id}; keep_weights in its grid says which it keeps. "
+            f"To get them, train it again in another store: `bilin sweep show {trial_id}` says how"
+        )
+    with explained(trial.weights, "read"):
+        content = trial.weights.read_bytes()
     with output_file(Path(output)) as file:
         file.write(content)
 

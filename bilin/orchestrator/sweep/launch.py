@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Unpack
 
 from bilin.errors import DamageWarning, InputError, InterruptedSweepError, StoreError
-from bilin.folder import PARTIAL, SweepFolder
+from bilin.folder import SweepFolder
 from bilin.notebook import html_table
 from bilin.orchestrator.clusters import Work, check_nodes, open_pool
 from bilin.orchestrator.clusters.slurm.continuation import WARNING, continued
@@ -257,11 +257,14 @@ def _run(
 def _tidy_weights(folder: SweepFolder, plan: Plan) -> None:
     """Remove weights that are not kept: of trials that the grid does not ask for, and of cells that are complete.
 
-    Also the files that killed workers left half written; no other launch runs the sweep.
+    Also those of trainings that no row has, and the files that killed workers left half written; no other launch runs
+    the sweep.
     """
-    for partial in folder.weights.glob(f"*{PARTIAL}"):
-        partial.unlink(missing_ok=True)
-    dropped = folder.trials_with_weights()
+    kept = {trial.weights.name: trial.trial_id for trial in plan.stored.values() if trial.weights}
+    for path in folder.weights.glob("*"):
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
+    dropped = {*kept.values()}
     if dropped and not plan.grid.is_whole:
         dropped &= {trial.trial_id for cell in plan.cells for trial in cell.stored.values()}
     if dropped:

@@ -18,7 +18,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from bilin.errors import StoreError
-from bilin.folder import SWEEP_NAME, SweepFolder
+from bilin.folder import SWEEP_NAME, SweepFolder, Training
 from bilin.record import Status
 from bilin.results.origin import UNKNOWN, Origin
 from bilin.results.schema import CURVES, trials_schema
@@ -212,7 +212,8 @@ def _parse_grid(content: bytes) -> str:
 class StoredTrial:
     """What is stored of one trial. Not frozen: that would double the time to read a large sweep.
 
-    `tested` has the number of sequences at each tested length. `test_s` is None in rows of versions before it existed.
+    `tested` has the number of sequences at each tested length. `weights` is the file of its final weights, of the
+    training that the row has. `test_s` is None in rows of versions before it existed.
     `found_in` names another sweep, whose row it is. `searched` has the searched fields by name. Trials of
     the same versions and hardware share one `origin`.
     """
@@ -231,9 +232,14 @@ class StoredTrial:
     tested: Mapping[int, int]
     test_s: float | None = None
     origin: Origin = UNKNOWN
-    has_weights: bool = False
+    weights: Path | None = None
     found_in: str | None = None
     searched: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the final weights are kept."""
+        return self.weights is not None
 
     @property
     def point(self) -> Point:
@@ -241,7 +247,7 @@ class StoredTrial:
         return Point(self.lr, self.searched)
 
 
-_NO_COLUMNS = ("tested", "test_s", "origin", "has_weights", "found_in", "searched")
+_NO_COLUMNS = ("tested", "test_s", "origin", "weights", "found_in", "searched")
 _COLUMNS = [name for name in StoredTrial.__slots__ if name not in _NO_COLUMNS]
 _LATER_COLUMNS = ("test_s", *Origin._fields)  # rows of earlier versions may lack them
 
@@ -279,9 +285,10 @@ def stored_trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
     if not sweeps:
         return trials
     (sweep,) = sweeps
-    origins = functools.cache(Origin._make)
+    origins, kept = functools.cache(Origin._make), sweep.folder.kept_weights()
+    columns_read = [*_COLUMNS, "tested", *_LATER_COLUMNS, "searched", *(["started_at"] if kept else [])]
     for part in sweep.manifest.parts:
-        table = read_columns(sweep.folder.trials_part(part.number), [*_COLUMNS, "tested", *_LATER_COLUMNS, "searched"])
+        table = read_columns(sweep.folder.trials_part(part.number), columns_read)
         columns = [table[name].to_pylist() for name in _COLUMNS]
         test_s, *origin = (
             table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
@@ -294,9 +301,13 @@ def stored_trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
         if "searched" in table.column_names and table["searched"].null_count < table.num_rows:
             for trial_id, searched in zip(table["trial_id"].to_pylist(), table["searched"].to_pylist(), strict=True):
                 trials[trial_id].searched = to_point(0.0, searched).searched
-    for trial_id in trials.keys() & sweep.folder.trials_with_weights():
-        trials[trial_id].has_weights = True
+        for training in _trainings(table) if kept else ():
+            trials[training[0]].weights = kept.get(training)
     return trials
+
+
+def _trainings(rows: pa.Table) -> Iterator[Training]:
+    return zip(rows["trial_id"].to_pylist(), rows["started_at"].cast(pa.int64()).to_pylist(), strict=True)
 
 
 def _tested(column: pa.ChunkedArray) -> Iterator[Mapping[int, int]]:

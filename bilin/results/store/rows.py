@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bilin.fields import plain_value, values_of
-from bilin.record import TrialResult
+from bilin.record import TrialResult, microseconds
 from bilin.registry import package_of
 from bilin.results.schema import (
     CURVES,
@@ -203,15 +203,11 @@ def _row(spec: TrialSpec, result: TrialResult, others: frozenset[type]) -> tuple
         spec.lr,
         spec.seed,
         *_result_values(result),
-        _microseconds(result.started_at),
-        _microseconds(result.finished_at),
+        microseconds(result.started_at) or None,
+        microseconds(result.finished_at) or None,
         *(_environment_values(result.environment) if result.environment else _NO_ENVIRONMENT),
         document,
         SCHEMA_VERSION,
         None,  # it was found nowhere else
         result.lengths,
     )
-
-
-def _microseconds(seconds: float) -> int | None:
-    return round(seconds * 1e6) or None

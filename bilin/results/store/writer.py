@@ -121,7 +121,8 @@ class SweepWriter:
         trials, curves = read_shared(source, trial_ids)
         if trials.num_rows:
             with self._writing():
-                self.folder.copy_weights(source, trials["trial_id"].to_pylist())
+                started_us = trials["started_at"].cast(pa.int64()).to_pylist()
+                self.folder.copy_weights(source, zip(trials["trial_id"].to_pylist(), started_us, strict=True))
             self._add(trials, curves)
             self.num_taken_over[sweep] += trials.num_rows
         return int(trials.num_rows)

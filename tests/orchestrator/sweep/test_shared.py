@@ -91,15 +91,15 @@ def test_deleting_from_one_sweep_leaves_the_other(store: Path, tiny: Callable[..
 
 def test_kept_weights_are_copied_and_tested(tiny: Callable[..., Grid], tmp_path: Path) -> None:
     launch(named(tiny(), "first"), store=tmp_path, cluster=INLINE)
-    kept = SweepFolder.of(tmp_path, "first").trials_with_weights()
+    kept = SweepFolder.of(tmp_path, "first").kept_weights().keys()
     assert len(kept) == 2
     longer = named(tiny(lengths="[10, 50, 90]"), "second")
     said = plan(longer, store=tmp_path)
     assert (said.num_missing, said.num_tests, said.num_done) == (2, 2, 2)
     summary = launch(longer, store=tmp_path, cluster=INLINE)
     assert (dict(summary.ran), summary.num_tests, dict(summary.found_in)) == ({"done": 2}, 2, {"first": 4})
-    assert SweepFolder.of(tmp_path, "second").trials_with_weights() == kept
-    assert SweepFolder.of(tmp_path, "first").trials_with_weights() == kept
+    assert SweepFolder.of(tmp_path, "second").kept_weights().keys() == kept
+    assert SweepFolder.of(tmp_path, "first").kept_weights().keys() == kept
 
 
 def test_what_is_not_complete_or_has_no_result_is_not_taken(store: Path, tiny: Callable[..., Grid]) -> None:
