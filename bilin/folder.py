@@ -24,7 +24,6 @@ under its name with `PARTIAL`, and moved there; a reader never sees half a file.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -150,18 +149,26 @@ class SweepFolder:
                     path.unlink(missing_ok=True)
 
     def copy_weights(self, source: SweepFolder, trainings: Iterable[Training]) -> None:
-        """Copy the final weights of trials of another sweep, as far as it has them."""
+        """Copy the final weights of trials of another sweep, as far as it has them.
+
+        Raises:
+            OSError: They cannot be written.
+        """
         kept = source.kept_weights()
         for file in (kept[training] for training in trainings if training in kept):
-            self.weights.mkdir(exist_ok=True)
-            path = self.weights / file.name
-            partial = path.with_name(path.name + PARTIAL)
             try:
-                shutil.copyfile(file, partial)
-                partial.replace(path)
-            except OSError:  # removed meanwhile, not readable, or no room: then the row has no weights
+                content = file.read_bytes()
+            except OSError:  # removed meanwhile, or not readable: then the row has no weights
+                continue
+            self.weights.mkdir(exist_ok=True)
+            partial = self.weights / (file.name + PARTIAL)
+            try:
+                partial.write_bytes(content)
+                partial.replace(self.weights / file.name)
+            except OSError:
                 with suppress(OSError):
-                    partial.unlink()
+                    partial.unlink()  # a full disk needs the room
+                raise
 
     def trial_log(self, trial_id: str) -> Path:
         """What a trial printed."""

@@ -177,7 +177,11 @@ def as_request(request: LaunchRequest | GridSource, options: RequestOptions) -> 
 
 
 def _take_over(request: LaunchRequest, writer: SweepWriter) -> Plan:
-    """Copy the results that other sweeps of the store have, and return what is left to run."""
+    """Copy the results that other sweeps of the store have, and return what is left to run.
+
+    Raises:
+        InterruptedSweepError: They cannot be written.
+    """
     plan, unreadable = request.plan(), set[str]()
     while found := plan.found_in:
         AskedFile(writer.folder).add(plan.asked)
@@ -187,6 +191,8 @@ def _take_over(request: LaunchRequest, writer: SweepWriter) -> Plan:
             except UnreadableSweepError as error:
                 unreadable.add(name)
                 warnings.warn(str(error), DamageWarning, stacklevel=2)
+            except StoreError as error:
+                raise InterruptedSweepError(f"results of sweep {name!r} were not copied: {error}") from error
         plan = request.plan(unreadable=unreadable)
     return plan
 
@@ -241,7 +247,7 @@ def _run(
         number = received.number_of(interrupt)
         raise InterruptedSweepError(f"{message}; the same command continues from here", signal=number) from None
     except StoreError as error:
-        if not recorder.num_written and not recorder.num_unwritten:
+        if not (recorder.num_written or recorder.num_unwritten or writer.num_taken_over):
             raise
         message = (
             f"stopped: {error}; the same command continues from here: {recorder.num_written} results of this launch "
