@@ -35,7 +35,8 @@ class SweepWriter:
     """Writes the results of one sweep, as the only process that does. Its methods may be called from any thread.
 
     A crash at any moment neither loses results for which `append` has returned nor stores any twice: results are
-    stored from the moment the manifest is replaced.
+    stored from the moment the manifest is replaced. On exit, every trial is left with one row in the part files, so
+    that other tools may read them as they are.
 
     Args:
         store: Directory of the store; created on entry.
@@ -91,6 +92,9 @@ class SweepWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         not_begun = kind is not None and self._is_new and not self.folder.grid.exists()
+        if not not_begun:
+            with suppress(StoreError):  # a full disk, or another process has taken the sweep over
+                self._drop_superseded()
         with self._exit, suppress(OSError):  # the next writer removes what is left
             self._remove_merged(older_than_s=0.0)
             if not_begun:  # while the lock is held: later, the folder could be that of another launch
@@ -183,6 +187,23 @@ class SweepWriter:
                 self._commit(parts[::-1], next_number=number)
             self.folder.drop_weights(trial_ids)
 
+    def _drop_superseded(self) -> None:
+        """Write again, without them, the parts that have rows which later parts supersede."""
+        with self._writing():
+            before = self._manifest.parts
+            ids = [read_columns(self.folder.trials_part(part.number), ["trial_id"])["trial_id"] for part in before]
+            newest = {trial: index for index, trials in enumerate(ids) for trial in trials.to_pylist()}
+            if len(newest) == sum(map(len, ids)) or self._is_damaged(before):
+                return
+            parts, number = list[Part](), self._manifest.next_number
+            for index, (part, trials) in enumerate(zip(before, ids, strict=True)):
+                superseded = {trial for trial in trials.to_pylist() if newest[trial] != index}
+                if superseded:
+                    part = merge(self.folder, [part], number, without=superseded)
+                    number += 1
+                parts += [part] if part.trials else []
+            self._commit(parts, next_number=number)
+
     def compact(self) -> int:
         """Merge all parts into one, durable on return, and return how many there were."""
         with self._writing():
@@ -226,8 +247,7 @@ class SweepWriter:
 
     def _merge(self, count: int) -> None:
         newest = self._manifest.parts[-count:]
-        paths = [path for part in newest for path in part.paths(self.folder)]
-        if any(file_fault(path, self._manifest.checksums_of(path)) for path in paths):
+        if self._is_damaged(newest):
             self._manifest = _repair(self.folder)
             return
         try:
@@ -235,6 +255,10 @@ class SweepWriter:
         except OSError:
             return  # a disk that is almost full has room for small parts, not for a large one
         self._commit([*self._manifest.parts[:-count], part])
+
+    def _is_damaged(self, parts: Iterable[Part]) -> bool:
+        paths = [path for part in parts for path in part.paths(self.folder)]
+        return any(file_fault(path, self._manifest.checksums_of(path)) for path in paths)
 
     def _commit(self, parts: Sequence[Part], *, next_number: int | None = None) -> None:
         before = self._manifest
