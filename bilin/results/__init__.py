@@ -42,6 +42,7 @@ from bilin.results.store.holder import Holder as Holder
 from bilin.results.store.holder import Process as Process
 from bilin.results.store.lock import LAPSE_S as LAPSE_S
 from bilin.results.store.lock import holder as holder
+from bilin.results.store.rows import Bounds as Bounds
 from bilin.results.store.rows import WantedRow as WantedRow
 from bilin.results.store.sharing import UnreadableSweepError as UnreadableSweepError
 from bilin.results.store.sharing import shared_trials as shared_trials

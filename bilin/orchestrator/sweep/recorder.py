@@ -15,7 +15,7 @@ from bilin.orchestrator.grid import Choices, LogUniform, WantedCell, resolved, r
 from bilin.orchestrator.planning.asked import Asked, AskedFile, read_asked
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.record import TrialResult
-from bilin.results import SweepWriter, UnreadableSweepError, WantedRow, stored
+from bilin.results import Bounds, SweepWriter, UnreadableSweepError, WantedRow, stored
 from bilin.spec import Point, TrialSpec
 from bilin.workers.training.checkpoint import Checkpoints
 
@@ -140,4 +140,5 @@ def _rows(cells: Iterable[WantedCell], asked: Asked) -> Iterator[WantedRow]:
             test_lengths=cell.test.lengths,
             num_sequences=cell.test.num_sequences,
             points=tuple(points) if points is not None and cell.ranges else None,
+            ranges=tuple(Bounds(each.name, each.low, each.high) for each in cell.ranges) or None if bounds else None,
         )
