@@ -31,6 +31,8 @@ from pathlib import Path
 
 from bilin.errors import StoreError
 
+DEFAULT_STORE = Path("bilin-store")
+
 SWEEP_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 SWEEP_NAME_ACCEPTED = "1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or a digit"
 
@@ -58,6 +60,11 @@ def weights_name(training: Training) -> str:
 def _training(weights: Path) -> Training | None:
     trial_id, _, started_us = weights.stem.partition("-")
     return (trial_id, int(started_us)) if started_us.isdecimal() else None
+
+
+def store_option(store: Path | str) -> list[str]:
+    """Return what a command of bilin needs to use a store: nothing if it is the default one."""
+    return [] if Path(store).absolute() == DEFAULT_STORE.absolute() else ["--store", str(store)]
 
 
 class _Inside:

@@ -20,6 +20,7 @@ from bilin.results.store.durable import UNREADABLE, explained, read_fault
 from bilin.results.store.manifest import Part
 from bilin.results.store.parts import validate_file
 from bilin.results.store.writer import SweepWriter
+from bilin.units import plural
 
 
 def delete(
@@ -110,8 +111,8 @@ class Health:
     damage: Sequence[str]
 
     def __str__(self) -> str:
-        counts = [_counted(self.num_parts, "part"), f"{_counted(self.num_trials, 'row')} of trials"]
-        aside = [f"{_counted(self.num_aside, 'file')} set aside earlier"] if self.num_aside else []
+        counts = [plural(self.num_parts, "part"), f"{plural(self.num_trials, 'row')} of trials"]
+        aside = [f"{plural(self.num_aside, 'file')} set aside earlier"] if self.num_aside else []
         state = f"{self.sweep}: {'damaged' if self.damage else 'undamaged'}"
         return ", ".join([state, *counts, f"{self.num_curves} of curves", *aside])
 
@@ -148,10 +149,6 @@ def _health(sweep: Contents) -> Health:
     )
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
 def _contradictions(folder: SweepFolder, part: Part) -> Iterator[str]:
     """Yield what is wrong with a part whose checksums match."""
     trials, curves = folder.trials_part(part.number), folder.curves_part(part.number)
@@ -163,7 +160,7 @@ def _contradictions(folder: SweepFolder, part: Part) -> Iterator[str]:
         return
     for path, found, listed in ((trials, len(ids), part.trials), (curves, len(curve_ids), part.curves)):
         if found != listed:
-            yield f"{path} has {found} rows, and the manifest lists {listed}"
+            yield f"{path} has {plural(found, 'row')}, and the manifest lists {listed}"
     if len(pc.unique(ids)) < len(ids):
         yield f"{trials} has a trial twice"
     if not pc.all(pc.is_in(curve_ids, value_set=ids.combine_chunks()), min_count=0).as_py():

@@ -30,6 +30,7 @@ from bilin.orchestrator.sweep.recorder import Recorder, write_grid
 from bilin.orchestrator.sweep.snapshot import Observer, Snapshot, SnapshotFile
 from bilin.record import RESULT_STATUSES, Status
 from bilin.results import SweepWriter, UnreadableSweepError
+from bilin.units import plural
 from bilin.workers import run_trial
 from bilin.workers.output import Outputs
 from bilin.workers.pool import RunTrial
@@ -243,15 +244,15 @@ def _run(
                 write_grid(writer, sweep.current_plan(), has_ended=True)
     except KeyboardInterrupt as interrupt:
         end = sweep.snapshot()
-        message = f"interrupted: {end.num_ended} trials of this launch have ended, {end.num_to_go} are left"
+        message = f"interrupted: {plural(end.num_ended, 'trial')} of this launch ended, {end.num_to_go} left"
         number = received.number_of(interrupt)
         raise InterruptedSweepError(f"{message}; the same command continues from here", signal=number) from None
     except StoreError as error:
         if not (recorder.num_written or recorder.num_unwritten or writer.num_taken_over):
             raise
         message = (
-            f"stopped: {error}; the same command continues from here: {recorder.num_written} results of this launch "
-            f"are stored, {recorder.num_unwritten} could not be written and their trials run again"
+            f"stopped: {error}; the same command continues from here: {plural(recorder.num_written, 'result')} of this "
+            f"launch stored, {recorder.num_unwritten} could not be written and their trials run again"
         )
         raise InterruptedSweepError(message) from error
     end = sweep.snapshot()

@@ -120,12 +120,12 @@ def write_grid(writer: SweepWriter, plan: Plan, *, has_ended: bool) -> int:
         num_elsewhere = sum(cell.num_missing for cell in others)
     if has_ended:
         points.update((cell.wanted.cell_id, cell.points) for cell in plan.cells)
-    writer.write_wanted(_rows(cells, points))
+    writer.write_wanted(_wanted_rows(cells, points))
     writer.write_grid(text)
     return num_elsewhere
 
 
-def _rows(cells: Iterable[WantedCell], asked: Asked) -> Iterator[WantedRow]:
+def _wanted_rows(cells: Iterable[WantedCell], asked: Asked) -> Iterator[WantedRow]:
     for cell in cells:
         search = cell.learning_rate
         points = asked.get(cell.cell_id, [*map(Point, search.choices)] if isinstance(search, Choices) else None)

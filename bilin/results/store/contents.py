@@ -27,14 +27,7 @@ from bilin.results.store.manifest import Manifest, Part, read_manifest
 from bilin.results.store.parts import damaged_curves, damaged_trials, read_columns, validate_file, with_unlisted_parts
 from bilin.results.store.rows import WantedRow, parse_wanted, to_point, wanted_rows
 from bilin.spec import Point
-
-DEFAULT_STORE = Path("bilin-store")
-
-
-def store_option(store: Path | str) -> list[str]:
-    """Return what a command of bilin needs to use a store: nothing if it is the default one."""
-    return [] if Path(store).absolute() == DEFAULT_STORE.absolute() else ["--store", str(store)]
-
+from bilin.units import plural
 
 T = TypeVar("T")
 
@@ -182,7 +175,7 @@ def _part_file_fault(path: Path, schema: pa.Schema, num_rows: int, manifest: Man
         actual = validate_file(path, schema).num_rows
     except UNREADABLE as error:
         return read_fault(error)
-    return None if actual == num_rows else f"has {actual} rows, expected {num_rows}"
+    return None if actual == num_rows else f"has {plural(actual, 'row')}, expected {num_rows}"
 
 
 def _read_file(

@@ -60,7 +60,7 @@ def read_shared(folder: SweepFolder, trial_ids: Collection[str]) -> tuple[pa.Tab
     try:
         return read_sweeps(
             lambda: [existing_sweep(folder.store, folder.name)],
-            lambda sweeps: _rows(sweeps[0], trial_ids),
+            lambda sweeps: _rows_of(sweeps[0], trial_ids),
             curves=True,
             warn=False,
         )
@@ -92,7 +92,7 @@ def _may_have(folder: SweepFolder, cell_ids: pa.Array) -> bool:
     return False
 
 
-def _rows(sweep: Contents, trial_ids: Collection[str]) -> tuple[pa.Table, pa.Table]:
+def _rows_of(sweep: Contents, trial_ids: Collection[str]) -> tuple[pa.Table, pa.Table]:
     folder, parts = sweep.folder, sweep.manifest.parts
     ids = [read_columns(folder.trials_part(part.number), ["trial_id"])["trial_id"].to_pylist() for part in parts]
     newest = {trial: index for index, trials in enumerate(ids) for trial in trials}
