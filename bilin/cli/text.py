@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import textwrap
+from typing import TextIO
 
 _COMMAND = re.compile(r"`[^`\n]*`")
 _SPACE = "\N{NO-BREAK SPACE}"
@@ -20,3 +22,8 @@ def wrap(text: str, width: int) -> list[str]:
         parts = textwrap.wrap(kept, width, break_long_words=False, break_on_hyphens=False)
         lines += [line] if line.startswith(" ") or not parts else [part.replace(_SPACE, " ") for part in parts]
     return lines
+
+
+def for_terminal(text: str, stream: TextIO, *, indent: int = 0) -> str:
+    """Return a text as it is written to a stream: in lines if that is a terminal, else as it is."""
+    return "\n".join(wrap(text, shutil.get_terminal_size().columns - indent)) if stream.isatty() else text

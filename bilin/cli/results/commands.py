@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import textwrap
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ import typer
 from bilin.cli.options import DEFAULT_STORE, Store
 from bilin.cli.results.display import Everything, Format, Output, Sweep, show, show_rows
 from bilin.cli.results.interrupts import ends_at_once
+from bilin.cli.text import for_terminal
 from bilin.errors import DamageWarning, InputError
 from bilin.units import plural
 
@@ -155,7 +157,7 @@ def verify(sweep: Sweep = None, store: Store = DEFAULT_STORE) -> None:
     for health in sweeps:
         typer.echo(health)
         for damage in health.damage:
-            typer.echo(f"  {damage}")
+            typer.echo(textwrap.indent(for_terminal(damage, sys.stdout, indent=2), "  "))
     raise typer.Exit(1 if any(health.damage for health in sweeps) else 0)
 
 
@@ -174,7 +176,8 @@ import torch
 
 model = bilin.load_model({path!r})
 tokens = torch.tensor([[0, 1, 1]])  # one sequence of three tokens
-logits = model(tokens, torch.tensor([3]))  # after the last token; with every_token=True, after each"""
+logits = model(tokens, torch.tensor([3]))  # after the last token
+# after each token: model(tokens, torch.tensor([3]), every_token=True)"""
 
 
 def _say_what_is_missing(store: Path, sweep: str | None) -> None:

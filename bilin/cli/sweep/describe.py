@@ -180,7 +180,7 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
     rows = [
         ("sweep", row["sweep"]),
         ("cell", row["cell_id"]),
-        *((name, _values(spec[name])) for name in _BLOCKS),
+        *(line for name in _BLOCKS for line in prose(name, _values(spec[name]))),
         ("lr, seed", f"{row['lr']:g}, {row['seed']}"),
         *(
             [("searched", _values({field["name"]: field["value"] for field in row["searched"]}))]
@@ -188,9 +188,9 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
             else []
         ),
         ("status", how),
-        ("result", _values({name: row[name] for name in _OUTCOME if row[name] is not None})),
+        *prose("result", _values({name: row[name] for name in _OUTCOME if row[name] is not None})),
         ("ran", ran),
-        ("with", _values({name: row[name] for name in _ORIGIN if row.get(name) is not None})),
+        *prose("with", _values({name: row[name] for name in _ORIGIN if row.get(name) is not None})),
     ]
     if row["error"]:
         rows += [("error", row["error"]), ("", row["traceback"] or "")]
