@@ -15,6 +15,7 @@ from bilin.cli.catalog import models_app, tasks_app
 from bilin.cli.cluster import app as cluster_app
 from bilin.cli.results import app as results_app
 from bilin.cli.sweep import app as sweep_app
+from bilin.cli.text import for_terminal
 from bilin.errors import CTRL_C_EXIT_CODE, BilinError, DamageWarning, InputError, InterruptedSweepError, WaitWarning
 from bilin.machine.streams import UnfailingStream, WatchedStream, occupy_closed_descriptors
 from bilin.version import __version__
@@ -94,7 +95,7 @@ def _show_warnings_once() -> None:
 
     def line(message: Warning | str, category: type[Warning], *place: Any, **source: Any) -> str:
         if issubclass(category, DamageWarning | WaitWarning):
-            return f"bilin: {message}\n"
+            return f"{for_terminal(f'bilin: {message}', sys.stderr)}\n"
         return plain(message, category, *place, **source)
 
     for category in (DamageWarning, WaitWarning):
@@ -105,7 +106,7 @@ def _show_warnings_once() -> None:
 def _exit(message: str, exit_code: int) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a signal that arrives now would only change the exit code
-    typer.echo(f"bilin: {message}", err=True)
+    typer.echo(for_terminal(f"bilin: {message}", sys.stderr), err=True)
     # CPython remembers a KeyboardInterrupt that passed through executed code (imports execute much of it), and then
     # `python -m` ends by SIGINT whatever the exit code, unless other code is executed afterwards.
     exec("")

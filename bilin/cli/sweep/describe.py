@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bilin.cli.text import wrap
 from bilin.errors import InputError, InterruptedSweepError
 from bilin.failures import RETRYABLE, RULES
 from bilin.orchestrator import (
@@ -28,7 +28,7 @@ from bilin.orchestrator import (
 from bilin.orchestrator.background import Cancelled, Detached, RayJob
 from bilin.record import RERUN_STATUSES
 from bilin.results import Holder, store_option
-from bilin.units import duration
+from bilin.units import duration, plural
 
 MAX_ERRORS = 5
 """How many different errors of failed trials are shown."""
@@ -77,7 +77,7 @@ def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Se
     if summary.num_elsewhere:
         rows.append(("", f"{summary.num_elsewhere} to run in the cells that --only leaves out"))
     if summary.stopped:
-        rows += _prose("stopped", f"stopped early: {summary.stopped}")
+        rows += prose("stopped", f"stopped early: {summary.stopped}")
     if summary.num_done:
         rows.append(
             ("table", shlex.join(["bilin", "results", "table", "--sweep", summary.sweep, *store_option(store)]))
@@ -92,7 +92,7 @@ def describe_started(started: Submission | Detached | RayJob) -> str:
     """Say in lines where a sweep runs that was submitted or detached, how to watch it and how to end it."""
     if isinstance(started, Submission):
         nodes = "1 node" if started.nodes == "1" else f"{started.nodes} nodes"
-        where = f"job {started.job_id} submitted, {started.num_missing} trials to run on {nodes}"
+        where = f"job {started.job_id} submitted, {plural(started.num_missing, 'trial')} to run on {nodes}"
     elif isinstance(started, Detached):
         where = f"runs in the background, process {started.pid}"
     else:
@@ -129,14 +129,14 @@ def describe_status(
         ended = counted(snapshot.ended) or "none ended"
         speed = f", {60 * snapshot.trials_per_s:.1f} a minute" if snapshot.ended else ""
         since = _utc(snapshot.started_at)
-        rows.insert(1, ("now", f"{len(snapshot.running)} trials run; since {since}: {ended}{speed}"))
+        rows.insert(1, ("now", f"{plural(len(snapshot.running), 'trial')} running; since {since}: {ended}{speed}"))
     if plan.num_failed:
         rows.append(("", f"{plan.num_failed} without a result are not run again unless --retry names their class"))
-    rows += [("versions", text)] if (text := describe_versions(plan)) else []
+    rows += prose("versions", text) if (text := describe_versions(plan)) else []
     if plan.num_missing:
         rows.append(("time", describe_time(plan)))
     if everything:
-        rows.append(("stored", f"{sum(status.rows.values())} rows in all: {counted(status.rows)}"))
+        rows.append(("stored", f"{plural(sum(status.rows.values()), 'row')} in all: {counted(status.rows)}"))
     if status.job:
         rows += [] if status.is_queued else [("job", describe_own_job(status.job, status.job_status))]
         rows.append(("log", status.job.log))
@@ -180,7 +180,7 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
     rows = [
         ("sweep", row["sweep"]),
         ("cell", row["cell_id"]),
-        *((name, _values(spec[name])) for name in _BLOCKS),
+        *(line for name in _BLOCKS for line in prose(name, _values(spec[name]))),
         ("lr, seed", f"{row['lr']:g}, {row['seed']}"),
         *(
             [("searched", _values({field["name"]: field["value"] for field in row["searched"]}))]
@@ -188,9 +188,9 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
             else []
         ),
         ("status", how),
-        ("result", _values({name: row[name] for name in _OUTCOME if row[name] is not None})),
+        *prose("result", _values({name: row[name] for name in _OUTCOME if row[name] is not None})),
         ("ran", ran),
-        ("with", _values({name: row[name] for name in _ORIGIN if row.get(name) is not None})),
+        *prose("with", _values({name: row[name] for name in _ORIGIN if row.get(name) is not None})),
     ]
     if row["error"]:
         rows += [("error", row["error"]), ("", row["traceback"] or "")]
@@ -249,7 +249,7 @@ def _failure_rows(sweep: str, failures: Sequence[Failure], store: Path) -> Itera
     place = store_option(store)
     for failure in failures[:MAX_ERRORS]:
         trials = f"trial {failure.trial_id}" if failure.count == 1 else f"{failure.count} trials"
-        yield from _prose(failure.status, f"{trials}: {failure.error}")
+        yield from prose(failure.status, f"{trials}: {failure.error}")
         if failure.place:
             yield "", f"at {failure.place}"
     if len(failures) > MAX_ERRORS:
@@ -257,16 +257,15 @@ def _failure_rows(sweep: str, failures: Sequence[Failure], store: Path) -> Itera
         query = ["bilin", "results", "query", "--view", "trials", *where, "--sweep", sweep, *place]
         yield "", f"and {len(failures) - MAX_ERRORS} other errors: {shlex.join(query)}"
     for status in dict.fromkeys(failure.status for failure in failures):
-        yield from _prose("rule", f"{status}: {RULES[status].what}; {RULES[status].then}")
+        yield from prose("rule", f"{status}: {RULES[status].what}; {RULES[status].then}")
     trial_id = failures[0].trial_id
     yield "traceback", shlex.join(["bilin", "sweep", "show", trial_id, "--sweep", sweep, *place])
     yield "output", shlex.join(["bilin", "sweep", "logs", sweep, trial_id, *place])
 
 
-def _prose(label: str, text: str) -> list[tuple[str, str]]:
+def prose(label: str, text: str) -> list[tuple[str, str]]:
     """Return rows for a text that may be long."""
-    lines = textwrap.wrap(text, PROSE, break_long_words=False, break_on_hyphens=False) or [""]
-    return [("" if index else label, line) for index, line in enumerate(lines)]
+    return [("" if index else label, line) for index, line in enumerate(wrap(" ".join(text.split()), PROSE))]
 
 
 def _retry(failures: Sequence[Failure]) -> list[str]:
@@ -297,7 +296,7 @@ def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
             yield "retry", snapshot.retries[why.trial_id]
     elif why.cell is not None and why.state in ("later", "not asked for"):
         tried = ", ".join(map(str, why.cell.points))
-        waits = f"have {len(why.cell.missing)} trials to run, which decide"
+        waits = f"have {plural(len(why.cell.missing), 'trial')} to run, which decide"
         how = waits if why.state == "later" else "were enough, so nothing runs it"
         yield "search", f"the points before it ({tried}) {how}"
     elif why.state == "not in the grid":
@@ -319,7 +318,7 @@ def _waits_for(why: Why) -> str:
         return "a launch that has just begun, or whose snapshot cannot be read"
     num_running = len(snapshot.running)
     part = ", if the launch includes it: it was limited by --only" if snapshot.is_part else ""
-    return f"a free worker: {num_running} trials run, {snapshot.num_left - num_running} wait{part}"
+    return f"a free worker: {plural(num_running, 'trial')} running, {snapshot.num_left - num_running} waiting{part}"
 
 
 def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
@@ -357,14 +356,15 @@ def describe_time(plan: Plan) -> str:
     if estimate.num_unknown == plan.num_missing:
         return "not known: no stored trial has the same task, model and training"
     left_out = f", without {estimate.num_unknown} to which no stored trial is similar" if estimate.num_unknown else ""
-    return f"about {duration(estimate.seconds)} on one worker, from {estimate.num_stored} stored trials{left_out}"
+    known = plural(estimate.num_stored, "stored trial")
+    return f"about {duration(estimate.seconds)} on one worker, from {known}{left_out}"
 
 
 def describe_versions(plan: Plan) -> str:
     """Say how many stored results are of other versions than the installed ones; nothing if none."""
     if not (others := plan.other_versions):
         return ""
-    counts = ", ".join(f"{count} by {versions}" for versions, count in others.items())
+    counts = ", ".join(f"{plural(count, 'trial')} by {versions}" for versions, count in others.items())
     return f"{counts}, not installed now: --rerun-stale runs them again"
 
 
@@ -383,7 +383,7 @@ def _ended(row: Mapping[str, Any]) -> tuple[str, str]:
     """Return how a stored trial ended, and when and where it ran."""
     where = f" on {row['host']}" if row["host"] else ""
     ran = f"{row['started_at']:{_TIME}} to {row['finished_at']:{_TIME}} UTC{where}, attempt {row['attempts']}"
-    return " · ".join(str(part) for part in (row["status"], row["stop_reason"]) if part), ran
+    return " · ".join(dict.fromkeys(str(part) for part in (row["status"], row["stop_reason"]) if part)), ran
 
 
 def _values(values: Mapping[str, Any]) -> str:

@@ -263,8 +263,7 @@ class Sweep:
         queue = self._queues[cell.plan.wanted.resources.occupied, frozenset()]
         for point, seed, _ in asks:
             own_id = trial_id(cell.plan.wanted.cell_id, point, seed)
-            weights = self._folder.trial_weights(own_id) if self._folder else None
-            trial = _Trial(cell.plan.spec(point, seed, weights=weights), own_id, cell)
+            trial = _Trial(cell.plan.spec(point, seed, folder=self._folder), own_id, cell)
             self._trials[own_id] = trial
             queue.append(trial)
 

@@ -15,7 +15,7 @@ from bilin.orchestrator.grid import Choices, LogUniform, WantedCell, resolved, r
 from bilin.orchestrator.planning.asked import Asked, AskedFile, read_asked
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.record import TrialResult
-from bilin.results import SweepWriter, UnreadableSweepError, WantedRow, stored
+from bilin.results import Bounds, SweepWriter, UnreadableSweepError, WantedRow, stored
 from bilin.spec import Point, TrialSpec
 from bilin.workers.training.checkpoint import Checkpoints
 
@@ -120,12 +120,12 @@ def write_grid(writer: SweepWriter, plan: Plan, *, has_ended: bool) -> int:
         num_elsewhere = sum(cell.num_missing for cell in others)
     if has_ended:
         points.update((cell.wanted.cell_id, cell.points) for cell in plan.cells)
-    writer.write_wanted(_rows(cells, points))
+    writer.write_wanted(_wanted_rows(cells, points))
     writer.write_grid(text)
     return num_elsewhere
 
 
-def _rows(cells: Iterable[WantedCell], asked: Asked) -> Iterator[WantedRow]:
+def _wanted_rows(cells: Iterable[WantedCell], asked: Asked) -> Iterator[WantedRow]:
     for cell in cells:
         search = cell.learning_rate
         points = asked.get(cell.cell_id, [*map(Point, search.choices)] if isinstance(search, Choices) else None)
@@ -140,4 +140,5 @@ def _rows(cells: Iterable[WantedCell], asked: Asked) -> Iterator[WantedRow]:
             test_lengths=cell.test.lengths,
             num_sequences=cell.test.num_sequences,
             points=tuple(points) if points is not None and cell.ranges else None,
+            ranges=tuple(Bounds(each.name, each.low, each.high) for each in cell.ranges) or None if bounds else None,
         )
