@@ -223,7 +223,7 @@ class TrialSpec:
     Attributes:
         cell: With the values that its searched fields have in this trial.
         weights: The file of its final weights; None: they are not kept.
-        untested: The lengths at which the kept weights are tested. Empty: the trial is trained, and tested at all.
+        test_only: The lengths at which the kept weights are tested. Empty: the trial is trained, and tested at all.
     """
 
     cell: Cell
@@ -232,7 +232,7 @@ class TrialSpec:
     test: TestSpec
     resources: Resources
     weights: Path | None = None
-    untested: tuple[int, ...] = ()
+    test_only: tuple[int, ...] = ()
 
     @property
     def trial_id(self) -> str:

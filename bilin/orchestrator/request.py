@@ -151,7 +151,7 @@ class LaunchRequest:
         trials, asked = stored(self.store, self.grid.name), read_asked(self.folder)
         compare = partial(make_plan, self.grid, trials, asked=asked, retry=self.retry, rerun_stale=self.rerun_stale)
         plan = compare()
-        if not (plan.num_missing or plan.num_failed):
+        if not (plan.num_to_run or plan.num_failed):
             return plan
         cell_ids = {cell.wanted.cell_id for cell in plan.cells if cell.is_open}
         shared = shared_trials(self.store, [self.grid.name, *unreadable], cell_ids)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def run_trial(spec: TrialSpec, *, report: Report = ignore, checkpoints: Checkpoints | None = None) -> TrialResult:
-    """Train, validate and test one trial; or only test it, with kept weights, at the lengths `TrialSpec.untested`.
+    """Train, validate and test one trial; or only test it, with kept weights, at the lengths `TrialSpec.test_only`.
 
     If the kept weights cannot be used, the trial is trained again, and the result has a note.
 
@@ -78,7 +78,7 @@ def _measure(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpo
     device = torch.device(device_of(spec.resources))
     with own_torch(spec.resources.threads, derive_seed(spec.cell.cell_id, spec.seed, "draws"), device):
         note = None
-        if spec.untested:
+        if spec.test_only:
             try:
                 return _test_kept(spec, device)
             except UnusableWeightsError as error:
@@ -113,7 +113,7 @@ def _test_kept(spec: TrialSpec, device: torch.device) -> dict[str, Any]:
     model = build(spec)
     restore_weights(spec, model)
     model.to(device)
-    return {"status": "done", "is_test": True, **_test(spec, model, spec.untested, device)}
+    return {"status": "done", "is_test": True, **_test(spec, model, spec.test_only, device)}
 
 
 def _test(spec: TrialSpec, model: SequenceModel, lengths: Sequence[int], device: torch.device) -> dict[str, Any]:

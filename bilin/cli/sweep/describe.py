@@ -92,7 +92,7 @@ def describe_started(started: Submission | Detached | RayJob) -> str:
     """Say in lines where a sweep runs that was submitted or detached, how to watch it and how to end it."""
     if isinstance(started, Submission):
         nodes = "1 node" if started.nodes == "1" else f"{started.nodes} nodes"
-        where = f"job {started.job_id} submitted, {started.num_missing} trials to run on {nodes}"
+        where = f"job {started.job_id} submitted, {started.num_to_run} trials to run on {nodes}"
     elif isinstance(started, Detached):
         where = f"runs in the background, process {started.pid}"
     else:
@@ -123,7 +123,7 @@ def describe_status(
     rows = [
         ("state", describe_state(status)),
         ("cells", str(len(plan.cells))),
-        ("trials", f"{counted(plan.statuses) or 'none done'}, {plan.num_missing} to run"),
+        ("trials", f"{counted(plan.statuses) or 'none done'}, {plan.num_to_run} to run"),
     ]
     if snapshot := status.snapshot:
         ended = counted(snapshot.ended) or "none ended"
@@ -133,7 +133,7 @@ def describe_status(
     if plan.num_failed:
         rows.append(("", f"{plan.num_failed} without a result are not run again unless --retry names their class"))
     rows += [("versions", text)] if (text := describe_versions(plan)) else []
-    if plan.num_missing:
+    if plan.num_to_run:
         rows.append(("time", describe_time(plan)))
     if everything:
         rows.append(("stored", f"{sum(status.rows.values())} rows in all: {counted(status.rows)}"))
@@ -169,7 +169,7 @@ def describe_list(statuses: Mapping[str, SweepStatus | InputError]) -> str:
             table.append([sweep, *"????", f"cannot be read: `bilin sweep status {sweep}` says why"])
         else:
             plan = status.plan
-            counts = (len(plan.cells), plan.num_done, plan.num_failed, plan.num_missing)
+            counts = (len(plan.cells), plan.num_done, plan.num_failed, plan.num_to_run)
             table.append([sweep, *map(str, counts), describe_state(status)])
     return "\n".join(columns(table, indent=""))
 
@@ -224,7 +224,7 @@ def describe_state(status: SweepStatus) -> str:
 
 def describe_plan_state(plan: Plan, holder: Holder | None) -> str:
     """Return one line that says what state the sweep of a plan is in, given the process that runs it now."""
-    if not holder and plan.state is SweepState.INCOMPLETE and not plan.num_missing:
+    if not holder and plan.state is SweepState.INCOMPLETE and not plan.num_to_run:
         return f"{plan.state}: a launch copies results of other sweeps"
     return _running(holder) if holder else _standing(plan.state, plan.num_done)
 
@@ -297,7 +297,7 @@ def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
             yield "retry", snapshot.retries[why.trial_id]
     elif why.cell is not None and why.state in ("later", "not asked for"):
         tried = ", ".join(map(str, why.cell.points))
-        waits = f"have {len(why.cell.missing)} trials to run, which decide"
+        waits = f"have {len(why.cell.to_run)} trials to run, which decide"
         how = waits if why.state == "later" else "were enough, so nothing runs it"
         yield "search", f"the points before it ({tried}) {how}"
     elif why.state == "not in the grid":
@@ -352,9 +352,9 @@ def command(what: str, sweep: str, directory: Path) -> str:
 def describe_time(plan: Plan) -> str:
     """Say how long the missing trials of a plan will take."""
     estimate = plan.estimate
-    if not plan.num_missing:
+    if not plan.num_to_run:
         return "nothing to run"
-    if estimate.num_unknown == plan.num_missing:
+    if estimate.num_unknown == plan.num_to_run:
         return "not known: no stored trial has the same task, model and training"
     left_out = f", without {estimate.num_unknown} to which no stored trial is similar" if estimate.num_unknown else ""
     return f"about {duration(estimate.seconds)} on one worker, from {estimate.num_stored} stored trials{left_out}"
@@ -362,7 +362,7 @@ def describe_time(plan: Plan) -> str:
 
 def describe_versions(plan: Plan) -> str:
     """Say how many stored results are of other versions than the installed ones; nothing if none."""
-    if not (others := plan.other_versions):
+    if not (others := plan.stale):
         return ""
     counts = ", ".join(f"{count} by {versions}" for versions, count in others.items())
     return f"{counts}, not installed now: --rerun-stale runs them again"

@@ -130,7 +130,7 @@ def launch(
     result: Submission | Detached | RayJob | Summary
     if is_job:
         result = orchestrator.submit(request)
-    elif detach and request.plan().num_missing:
+    elif detach and request.plan().num_to_run:
         result = _detach(request)
     else:
         with display() as observer:

@@ -61,7 +61,7 @@ class SweepStatus:
     def state(self) -> SweepState:
         """The state of the sweep."""
         return SweepState.of(
-            num_missing=self.plan.num_missing - self.plan.num_lost,
+            num_to_run=self.plan.num_to_run - self.plan.num_lost,
             num_failed=self.plan.num_failed + self.plan.num_lost,
             is_queued=self.is_queued,
             is_running=self.holder is not None,
@@ -161,8 +161,8 @@ def watch(sweep: str, *, store: Path | str = DEFAULT_STORE) -> Iterator[Snapshot
         time.sleep(LOOK_S)
     ended = status(sweep, store=store)
     plan = ended.plan
-    num_left = max(0, plan.num_missing - plan.num_lost - num_elsewhere)  # of the cells that its launch ran
-    launched = SweepState.of(num_missing=num_left, num_failed=plan.num_failed + plan.num_lost)
+    num_left = max(0, plan.num_to_run - plan.num_lost - num_elsewhere)  # of the cells that its launch ran
+    launched = SweepState.of(num_to_run=num_left, num_failed=plan.num_failed + plan.num_lost)
     yield Ended(status=ended, ran=ran, exit_code=launched.exit_code)
 
 

@@ -65,13 +65,13 @@ class Notes:
 
 
 @contextmanager
-def shown_progress(show: bool | None, sweep: str, num_missing: int) -> Iterator[tuple[Observer, ...]]:
+def shown_progress(show: bool | None, sweep: str, num_to_run: int) -> Iterator[tuple[Observer, ...]]:
     """Show a launch while it runs, if it has something to run.
 
     Args:
         show: Whether to show it; None if standard error is a terminal or this is a notebook.
         sweep: The sweep.
-        num_missing: How many trials are to run.
+        num_to_run: How many trials are to run.
 
     Yields:
         The observers that the sweep needs for this: one or none.
@@ -79,11 +79,11 @@ def shown_progress(show: bool | None, sweep: str, num_missing: int) -> Iterator[
     stream = sys.stderr  # that of now: while a trial runs in this process, sys.stderr is a copy
     is_terminal = _is_terminal(stream)
     is_shown = (is_terminal or in_notebook()) if show is None else show
-    if not (num_missing and is_shown):
+    if not (num_to_run and is_shown):
         yield ()
         return
     progress = _NotebookBar() if in_notebook() else _TerminalLine(stream) if is_terminal else _Lines(stream)
-    progress.draw(f"{sweep}: {num_missing} to go, starting")
+    progress.draw(f"{sweep}: {num_to_run} to go, starting")
     try:
         yield (progress,)
     finally:

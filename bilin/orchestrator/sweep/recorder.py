@@ -117,7 +117,7 @@ def write_grid(writer: SweepWriter, plan: Plan, *, has_ended: bool) -> int:
         own = {cell.wanted.cell_id for cell in plan.cells}
         others = [cell for cell in whole.cells if cell.wanted.cell_id not in own]
         cells, points = whole.grid.cells, {cell.wanted.cell_id: cell.points for cell in others}
-        num_elsewhere = sum(cell.num_missing for cell in others)
+        num_elsewhere = sum(cell.num_to_run for cell in others)
     if has_ended:
         points.update((cell.wanted.cell_id, cell.points) for cell in plan.cells)
     writer.write_wanted(_rows(cells, points))

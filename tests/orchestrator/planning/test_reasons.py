@@ -103,7 +103,7 @@ def test_the_plan_its_list_and_its_json_say_the_same(store: Path, tiny: Callable
     assert "leave the results  2 in 1 cell: cell not in the grid" in text
     lines = list_trials(explanation)
     assert len(lines) == 1 + 6 + 2
-    assert {line.split()[0] for line in lines[1:7]} == {spec.trial_id for spec in explanation.plan.missing()}
+    assert {line.split()[0] for line in lines[1:7]} == {spec.trial_id for spec in explanation.plan.to_run()}
     document = json.loads(json.dumps(plan_json(explanation, trials=True)))
     assert document["trials"]["to_run_now"] == 6
     assert [entry["trials"] for entry in document["to_run"]] == [4, 2]

@@ -50,7 +50,7 @@ def store(tiny: Callable[..., Grid], tmp_path: Path) -> Path:
 def test_a_sweep_takes_over_what_another_one_has(store: Path, tiny: Callable[..., Grid]) -> None:
     second = named(tiny(m="[2, 3, 5]"), "second")
     said = LaunchRequest.read(second, store=store).explain()
-    assert (said.plan.num_done, said.plan.num_missing) == (4, 2)
+    assert (said.plan.num_done, said.plan.num_to_run) == (4, 2)
     assert "4 of those done, found in first" in describe_plan(said)
     summary = launched(second, store)
     assert (summary.num_found, dict(summary.ran), dict(summary.found_in)) == (4, {"done": 2}, {"first": 4})
@@ -95,7 +95,7 @@ def test_kept_weights_are_copied_and_tested(tiny: Callable[..., Grid], tmp_path:
     assert len(kept) == 2
     longer = named(tiny(lengths="[10, 50, 90]"), "second")
     said = plan(longer, store=tmp_path)
-    assert (said.num_missing, said.num_tests, said.num_done) == (2, 2, 2)
+    assert (said.num_to_run, said.num_tests, said.num_done) == (2, 2, 2)
     summary = launch(longer, store=tmp_path, cluster=INLINE)
     assert (dict(summary.ran), summary.num_tests, dict(summary.found_in)) == ({"done": 2}, 2, {"first": 4})
     assert SweepFolder.of(tmp_path, "second").trials_with_weights() == kept
@@ -104,9 +104,9 @@ def test_kept_weights_are_copied_and_tested(tiny: Callable[..., Grid], tmp_path:
 
 def test_what_is_not_complete_or_has_no_result_is_not_taken(store: Path, tiny: Callable[..., Grid]) -> None:
     longer = named(tiny(lengths="[10, 50, 90]"), "second")
-    assert plan(longer, store=store).num_missing == 4
+    assert plan(longer, store=store).num_to_run == 4
     launched(named(tiny(m="[5]"), "third"), store, run=fails)
-    assert plan(named(tiny(m="[5]"), "second"), store=store).num_missing == 2
+    assert plan(named(tiny(m="[5]"), "second"), store=store).num_to_run == 2
 
 
 def test_a_result_elsewhere_replaces_a_failure(store: Path, tiny: Callable[..., Grid]) -> None:
@@ -120,7 +120,7 @@ def test_every_round_of_a_search_is_found(tiny: Callable[..., Grid], tmp_path: P
     grid = tiny(rate="{log_uniform: [1e-4, 1e-2], trials: 7, round: 3}")
     launched(grid, tmp_path)
     other = named(grid, "other")
-    assert plan(other, store=tmp_path).num_missing == 0
+    assert plan(other, store=tmp_path).num_to_run == 0
     assert dict(launched(other, tmp_path, run=never).found_in) == {"tiny": 14}
     assert plan(other, store=tmp_path).num_done == 14
 
@@ -132,7 +132,7 @@ def test_a_later_round_is_copied_while_the_launch_runs(tiny: Callable[..., Grid]
     launched(grid, tmp_path)
     delete(tmp_path, f"lr in {first_round}", sweep="tiny")
     said = plan(other, store=tmp_path)
-    assert (said.num_now, said.num_missing, said.may_end_early) == (3, 7, True)
+    assert (said.num_to_run_now, said.num_to_run, said.may_end_early) == (3, 7, True)
     summary = launched(other, tmp_path)
     assert (dict(summary.ran), dict(summary.found_in), summary.num_found) == ({"done": 3}, {"tiny": 4}, 4)
     assert len(stored(tmp_path, "other")) == 7
@@ -141,7 +141,7 @@ def test_a_later_round_is_copied_while_the_launch_runs(tiny: Callable[..., Grid]
 def test_a_damaged_sweep_is_left_out(store: Path, tiny: Callable[..., Grid]) -> None:
     for path in (store / "first").glob("trials-*.parquet"):
         path.write_bytes(b"damaged")
-    assert plan(named(tiny(), "second"), store=store).num_missing == 4
+    assert plan(named(tiny(), "second"), store=store).num_to_run == 4
 
 
 def test_a_sweep_of_a_newer_version_is_left_out(store: Path, tiny: Callable[..., Grid]) -> None:

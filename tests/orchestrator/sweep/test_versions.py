@@ -52,8 +52,8 @@ def test_results_of_another_version_are_counted_and_stand(tiny: Callable[..., Gr
     launched(tiny(), tmp_path, OLD)
     launched(tiny(seeds="[0, 1]"), tmp_path, NOW)
     said = LaunchRequest.read(tiny(seeds="[0, 1]"), store=tmp_path).explain()
-    assert (said.plan.num_done, said.plan.num_missing) == (8, 0)
-    assert dict(said.plan.other_versions) == {"torch 1.0.0": 4}
+    assert (said.plan.num_done, said.plan.num_to_run) == (8, 0)
+    assert dict(said.plan.stale) == {"torch 1.0.0": 4}
     line = "4 by torch 1.0.0, not installed now: --rerun-stale runs them again"
     assert line in describe_plan(said)
     assert plan_json(said, trials=False)["other_versions"] == {"torch 1.0.0": 4}
@@ -64,7 +64,7 @@ def test_the_same_versions_are_not_mentioned(tiny: Callable[..., Grid], tmp_path
     launched(tiny(), tmp_path, {"torch": f"{TORCH.partition('+')[0]}+other_build"})
     said = LaunchRequest.read(tiny(), store=tmp_path).explain()
     assert "versions" not in describe_plan(said)
-    assert planned(tiny(), tmp_path, rerun_stale=True).num_missing == 0
+    assert planned(tiny(), tmp_path, rerun_stale=True).num_to_run == 0
 
 
 def test_rerun_stale_runs_them_again_once(tiny: Callable[..., Grid], tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_rerun_stale_runs_them_again_once(tiny: Callable[..., Grid], tmp_path: P
     assert (reason.reason, reason.num_trials) == (Reason.OTHER_VERSION, 4)
     assert dict(reason.details) == {"units 0.1.0": 4}
     assert dict(launched(grid, tmp_path, NOW, rerun_stale=True).ran) == {"done": 4}
-    assert planned(grid, tmp_path, rerun_stale=True).num_missing == 0
+    assert planned(grid, tmp_path, rerun_stale=True).num_to_run == 0
     rows = query("select distinct tier_package from trials", store=tmp_path).to_pylist()
     assert rows == [{"tier_package": None}]
 
@@ -86,7 +86,7 @@ def test_a_search_keeps_its_learning_rates(tiny: Callable[..., Grid], tmp_path: 
     launched(grid, tmp_path, OLD)
     asked = {*planned(grid, tmp_path).cells[0].points}
     again = planned(grid, tmp_path, rerun_stale=True)
-    assert (again.num_now, {*again.cells[0].points}) == (5, asked)
+    assert (again.num_to_run_now, {*again.cells[0].points}) == (5, asked)
     launched(grid, tmp_path, NOW, rerun_stale=True)
     assert {row["lr"] for row in query("select lr from trials", store=tmp_path).to_pylist()} == {
         point.lr for point in asked
@@ -104,8 +104,8 @@ def test_another_sweep_gives_results_of_the_installed_version_first(tiny: Callab
 
 def test_rerun_stale_takes_no_stale_results_of_other_sweeps(tiny: Callable[..., Grid], tmp_path: Path) -> None:
     launched(replace(tiny(), name="a"), tmp_path, OLD)
-    assert planned(tiny(), tmp_path).num_missing == 0
-    assert planned(tiny(), tmp_path, rerun_stale=True).num_missing == 4
+    assert planned(tiny(), tmp_path).num_to_run == 0
+    assert planned(tiny(), tmp_path, rerun_stale=True).num_to_run == 4
 
 
 @pytest.mark.parametrize(("versions", "num_tests"), [({"tier_package": "units 0.1.0"}, 0), (OLD, 1)])
@@ -115,7 +115,7 @@ def test_weights_of_another_version_of_a_package_are_not_tested(
     run = partial(trained_with, versions=versions)
     launch(tiny(m="[2]", rate="{choices: [1e-2]}"), store=tmp_path, cluster=INLINE, run=run)
     longer = planned(tiny(m="[2]", rate="{choices: [1e-2]}", lengths="[10, 50, 90]"), tmp_path)
-    assert (longer.num_missing, longer.num_tests) == (1, num_tests)
+    assert (longer.num_to_run, longer.num_tests) == (1, num_tests)
 
 
 def test_hardware_is_mentioned_without_more(tiny: Callable[..., Grid], tmp_path: Path) -> None:
@@ -123,5 +123,5 @@ def test_hardware_is_mentioned_without_more(tiny: Callable[..., Grid], tmp_path:
     launched(tiny(seeds="[0, 1]"), tmp_path, {**NOW, "cpu": "other"})
     said = LaunchRequest.read(tiny(seeds="[0, 1]"), store=tmp_path).explain()
     assert "1 cell with trials of several CPUs or GPUs" in describe_plan(said)
-    assert dict(said.plan.other_versions) == {}
+    assert dict(said.plan.stale) == {}
     assert json.loads(json.dumps(plan_json(said, trials=False)))["cells_of_mixed_hardware"] == 1
