@@ -31,6 +31,7 @@ VERSION = 1
 NO_GRID = Grid(
     name="",
     cells=(),
+    all_cells=(),
     counts=Counts(axes=(), combinations=0, after_exclusion=0, after_deduplication=0),
     documents=(),
     cluster={},
@@ -161,7 +162,7 @@ class LaunchRequest:
         """Say why each trial of the plan would run, and which stored results leave. Raises as `plan` does."""
         plan = whole = self.plan()
         if not self.grid.is_whole:
-            whole = make_plan(restore_grid(resolved(self.grid)), plan.stored, asked=read_asked(self.folder))
+            whole = make_plan(self.grid.whole, plan.stored, asked=read_asked(self.folder))
         return Explanation(plan=plan, whole=whole, last=last_wanted(self.store, self.grid.name))
 
     def to_json(self) -> str:

@@ -129,7 +129,7 @@ def _build(root: YamlNode, only: Sequence[str], source: str, *, check_exclusions
         after_deduplication=len(cells),
     )
     plain = tuple(document.to_plain() for document in documents)
-    return Grid(name=name, cells=narrowed, counts=counts, documents=plain, cluster=cluster)
+    return Grid(name=name, cells=narrowed, all_cells=cells, counts=counts, documents=plain, cluster=cluster)
 
 
 def _read_name(root: YamlNode) -> str:
