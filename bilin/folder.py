@@ -46,6 +46,18 @@ PROBE = ".seen-"
 _PART = re.compile(r"(?:trials|curves)-(\d{8}|[1-9]\d{8,})\.parquet")
 
 
+def missing_folders(path: Path) -> list[Path]:
+    """Return the folders that must be made for a path, itself included, the innermost first."""
+    return [folder for folder in (path, *path.parents) if not folder.exists()]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders, the innermost first, up to one that is not empty."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
 class _Inside:
     """A property of a sweep's folder: the path of a fixed name in it."""
 

@@ -17,6 +17,7 @@ from bilin.orchestrator.grid import read_grid as read_grid
 from bilin.orchestrator.monitor.failures import Failure as Failure
 from bilin.orchestrator.monitor.failures import failures as failures
 from bilin.orchestrator.monitor.sweep import Ended as Ended
+from bilin.orchestrator.monitor.sweep import NotInstalledError as NotInstalledError
 from bilin.orchestrator.monitor.sweep import Queued as Queued
 from bilin.orchestrator.monitor.sweep import SweepStatus as SweepStatus
 from bilin.orchestrator.monitor.sweep import status as status

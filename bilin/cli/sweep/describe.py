@@ -18,6 +18,7 @@ from bilin.orchestrator import (
     Failure,
     Job,
     JobStatus,
+    NotInstalledError,
     Plan,
     Submission,
     Summary,
@@ -33,8 +34,11 @@ from bilin.units import duration
 MAX_ERRORS = 5
 """How many different errors of failed trials are shown."""
 
-PROSE = 66
-"""Width of sentences beside a label, on a terminal of 80 columns. Commands are never broken."""
+WIDTH = 80
+"""Columns of a terminal, to which sentences are wrapped. Commands are never broken."""
+
+MIN_WIDTH = 30
+"""Least width of the last text of a table."""
 
 _TIME = "%Y-%m-%d %H:%M:%S"
 
@@ -77,7 +81,7 @@ def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Se
     if summary.num_elsewhere:
         rows.append(("", f"{summary.num_elsewhere} to run in the cells that --only leaves out"))
     if summary.stopped:
-        rows += _prose("stopped", f"stopped early: {summary.stopped}")
+        rows.append(("stopped", f"stopped early: {summary.stopped}"))
     if summary.num_done:
         rows.append(
             ("table", shlex.join(["bilin", "results", "table", "--sweep", summary.sweep, *store_option(store)]))
@@ -85,7 +89,7 @@ def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Se
     rows += _failure_rows(summary.sweep, failures, store)
     if failures or summary.num_left:
         rows.append(("run again", shlex.join([*relaunch, *_retry(failures)])))
-    return "\n".join([summary.sweep, *columns(rows)])
+    return "\n".join([summary.sweep, *columns(wrapped(rows))])
 
 
 def describe_started(started: Submission | Detached | RayJob) -> str:
@@ -146,7 +150,7 @@ def describe_status(
         store = status.folder.store
         rows += _failure_rows(sweep, failures, store)
         rows.append(("run again", shlex.join([*_launch_command(store), *_retry(failures)])))
-    return "\n".join([sweep, *columns(rows)])
+    return "\n".join([sweep, *columns(wrapped(rows))])
 
 
 def describe_ended(ended: Ended, failures: Sequence[Failure]) -> str:
@@ -166,12 +170,20 @@ def describe_list(statuses: Mapping[str, SweepStatus | InputError]) -> str:
     table = [["sweep", "cells", "done", "failed", "to run", "state"]]
     for sweep, status in statuses.items():
         if isinstance(status, InputError):
-            table.append([sweep, *"????", f"cannot be read: `bilin sweep status {sweep}` says why"])
+            table.append([sweep, *"????", _unreadable(sweep, status)])
         else:
             plan = status.plan
             counts = (len(plan.cells), plan.num_done, plan.num_failed, plan.num_to_run)
             table.append([sweep, *map(str, counts), describe_state(status)])
-    return "\n".join(columns(table, indent=""))
+    *names, _ = zip(*table, strict=True)
+    width = max(WIDTH - sum(max(map(len, column)) + 2 for column in names), MIN_WIDTH)
+    return "\n".join(columns([line for row in table for line in _wrap(row, width)], indent=""))
+
+
+def _unreadable(sweep: str, error: InputError) -> str:
+    if isinstance(error, NotInstalledError):
+        return f"cannot be read: needs {' and '.join(error.packages)}, not installed here"
+    return f"cannot be read: `bilin sweep status {sweep}` says why"
 
 
 def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
@@ -179,6 +191,7 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
     spec, (how, ran) = json.loads(row["spec"]), _ended(row)
     rows = [
         ("sweep", row["sweep"]),
+        *_found_in(row, store),
         ("cell", row["cell_id"]),
         *((name, _values(spec[name])) for name in _BLOCKS),
         ("lr, seed", f"{row['lr']:g}, {row['seed']}"),
@@ -194,9 +207,9 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
     ]
     if row["error"]:
         rows += [("error", row["error"]), ("", row["traceback"] or "")]
-    show = ["bilin", "sweep", "show", row["trial_id"], "--sweep", row["sweep"], "--store", str(store), "--grid"]
+    show = [*_show(row["trial_id"], row["sweep"], store), "--grid"]
     repeat = f"{shlex.join(show)} > trial.yaml && bilin sweep launch trial.yaml --store repeat-store"
-    return "\n".join([row["trial_id"], *columns([*rows, ("repeat", repeat)])])
+    return "\n".join([row["trial_id"], *columns(wrapped([*rows, ("repeat", repeat)]))])
 
 
 def describe_own_job(job: Job, status: JobStatus | None) -> str:
@@ -206,7 +219,7 @@ def describe_own_job(job: Job, status: JobStatus | None) -> str:
 
 def describe_why(why: Why, *, store: Path) -> str:
     """Say in lines how a trial stands, why, and what to do."""
-    return "\n".join([f"{why.trial_id}: {_STATES[why.state]}", *columns(list(_why_rows(why, store)))])
+    return "\n".join([f"{why.trial_id}: {_STATES[why.state]}", *columns(wrapped(list(_why_rows(why, store))))])
 
 
 def describe_state(status: SweepStatus) -> str:
@@ -249,30 +262,51 @@ def _failure_rows(sweep: str, failures: Sequence[Failure], store: Path) -> Itera
     place = store_option(store)
     for failure in failures[:MAX_ERRORS]:
         trials = f"trial {failure.trial_id}" if failure.count == 1 else f"{failure.count} trials"
-        yield from _prose(failure.status, f"{trials}: {failure.error}")
+        yield failure.status, f"{trials}: {failure.error}"
         if failure.place:
             yield "", f"at {failure.place}"
     if len(failures) > MAX_ERRORS:
         where = ["--where", "error is not null", "--select", "trial_id,status,error"]
         query = ["bilin", "results", "query", "--view", "trials", *where, "--sweep", sweep, *place]
-        yield "", f"and {len(failures) - MAX_ERRORS} other errors: {shlex.join(query)}"
+        yield "", f"and {len(failures) - MAX_ERRORS} other errors:"
+        yield "", shlex.join(query)
     for status in dict.fromkeys(failure.status for failure in failures):
-        yield from _prose("rule", f"{status}: {RULES[status].what}; {RULES[status].then}")
+        yield "rule", f"{status}: {RULES[status].what}; {RULES[status].then}"
     trial_id = failures[0].trial_id
-    yield "traceback", shlex.join(["bilin", "sweep", "show", trial_id, "--sweep", sweep, *place])
+    yield "traceback", shlex.join(_show(trial_id, sweep, store))
     yield "output", shlex.join(["bilin", "sweep", "logs", sweep, trial_id, *place])
 
 
-def _prose(label: str, text: str) -> list[tuple[str, str]]:
-    """Return rows for a text that may be long."""
-    lines = textwrap.wrap(text, PROSE, break_long_words=False, break_on_hyphens=False) or [""]
-    return [("" if index else label, line) for index, line in enumerate(lines)]
+def wrapped(rows: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Return rows of labels and texts, with the texts wrapped to a terminal."""
+    width = WIDTH - 4 - max(len(label) for label, _ in rows)
+    return [line for row in rows for line in _wrap(row, width)]
+
+
+def _wrap(row: Sequence[str], width: int) -> list[list[str]]:
+    """Return a row whose last text is wrapped, unless it is a command, a place in a file, or has several lines."""
+    *others, text = row
+    if text.startswith(("bilin ", "at ")) or "\n" in text:
+        return [[*others, text]]
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+    return [[*(others if index == 0 else [""] * len(others)), line] for index, line in enumerate(lines)]
 
 
 def _retry(failures: Sequence[Failure]) -> list[str]:
     """Return the option with which a launch runs failed trials again."""
     classes = sorted({failure.status for failure in failures if failure.status in RETRYABLE})
     return ["--retry", ",".join(classes)] if classes else []
+
+
+def _show(trial_id: str, sweep: str, store: Path) -> list[str]:
+    return ["bilin", "sweep", "show", trial_id, "--sweep", sweep, *store_option(store)]
+
+
+def _found_in(row: Mapping[str, Any], store: Path) -> Iterator[tuple[str, str]]:
+    """Yield the sweep that ran a trial, if another one copied its row, and the command that shows the original."""
+    if sweep := row["found_in"]:
+        yield "found in", sweep
+        yield "original", shlex.join(_show(row["trial_id"], sweep, store))
 
 
 def _launch_command(store: Path) -> list[str]:
@@ -306,7 +340,7 @@ def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
     if why.checkpoint:
         yield "checkpoint", f"at step {why.checkpoint.step}, {_ago(why.checkpoint.at)}: its next run continues there"
     if why.log:
-        yield "output", shlex.join(["bilin", "sweep", "logs", why.sweep.sweep, why.trial_id, "--store", str(store)])
+        yield "output", shlex.join(["bilin", "sweep", "logs", why.sweep.sweep, why.trial_id, *store_option(store)])
 
 
 def _waits_for(why: Why) -> str:
@@ -330,6 +364,7 @@ def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
     first = "status" if why.state in ("ended", "not in the grid") else "before"
     how, ran = _ended(row)
     yield first, how
+    yield from _found_in(row, store)
     yield "ran", ran
     if row["error"]:
         yield "error", row["error"]
@@ -337,11 +372,10 @@ def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
         yield "why", RULES[status].what
         yield "rule", RULES[status].then
     if row["traceback"]:
-        show = ["bilin", "sweep", "show", why.trial_id, "--sweep", why.sweep.sweep, "--store", str(store)]
-        yield "traceback", shlex.join(show)
+        yield "traceback", shlex.join(_show(why.trial_id, why.sweep.sweep, store))
     if status in RETRYABLE or status in RERUN_STATUSES:
         retry = ["--retry", status] if status in RETRYABLE else []
-        yield "run again", shlex.join(["bilin", "sweep", "launch", "GRID.yaml", "--store", str(store), *retry])
+        yield "run again", shlex.join([*_launch_command(store), *retry])
 
 
 def command(what: str, sweep: str, directory: Path) -> str:

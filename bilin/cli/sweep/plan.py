@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from bilin.cli.sweep.describe import columns, describe_plan_state, describe_time, describe_versions
+from bilin.cli.sweep.describe import columns, describe_plan_state, describe_time, describe_versions, wrapped
 from bilin.orchestrator import Explanation, Plan, ReasonCount, TrialReason
 from bilin.orchestrator.sweep.snapshot import Labels
 from bilin.results import Holder
@@ -33,7 +33,7 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str
     rows.append(("trials", f"{limit}{plan.num_wanted}: {_product(plan)}"))
     rows.append(("", ", ".join(f"{count} {what}" for what, count in plan.counts().items())))
     for index, (name, trial_ids) in enumerate(plan.found_in.items()):
-        rows.append(("" if index else "copies", f"{len(trial_ids)} of those done, found in {name}"))
+        rows.append(("" if index else "copies", f"{len(trial_ids)} results found in {name}"))
     rows += [("versions", text)] if (text := describe_versions(plan)) else []
     if count := plan.num_mixed_hardware:
         rows.append(("hardware", f"{_counted({count}, 'cell')} with trials of several CPUs or GPUs"))
@@ -50,7 +50,7 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
         rows.append(("" if index else "a trial takes", describe_amounts(amounts_of(size))))
     rows.append(("time", describe_time(plan)))
-    return "\n".join([plan.grid.name, *columns(rows)])
+    return "\n".join([plan.grid.name, *columns(wrapped(rows))])
 
 
 def list_trials(explanation: Explanation) -> list[str]:

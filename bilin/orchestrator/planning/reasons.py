@@ -1,6 +1,7 @@
 """Why each trial of a plan would run, and why stored trials leave the results.
 
-"New" is what the grid of the last launch did not ask for. Without such a grid, it is what has no stored trial.
+"New" is what the grid of the last launch did not ask for. Without such a grid, it is what has no stored trial. Trials
+that are found in other sweeps count as stored.
 """
 
 from __future__ import annotations
@@ -154,12 +155,12 @@ class Explanation:
 
 def _due(cell: CellPlan, rows: Collection[StoredTrial], last: WantedRow | None) -> Iterator[TrialReason]:
     cell_id = cell.wanted.cell_id
-    if not rows and last is None:
+    if not rows and not cell.stored and last is None:
         for point, seed, _ in cell.to_run:
             yield TrialReason(cell_id, point, seed, Reason.NEW_CELL, "")
         return
-    stored = {(row.point, row.seed): row for row in rows}
-    points = {row.point for row in rows}
+    stored = {**{(row.point, row.seed): row for row in rows}, **cell.stored}
+    points = {point for point, _ in stored}
     for ask in cell.to_run:
         row = stored.get(ask.key)
         reason, detail = _stored_reason(row, cell) if row else _new_reason(ask, points, last)

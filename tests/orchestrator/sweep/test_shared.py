@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from bilin.cli.sweep.describe import describe_trial, describe_why
 from bilin.cli.sweep.plan import describe_plan
 from bilin.errors import StoreError, SweepRunningError
 from bilin.folder import SweepFolder
-from bilin.orchestrator import ClusterSpec, LaunchRequest, Summary, rename, status
+from bilin.orchestrator import ClusterSpec, LaunchRequest, Summary, find_trial, rename, status, why
 from bilin.orchestrator.grid import Grid
 from bilin.orchestrator.sweep.launch import launch, plan
 from bilin.record import TrialResult
 from bilin.results import SweepWriter, UnreadableSweepError, delete, query, stored, verify
 from bilin.spec import TrialSpec
+from bilin.workers import run_trial
 from tests.orchestrator.runs import no_op
 
 INLINE = ClusterSpec(kind="inline")
@@ -51,7 +53,7 @@ def test_a_sweep_takes_over_what_another_one_has(store: Path, tiny: Callable[...
     second = named(tiny(m="[2, 3, 5]"), "second")
     said = LaunchRequest.read(second, store=store).explain()
     assert (said.plan.num_done, said.plan.num_to_run) == (4, 2)
-    assert "4 of those done, found in first" in describe_plan(said)
+    assert "4 results found in first" in describe_plan(said)
     summary = launched(second, store)
     assert (summary.num_found, dict(summary.ran), dict(summary.found_in)) == (4, {"done": 2}, {"first": 4})
     again = launched(second, store, run=never)
@@ -72,6 +74,21 @@ def test_rows_and_curves_are_copies_that_say_where_they_were_found(store: Path, 
     found = query("select sweep, found_in, count(*) as n from trials group by all order by all", store=store)
     assert [tuple(row.values()) for row in found.to_pylist()] == [("first", None, 4), ("second", "first", 4)]
     assert not any(health.damage for health in verify(store))
+
+
+def test_a_copy_says_which_command_shows_the_original(tiny: Callable[..., Grid], tmp_path: Path) -> None:
+    grid, store = tiny(m="[2]", rate="{choices: [1e-2]}"), tmp_path
+    launched(named(grid, "first"), store, run=run_trial)
+    launched(named(grid, "second"), store, run=never)
+    (row,) = query("select * from trials where sweep = 'second' limit 1", store=store).to_pylist()
+    command = f"bilin sweep show {row['trial_id']} --sweep first --store {store}"
+    (asked,) = why("second", row["trial_id"], store=store)
+    for text in (describe_trial(row, store=store), describe_why(asked, store=store)):
+        rows = [line.split() for line in text.splitlines()]
+        assert ["found", "in", "first"] in rows
+        assert ["original", *command.split()] in rows
+    original = find_trial(row["trial_id"], store=store, sweep="first")
+    assert "original" not in describe_trial(original, store=store)
 
 
 def test_a_cell_counts_each_seed_once(store: Path, tiny: Callable[..., Grid]) -> None:
