@@ -35,7 +35,7 @@ class WantedCell:
         """The greatest number of points that are tried: of learning rates, or of these with searched fields."""
         search = self.learning_rate
         if not isinstance(search, LogUniform):
-            return search.max_lrs
+            return len(search.choices)
         return min(search.trials, math.prod(len(range_.values) for range_ in (search.range, *self.ranges)))
 
     @property

@@ -180,7 +180,7 @@ def _next_round(
     """The points that the scores of those tried so far suggest."""
     ranges, tried = (search.range, *ranges), dict(scores)
     if len(ranges) == 1:
-        candidates = [point for point in map(Point, _candidates(search.low, search.high)) if point not in tried]
+        candidates = [point for point in map(Point, _candidates(*search.log_uniform)) if point not in tried]
         if len(candidates) < count:
             candidates = [point for point in _all_points(ranges) if point not in tried]
     else:

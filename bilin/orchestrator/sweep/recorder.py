@@ -125,12 +125,12 @@ def _rows(cells: Iterable[WantedCell], asked: Asked) -> Iterator[WantedRow]:
     for cell in cells:
         search = cell.learning_rate
         points = asked.get(cell.cell_id, [*map(Point, search.choices)] if isinstance(search, Choices) else None)
-        bounds = search if points is None and isinstance(search, LogUniform) else None
+        low, high = search.log_uniform if points is None and isinstance(search, LogUniform) else (None, None)
         yield WantedRow(
             cell_id=cell.cell_id,
             lrs=None if points is None or cell.ranges else tuple(point.lr for point in points),
-            lr_low=bounds.low if bounds else None,
-            lr_high=bounds.high if bounds else None,
+            lr_low=low,
+            lr_high=high,
             seeds=cell.seeds,
             num_trials=cell.max_trials,
             test_lengths=cell.test.lengths,
