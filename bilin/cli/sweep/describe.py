@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bilin.cli import prose
 from bilin.errors import InputError, InterruptedSweepError
 from bilin.failures import RETRYABLE, RULES
 from bilin.orchestrator import (
@@ -70,9 +70,7 @@ def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Se
     num_ran, store = sum(summary.ran.values()), summary.directory.parent
     by_status = f" ({counted(summary.ran)})" if num_ran else ""
     tests = f", {summary.num_tests} of them only tested, with their kept weights" if summary.num_tests else ""
-    elsewhere = ", ".join(f"{count} in {name}" for name, count in summary.found_in.items())
-    found = f"{summary.num_found} found in the store{f' ({elsewhere})' if elsewhere else ''}"
-    parts = [found, f"{num_ran} run{by_status}{tests}"]
+    parts = [f"{summary.num_found} found in the store", f"{num_ran} run{by_status}{tests}"]
     if summary.num_failed:
         parts.append(f"{summary.num_failed} without a result")
     rows = [("state", _standing(summary.state, summary.num_done)), ("trials", ", ".join(parts))]
@@ -80,6 +78,8 @@ def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Se
         rows.append(("", f"{summary.num_left} still to run"))
     if summary.num_elsewhere:
         rows.append(("", f"{summary.num_elsewhere} to run in the cells that --only leaves out"))
+    copies = [f"{count} results found in {name}" for name, count in summary.found_in.items()]
+    rows += [("" if index else "copied", text) for index, text in enumerate(copies)]
     if summary.stopped:
         rows.append(("stopped", f"stopped early: {summary.stopped}"))
     if summary.num_done:
@@ -288,8 +288,8 @@ def _wrap(row: Sequence[str], width: int) -> list[list[str]]:
     *others, text = row
     if text.startswith(("bilin ", "at ")) or "\n" in text:
         return [[*others, text]]
-    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
-    return [[*(others if index == 0 else [""] * len(others)), line] for index, line in enumerate(lines)]
+    first, *more = prose.wrap(text, width)
+    return [[*others, first], *([*([""] * len(others)), line] for line in more)]
 
 
 def _retry(failures: Sequence[Failure]) -> list[str]:
