@@ -97,10 +97,10 @@ class CellPlan:
         return len(self.to_run) + self.num_later
 
     @property
-    def settled(self) -> Sequence[Ask]:
-        """The trials that are asked for and need not run."""
-        to_run = set(self.to_run)
-        return [ask for ask in self.asks if ask not in to_run] if to_run else self.asks
+    def settled(self) -> list[Ask]:
+        """The trials that are asked for, are stored and need not run."""
+        to_run = set(self.to_run) if self.lacking_lengths else ()
+        return [ask for ask in self.asks if ask.key in self.stored and ask not in to_run] if self.stored else []
 
     @property
     def is_open(self) -> bool:
@@ -116,9 +116,8 @@ class CellPlan:
     @property
     def stale(self) -> Iterator[tuple[Ask, str]]:
         """The settled trials that other versions than the installed ones ran, with these versions."""
-        for ask in self.settled if self.stored else ():
-            trial = self.stored.get(ask.key)
-            if trial and (versions := stale_versions(trial, self.wanted.cell)):
+        for ask in self.settled:
+            if versions := stale_versions(self.stored[ask.key], self.wanted.cell):
                 yield ask, ", ".join(dict.fromkeys(versions.values()))
 
     @property

@@ -74,12 +74,12 @@ class Plan:
     @property
     def num_to_run(self) -> int:
         """Trials to run, with those of later rounds of searches."""
-        return sum(cell.num_to_run for cell in self.cells)
+        return sum([len(cell.to_run) + cell.num_later for cell in self.cells])
 
     @property
     def num_later(self) -> int:
         """Trials of later rounds of searches; with ``until_solved``, the most that they can be."""
-        return sum(cell.num_later for cell in self.cells)
+        return sum([cell.num_later for cell in self.cells])
 
     @property
     def num_to_run_now(self) -> int:

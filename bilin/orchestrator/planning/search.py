@@ -80,7 +80,7 @@ def num_later(cell: WantedCell, ended: Container[Key], asks: Sequence[Ask], to_r
 
     Only a search with ``until_solved`` may ask for fewer.
     """
-    if not to_run:
+    if not to_run or len(asks) == cell.max_trials:
         return 0
     search = cell.learning_rate
     if isinstance(search, LogUniform):
