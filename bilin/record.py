@@ -124,6 +124,11 @@ class TrialResult:
         return _result, (values, tuple(zip(*self.curve, strict=True)))
 
 
+def microseconds(seconds: float) -> int:
+    """Return a time as rows have it: when a trial started tells its trainings apart."""
+    return round(seconds * 1e6)
+
+
 def _result(values: Mapping[str, Any], curve: tuple[Sequence[Any], ...]) -> TrialResult:
     points = map(functools.partial(tuple.__new__, CurvePoint), zip(*curve, strict=True))
     return TrialResult(**values, curve=tuple(points))

@@ -222,7 +222,8 @@ class TrialSpec:
 
     Attributes:
         cell: With the values that its searched fields have in this trial.
-        weights: The file of its final weights; None: they are not kept.
+        weights: The folder for its final weights; None: they are not kept.
+        kept: The file of the kept weights that are tested.
         test_only: The lengths at which the kept weights are tested. Empty: the trial is trained, and tested at all.
     """
 
@@ -232,6 +233,7 @@ class TrialSpec:
     test: TestSpec
     resources: Resources
     weights: Path | None = None
+    kept: Path | None = None
     test_only: tuple[int, ...] = ()
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -15,9 +14,9 @@ from typer.core import TyperGroup
 
 from bilin.cli.catalog import models_app, tasks_app
 from bilin.cli.cluster import app as cluster_app
-from bilin.cli.prose import wrap
 from bilin.cli.results import app as results_app
 from bilin.cli.sweep import app as sweep_app
+from bilin.cli.text import for_terminal
 from bilin.errors import CTRL_C_EXIT_CODE, BilinError, DamageWarning, InputError, InterruptedSweepError, WaitWarning
 from bilin.machine.streams import UnfailingStream, WatchedStream, occupy_closed_descriptors
 from bilin.version import __version__
@@ -116,7 +115,7 @@ def _show_warnings_once() -> None:
 
     def line(message: Warning | str, category: type[Warning], *place: Any, **source: Any) -> str:
         if issubclass(category, DamageWarning | WaitWarning):
-            return f"bilin: {message}\n"
+            return f"{for_terminal(f'bilin: {message}', sys.stderr)}\n"
         return plain(message, category, *place, **source)
 
     for category in (DamageWarning, WaitWarning):
@@ -127,11 +126,7 @@ def _show_warnings_once() -> None:
 def _exit(message: str, exit_code: int) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a signal that arrives now would only change the exit code
-    lines = f"bilin: {message}".splitlines()
-    if os.isatty(2):
-        width = shutil.get_terminal_size().columns
-        lines = [part for line in lines for part in wrap(line, width, indent=line[: -len(line.lstrip())] + "  ")]
-    typer.echo("\n".join(lines), err=True)
+    typer.echo(for_terminal(f"bilin: {message}", sys.stderr), err=True)
     # CPython remembers a KeyboardInterrupt that passed through executed code (imports execute much of it), and then
     # `python -m` ends by SIGINT whatever the exit code, unless other code is executed afterwards.
     exec("")

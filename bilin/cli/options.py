@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bilin.errors import InputError
+from bilin.folder import DEFAULT_STORE as DEFAULT_STORE
 
 Grid = Annotated[Path, typer.Argument(help="Path of a grid.yaml.", show_default=False, metavar="GRID")]
 
@@ -48,8 +49,6 @@ RerunStale = Annotated[
         help="Run again the trials of other versions of torch, or of the packages of tasks and tiers, than installed.",
     ),
 ]
-
-DEFAULT_STORE = Path("bilin-store")
 
 Address = Annotated[
     str | None,

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from bilin.units import plural
+
 
 class Origin(NamedTuple):
     """Columns of a stored trial; ``torch`` is None if nothing is recorded."""
@@ -40,11 +42,12 @@ def without_build(version: str) -> str:
 
 
 def mixture(origins: Iterable[Origin], names: Sequence[str]) -> str | None:
-    """Say in which of some columns results differ, with the number of results; None if they agree."""
+    """Say in which of some columns results differ, with the number of trials; None if they agree."""
     known = [origin for origin in origins if origin.torch is not None]
     texts = []
     for name in names:
         counts = Counter(without_build(getattr(origin, name) or "none") for origin in known)
         if len(counts) > 1:
-            texts.append(f"{name}: {', '.join(f'{value} ({count})' for value, count in sorted(counts.items()))}")
+            shown = [f"{value} ({plural(count, 'trial')})" for value, count in sorted(counts.items())]
+            texts.append(f"{name}: {', '.join(shown)}")
     return "; ".join(texts) or None

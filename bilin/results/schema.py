@@ -98,6 +98,7 @@ WANTED_SCHEMA = pa.schema(
         "test_lengths": pa.list_(pa.int64()),
         "num_sequences": pa.int64(),
         "points": pa.list_(pa.struct({"lr": pa.float64(), "searched": SEARCHED})),
+        "ranges": pa.list_(pa.struct({"name": pa.string(), "low": pa.float64(), "high": pa.float64()})),
     }
 )
 """What the grid as last launched wants, one row per cell."""

@@ -102,7 +102,7 @@ def _measure(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpo
                 "training_loss": next(point.loss for point in reversed(state.curve) if point.length is None),
                 **_test(spec, state.model, spec.test.lengths, device),
             }
-            write_weights(spec, state.model)
+            write_weights(spec, state.model, started_at=clock.started_at)
         return measured
 
 

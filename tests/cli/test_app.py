@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -55,17 +53,3 @@ app.main()
     )
     command = [sys.executable, "-m", "interrupted"]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 3
-
-
-def test_an_error_fits_a_terminal_and_breaks_no_command(tmp_path: Path) -> None:
-    ours, theirs = pty.openpty()
-    words = ["sweep", "show", "ffffffffffffffff", "--store", str(tmp_path)]
-    environment = {**os.environ, "COLUMNS": "60"}
-    process = subprocess.Popen([sys.executable, "-m", "bilin", *words], stderr=theirs, env=environment)
-    os.close(theirs)
-    assert process.wait() == 2
-    lines = os.read(ours, 10_000).decode().splitlines()
-    assert lines == [
-        "bilin: no trial begins with ffffffffffffffff:",
-        "  `bilin results query --view trials` lists the ids",
-    ]

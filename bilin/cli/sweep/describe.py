@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bilin.cli import prose
+from bilin.cli.text import wrap
 from bilin.errors import InputError, InterruptedSweepError
 from bilin.failures import RETRYABLE, RULES
 from bilin.orchestrator import (
@@ -29,7 +29,7 @@ from bilin.orchestrator import (
 from bilin.orchestrator.background import Cancelled, Detached, RayJob
 from bilin.record import RERUN_STATUSES
 from bilin.results import Holder, store_option
-from bilin.units import duration
+from bilin.units import duration, plural
 
 MAX_ERRORS = 5
 """How many different errors of failed trials are shown."""
@@ -78,7 +78,7 @@ def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Se
         rows.append(("", f"{summary.num_left} still to run"))
     if summary.num_elsewhere:
         rows.append(("", f"{summary.num_elsewhere} to run in the cells that --only leaves out"))
-    copies = [f"{count} results found in {name}" for name, count in summary.found_in.items()]
+    copies = [f"{plural(count, 'result')} found in {name}" for name, count in summary.found_in.items()]
     rows += [("" if index else "copied", text) for index, text in enumerate(copies)]
     if summary.stopped:
         rows.append(("stopped", f"stopped early: {summary.stopped}"))
@@ -96,7 +96,7 @@ def describe_started(started: Submission | Detached | RayJob) -> str:
     """Say in lines where a sweep runs that was submitted or detached, how to watch it and how to end it."""
     if isinstance(started, Submission):
         nodes = "1 node" if started.nodes == "1" else f"{started.nodes} nodes"
-        where = f"job {started.job_id} submitted, {started.num_to_run} trials to run on {nodes}"
+        where = f"job {started.job_id} submitted, {plural(started.num_to_run, 'trial')} to run on {nodes}"
     elif isinstance(started, Detached):
         where = f"runs in the background, process {started.pid}"
     else:
@@ -133,14 +133,14 @@ def describe_status(
         ended = counted(snapshot.ended) or "none ended"
         speed = f", {60 * snapshot.trials_per_s:.1f} a minute" if snapshot.ended else ""
         since = _utc(snapshot.started_at)
-        rows.insert(1, ("now", f"{len(snapshot.running)} trials run; since {since}: {ended}{speed}"))
+        rows.insert(1, ("now", f"{plural(len(snapshot.running), 'trial')} running; since {since}: {ended}{speed}"))
     if plan.num_failed:
         rows.append(("", f"{plan.num_failed} without a result are not run again unless --retry names their class"))
     rows += [("versions", text)] if (text := describe_versions(plan)) else []
     if plan.num_to_run:
         rows.append(("time", describe_time(plan)))
     if everything:
-        rows.append(("stored", f"{sum(status.rows.values())} rows in all: {counted(status.rows)}"))
+        rows.append(("stored", f"{plural(sum(status.rows.values()), 'row')} in all: {counted(status.rows)}"))
     if status.job:
         rows += [] if status.is_queued else [("job", describe_own_job(status.job, status.job_status))]
         rows.append(("log", status.job.log))
@@ -288,7 +288,7 @@ def _wrap(row: Sequence[str], width: int) -> list[list[str]]:
     *others, text = row
     if text.startswith(("bilin ", "at ")) or "\n" in text:
         return [[*others, text]]
-    first, *more = prose.wrap(text, width)
+    first, *more = wrap(" ".join(text.split()), width)
     return [[*others, first], *([*([""] * len(others)), line] for line in more)]
 
 
@@ -331,7 +331,7 @@ def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
             yield "retry", snapshot.retries[why.trial_id]
     elif why.cell is not None and why.state in ("later", "not asked for"):
         tried = ", ".join(map(str, why.cell.points))
-        waits = f"have {len(why.cell.to_run)} trials to run, which decide"
+        waits = f"have {plural(len(why.cell.to_run), 'trial')} to run, which decide"
         how = waits if why.state == "later" else "were enough, so nothing runs it"
         yield "search", f"the points before it ({tried}) {how}"
     elif why.state == "not in the grid":
@@ -353,7 +353,7 @@ def _waits_for(why: Why) -> str:
         return "a launch that has just begun, or whose snapshot cannot be read"
     num_running = len(snapshot.running)
     part = ", if the launch includes it: it was limited by --only" if snapshot.is_part else ""
-    return f"a free worker: {num_running} trials run, {snapshot.num_left - num_running} wait{part}"
+    return f"a free worker: {plural(num_running, 'trial')} running, {snapshot.num_left - num_running} waiting{part}"
 
 
 def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
@@ -391,14 +391,15 @@ def describe_time(plan: Plan) -> str:
     if estimate.num_unknown == plan.num_to_run:
         return "not known: no stored trial has the same task, model and training"
     left_out = f", without {estimate.num_unknown} to which no stored trial is similar" if estimate.num_unknown else ""
-    return f"about {duration(estimate.seconds)} on one worker, from {estimate.num_stored} stored trials{left_out}"
+    known = plural(estimate.num_stored, "stored trial")
+    return f"about {duration(estimate.seconds)} on one worker, from {known}{left_out}"
 
 
 def describe_versions(plan: Plan) -> str:
     """Say how many stored results are of other versions than the installed ones; nothing if none."""
     if not (others := plan.stale):
         return ""
-    counts = ", ".join(f"{count} by {versions}" for versions, count in others.items())
+    counts = ", ".join(f"{plural(count, 'trial')} by {versions}" for versions, count in others.items())
     return f"{counts}, not installed now: --rerun-stale runs them again"
 
 
@@ -417,7 +418,7 @@ def _ended(row: Mapping[str, Any]) -> tuple[str, str]:
     """Return how a stored trial ended, and when and where it ran."""
     where = f" on {row['host']}" if row["host"] else ""
     ran = f"{row['started_at']:{_TIME}} to {row['finished_at']:{_TIME}} UTC{where}, attempt {row['attempts']}"
-    return " · ".join(str(part) for part in (row["status"], row["stop_reason"]) if part), ran
+    return " · ".join(dict.fromkeys(str(part) for part in (row["status"], row["stop_reason"]) if part)), ran
 
 
 def _values(values: Mapping[str, Any]) -> str:

@@ -151,11 +151,6 @@ def last_error(text: str, exit_code: int = 0) -> str:
     return line
 
 
-def counted(num_nodes: int) -> str:
-    """Return a number of nodes as text."""
-    return "1 node" if num_nodes == 1 else f"{num_nodes} nodes"
-
-
 @contextmanager
 def open_beacon(directory: Path) -> Iterator[Path]:
     """Make a beacon in an existing folder: a folder with a lock that is held, in which nodes leave files.

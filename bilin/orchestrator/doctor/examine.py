@@ -15,7 +15,7 @@ from bilin.machine.probe import installed_versions
 from bilin.machine.ray_node import OBJECT_STORE_BYTES
 from bilin.machine.slurm import SLURM, Slurm, megabytes
 from bilin.orchestrator.clusters.capacity import ADVICE, job_shortfalls, shortfall
-from bilin.orchestrator.clusters.inquiry import Answers, Finding, Questions, ask_here, counted, open_beacon
+from bilin.orchestrator.clusters.inquiry import Answers, Finding, Questions, ask_here, open_beacon
 from bilin.orchestrator.clusters.slurm.probe_step import PLACE, ask_job
 from bilin.orchestrator.doctor import slurm as slurm_checks
 from bilin.orchestrator.grid import ClusterSettings
@@ -23,6 +23,7 @@ from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.request import LaunchRequest
 from bilin.results.store.durable import explained
 from bilin.spec import Resources
+from bilin.units import plural
 from bilin.workers.actors.node import Node, amounts_of
 
 HERE = "here"  # place of a finding about this machine
@@ -113,7 +114,7 @@ def _ask_ray(address: str | None, asked: Questions, found: list[Finding]) -> Map
         found.append(Finding("error", "Ray", "cluster", str(fault), "a launch would fail with the same message"))
         return {} if address else ask_here(asked)
     how = f"reached at {address}" if address else "started one and stopped it"
-    found.append(Finding("ok", "Ray", "cluster", f"{how}: {counted(len(answers))}"))
+    found.append(Finding("ok", "Ray", "cluster", f"{how}: {plural(len(answers), 'node')}"))
     return answers
 
 
@@ -190,13 +191,14 @@ def duration(num_at_once: int, limit_s: float | None, plan: Plan, settings: Clus
     limit = f"; a job has {_duration(limit_s)}" if limit_s is not None else ""
     needed_s = estimate.seconds / max(min(num_at_once, plan.num_to_run), 1)
     if not plan.num_to_run:
-        without = f"{plan.num_failed} trials without a result run again only with --retry"
+        without = f"{plural(plan.num_failed, 'trial')} without a result, run again only with --retry"
         found = f"{without if plan.num_failed else 'nothing is missing'}: there is nothing to run"
     elif estimate.num_unknown == plan.num_to_run:
         found = f"not known: no stored trial has the shape of the {plan.num_to_run} to run{limit}"
     else:
         unknown = f", and {estimate.num_unknown} of unknown shape" if estimate.num_unknown else ""
-        found = f"about {_duration(needed_s)} for {plan.num_to_run} trials, {num_at_once} at once{unknown}{limit}"
+        trials = plural(plan.num_to_run, "trial")
+        found = f"about {_duration(needed_s)} for {trials}, {num_at_once} at once{unknown}{limit}"
         if limit_s is not None and needed_s + settings.warning_s > limit_s:
             jobs = "further jobs by itself" if settings.requeue else "further jobs, each of which waits in the queue"
             advice = f"it continues in {jobs}; for a single job, raise cluster.time"

@@ -112,6 +112,7 @@ def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
         raise StoreError(f"{found}: install what it names, or launch the sweep again ({error})") from error
     job = recorded_job(folder)
     running = holder(store, sweep)
+    existing_sweep(store, sweep)  # it may have been renamed while it was read
     return SweepStatus(
         sweep=sweep,
         folder=folder,
@@ -134,12 +135,19 @@ def _not_installed(trials: Iterable[StoredTrial]) -> list[str]:
 def statuses(*, store: Path | str = DEFAULT_STORE) -> dict[str, SweepStatus | InputError]:
     """Return how each sweep of a store stands; for one that cannot be read, the error."""
     found: dict[str, SweepStatus | InputError] = {}
-    for sweep in sweep_names(store):
-        try:
-            found[sweep] = status(sweep, store=store)
-        except InputError as error:
-            found[sweep] = error
-    return found
+    while found.keys() != {*(names := sweep_names(store))}:  # once, or again if a sweep was renamed meanwhile
+        found = {name: found[name] for name in names if name in found}
+        for name in names:
+            if name not in found:
+                found[name] = _status_or_error(name, store)
+    return dict(sorted(found.items()))
+
+
+def _status_or_error(sweep: str, store: Path | str) -> SweepStatus | InputError:
+    try:
+        return status(sweep, store=store)
+    except InputError as error:
+        return error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ import functools
 import importlib.metadata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from bilin.folder import SweepFolder
 from bilin.orchestrator.grid import WantedCell
 from bilin.orchestrator.planning.search import Ask, Key, Known, decide, num_later
 from bilin.record import RESULT_STATUSES, Status
@@ -156,12 +156,13 @@ class CellPlan:
         """The status of each trial, of those asked for, that is stored."""
         return (trial.status for ask in asks if (trial := self.stored.get(ask.key)))
 
-    def spec(self, point: Point, seed: int, *, weights: Path | None = None) -> TrialSpec:
-        """The trial of the cell at a point under a seed; ``weights`` is the file of its final weights."""
+    def spec(self, point: Point, seed: int, *, folder: SweepFolder | None = None) -> TrialSpec:
+        """The trial of the cell at a point under a seed; ``folder`` is the one that its sweep keeps weights in."""
         wanted, stored = self.wanted, self.lacking_lengths.get((point, seed))
-        test, lengths = wanted.test, tuple[int, ...]()
-        if stored and stored.has_weights:
+        test, lengths, kept = wanted.test, tuple[int, ...](), None
+        if stored and stored.weights:
             lengths = missing_lengths(stored, test)
+            kept = folder.weights / stored.weights.name if folder else None
         elif stored:  # the new row replaces the stored one: nothing that was tested may be lost
             earlier = (length for length, number in stored.tested.items() if number == test.num_sequences)
             test = replace(test, lengths=tuple(dict.fromkeys([*test.lengths, *earlier])))
@@ -171,7 +172,8 @@ class CellPlan:
             seed=seed,
             test=test,
             resources=wanted.resources,
-            weights=weights if lengths or wanted.keep_weights != "none" else None,
+            weights=folder.weights if folder and wanted.keep_weights != "none" else None,
+            kept=kept,
             test_only=lengths,
         )
 

@@ -243,7 +243,7 @@ def _usable(trials: Iterable[StoredTrial], wanted: WantedCell, *, rerun_stale: b
         if versions and rerun_stale:
             continue
         if versions.keys() - {"torch"} and trial.has_weights and not _is_complete(trial, lengths):
-            trial = replace(trial, has_weights=False)
+            trial = replace(trial, weights=None)
         yield trial
 
 

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Unpack
 
 from bilin.errors import DamageWarning, InputError, InterruptedSweepError, StoreError
-from bilin.folder import PARTIAL, SweepFolder
+from bilin.folder import SweepFolder
 from bilin.notebook import html_table
 from bilin.orchestrator.clusters import Work, check_nodes, open_pool
 from bilin.orchestrator.clusters.slurm.continuation import WARNING, continued
@@ -30,6 +30,7 @@ from bilin.orchestrator.sweep.recorder import Recorder, write_grid
 from bilin.orchestrator.sweep.snapshot import Observer, Snapshot, SnapshotFile
 from bilin.record import RESULT_STATUSES, Status
 from bilin.results import SweepWriter, UnreadableSweepError
+from bilin.units import plural
 from bilin.workers import run_trial
 from bilin.workers.output import Outputs
 from bilin.workers.pool import RunTrial
@@ -177,7 +178,11 @@ def as_request(request: LaunchRequest | GridSource, options: RequestOptions) -> 
 
 
 def _take_over(request: LaunchRequest, writer: SweepWriter) -> Plan:
-    """Copy the results that other sweeps of the store have, and return what is left to run."""
+    """Copy the results that other sweeps of the store have, and return what is left to run.
+
+    Raises:
+        InterruptedSweepError: They cannot be written.
+    """
     plan, unreadable = request.plan(), set[str]()
     while found := plan.found_in:
         AskedFile(writer.folder).add(plan.asked)
@@ -187,6 +192,8 @@ def _take_over(request: LaunchRequest, writer: SweepWriter) -> Plan:
             except UnreadableSweepError as error:
                 unreadable.add(name)
                 warnings.warn(str(error), DamageWarning, stacklevel=2)
+            except StoreError as error:
+                raise InterruptedSweepError(f"results of sweep {name!r} were not copied: {error}") from error
         plan = request.plan(unreadable=unreadable)
     return plan
 
@@ -237,15 +244,15 @@ def _run(
                 write_grid(writer, sweep.current_plan(), has_ended=True)
     except KeyboardInterrupt as interrupt:
         end = sweep.snapshot()
-        message = f"interrupted: {end.num_ended} trials of this launch have ended, {end.num_to_go} are left"
+        message = f"interrupted: {plural(end.num_ended, 'trial')} of this launch ended, {end.num_to_go} left"
         number = received.number_of(interrupt)
         raise InterruptedSweepError(f"{message}; the same command continues from here", signal=number) from None
     except StoreError as error:
-        if not recorder.num_written and not recorder.num_unwritten:
+        if not (recorder.num_written or recorder.num_unwritten or writer.num_taken_over):
             raise
         message = (
-            f"stopped: {error}; the same command continues from here: {recorder.num_written} results of this launch "
-            f"are stored, {recorder.num_unwritten} could not be written and their trials run again"
+            f"stopped: {error}; the same command continues from here: {plural(recorder.num_written, 'result')} of this "
+            f"launch stored, {recorder.num_unwritten} could not be written and their trials run again"
         )
         raise InterruptedSweepError(message) from error
     end = sweep.snapshot()
@@ -257,11 +264,14 @@ def _run(
 def _tidy_weights(folder: SweepFolder, plan: Plan) -> None:
     """Remove weights that are not kept: of trials that the grid does not ask for, and of cells that are complete.
 
-    Also the files that killed workers left half written; no other launch runs the sweep.
+    Also those of trainings that no row has, and the files that killed workers left half written; no other launch runs
+    the sweep.
     """
-    for partial in folder.weights.glob(f"*{PARTIAL}"):
-        partial.unlink(missing_ok=True)
-    dropped = folder.trials_with_weights()
+    kept = {trial.weights.name: trial.trial_id for trial in plan.stored.values() if trial.weights}
+    for path in folder.weights.glob("*"):
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
+    dropped = {*kept.values()}
     if dropped and not plan.grid.is_whole:
         dropped &= {trial.trial_id for cell in plan.cells for trial in cell.stored.values()}
     if dropped:

@@ -183,8 +183,7 @@ class Sweep:
         queue, cell_id = self._queues[cell.wanted.resources.occupied, frozenset()], cell.wanted.cell_id
         for point, seed, _ in asks:
             own_id = trial_id(cell_id, point, seed)
-            weights = self._folder.trial_weights(own_id) if self._folder else None
-            trial = _Trial(cell.spec(point, seed, weights=weights), own_id, cell_id)
+            trial = _Trial(cell.spec(point, seed, folder=self._folder), own_id, cell_id)
             self._trials[own_id] = trial
             queue.append(trial)
 

@@ -16,7 +16,7 @@ from bilin.orchestrator.planning.asked import Asked, AskedFile, read_asked
 from bilin.orchestrator.planning.cell import CellPlan
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.record import TrialResult
-from bilin.results import SweepWriter, UnreadableSweepError, WantedRow
+from bilin.results import Bounds, SweepWriter, UnreadableSweepError, WantedRow
 from bilin.spec import Point, TrialSpec
 from bilin.workers.training.checkpoint import Checkpoints
 
@@ -116,12 +116,12 @@ def write_grid(writer: SweepWriter, plan: Plan, *, has_ended: bool) -> int:
         cells = make_plan(whole, plan.stored, asked=read_asked(writer.folder)).cells
         others = [cell for cell in cells if cell.wanted.cell_id not in own]
     asked = {cell.wanted.cell_id: cell.points for cell in (*others, *(plan.cells if has_ended else ()))}
-    writer.write_wanted(_rows(plan.grid.all_cells, asked))
+    writer.write_wanted(_wanted_rows(plan.grid.all_cells, asked))
     writer.write_grid(resolved(plan.grid))
     return sum(cell.num_to_run for cell in others)
 
 
-def _rows(cells: Iterable[WantedCell], asked: Asked) -> Iterator[WantedRow]:
+def _wanted_rows(cells: Iterable[WantedCell], asked: Asked) -> Iterator[WantedRow]:
     for cell in cells:
         search = cell.learning_rate
         points = asked.get(cell.cell_id, [*map(Point, search.choices)] if isinstance(search, Choices) else None)
@@ -136,4 +136,5 @@ def _rows(cells: Iterable[WantedCell], asked: Asked) -> Iterator[WantedRow]:
             test_lengths=cell.test.lengths,
             num_sequences=cell.test.num_sequences,
             points=tuple(points) if points is not None and cell.ranges else None,
+            ranges=tuple(Bounds(each.name, each.low, each.high) for each in cell.ranges) or None if low else None,
         )

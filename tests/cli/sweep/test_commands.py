@@ -156,7 +156,7 @@ def test_an_interrupt_exits_with_3_and_says_how_to_go_on(tmp_path: Path, number:
     process.send_signal(number)  # a second one does not disturb the ending
     code, _, err = finish(process, 60)
     assert code == 3
-    assert "0 trials of this launch have ended, 2 are left; the same command continues" in err
+    assert "0 trials of this launch ended, 2 left; the same command continues" in err
     assert stored(tmp_path / "store", "endless") == {}
 
 

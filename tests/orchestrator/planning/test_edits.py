@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bilin.errors import InterruptedSweepError
-from bilin.folder import SweepFolder
+from bilin.folder import SweepFolder, weights_name
 from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.grid import Grid, LogUniform, WantedCell, parse_grid
 from bilin.orchestrator.planning.plan import Plan
@@ -87,9 +88,9 @@ class Trainings:
             lengths = tuple(each for each in result.lengths if each.length in spec.test_only)
             return TrialResult(trial_id=spec.trial_id, status="done", is_test=True, lengths=lengths, test_s=0.0)
         if self.keeps_weights and spec.weights:
-            spec.weights.parent.mkdir(exist_ok=True)
-            spec.weights.write_bytes(b"weights")
-        return result
+            spec.weights.mkdir(exist_ok=True)
+            (spec.weights / weights_name((spec.trial_id, 10**6))).write_bytes(b"weights")
+        return replace(result, started_at=1.0)
 
 
 def launched(grid: Grid, store: Path, trainings: Trainings) -> None:

@@ -84,6 +84,9 @@ def test_failed_trials_run_for_a_reason_only_with_retry(tiny: Callable[..., Grid
     launch(tiny(), store=tmp_path, cluster=INLINE, run=fails)
     assert reasons(explained(tiny(), tmp_path)) == {}
     assert reasons(explained(tiny(), tmp_path, retry=["failed"])) == {"failed before": (4, 2, {"failed": 4})}
+    text = describe_plan(explained(tiny(), tmp_path, retry=["failed"]))
+    (again,) = [line for line in text.splitlines() if "before" in line]
+    assert again.endswith("4 in 2 cells: failed before")
 
 
 def test_later_rounds_of_a_search_are_a_reason(tiny: Callable[..., Grid], tmp_path: Path) -> None:

@@ -70,6 +70,20 @@ def test_cells_have_the_selected_point(store: Path) -> None:
     assert {"lr", "weight_decay", "init_scale"} <= set(query(store=store).column_names)
 
 
+def test_views_of_a_running_sweep_show_points_within_all_bounds(tmp_path: Path) -> None:
+    launch(grid(), store=tmp_path, cluster=INLINE, run=no_op)
+    shown: list[float] = []
+
+    def looks(spec: TrialSpec, **_: object) -> TrialResult:
+        shown.extend(query(store=tmp_path, view="trials")["weight_decay"].to_pylist())
+        return no_op(spec)
+
+    before = query(store=tmp_path, view="trials")["weight_decay"].to_pylist()
+    launch(grid(decay="[1e-4, 1e-2]"), store=tmp_path, cluster=INLINE, run=looks)
+    assert min(before) < 1e-4 <= min(shown)
+    assert {decay for decay in before if decay >= 1e-4} <= {*shown}
+
+
 def test_a_table_has_one_row_for_a_model_whatever_it_selects(store: Path) -> None:
     shown = table(store).data
     assert shown["model"].to_pylist() == ["full", "real_diagonal"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from bilin.cli.sweep.describe import describe_trial, describe_why
 from bilin.cli.sweep.plan import describe_plan
-from bilin.errors import StoreError, SweepRunningError
+from bilin.errors import InterruptedSweepError, StoreError, SweepRunningError
 from bilin.folder import SweepFolder
 from bilin.orchestrator import ClusterSpec, LaunchRequest, Summary, find_trial, rename, status, why
 from bilin.orchestrator.grid import Grid
@@ -22,6 +23,7 @@ from bilin.results import SweepWriter, UnreadableSweepError, delete, query, stor
 from bilin.spec import TrialSpec
 from bilin.workers import run_trial
 from tests.orchestrator.runs import no_op
+from tests.results.store.test_refused import mount
 
 INLINE = ClusterSpec(kind="inline")
 
@@ -108,15 +110,15 @@ def test_deleting_from_one_sweep_leaves_the_other(store: Path, tiny: Callable[..
 
 def test_kept_weights_are_copied_and_tested(tiny: Callable[..., Grid], tmp_path: Path) -> None:
     launch(named(tiny(), "first"), store=tmp_path, cluster=INLINE)
-    kept = SweepFolder.of(tmp_path, "first").trials_with_weights()
+    kept = SweepFolder.of(tmp_path, "first").kept_weights().keys()
     assert len(kept) == 2
     longer = named(tiny(lengths="[10, 50, 90]"), "second")
     said = plan(longer, store=tmp_path)
     assert (said.num_to_run, said.num_tests, said.num_done) == (2, 2, 2)
     summary = launch(longer, store=tmp_path, cluster=INLINE)
     assert (dict(summary.ran), summary.num_tests, dict(summary.found_in)) == ({"done": 2}, 2, {"first": 4})
-    assert SweepFolder.of(tmp_path, "second").trials_with_weights() == kept
-    assert SweepFolder.of(tmp_path, "first").trials_with_weights() == kept
+    assert SweepFolder.of(tmp_path, "second").kept_weights().keys() == kept
+    assert SweepFolder.of(tmp_path, "first").kept_weights().keys() == kept
 
 
 def test_what_is_not_complete_or_has_no_result_is_not_taken(store: Path, tiny: Callable[..., Grid]) -> None:
@@ -170,6 +172,34 @@ def test_a_sweep_of_a_newer_version_is_left_out(store: Path, tiny: Callable[...,
     with SweepWriter(store, "third") as writer, pytest.raises(UnreadableSweepError, match="'first' cannot be copied"):
         writer.take_over("first", trial_ids)
     assert dict(launched(named(tiny(), "second"), store).ran) == {"done": 4}
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount(path, "-t", "tmpfs", "-o", "size=2m", "tmpfs")
+    yield path
+    subprocess.run(["umount", path], check=True)
+
+
+@pytest.mark.parametrize("free", [12, 32, 48])
+def test_a_disk_that_is_full_while_results_are_copied_is_named(
+    tiny: Callable[..., Grid], disk: Path, free: int
+) -> None:
+    """The room is enough for some of the weights, for all of them, or for the parts too, in kilobytes."""
+    grid = tiny(seeds="[0, 1]")
+    launch(named(grid, "first"), store=disk, cluster=INLINE)
+    kept = SweepFolder.of(disk, "first").kept_weights().keys()
+    (disk / "full").write_bytes(bytes(shutil.disk_usage(disk).free - free * 1024))
+    said = f"results of sweep 'first' were not copied: {disk / 'second'} cannot be written .*: make room on its disk"
+    with pytest.raises(InterruptedSweepError, match=said) as raised:
+        launched(named(grid, "second"), disk, run=never)
+    assert raised.value.exit_code == 3
+    (disk / "full").unlink()
+    assert launched(named(grid, "second"), disk, run=never).num_found == 8
+    assert SweepFolder.of(disk, "second").kept_weights().keys() == kept
 
 
 def test_a_launch_that_was_killed_between_two_copies_goes_on(store: Path, tiny: Callable[..., Grid]) -> None:

@@ -54,7 +54,7 @@ def test_results_of_another_version_are_counted_and_stand(tiny: Callable[..., Gr
     said = LaunchRequest.read(tiny(seeds="[0, 1]"), store=tmp_path).explain()
     assert (said.plan.num_done, said.plan.num_to_run) == (8, 0)
     assert dict(said.plan.stale) == {"torch 1.0.0": 4}
-    line = "4 by torch 1.0.0, not installed now: --rerun-stale runs them again"
+    line = "4 trials by torch 1.0.0, not installed now: --rerun-stale runs them again"
     assert line in " ".join(describe_plan(said).split())
     assert plan_json(said, trials=False)["other_versions"] == {"torch 1.0.0": 4}
     assert line in " ".join(describe_status("tiny", status("tiny", store=tmp_path), everything=False).split())

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +16,14 @@ import pytest
 
 from bilin.folder import SweepFolder
 from bilin.orchestrator.clusters import ClusterSpec
-from bilin.orchestrator.grid import Grid
+from bilin.orchestrator.grid import Grid, resolved
 from bilin.orchestrator.sweep.launch import Summary, launch, plan
 from bilin.record import TrialResult
-from bilin.results import delete, query, stored
+from bilin.results import copy_weights, delete, query, stored
 from bilin.spec import TrialSpec
 from bilin.workers import run_trial
 from tests.orchestrator.runs import no_op
+from tests.orchestrator.sweep.test_versions import trained_with
 
 INLINE = ClusterSpec(kind="inline")
 COLUMNS = "* exclude (test_s, spec)"
@@ -52,7 +57,7 @@ def selected(store: Path) -> set[str]:
 
 
 def kept(store: Path) -> frozenset[str]:
-    return SweepFolder.of(store, "tiny").trials_with_weights()
+    return frozenset(trial_id for trial_id, _ in SweepFolder.of(store, "tiny").kept_weights())
 
 
 def never_trained(specs: Iterable[TrialSpec]) -> bool:
@@ -141,7 +146,10 @@ def test_trials_of_a_sweep_without_weights_are_trained_again(tiny: Tiny, tmp_pat
 def test_weights_that_turn_out_damaged_are_trained_again_with_a_note(tiny: Tiny, tmp_path: Path) -> None:
     run(tiny(), tmp_path)
     damaged = sorted(kept(tmp_path))[0]
-    SweepFolder.of(tmp_path, "tiny").trial_weights(damaged).write_bytes(b"")
+    (file,) = (
+        path for (trial_id, _), path in SweepFolder.of(tmp_path, "tiny").kept_weights().items() if trial_id == damaged
+    )
+    file.write_bytes(b"")
     notes: list[str] = []
     grid = tiny(lengths="[10, 30]")
     summary = launch(grid, store=tmp_path, cluster=INLINE, observer=lambda snapshot: notes.extend(snapshot.notes))
@@ -227,3 +235,43 @@ def test_a_plan_says_that_another_selected_rate_means_more_training(tiny: Tiny, 
     run(tiny(m=2), tmp_path)
     assert not plan(tiny(m=2, lengths="[10, 30]"), store=tmp_path).may_train_more
     assert plan(tiny(m=2, lengths="[10, 30]", seeds="[0, 1]"), store=tmp_path).may_train_more
+
+
+KILLED = """
+import os, signal, sys
+from bilin.errors import InterruptedSweepError
+from bilin.orchestrator import ClusterSpec, launch
+from bilin.workers import run_trial
+
+def killed(spec, **options):
+    run_trial(spec, **options)  # writes the weights
+    os.kill(os.getpid(), signal.SIGKILL)
+
+launch(sys.argv[1], store=sys.argv[2], cluster=ClusterSpec(kind="inline"), rerun_stale=True, run=killed)
+"""
+
+
+def test_weights_and_row_are_of_one_training_when_a_launch_is_killed_between_them(tiny: Tiny, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    grid = keeping(tiny(m=2, rate="{choices: [1e-2]}"), "all")
+    launch(grid, store=store, cluster=INLINE, run=partial(trained_with, versions={"torch": "1.0.0"}))
+    (before,) = stored(store, "tiny").values()
+    assert before.weights
+    content = before.weights.read_bytes()
+    (tmp_path / "grid.json").write_text(resolved(grid))
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "grid.json"), str(store)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert len(list(before.weights.parent.iterdir())) == 2, "the new weights were written"
+    (after,) = stored(store, "tiny").values()
+    assert (after.origin.torch, after.weights) == ("1.0.0", before.weights)
+    copy_weights(store, "tiny", after.trial_id, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == content
+    runs = Runs()
+    run(keeping(tiny(m=2, rate="{choices: [1e-2]}", lengths="[10, 50, 70]"), "all"), store, run=runs)
+    assert [spec.kept for spec in runs.specs] == [before.weights]
+    launch(grid, store=store, cluster=INLINE, rerun_stale=True)
+    (again,) = stored(store, "tiny").values()
+    assert again.origin.torch != "1.0.0"
+    assert again.weights not in (None, before.weights)
+    run(grid, store)
+    assert list(before.weights.parent.iterdir()) == [again.weights], "those of the old row are removed"
