@@ -98,7 +98,7 @@ def walk_of_a_grid_key() -> Walk:
         read_grid(path)  # settings and their modules are loaded before
         walk = Walk("9973")
         with walk.active():
-            specs = list(plan(path, store=Path(folder, "store")).missing())
+            specs = list(plan(path, store=Path(folder, "store")).to_run())
     assert [spec.cell.task.m for spec in specs] == [9973, 9967]  # type: ignore[attr-defined]
     return walk
 
@@ -113,7 +113,7 @@ def walk_of_a_result() -> Walk:
         path.write_text(GRID)
         inline = ClusterSpec(kind="inline", checkpoint_s=0)
         launch(path, store=Path(folder, "before"), cluster=inline, run=run_trial)  # loads torch
-        first = next(iter(plan(path, store=Path(folder, "store")).missing()))
+        first = next(iter(plan(path, store=Path(folder, "store")).to_run()))
         walk = Walk(f"TrialResult(trial_id='{first.trial_id}'")
         walk._value = re.compile(re.escape(f"TrialResult(trial_id='{first.trial_id}'"))
         with walk.active():

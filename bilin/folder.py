@@ -47,6 +47,18 @@ PROBE = ".seen-"
 _PART = re.compile(r"(?:trials|curves)-(\d{8}|[1-9]\d{8,})\.parquet")
 
 
+def missing_folders(path: Path) -> list[Path]:
+    """Return the folders that must be made for a path, itself included, the innermost first."""
+    return [folder for folder in (path, *path.parents) if not folder.exists()]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders, the innermost first, up to one that is not empty."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
 Training = tuple[str, int]
 """The id of a trial, and when the training started, in microseconds since the epoch, as its row says."""
 

@@ -231,7 +231,7 @@ class TrialSpec:
         cell: With the values that its searched fields have in this trial.
         weights: The folder for its final weights; None: they are not kept.
         kept: The file of the kept weights that are tested.
-        untested: The lengths at which the kept weights are tested. Empty: the trial is trained, and tested at all.
+        test_only: The lengths at which the kept weights are tested. Empty: the trial is trained, and tested at all.
     """
 
     cell: Cell
@@ -241,7 +241,7 @@ class TrialSpec:
     resources: Resources
     weights: Path | None = None
     kept: Path | None = None
-    untested: tuple[int, ...] = ()
+    test_only: tuple[int, ...] = ()
 
     @property
     def trial_id(self) -> str:

@@ -10,6 +10,7 @@ import warnings
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from bilin.cli.catalog import models_app, tasks_app
 from bilin.cli.cluster import app as cluster_app
@@ -20,8 +21,27 @@ from bilin.errors import CTRL_C_EXIT_CODE, BilinError, DamageWarning, InputError
 from bilin.machine.streams import UnfailingStream, WatchedStream, occupy_closed_descriptors
 from bilin.version import __version__
 
+
+class _Commands(TyperGroup):
+    """All commands; the help of a flag does not say that it takes a bool."""
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        """See `typer.core.TyperGroup`."""
+        _hide_types_of_flags(self)
+        return super().make_context(*arguments, **settings)
+
+
+def _hide_types_of_flags(command: Any) -> None:
+    for option in command.get_params(typer.Context(command)):
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+    for subcommand in getattr(command, "commands", {}).values():
+        _hide_types_of_flags(subcommand)
+
+
 app = typer.Typer(
     name="bilin",
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )

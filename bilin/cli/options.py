@@ -51,11 +51,16 @@ RerunStale = Annotated[
 ]
 
 Address = Annotated[
-    str | None, typer.Option("--address", help="The Ray cluster to join: HOST:PORT, ray://HOST:PORT or auto.")
+    str | None,
+    typer.Option("--address", metavar="ADDRESS", help="The Ray cluster to join: HOST:PORT, ray://HOST:PORT or auto."),
 ]
 Nodes = Annotated[
     str | None,
-    typer.Option("--nodes", help="Number of nodes of the Slurm job, or a range such as 1-8. Sets cluster.nodes."),
+    typer.Option(
+        "--nodes",
+        metavar="NUMBER",
+        help="Number of nodes of the Slurm job, or a range such as 1-8. Sets cluster.nodes.",
+    ),
 ]
 Profile = Annotated[
     Path | None,

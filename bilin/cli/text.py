@@ -12,15 +12,18 @@ _SPACE = "\N{NO-BREAK SPACE}"
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Return a text in lines, broken between words.
+    """Return a text in lines, broken between words; what belongs to an indented line is indented further.
 
-    Indented lines, and what is in backticks, may be commands, and stay whole.
+    What is in backticks, and an indented line with a command of bilin, stays whole.
     """
     lines: list[str] = []
     for line in text.split("\n"):
         kept = _COMMAND.sub(lambda command: command[0].replace(" ", _SPACE), line)
-        parts = textwrap.wrap(kept, width, break_long_words=False, break_on_hyphens=False)
-        lines += [line] if line.startswith(" ") or not parts else [part.replace(_SPACE, " ") for part in parts]
+        indent = line[: len(line) - len(line.lstrip())]
+        further = f"{indent}  " if indent else ""
+        parts = textwrap.wrap(kept, width, subsequent_indent=further, break_long_words=False, break_on_hyphens=False)
+        is_whole = not parts or (indent and "bilin " in line)
+        lines += [line] if is_whole else [part.replace(_SPACE, " ") for part in parts]
     return lines
 
 

@@ -31,6 +31,7 @@ VERSION = 1
 NO_GRID = Grid(
     name="",
     cells=(),
+    all_cells=(),
     counts=Counts(axes=(), combinations=0, after_exclusion=0, after_deduplication=0),
     documents=(),
     cluster={},
@@ -151,7 +152,7 @@ class LaunchRequest:
         trials, asked = stored(self.store, self.grid.name), read_asked(self.folder)
         compare = partial(make_plan, self.grid, trials, asked=asked, retry=self.retry, rerun_stale=self.rerun_stale)
         plan = compare()
-        if not (plan.num_missing or plan.num_failed):
+        if not (plan.num_to_run or plan.num_failed):
             return plan
         cell_ids = {cell.wanted.cell_id for cell in plan.cells if cell.is_open}
         shared = shared_trials(self.store, [self.grid.name, *unreadable], cell_ids)
@@ -161,7 +162,7 @@ class LaunchRequest:
         """Say why each trial of the plan would run, and which stored results leave. Raises as `plan` does."""
         plan = whole = self.plan()
         if not self.grid.is_whole:
-            whole = make_plan(restore_grid(resolved(self.grid)), plan.stored, asked=read_asked(self.folder))
+            whole = make_plan(self.grid.whole, plan.stored, asked=read_asked(self.folder))
         return Explanation(plan=plan, whole=whole, last=last_wanted(self.store, self.grid.name))
 
     def to_json(self) -> str:

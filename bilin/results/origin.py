@@ -25,7 +25,9 @@ class Origin(NamedTuple):
     def differences(self, installed: Origin) -> dict[str, str]:
         """Return the recorded versions that differ from the installed ones, by the name of the column."""
         pairs = ((name, getattr(self, name), getattr(installed, name)) for name in VERSIONS)
-        return {name: was for name, was, now in pairs if was is not None and public(was) != public(now or "")}
+        return {
+            name: was for name, was, now in pairs if was is not None and without_build(was) != without_build(now or "")
+        }
 
 
 UNKNOWN = Origin()
@@ -34,7 +36,7 @@ VERSIONS = ("task_package", "tier_package", "torch")
 HARDWARE = ("cpu", "gpu")
 
 
-def public(version: str) -> str:
+def without_build(version: str) -> str:
     """Return a version without its local part, which says for what it was built, as in ``2.9.1+cpu``."""
     return version.partition("+")[0]
 
@@ -44,7 +46,7 @@ def mixture(origins: Iterable[Origin], names: Sequence[str]) -> str | None:
     known = [origin for origin in origins if origin.torch is not None]
     texts = []
     for name in names:
-        counts = Counter(public(getattr(origin, name) or "none") for origin in known)
+        counts = Counter(without_build(getattr(origin, name) or "none") for origin in known)
         if len(counts) > 1:
             shown = [f"{value} ({plural(count, 'trial')})" for value, count in sorted(counts.items())]
             texts.append(f"{name}: {', '.join(shown)}")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def run_trial(spec: TrialSpec, *, report: Report = ignore, checkpoints: Checkpoints | None = None) -> TrialResult:
-    """Train, validate and test one trial; or only test it, with kept weights, at the lengths `TrialSpec.untested`.
+    """Train, validate and test one trial; or only test it, with kept weights, at the lengths `TrialSpec.test_only`.
 
     If the kept weights cannot be used, the trial is trained again, and the result has a note.
 
@@ -172,7 +172,7 @@ def _measure(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpo
 
     device = torch.device(device_of(spec.resources))
     note = None
-    if spec.untested:
+    if spec.test_only:
         try:
             return (yield from _test_kept(spec, device))
         except UnusableWeightsError as error:
@@ -208,7 +208,7 @@ def _test_kept(spec: TrialSpec, device: torch.device) -> Work[dict[str, Any]]:
     model = build(spec)
     restore_weights(spec, model)
     model.to(device)
-    tested = yield from _test(spec, model, spec.untested, device)
+    tested = yield from _test(spec, model, spec.test_only, device)
     return {"status": "done", "is_test": True, **tested}
 
 

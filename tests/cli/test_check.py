@@ -107,3 +107,9 @@ def test_wrong_input(package: Path) -> None:
     code, _, err = finish(bilin("models", "check", "peeking"))
     assert code == 2
     assert "RuntimeError: no luck" in err
+
+
+def test_a_field_that_is_missing_is_given_with_an_option() -> None:
+    code, out, err = finish(bilin("models", "check", "cp"))
+    assert (code, out) == (2, "")
+    assert err.endswith("  give what is missing: bilin models check cp --set rank=VALUE\n")

@@ -18,6 +18,7 @@ from bilin.orchestrator import (
     Failure,
     Job,
     JobStatus,
+    NotInstalledError,
     Plan,
     Submission,
     Summary,
@@ -33,8 +34,11 @@ from bilin.units import duration, plural
 MAX_ERRORS = 5
 """How many different errors of failed trials are shown."""
 
-PROSE = 66
-"""Width of sentences beside a label, on a terminal of 80 columns. Commands are never broken."""
+WIDTH = 80
+"""Columns of a terminal, to which sentences are wrapped. Commands are never broken."""
+
+MIN_WIDTH = 30
+"""Least width of the last text of a table."""
 
 _TIME = "%Y-%m-%d %H:%M:%S"
 
@@ -66,9 +70,7 @@ def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Se
     num_ran, store = sum(summary.ran.values()), summary.directory.parent
     by_status = f" ({counted(summary.ran)})" if num_ran else ""
     tests = f", {summary.num_tests} of them only tested, with their kept weights" if summary.num_tests else ""
-    elsewhere = ", ".join(f"{count} in {name}" for name, count in summary.found_in.items())
-    found = f"{summary.num_found} found in the store{f' ({elsewhere})' if elsewhere else ''}"
-    parts = [found, f"{num_ran} run{by_status}{tests}"]
+    parts = [f"{summary.num_found} found in the store", f"{num_ran} run{by_status}{tests}"]
     if summary.num_failed:
         parts.append(f"{summary.num_failed} without a result")
     rows = [("state", _standing(summary.state, summary.num_done)), ("trials", ", ".join(parts))]
@@ -76,8 +78,10 @@ def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Se
         rows.append(("", f"{summary.num_left} still to run"))
     if summary.num_elsewhere:
         rows.append(("", f"{summary.num_elsewhere} to run in the cells that --only leaves out"))
+    copies = [f"{plural(count, 'result')} found in {name}" for name, count in summary.found_in.items()]
+    rows += [("" if index else "copied", text) for index, text in enumerate(copies)]
     if summary.stopped:
-        rows += prose("stopped", f"stopped early: {summary.stopped}")
+        rows.append(("stopped", f"stopped early: {summary.stopped}"))
     if summary.num_done:
         rows.append(
             ("table", shlex.join(["bilin", "results", "table", "--sweep", summary.sweep, *store_option(store)]))
@@ -85,14 +89,14 @@ def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Se
     rows += _failure_rows(summary.sweep, failures, store)
     if failures or summary.num_left:
         rows.append(("run again", shlex.join([*relaunch, *_retry(failures)])))
-    return "\n".join([summary.sweep, *columns(rows)])
+    return "\n".join([summary.sweep, *columns(wrapped(rows))])
 
 
 def describe_started(started: Submission | Detached | RayJob) -> str:
     """Say in lines where a sweep runs that was submitted or detached, how to watch it and how to end it."""
     if isinstance(started, Submission):
         nodes = "1 node" if started.nodes == "1" else f"{started.nodes} nodes"
-        where = f"job {started.job_id} submitted, {plural(started.num_missing, 'trial')} to run on {nodes}"
+        where = f"job {started.job_id} submitted, {plural(started.num_to_run, 'trial')} to run on {nodes}"
     elif isinstance(started, Detached):
         where = f"runs in the background, process {started.pid}"
     else:
@@ -123,7 +127,7 @@ def describe_status(
     rows = [
         ("state", describe_state(status)),
         ("cells", str(len(plan.cells))),
-        ("trials", f"{counted(plan.statuses) or 'none done'}, {plan.num_missing} to run"),
+        ("trials", f"{counted(plan.statuses) or 'none done'}, {plan.num_to_run} to run"),
     ]
     if snapshot := status.snapshot:
         ended = counted(snapshot.ended) or "none ended"
@@ -132,8 +136,8 @@ def describe_status(
         rows.insert(1, ("now", f"{plural(len(snapshot.running), 'trial')} running; since {since}: {ended}{speed}"))
     if plan.num_failed:
         rows.append(("", f"{plan.num_failed} without a result are not run again unless --retry names their class"))
-    rows += prose("versions", text) if (text := describe_versions(plan)) else []
-    if plan.num_missing:
+    rows += [("versions", text)] if (text := describe_versions(plan)) else []
+    if plan.num_to_run:
         rows.append(("time", describe_time(plan)))
     if everything:
         rows.append(("stored", f"{plural(sum(status.rows.values()), 'row')} in all: {counted(status.rows)}"))
@@ -146,7 +150,7 @@ def describe_status(
         store = status.folder.store
         rows += _failure_rows(sweep, failures, store)
         rows.append(("run again", shlex.join([*_launch_command(store), *_retry(failures)])))
-    return "\n".join([sweep, *columns(rows)])
+    return "\n".join([sweep, *columns(wrapped(rows))])
 
 
 def describe_ended(ended: Ended, failures: Sequence[Failure]) -> str:
@@ -166,12 +170,20 @@ def describe_list(statuses: Mapping[str, SweepStatus | InputError]) -> str:
     table = [["sweep", "cells", "done", "failed", "to run", "state"]]
     for sweep, status in statuses.items():
         if isinstance(status, InputError):
-            table.append([sweep, *"????", f"cannot be read: `bilin sweep status {sweep}` says why"])
+            table.append([sweep, *"????", _unreadable(sweep, status)])
         else:
             plan = status.plan
-            counts = (len(plan.cells), plan.num_done, plan.num_failed, plan.num_missing)
+            counts = (len(plan.cells), plan.num_done, plan.num_failed, plan.num_to_run)
             table.append([sweep, *map(str, counts), describe_state(status)])
-    return "\n".join(columns(table, indent=""))
+    *names, _ = zip(*table, strict=True)
+    width = max(WIDTH - sum(max(map(len, column)) + 2 for column in names), MIN_WIDTH)
+    return "\n".join(columns([line for row in table for line in _wrap(row, width)], indent=""))
+
+
+def _unreadable(sweep: str, error: InputError) -> str:
+    if isinstance(error, NotInstalledError):
+        return f"cannot be read: needs {' and '.join(error.packages)}, not installed here"
+    return f"cannot be read: `bilin sweep status {sweep}` says why"
 
 
 def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
@@ -179,8 +191,9 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
     spec, (how, ran) = json.loads(row["spec"]), _ended(row)
     rows = [
         ("sweep", row["sweep"]),
+        *_found_in(row, store),
         ("cell", row["cell_id"]),
-        *(line for name in _BLOCKS for line in prose(name, _values(spec[name]))),
+        *((name, _values(spec[name])) for name in _BLOCKS),
         ("lr, seed", f"{row['lr']:g}, {row['seed']}"),
         *(
             [("searched", _values({field["name"]: field["value"] for field in row["searched"]}))]
@@ -188,15 +201,15 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
             else []
         ),
         ("status", how),
-        *prose("result", _values({name: row[name] for name in _OUTCOME if row[name] is not None})),
+        ("result", _values({name: row[name] for name in _OUTCOME if row[name] is not None})),
         ("ran", ran),
-        *prose("with", _values({name: row[name] for name in _ORIGIN if row.get(name) is not None})),
+        ("with", _values({name: row[name] for name in _ORIGIN if row.get(name) is not None})),
     ]
     if row["error"]:
         rows += [("error", row["error"]), ("", row["traceback"] or "")]
-    show = ["bilin", "sweep", "show", row["trial_id"], "--sweep", row["sweep"], "--store", str(store), "--grid"]
+    show = [*_show(row["trial_id"], row["sweep"], store), "--grid"]
     repeat = f"{shlex.join(show)} > trial.yaml && bilin sweep launch trial.yaml --store repeat-store"
-    return "\n".join([row["trial_id"], *columns([*rows, ("repeat", repeat)])])
+    return "\n".join([row["trial_id"], *columns(wrapped([*rows, ("repeat", repeat)]))])
 
 
 def describe_own_job(job: Job, status: JobStatus | None) -> str:
@@ -206,7 +219,7 @@ def describe_own_job(job: Job, status: JobStatus | None) -> str:
 
 def describe_why(why: Why, *, store: Path) -> str:
     """Say in lines how a trial stands, why, and what to do."""
-    return "\n".join([f"{why.trial_id}: {_STATES[why.state]}", *columns(list(_why_rows(why, store)))])
+    return "\n".join([f"{why.trial_id}: {_STATES[why.state]}", *columns(wrapped(list(_why_rows(why, store))))])
 
 
 def describe_state(status: SweepStatus) -> str:
@@ -224,7 +237,7 @@ def describe_state(status: SweepStatus) -> str:
 
 def describe_plan_state(plan: Plan, holder: Holder | None) -> str:
     """Return one line that says what state the sweep of a plan is in, given the process that runs it now."""
-    if not holder and plan.state is SweepState.INCOMPLETE and not plan.num_missing:
+    if not holder and plan.state is SweepState.INCOMPLETE and not plan.num_to_run:
         return f"{plan.state}: a launch copies results of other sweeps"
     return _running(holder) if holder else _standing(plan.state, plan.num_done)
 
@@ -249,29 +262,51 @@ def _failure_rows(sweep: str, failures: Sequence[Failure], store: Path) -> Itera
     place = store_option(store)
     for failure in failures[:MAX_ERRORS]:
         trials = f"trial {failure.trial_id}" if failure.count == 1 else f"{failure.count} trials"
-        yield from prose(failure.status, f"{trials}: {failure.error}")
+        yield failure.status, f"{trials}: {failure.error}"
         if failure.place:
             yield "", f"at {failure.place}"
     if len(failures) > MAX_ERRORS:
         where = ["--where", "error is not null", "--select", "trial_id,status,error"]
         query = ["bilin", "results", "query", "--view", "trials", *where, "--sweep", sweep, *place]
-        yield "", f"and {len(failures) - MAX_ERRORS} other errors: {shlex.join(query)}"
+        yield "", f"and {len(failures) - MAX_ERRORS} other errors:"
+        yield "", shlex.join(query)
     for status in dict.fromkeys(failure.status for failure in failures):
-        yield from prose("rule", f"{status}: {RULES[status].what}; {RULES[status].then}")
+        yield "rule", f"{status}: {RULES[status].what}; {RULES[status].then}"
     trial_id = failures[0].trial_id
-    yield "traceback", shlex.join(["bilin", "sweep", "show", trial_id, "--sweep", sweep, *place])
+    yield "traceback", shlex.join(_show(trial_id, sweep, store))
     yield "output", shlex.join(["bilin", "sweep", "logs", sweep, trial_id, *place])
 
 
-def prose(label: str, text: str) -> list[tuple[str, str]]:
-    """Return rows for a text that may be long."""
-    return [("" if index else label, line) for index, line in enumerate(wrap(" ".join(text.split()), PROSE))]
+def wrapped(rows: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Return rows of labels and texts, with the texts wrapped to a terminal."""
+    width = WIDTH - 4 - max(len(label) for label, _ in rows)
+    return [line for row in rows for line in _wrap(row, width)]
+
+
+def _wrap(row: Sequence[str], width: int) -> list[list[str]]:
+    """Return a row whose last text is wrapped, unless it is a command, a place in a file, or has several lines."""
+    *others, text = row
+    if text.startswith(("bilin ", "at ")) or "\n" in text:
+        return [[*others, text]]
+    first, *more = wrap(" ".join(text.split()), width)
+    return [[*others, first], *([*([""] * len(others)), line] for line in more)]
 
 
 def _retry(failures: Sequence[Failure]) -> list[str]:
     """Return the option with which a launch runs failed trials again."""
     classes = sorted({failure.status for failure in failures if failure.status in RETRYABLE})
     return ["--retry", ",".join(classes)] if classes else []
+
+
+def _show(trial_id: str, sweep: str, store: Path) -> list[str]:
+    return ["bilin", "sweep", "show", trial_id, "--sweep", sweep, *store_option(store)]
+
+
+def _found_in(row: Mapping[str, Any], store: Path) -> Iterator[tuple[str, str]]:
+    """Yield the sweep that ran a trial, if another one copied its row, and the command that shows the original."""
+    if sweep := row["found_in"]:
+        yield "found in", sweep
+        yield "original", shlex.join(_show(row["trial_id"], sweep, store))
 
 
 def _launch_command(store: Path) -> list[str]:
@@ -296,7 +331,7 @@ def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
             yield "retry", snapshot.retries[why.trial_id]
     elif why.cell is not None and why.state in ("later", "not asked for"):
         tried = ", ".join(map(str, why.cell.points))
-        waits = f"have {plural(len(why.cell.missing), 'trial')} to run, which decide"
+        waits = f"have {plural(len(why.cell.to_run), 'trial')} to run, which decide"
         how = waits if why.state == "later" else "were enough, so nothing runs it"
         yield "search", f"the points before it ({tried}) {how}"
     elif why.state == "not in the grid":
@@ -305,7 +340,7 @@ def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
     if why.checkpoint:
         yield "checkpoint", f"at step {why.checkpoint.step}, {_ago(why.checkpoint.at)}: its next run continues there"
     if why.log:
-        yield "output", shlex.join(["bilin", "sweep", "logs", why.sweep.sweep, why.trial_id, "--store", str(store)])
+        yield "output", shlex.join(["bilin", "sweep", "logs", why.sweep.sweep, why.trial_id, *store_option(store)])
 
 
 def _waits_for(why: Why) -> str:
@@ -329,6 +364,7 @@ def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
     first = "status" if why.state in ("ended", "not in the grid") else "before"
     how, ran = _ended(row)
     yield first, how
+    yield from _found_in(row, store)
     yield "ran", ran
     if row["error"]:
         yield "error", row["error"]
@@ -336,11 +372,10 @@ def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
         yield "why", RULES[status].what
         yield "rule", RULES[status].then
     if row["traceback"]:
-        show = ["bilin", "sweep", "show", why.trial_id, "--sweep", why.sweep.sweep, "--store", str(store)]
-        yield "traceback", shlex.join(show)
+        yield "traceback", shlex.join(_show(why.trial_id, why.sweep.sweep, store))
     if status in RETRYABLE or status in RERUN_STATUSES:
         retry = ["--retry", status] if status in RETRYABLE else []
-        yield "run again", shlex.join(["bilin", "sweep", "launch", "GRID.yaml", "--store", str(store), *retry])
+        yield "run again", shlex.join([*_launch_command(store), *retry])
 
 
 def command(what: str, sweep: str, directory: Path) -> str:
@@ -351,9 +386,9 @@ def command(what: str, sweep: str, directory: Path) -> str:
 def describe_time(plan: Plan) -> str:
     """Say how long the missing trials of a plan will take."""
     estimate = plan.estimate
-    if not plan.num_missing:
+    if not plan.num_to_run:
         return "nothing to run"
-    if estimate.num_unknown == plan.num_missing:
+    if estimate.num_unknown == plan.num_to_run:
         return "not known: no stored trial has the same task, model and training"
     left_out = f", without {estimate.num_unknown} to which no stored trial is similar" if estimate.num_unknown else ""
     known = plural(estimate.num_stored, "stored trial")
@@ -362,7 +397,7 @@ def describe_time(plan: Plan) -> str:
 
 def describe_versions(plan: Plan) -> str:
     """Say how many stored results are of other versions than the installed ones; nothing if none."""
-    if not (others := plan.other_versions):
+    if not (others := plan.stale):
         return ""
     counts = ", ".join(f"{plural(count, 'trial')} by {versions}" for versions, count in others.items())
     return f"{counts}, not installed now: --rerun-stale runs them again"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,76 +14,42 @@ from rich.table import Table
 from rich.text import Text
 
 from bilin.orchestrator import Snapshot
-from bilin.orchestrator.sweep.progress import LINE_S, Notes, counts, counts_and_step
+from bilin.orchestrator.sweep.progress import Lines, Notes, counts
 
 REFRESH_S = 0.25
 MAX_RUNNING = 8
 NUM_LEADERS = 5
 
 
-class Display(ABC):
-    """An observer that also shows what a sweep waits for before it runs."""
+@contextmanager
+def display() -> Iterator[Lines | View]:
+    """Show a sweep while it runs, and what it waits for."""
+    console = Console(file=sys.stderr)  # that of now: while a trial runs in this process, sys.stderr is a copy
+    if not console.is_terminal:
+        yield Lines(sys.stderr)
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield View(live)
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+
+class View:
+    """A view on a terminal that is drawn every `REFRESH_S`, with the notes above it."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
         self._shown_at = 0.0
         self._notes = Notes()
 
-    @abstractmethod
     def __call__(self, snapshot: Snapshot) -> None:
         """Show what the sweep looks like, with the notes that have not been shown."""
-
-    @abstractmethod
-    def wait(self, line: str) -> None:
-        """Show what the sweep waits for."""
-
-
-@contextmanager
-def display() -> Iterator[Display]:
-    """Show a sweep while it runs."""
-    console = Console(file=sys.stderr)  # that of now: while a trial runs in this process, sys.stderr is a copy
-    if not console.is_terminal:
-        yield _Lines(console)
-        return
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        yield _View(live)
-
-
-class _Lines(Display):
-    """Plain lines: the counts at the start, every `LINE_S` and at the end; notes as they come."""
-
-    _waiting_line = ""
-
-    def __call__(self, snapshot: Snapshot) -> None:
-        self._waiting_line = ""
-        lines = self._notes.new(snapshot)
-        if time.monotonic() - self._shown_at >= LINE_S or not snapshot.num_to_go:
-            self._shown_at = time.monotonic()
-            lines.append(counts_and_step(snapshot))
-        for line in lines:
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    def wait(self, line: str) -> None:
-        if line != self._waiting_line:
-            self._waiting_line = line
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-class _View(Display):
-    """A view that is drawn every `REFRESH_S`, with the notes above it."""
-
-    def __init__(self, live: Live) -> None:
-        super().__init__(live.console)
-        self._live = live
-
-    def __call__(self, snapshot: Snapshot) -> None:
         for line in self._notes.new(snapshot):
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
         if time.monotonic() - self._shown_at >= REFRESH_S:
             self._shown_at = time.monotonic()
             self._live.update(_draw(snapshot), refresh=True)
 
     def wait(self, line: str) -> None:
+        """Show what the sweep waits for."""
         self._live.update(Text(line), refresh=True)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from bilin.cli.sweep.describe import columns, describe_plan_state, describe_time, describe_versions, prose
-from bilin.orchestrator import Explained, Explanation, Plan, Reason, ReasonCount
+from bilin.cli.sweep.describe import columns, describe_plan_state, describe_time, describe_versions, wrapped
+from bilin.orchestrator import Explanation, Plan, Reason, ReasonCount, TrialReason
 from bilin.orchestrator.sweep.snapshot import Labels
 from bilin.results import Holder
 from bilin.units import plural
@@ -31,18 +31,18 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str
     rows.append(("cells", f"{plural(counts.combinations, 'combination')}, {left}"))
     limit = "at most " if plan.may_end_early else ""
     rows.append(("trials", f"{limit}{plan.num_wanted}: {_product(plan)}"))
-    rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_now} to run now{plan.later}"))
+    rows.append(("", ", ".join(f"{count} {what}" for what, count in plan.counts().items())))
     for index, (name, trial_ids) in enumerate(plan.found_in.items()):
-        rows.append(("" if index else "copies", f"{len(trial_ids)} of those done, found in {name}"))
-    rows += prose("versions", text) if (text := describe_versions(plan)) else []
+        rows.append(("" if index else "copies", f"{plural(len(trial_ids), 'result')} found in {name}"))
+    rows += [("versions", text)] if (text := describe_versions(plan)) else []
     if count := plan.num_mixed_hardware:
         rows.append(("hardware", f"{plural(count, 'cell')} with trials of several CPUs or GPUs"))
     rows.append(("state", describe_plan_state(plan, holder)))
     rows += _headed("to run", explanation.reasons)
     if plan.num_tests:
         rows.append(("tests", f"{plan.num_tests} of those to run are only tested, with their kept weights"))
-    if plan.num_again:
-        rows.append(("", f"{plan.num_again} trained again for a tested length: no weights are kept"))
+    if plan.num_retrained:
+        rows.append(("", f"{plan.num_retrained} trained again for a tested length: no weights are kept"))
     if plan.may_train_more:
         rows.append(("", "more are trained again if a cell then selects a learning rate without kept weights"))
     rows += _headed("leave the results", explanation.leaves)
@@ -50,7 +50,7 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
         rows.append(("" if index else "a trial takes", describe_amounts(amounts_of(size))))
     rows.append(("time", describe_time(plan)))
-    return "\n".join([plan.grid.name, *columns(rows)])
+    return "\n".join([plan.grid.name, *columns(wrapped(rows))])
 
 
 def list_trials(explanation: Explanation) -> list[str]:
@@ -76,14 +76,14 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
             "may_train_more": plan.may_train_more,
             "done": plan.num_done,
             "failed": plan.num_failed,
-            "to_run_now": plan.num_now,
+            "to_run_now": plan.num_to_run_now,
             "only_tested": plan.num_tests,
-            "trained_again_for_a_length": plan.num_again,
+            "trained_again_for_a_length": plan.num_retrained,
             "in_later_rounds": plan.num_later,
         },
         "state": str(plan.state),
         "found_in": {name: len(trial_ids) for name, trial_ids in plan.found_in.items()},
-        "other_versions": dict(plan.other_versions),
+        "other_versions": dict(plan.stale),
         "cells_of_mixed_hardware": plan.num_mixed_hardware,
         "to_run": [_reason_json(count) for count in explanation.reasons],
         "leave_the_results": [_reason_json(count) for count in explanation.leaves],
@@ -111,7 +111,7 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
     return document
 
 
-def _labelled(explanation: Explanation) -> Iterator[tuple[str, Explained, str]]:
+def _labelled(explanation: Explanation) -> Iterator[tuple[str, TrialReason, str]]:
     """Each trial with what happens to it, and the label of its cell; a cell that left the grid has its id."""
     cells = {cell.wanted.cell_id: cell.wanted.cell for cell in explanation.plan.cells}
     labels = Labels(cells.values())

@@ -189,15 +189,15 @@ def duration(num_at_once: int, limit_s: float | None, plan: Plan, settings: Clus
     """Return whether a job, with a limit or none, lasts as long as the sweep, as far as stored trials tell."""
     estimate = plan.estimate
     limit = f"; a job has {_duration(limit_s)}" if limit_s is not None else ""
-    needed_s = estimate.seconds / max(min(num_at_once, plan.num_missing), 1)
-    if not plan.num_missing:
+    needed_s = estimate.seconds / max(min(num_at_once, plan.num_to_run), 1)
+    if not plan.num_to_run:
         without = f"{plural(plan.num_failed, 'trial')} without a result, run again only with --retry"
         found = f"{without if plan.num_failed else 'nothing is missing'}: there is nothing to run"
-    elif estimate.num_unknown == plan.num_missing:
-        found = f"not known: no stored trial has the shape of the {plan.num_missing} to run{limit}"
+    elif estimate.num_unknown == plan.num_to_run:
+        found = f"not known: no stored trial has the shape of the {plan.num_to_run} to run{limit}"
     else:
         unknown = f", and {estimate.num_unknown} of unknown shape" if estimate.num_unknown else ""
-        trials = plural(plan.num_missing, "trial")
+        trials = plural(plan.num_to_run, "trial")
         found = f"about {_duration(needed_s)} for {trials}, {num_at_once} at once{unknown}{limit}"
         if limit_s is not None and needed_s + settings.warning_s > limit_s:
             jobs = "further jobs by itself" if settings.requeue else "further jobs, each of which waits in the queue"

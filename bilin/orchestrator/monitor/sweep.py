@@ -5,9 +5,10 @@ Slurm is asked, if possible, about the job of a sweep: it may wait, before its f
 
 from __future__ import annotations
 
+import importlib.metadata
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,13 +22,35 @@ from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.planning.state import SweepState
 from bilin.orchestrator.sweep.snapshot import Snapshot, read_snapshot
 from bilin.record import Status
-from bilin.results import DEFAULT_STORE, LAPSE_S, Holder, existing_sweep, holder, stored, stored_grid, sweep_names
+from bilin.results import (
+    DEFAULT_STORE,
+    LAPSE_S,
+    Holder,
+    StoredTrial,
+    existing_sweep,
+    holder,
+    stored,
+    stored_grid,
+    sweep_names,
+)
 
 LOOK_S = 1.0
 """How often a sweep is looked at; its process writes a snapshot every two seconds."""
 
 ASK_S = 5.0
 """How often Slurm is asked about a job, at most."""
+
+
+class NotInstalledError(StoreError):
+    """The grid of a sweep needs packages that are not installed.
+
+    Attributes:
+        packages: Their names and versions.
+    """
+
+    def __init__(self, message: str, packages: Sequence[str]) -> None:
+        super().__init__(message)
+        self.packages = packages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +84,7 @@ class SweepStatus:
     def state(self) -> SweepState:
         """The state of the sweep."""
         return SweepState.of(
-            num_missing=self.plan.num_missing - self.plan.num_lost,
+            num_to_run=self.plan.num_to_run - self.plan.num_lost,
             num_failed=self.plan.num_failed + self.plan.num_lost,
             is_queued=self.is_queued,
             is_running=self.holder is not None,
@@ -76,15 +99,17 @@ def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
         StoreError: There is no such sweep, or it cannot be read.
     """
     folder = existing_sweep(store, sweep)
-    text = stored_grid(store, sweep)
+    text, trials = stored_grid(store, sweep), stored(store, sweep)
     if text is None:
         raise StoreError(f"sweep {sweep!r} has no grid that can be read: launch it again, which stores one")
     try:
         grid = replace(restore_grid(text), name=sweep)  # a rename may have been interrupted
     except GridError as error:
-        what_to_do = "install what it names, or launch the sweep again"
-        raise StoreError(f"{folder.grid} cannot be read here: {what_to_do} ({error})") from error
-    trials = stored(store, sweep)
+        found = f"{folder.grid} cannot be read here"
+        if packages := _not_installed(trials.values()):
+            message = f"{found}: install {' and '.join(packages)}, which ran its trials ({error})"
+            raise NotInstalledError(message, packages) from error
+        raise StoreError(f"{found}: install what it names, or launch the sweep again ({error})") from error
     job = recorded_job(folder)
     running = holder(store, sweep)
     existing_sweep(store, sweep)  # it may have been renamed while it was read
@@ -98,6 +123,13 @@ def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
         job=job,
         job_status=job_status(job) if job else None,
     )
+
+
+def _not_installed(trials: Iterable[StoredTrial]) -> list[str]:
+    """Return the packages, with their versions, that ran trials and are not installed in any version."""
+    packages = {package for trial in trials for package in (trial.origin.task_package, trial.origin.tier_package)}
+    installed = {distribution.name for distribution in importlib.metadata.distributions()}
+    return sorted(package for package in packages if package and package.split()[0] not in installed)
 
 
 def statuses(*, store: Path | str = DEFAULT_STORE) -> dict[str, SweepStatus | InputError]:
@@ -169,8 +201,8 @@ def watch(sweep: str, *, store: Path | str = DEFAULT_STORE) -> Iterator[Snapshot
         time.sleep(LOOK_S)
     ended = status(sweep, store=store)
     plan = ended.plan
-    num_left = max(0, plan.num_missing - plan.num_lost - num_elsewhere)  # of the cells that its launch ran
-    launched = SweepState.of(num_missing=num_left, num_failed=plan.num_failed + plan.num_lost)
+    num_left = max(0, plan.num_to_run - plan.num_lost - num_elsewhere)  # of the cells that its launch ran
+    launched = SweepState.of(num_to_run=num_left, num_failed=plan.num_failed + plan.num_lost)
     yield Ended(status=ended, ran=ran, exit_code=launched.exit_code)
 
 

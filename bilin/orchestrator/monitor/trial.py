@@ -213,8 +213,8 @@ def _state(cell: CellPlan | None, spec: TrialSpec | None, snapshot: Snapshot | N
         return "not in the grid"
     if snapshot and snapshot.trial(spec.trial_id):
         return "running"
-    if any(ask[:2] == (spec.point, spec.seed) for ask in cell.missing):
+    if any(ask.key == (spec.point, spec.seed) for ask in cell.to_run):
         return "waiting"
     if (spec.point, spec.seed) in cell.known:
         return "ended"
-    return "later" if cell.missing else "not asked for"
+    return "later" if cell.to_run else "not asked for"

@@ -80,7 +80,7 @@ class Summary:
     @property
     def state(self) -> SweepState:
         """The state of the sweep, of whose cells ``--only`` may have left some out."""
-        return SweepState.of(num_missing=self.num_left + self.num_elsewhere, num_failed=self.num_failed)
+        return SweepState.of(num_to_run=self.num_left + self.num_elsewhere, num_failed=self.num_failed)
 
     @property
     def exit_code(self) -> int:
@@ -150,7 +150,7 @@ def launch(
         continued(request.folder, request.job.patience) if in_job else nullcontext(),
     ):
         plan = _take_over(request, writer)
-        with shown_progress(progress, request.grid.name, plan.num_missing) as shown:
+        with shown_progress(progress, request.grid.name, plan.num_to_run) as shown:
             observers = (*shown, *([observer] if observer else []))
             end = _run(request, plan, writer, observers, run, received)
     return Summary(
@@ -212,14 +212,14 @@ def _run(
     recorder = Recorder(writer, checkpoints)
     sweep = Sweep(plan, recorder, file, *observers, folder=folder, packs=run is None)
     _tidy_weights(folder, plan)
-    if not plan.num_missing:
+    if not plan.num_to_run:
         num_elsewhere = write_grid(writer, plan, has_ended=True)
         return replace(sweep.snapshot(), num_elsewhere=num_elsewhere)
     outputs = Outputs(folder)
     work = Work(
         run=run,
         emit=sweep.take,
-        demand={cell.wanted.resources for cell in plan.cells if cell.missing},
+        demand={cell.wanted.resources for cell in plan.cells if cell.to_run},
         job=request.job,
         checkpoints=checkpoints,
         outputs=outputs,
@@ -275,8 +275,8 @@ def _tidy_weights(folder: SweepFolder, plan: Plan) -> None:
         dropped &= {trial.trial_id for cell in plan.cells for trial in cell.stored.values()}
     if dropped:
         for cell in plan.cells:
-            dropped -= cell.with_weights()
-            if cell.num_missing:  # rows of other versions count until they are replaced
+            dropped -= cell.weights_kept
+            if cell.num_to_run:  # rows of other versions count until they are replaced
                 dropped -= {trial.trial_id for trial in plan.rows[cell.wanted.cell_id]}
         folder.drop_weights(dropped)
     with suppress(OSError):

@@ -16,7 +16,7 @@ from typing import Self
 import pyarrow as pa
 
 from bilin.errors import StoreError
-from bilin.folder import PARTIAL, SweepFolder
+from bilin.folder import PARTIAL, SweepFolder, missing_folders, remove_empty
 from bilin.record import TrialResult
 from bilin.results.store.contents import Contents, existing_sweep, read_contents
 from bilin.results.store.durable import Checksum, explained, file_fault, replace_file, sync
@@ -69,6 +69,7 @@ class SweepWriter:
         self._mutex = threading.RLock()
         self._failed: StoreError | None = None
         self._exists = exists
+        self._made: list[Path] = []  # folders
         self._is_new = False
         self._stays = stays
         self._manifest = Manifest()
@@ -78,7 +79,9 @@ class SweepWriter:
         directory = self.folder.path
         if self._exists:
             existing_sweep(self.folder.store, self.folder.name)
-        self._is_new = not directory.exists() and not self._stays
+        self._made = missing_folders(directory)
+        is_unused = directory in self._made or all(path == self.folder.jobs for path in directory.iterdir())
+        self._is_new = is_unused and not self._stays
         with explained(directory, "written"), ExitStack() as stack:
             if not self._exists:
                 directory.mkdir(parents=True, exist_ok=True)
@@ -98,10 +101,10 @@ class SweepWriter:
         with self._exit, suppress(OSError):  # the next writer removes what is left
             self._remove_merged(older_than_s=0.0)
             if not_begun:  # while the lock is held: later, the folder could be that of another launch
-                shutil.rmtree(self.folder.path)
-        if not_begun:
-            with suppress(OSError):  # network file systems keep a folder until the files in it are closed
-                self.folder.path.rmdir()
+                for path in set(self.folder.path.iterdir()) - {self.folder.jobs}:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if not_begun:  # after the lock: network file systems keep a folder until the files in it are closed
+            remove_empty(self._made)
 
     def append(self, pairs: Sequence[tuple[TrialSpec, TrialResult]]) -> None:
         """Store results, durable on return. A result supersedes that of the same trial."""

@@ -95,11 +95,15 @@ def test_a_note_is_broken_between_words_and_its_commands_are_not(tmp_path):
 
 def test_messages_are_broken_between_words_and_not_within_commands():
     text = (
-        "no trial begins with 0000: `bilin results query --view trials` lists the ids\n  an indented line that is long"
+        "no trial begins with 0000: `bilin results query --view trials` lists the ids\n"
+        "  line 2: m: found 0; accepted: a whole number of at least 2\n"
+        "  more: bilin sweep show 0000 --sweep ranks --store store"
     )
     assert wrap(text, 40) == [
         "no trial begins with 0000:",
         "`bilin results query --view trials`",
         "lists the ids",
-        "  an indented line that is long",
+        "  line 2: m: found 0; accepted: a whole",
+        "    number of at least 2",
+        "  more: bilin sweep show 0000 --sweep ranks --store store",
     ]

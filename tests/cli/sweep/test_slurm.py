@@ -97,4 +97,4 @@ def test_the_request_in_a_script_runs_on_any_cluster(tmp_path: Path) -> None:
     ended = subprocess.run(command, input=inline, cwd="/", capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert "1 run (1 done)" in ended.stdout
-    assert plan(tmp_path / "grid.yaml", store=tmp_path / "store").num_missing == 0
+    assert plan(tmp_path / "grid.yaml", store=tmp_path / "store").num_to_run == 0

@@ -78,9 +78,9 @@ def test_no_damage_of_a_file_is_a_traceback_or_a_wrong_row(whole, file, damage, 
         for view, rows in rows_of(store).items():
             assert earlier or all(row in known[view] for row in rows)
         made = plan(grid, store=store)
-        assert made.num_missing + made.num_done == 4
+        assert made.num_to_run + made.num_done == 4
         with suppress(StoreError):  # a grid that is damaged
-            assert status("tiny", store=store).plan.num_missing == made.num_missing
+            assert status("tiny", store=store).plan.num_to_run == made.num_to_run
         verify(store)
         launch(grid, store=store, cluster=INLINE, run=no_op)
         assert len(stored(store, "tiny")) == 4

@@ -194,7 +194,7 @@ def test_log_uniform_asks_the_same_after_an_interrupt(tiny: Tiny, tmp_path: Path
 
 def test_a_plan_writes_nothing(tiny: Tiny, tmp_path: Path) -> None:
     made = plan(tiny(), store=tmp_path / "store")
-    assert (made.num_wanted, made.num_missing, made.num_done) == (4, 4, 0)
+    assert (made.num_wanted, made.num_to_run, made.num_done) == (4, 4, 0)
     assert made.estimate.num_unknown == 4
     assert not (tmp_path / "store").exists()
 

@@ -97,9 +97,9 @@ def test_points_are_compared_on_the_same_draws(store: Path) -> None:
 
 
 def test_nothing_runs_again_and_more_trials_and_seeds_add_to_what_is_there(store: Path) -> None:
-    assert plan(grid(), store=store).num_missing == 0
+    assert plan(grid(), store=store).num_to_run == 0
     said = plan(grid(seeds="[0, 1]", trials=4), store=store)
-    assert (said.num_done, said.num_missing) == (12, 20)
+    assert (said.num_done, said.num_to_run) == (12, 20)
 
 
 def test_a_plan_names_points(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_lost_file_of_what_was_asked_changes_nothing(tmp_path: Path) -> None:
     SweepFolder.of(tmp_path, "points").asked.unlink()
     after = plan(grid(), store=tmp_path)
     assert {cell.wanted.cell_id: set(cell.points) for cell in after.cells} == before
-    assert after.num_missing == 0
+    assert after.num_to_run == 0
 
 
 def test_the_grid_of_a_trial_repeats_it(store: Path, tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ def keeping(grid: Grid, which: str) -> Grid:
 def run(grid: Grid, store: Path, **options: Any) -> Summary:
     said = plan(grid, store=store)
     summary = launch(grid, store=store, cluster=INLINE, **options)
-    assert (sum(summary.ran.values()), summary.num_tests) == (said.num_missing, said.num_tests)
-    assert plan(grid, store=store).num_missing == 0
+    assert (sum(summary.ran.values()), summary.num_tests) == (said.num_to_run, said.num_tests)
+    assert plan(grid, store=store).num_to_run == 0
     return summary
 
 
@@ -61,7 +61,7 @@ def kept(store: Path) -> frozenset[str]:
 
 
 def never_trained(specs: Iterable[TrialSpec]) -> bool:
-    return all(spec.untested for spec in specs)
+    return all(spec.test_only for spec in specs)
 
 
 class Runs:
@@ -82,10 +82,10 @@ def test_a_new_length_is_tested_and_nothing_is_trained(tiny: Tiny, tmp_path: Pat
     curves = query(store=tmp_path, view="curves").to_arrow()
     runs, grid = Runs(), keeping(tiny(lengths="[10, 30, 70]", seeds="[0, 1]", m=2), keep)
     said = plan(grid, store=tmp_path)
-    assert (said.num_tests, said.num_missing, said.num_again, said.num_done) == (share, share, 0, 4 - share)
+    assert (said.num_tests, said.num_to_run, said.num_retrained, said.num_done) == (share, share, 0, 4 - share)
     summary = run(grid, tmp_path, run=runs)
     assert (summary.num_tests, dict(summary.ran), len(runs.specs)) == (share, {"done": share}, share)
-    assert all(spec.untested == (30, 70) for spec in runs.specs)
+    assert all(spec.test_only == (30, 70) for spec in runs.specs)
     assert rows(tmp_path, "trials", COLUMNS) == before
     assert query(store=tmp_path, view="curves").to_arrow().num_rows == curves.num_rows
     run(grid, tmp_path / "at_once")
@@ -106,7 +106,7 @@ def test_a_new_row_has_all_lengths_and_the_settings_of_its_last_test(tiny: Tiny,
     assert after["test_s"] > before["test_s"]
     assert json.loads(after["spec"])["test"] == {"lengths": [30], "num_sequences": 16}
     assert stored(tmp_path, "tiny")[after["trial_id"]].tested == {10: 16, 30: 16, 50: 16}
-    assert plan(tiny(lengths="[10, 30, 50]", m=2), store=tmp_path).num_missing == 0
+    assert plan(tiny(lengths="[10, 30, 50]", m=2), store=tmp_path).num_to_run == 0
 
 
 def test_more_sequences_are_tested_without_training(tiny: Tiny, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_more_sequences_are_tested_without_training(tiny: Tiny, tmp_path: Path) 
     cells = [dataclasses.replace(cell, test=test) for cell in grid.cells]
     runs = Runs()
     run(dataclasses.replace(grid, cells=tuple(cells)), tmp_path, run=runs)
-    assert [spec.untested for spec in runs.specs] == [(10, 50)] * 2
+    assert [spec.test_only for spec in runs.specs] == [(10, 50)] * 2
 
 
 @pytest.mark.parametrize("keep", ["none", "selected", "all"])
@@ -138,9 +138,9 @@ def test_trials_of_a_sweep_without_weights_are_trained_again(tiny: Tiny, tmp_pat
     run(keeping(tiny(), "none"), tmp_path)
     runs, grid = Runs(), tiny(lengths="[10, 30]")
     said = plan(grid, store=tmp_path)
-    assert (said.num_tests, said.num_again, said.num_missing) == (0, 4, 4)
+    assert (said.num_tests, said.num_retrained, said.num_to_run) == (0, 4, 4)
     assert run(grid, tmp_path, run=runs).num_tests == 0
-    assert not any(spec.untested for spec in runs.specs)
+    assert not any(spec.test_only for spec in runs.specs)
 
 
 def test_weights_that_turn_out_damaged_are_trained_again_with_a_note(tiny: Tiny, tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_weights_that_turn_out_damaged_are_trained_again_with_a_note(tiny: Tiny,
     summary = launch(grid, store=tmp_path, cluster=INLINE, observer=lambda snapshot: notes.extend(snapshot.notes))
     assert (summary.num_tests, dict(summary.ran)) == (1, {"done": 2})
     assert any(damaged in note and "trained again" in note for note in notes)
-    assert plan(grid, store=tmp_path).num_missing == 0
+    assert plan(grid, store=tmp_path).num_to_run == 0
     assert damaged in kept(tmp_path)
 
 
@@ -222,13 +222,13 @@ def test_a_new_training_that_fails_leaves_the_row(tiny: Tiny, tmp_path: Path) ->
     summary = launch(tiny(m="[2]", lengths="[10, 90]"), store=tmp_path, cluster=INLINE, run=failing)
     assert (dict(summary.ran), summary.exit_code, str(summary.state)) == ({"failed": 2}, 1, "incomplete")
     assert rows(tmp_path, "trials", COLUMNS) == before
-    assert plan(tiny(m="[2]", lengths="[10, 90]"), store=tmp_path).num_missing == 2
+    assert plan(tiny(m="[2]", lengths="[10, 90]"), store=tmp_path).num_to_run == 2
 
 
 def test_a_new_training_is_tested_at_what_was_tested_before(tiny: Tiny, tmp_path: Path) -> None:
     for lengths in ("[10, 40]", "[10, 30]"):
         launch(tiny(m="[2]", lengths=lengths), store=tmp_path, cluster=INLINE, run=no_op)
-    assert plan(tiny(m="[2]", lengths="[10, 40]"), store=tmp_path).num_missing == 0
+    assert plan(tiny(m="[2]", lengths="[10, 40]"), store=tmp_path).num_to_run == 0
 
 
 def test_a_plan_says_that_another_selected_rate_means_more_training(tiny: Tiny, tmp_path: Path) -> None:

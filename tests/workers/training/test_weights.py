@@ -38,7 +38,7 @@ def kept(make: Make, tmp_path: Path) -> Callable[..., TrialSpec]:
         assert result.note is None
         test = dataclasses.replace(spec.test, lengths=(*spec.test.lengths, 25))
         kept = tmp_path / "weights" / weights_name((spec.trial_id, microseconds(result.started_at)))
-        return dataclasses.replace(spec, test=test, kept=kept, untested=(25,))
+        return dataclasses.replace(spec, test=test, kept=kept, test_only=(25,))
 
     return train
 
@@ -68,7 +68,7 @@ def test_a_length_tested_later_gives_what_it_would_have_given_at_once(make: Make
 def test_more_sequences_later_give_what_they_would_have_given_at_once(make: Make, kept: Make) -> None:
     spec = kept()
     more = dataclasses.replace(spec.test, num_sequences=300)
-    later = run_trial(dataclasses.replace(spec, test=more, untested=more.lengths))
+    later = run_trial(dataclasses.replace(spec, test=more, test_only=more.lengths))
     assert later.lengths == run_trial(make(train=SHORT, test={"lengths": (10, 30, 25), "num_sequences": 300})).lengths
 
 
