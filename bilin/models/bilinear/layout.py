@@ -31,6 +31,7 @@ class Rows:
         live: Whether the sequence has a token at this time; None if all have.
         size: Number of rows of each member.
         all_groups: Returns the rows of each time grouped by token; None for layouts that do not look at values.
+        taker: Takes rows of tables for all times.
     """
 
     tokens: Int[Tensor, " rows"]
@@ -39,11 +40,42 @@ class Rows:
     vocab: int
     time: int
     all_groups: Callable[[], list[Groups]] | None
+    taker: Taker
+
+    def take(self, table: Float[Tensor, "members vocab *width"]) -> Float[Tensor, "members each *width"]:
+        """Return the row of a table at the token of each row."""
+        return self.taker.take(table, self.time)
 
     @property
     def groups(self) -> Groups | None:
         """The rows grouped by token, for tiers with large matrices."""
         return None if self.all_groups is None else self.all_groups()[self.time]
+
+
+class Taker:
+    """Takes rows of tables: with gradients those of all times at once, so that the gradient too is formed at once.
+
+    Args:
+        tokens: Tokens of the rows of each time, counted through the vocabularies of all members.
+    """
+
+    def __init__(self, tokens: list[Tensor]) -> None:
+        self._tokens = tokens
+        self._taken: dict[Tensor, tuple[Tensor, ...]] = {}
+
+    def take(self, table: Float[Tensor, "members vocab *width"], time: int) -> Float[Tensor, "members each *width"]:
+        """Return the rows of one time."""
+        if not torch.is_grad_enabled():
+            return self._of(table, self._tokens[time])
+        if table not in self._taken:
+            rows = table.flatten(0, 1).index_select(0, torch.cat(self._tokens))
+            parts = rows.split([len(part) for part in self._tokens])
+            self._taken[table] = tuple(part.unflatten(0, (len(table), -1)) for part in parts)
+        return self._taken[table][time]
+
+    @staticmethod
+    def _of(table: Tensor, tokens: Tensor) -> Tensor:
+        return table.flatten(0, 1).index_select(0, tokens).unflatten(0, (len(table), -1))
 
 
 class Packed:
@@ -77,8 +109,11 @@ class Packed:
             for few, size, there in zip(fewest, self.sizes, present, strict=False)
         ]
         all_groups = functools.cache(functools.partial(group, cut, live, members * vocab))
+        taker = Taker(cut)
         self.steps = [
-            Rows(tokens=cut[time], live=live[time], size=size, vocab=vocab, time=time, all_groups=all_groups)
+            Rows(
+                tokens=cut[time], live=live[time], size=size, vocab=vocab, time=time, all_groups=all_groups, taker=taker
+            )
             for time, size in enumerate(self.sizes)
         ]
 
@@ -108,8 +143,10 @@ class Padded:
         members, batch, time = tokens.shape
         present = torch.arange(time, device=tokens.device)[:, None, None] < num_tokens
         counted = tokens + vocab * torch.arange(members, device=tokens.device)[:, None, None]
+        cut = [now.flatten() for now in counted.unbind(2)]
+        taker = Taker(cut)
         self.steps = [
-            Rows(tokens=counted[..., t].flatten(), live=live, size=batch, vocab=vocab, time=t, all_groups=None)
+            Rows(tokens=cut[t], live=live, size=batch, vocab=vocab, time=t, all_groups=None, taker=taker)
             for t, live in enumerate(present)
         ]
 

@@ -158,16 +158,14 @@ class Unroll:
         self, layout: Layout, states: Tensor, transition: Transition, added: Tensor | None
     ) -> Iterator[Float[Tensor, "members rows hidden"]]:
         """Yield the states at each time. Rows start in the order of the layout."""
-        table = None if added is None else added.flatten(0, 1)
         states = layout.start(states)
         for rows in layout.steps:
             before = states[:, : rows.size]
-            states = transition(rows, before.flatten(0, 1))
-            if table is not None:
-                states = states + table.index_select(0, rows.tokens)
+            states = transition(rows, before)
+            if added is not None:
+                states = states + rows.take(added)
             if self.rescale:
                 states = states / norm(states.detach())
-            states = states.view_as(before)
             if rows.live is not None:
                 states = torch.where(rows.live.unsqueeze(2), states, before)
             yield states
