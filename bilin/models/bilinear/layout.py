@@ -1,8 +1,7 @@
 """The order in which a loop over time processes sequences of mixed lengths, those of all members of a stack together.
 
 Tensors have the members as their first axis. At each time a loop has the states of the first rows of every member,
-(members, rows, H). A row whose sequence has ended while others in the stack have not is dead: its state stays as it
-is.
+(members, rows, H). A row whose sequence has ended while others in the stack have not is dead.
 """
 
 from __future__ import annotations
@@ -10,11 +9,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from bilin.models.bilinear.matrices import Groups, group
 
@@ -27,7 +27,8 @@ class Rows:
     """The rows of one time, those of the first member first.
 
     Attributes:
-        tokens: Token of each row, counted through the vocabularies of all members: that of member k begin at k · V.
+        tokens: Token of each row, counted through the vocabularies of all members: that of member k begin at k · V;
+            the next one after all for dead rows, except in `Padded`.
         live: Whether the sequence has a token at this time; None if all have.
         size: Number of rows of each member.
         all_groups: Returns the rows of each time grouped by token; None for layouts that do not look at values.
@@ -56,26 +57,24 @@ class Taker:
     """Takes rows of tables: with gradients those of all times at once, so that the gradient too is formed at once.
 
     Args:
-        tokens: Tokens of the rows of each time, counted through the vocabularies of all members.
+        tokens: Tokens of the rows of each time, counted through the vocabularies of all members. The token after the
+            last one has a row of 0.
     """
 
     def __init__(self, tokens: list[Tensor]) -> None:
         self._tokens = tokens
+        self._tables: dict[Tensor, Tensor] = {}
         self._taken: dict[Tensor, tuple[Tensor, ...]] = {}
 
     def take(self, table: Float[Tensor, "members vocab *width"], time: int) -> Float[Tensor, "members each *width"]:
         """Return the rows of one time."""
-        if not torch.is_grad_enabled():
-            return self._of(table, self._tokens[time])
-        if table not in self._taken:
-            rows = table.flatten(0, 1).index_select(0, torch.cat(self._tokens))
-            parts = rows.split([len(part) for part in self._tokens])
-            self._taken[table] = tuple(part.unflatten(0, (len(table), -1)) for part in parts)
-        return self._taken[table][time]
-
-    @staticmethod
-    def _of(table: Tensor, tokens: Tensor) -> Tensor:
-        return table.flatten(0, 1).index_select(0, tokens).unflatten(0, (len(table), -1))
+        if table not in self._tables:
+            self._tables[table] = functional.pad(table.flatten(0, 1).flatten(1), (0, 0, 0, 1))
+            if torch.is_grad_enabled():
+                rows = self._tables[table].index_select(0, torch.cat(self._tokens))
+                self._taken[table] = rows.split([len(part) for part in self._tokens])
+        rows = self._taken[table][time] if self._taken else self._tables[table].index_select(0, self._tokens[time])
+        return rows.view(len(table), -1, *table.shape[2:])
 
 
 class Packed:
@@ -87,10 +86,14 @@ class Packed:
         vocab: Number of tokens V of a member.
         multiple: The number of rows of each member is a multiple of this, or the whole batch.
 
+    The state of a dead row becomes 0.
+
     Attributes:
         sizes: Number of rows of each member at each time; never increasing.
         steps: The rows of each time.
     """
+
+    keeps_dead: ClassVar[bool] = False
 
     def __init__(self, tokens: StackTokens, num_tokens: StackNumTokens, *, vocab: int, multiple: int = 1) -> None:
         members, batch, time = tokens.shape
@@ -100,10 +103,17 @@ class Packed:
         fewest, most = torch.stack(present.sum(2).aminmax(dim=1)).tolist()
         self.sizes: list[int] = [min(-(-size // multiple) * multiple, batch) for size in most if size]
         self._batch, self._time = batch, time
-        self._order = order
-        self._place = (torch.argsort(order) + batch * torch.arange(members, device=tokens.device)[:, None]).flatten()
-        by_length = by_length + vocab * torch.arange(members, device=tokens.device)[:, None, None]
-        cut = [by_length[:, :size, time].flatten() for time, size in enumerate(self.sizes)]
+        self._order, self._lengths = order, lengths
+        self._nums = set(num_tokens.unique().tolist())
+        member = torch.arange(members, device=tokens.device)[:, None]
+        rank = torch.argsort(order)
+        self._place = (rank + batch * member).flatten()
+        size = torch.tensor(self.sizes, device=tokens.device)
+        end = num_tokens - 1
+        self._last = ((members * (size.cumsum(0) - size))[end] + member * size[end] + rank).flatten()
+        counted = by_length + vocab * member[:, :, None]
+        counted = torch.where(present.permute(1, 2, 0), counted, members * vocab)
+        cut = [counted[:, :size, time].flatten() for time, size in enumerate(self.sizes)]
         live = [
             None if few == size else there[:, :size]
             for few, size, there in zip(fewest, self.sizes, present, strict=False)
@@ -123,12 +133,21 @@ class Packed:
 
     def last(self, states: Iterable[Tensor]) -> Float[Tensor, "members batch width"]:
         """Return the state after the last token of each sequence, from the states at each time."""
-        ended = [now[:, size:] for now, size in zip(states, [*self.sizes[1:], 0], strict=True) if now.shape[1] > size]
-        return self._in_order(torch.cat(ended[::-1], dim=1))
+        if torch.is_grad_enabled():
+            in_one_piece = torch.cat([now.flatten(0, 1) for now in states])
+            return in_one_piece.index_select(0, self._last).unflatten(0, (-1, self._batch))
+        last: Tensor | None = None
+        for num, now in enumerate(states, 1):
+            last = now.clone() if last is None else last
+            if num in self._nums:
+                ended = (self._lengths[:, : now.shape[1]] == num).unsqueeze(2)
+                last[:, : now.shape[1]] = torch.where(ended, now, last[:, : now.shape[1]])
+        assert last is not None
+        return self._in_order(last)
 
     def pad(self, states: Iterable[Tensor]) -> Float[Tensor, "members batch time width"]:
         """Return the states of each sequence, from those at each time; those in the padding are meaningless."""
-        padded = [torch.nn.functional.pad(now, (0, 0, 0, self._batch - now.shape[1])) for now in states]
+        padded = [functional.pad(now, (0, 0, 0, self._batch - now.shape[1])) for now in states]
         padded += [padded[-1]] * (self._time - len(padded))
         return self._in_order(torch.stack(padded, dim=2))
 
@@ -137,7 +156,12 @@ class Packed:
 
 
 class Padded:
-    """Sequences as they are, with padding. Looks at no value, so a CUDA graph can hold the loop."""
+    """Sequences as they are, with padding. Looks at no value, so a CUDA graph can hold the loop.
+
+    The state of a dead row stays as it is.
+    """
+
+    keeps_dead: ClassVar[bool] = True
 
     def __init__(self, tokens: StackTokens, num_tokens: StackNumTokens, *, vocab: int) -> None:
         members, batch, time = tokens.shape
@@ -155,7 +179,7 @@ class Padded:
         return states
 
     def last(self, states: Iterable[Tensor]) -> Float[Tensor, "members batch width"]:
-        """See `Packed.last`. The state of a sequence that has ended stays as it is."""
+        """See `Packed.last`."""
         *_, last = states
         return last
 

@@ -166,7 +166,7 @@ class Unroll:
                 states = states + rows.take(added)
             if self.rescale:
                 states = states / norm(states.detach())
-            if rows.live is not None:
+            if layout.keeps_dead and rows.live is not None:
                 states = torch.where(rows.live.unsqueeze(2), states, before)
             yield states
 
