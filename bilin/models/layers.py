@@ -108,8 +108,16 @@ def _small_linear(x: Tensor, weight: Tensor, *bias: Tensor) -> tuple[Tensor]:
     return (y + bias[0].unsqueeze(1) if bias else y,)
 
 
-def _linear(x: Tensor, weight: Tensor, *bias: Tensor) -> tuple[Tensor]:
-    return (_Linear.apply(x, weight.contiguous(), *bias),)  # type: ignore[no-untyped-call]
+def linear_of_members(
+    x: Float[Tensor, "members rows inputs"], weight: Float[Tensor, "members outputs inputs"], *bias: Tensor
+) -> Float[Tensor, "members rows outputs"]:
+    """Return W x + b of all members of a stack."""
+    y: Tensor = _Linear.apply(x, weight.contiguous(), *bias)  # type: ignore[no-untyped-call]
+    return y
+
+
+def _linear(*tensors: Tensor) -> tuple[Tensor]:
+    return (linear_of_members(*tensors),)
 
 
 class _Linear(torch.autograd.Function):

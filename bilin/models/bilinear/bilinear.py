@@ -36,7 +36,7 @@ State: TypeAlias = "Float[Tensor, ' hidden']"
 States: TypeAlias = "Float[Tensor, '*rows hidden']"
 
 Transition: TypeAlias = "Callable[[Rows, Tensor], Tensor]"
-"""A_x h, (rows, H), for rows that have a token and a state h, (rows, H), each: those of all members of a stack."""
+"""A_x h of rows that have a token and a state h each, (members, rows, H), for the members of a stack."""
 
 
 class Weight(NamedTuple):
@@ -137,5 +137,7 @@ class Diagonal(Commuting):
 
     def transition(self, weights: Weights, embeddings: Embeddings) -> Transition:
         """Return a_x ∘ h."""
-        factors = self.factors(embeddings @ weights["W"].mT).flatten(0, 1)
-        return lambda rows, states: factors.index_select(0, rows.tokens) * states
+        from bilin.models.layers import linear_of_members
+
+        factors = self.factors(linear_of_members(embeddings, weights["W"]))
+        return lambda rows, states: rows.take(factors) * states

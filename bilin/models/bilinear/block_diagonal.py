@@ -57,6 +57,7 @@ class BlockDiagonal(Bilinear):
     def transition(self, weights: Weights, embeddings: Embeddings) -> Transition:
         """Return the product of each block with its coordinates of the state."""
         from bilin.models.bilinear.matrices import multiply_blocks
+        from bilin.models.layers import linear_of_members
 
         W = weights["W"]
-        return multiply_blocks((embeddings @ W.flatten(1, 3).mT).unflatten(2, W.shape[1:-1]))
+        return multiply_blocks(linear_of_members(embeddings, W.flatten(1, 3)).unflatten(2, W.shape[1:-1]))

@@ -14,15 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from bilin.fields import option
 from bilin.models.bilinear.bilinear import Bilinear, Embedding, Embeddings, Matrix, Transition, Weight, Weights
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from bilin.models.bilinear.layout import Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +45,8 @@ class CP(Bilinear):
         """Return P (Sᵀx ∘ Qᵀh), with the diagonal Sᵀx of every token computed once."""
         import torch
 
-        P, Q, diagonals = weights["P"], weights["Q"], (embeddings @ weights["S"]).flatten(0, 1)
-
-        def step(rows: Rows, states: Tensor) -> Tensor:
-            diagonal = diagonals.index_select(0, rows.tokens).unflatten(0, (len(Q), -1))
-            return torch.bmm(torch.bmm(states.unflatten(0, (len(Q), -1)), Q) * diagonal, P.mT).flatten(0, 1)
-
-        return step
+        P, Q, diagonals = weights["P"], weights["Q"], embeddings @ weights["S"]
+        return lambda rows, states: torch.bmm(torch.bmm(states, Q) * rows.take(diagonals), P.mT)
 
     def rows_multiple(self, batch_size: int) -> int:
         """See `Bilinear.rows_multiple`. The rows of a member are those of one matrix product."""

@@ -40,5 +40,7 @@ class Full(Bilinear):
     def transition(self, weights: Weights, embeddings: Embeddings) -> Transition:
         """Return A_x h, with the matrices of all tokens as one block each."""
         from bilin.models.bilinear.matrices import multiply_blocks
+        from bilin.models.layers import linear_of_members
 
-        return multiply_blocks((embeddings @ weights["W"].flatten(1, 2).mT).unflatten(2, (self.hidden, self.hidden, 1)))
+        matrices = linear_of_members(embeddings, weights["W"].flatten(1, 2))
+        return multiply_blocks(matrices.unflatten(2, (self.hidden, self.hidden, 1)))

@@ -1,8 +1,7 @@
 """The order in which a loop over time processes sequences of mixed lengths, those of all members of a stack together.
 
 Tensors have the members as their first axis. At each time a loop has the states of the first rows of every member,
-(members, rows, H). A row whose sequence has ended while others in the stack have not is dead: its state stays as it
-is.
+(members, rows, H). A row whose sequence has ended while others in the stack have not is dead.
 """
 
 from __future__ import annotations
@@ -10,11 +9,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from itertools import accumulate, pairwise
+from typing import ClassVar, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from bilin.models.bilinear.matrices import Groups, group
 
@@ -27,10 +28,12 @@ class Rows:
     """The rows of one time, those of the first member first.
 
     Attributes:
-        tokens: Token of each row, counted through the vocabularies of all members: that of member k begin at k · V.
+        tokens: Token of each row, counted through the vocabularies of all members: that of member k begin at k · V;
+            the next one after all for dead rows, except in `Padded`.
         live: Whether the sequence has a token at this time; None if all have.
         size: Number of rows of each member.
         all_groups: Returns the rows of each time grouped by token; None for layouts that do not look at values.
+        taker: Takes rows of tables for all times.
     """
 
     tokens: Int[Tensor, " rows"]
@@ -39,11 +42,53 @@ class Rows:
     vocab: int
     time: int
     all_groups: Callable[[], list[Groups]] | None
+    taker: Taker
+
+    def take(self, table: Float[Tensor, "members vocab *width"]) -> Float[Tensor, "members each *width"]:
+        """Return the row of a table at the token of each row."""
+        return self.taker.take(table, self.time)
 
     @property
     def groups(self) -> Groups | None:
         """The rows grouped by token, for tiers with large matrices."""
         return None if self.all_groups is None else self.all_groups()[self.time]
+
+
+class Taker:
+    """Takes rows of tables: with gradients those of all times at once, so that the gradient too is formed at once.
+
+    Args:
+        tokens: Tokens of the rows of each time, counted through the vocabularies of all members. The token after the
+            last one, of dead rows, has a row of 0.
+        has_dead: Whether there are dead rows.
+    """
+
+    def __init__(self, tokens: list[Tensor], *, has_dead: bool) -> None:
+        self._tokens = tokens
+        self._has_dead = has_dead
+        self._tables: dict[Tensor, Tensor] = {}
+        self._taken: dict[Tensor, tuple[Tensor, ...]] = {}
+
+    def take(self, table: Float[Tensor, "members vocab *width"], time: int) -> Float[Tensor, "members each *width"]:
+        """Return the rows of one time."""
+        if torch.is_grad_enabled():
+            if table not in self._taken:
+                self._taken[table] = self._at_all_times(table)
+            return self._taken[table][time]
+        if table not in self._tables:
+            self._tables[table] = self._with_dead(table)
+        return self._tables[table].index_select(0, self._tokens[time]).unflatten(0, (table.shape[0], -1))
+
+    def _at_all_times(self, table: Tensor) -> tuple[Tensor, ...]:
+        rows = self._with_dead(table).index_select(0, torch.cat(self._tokens))
+        sizes = [len(part) for part in self._tokens]
+        if table.shape[0] == 1:
+            return rows.unsqueeze(0).split(sizes, 1)
+        return tuple(part.unflatten(0, (table.shape[0], -1)) for part in rows.split(sizes))
+
+    def _with_dead(self, table: Tensor) -> Tensor:
+        rows = table.flatten(0, 1)
+        return torch.cat([rows, torch.zeros_like(rows[:1])]) if self._has_dead else rows
 
 
 class Packed:
@@ -55,31 +100,41 @@ class Packed:
         vocab: Number of tokens V of a member.
         multiple: The number of rows of each member is a multiple of this, or the whole batch.
 
+    The state of a dead row becomes 0.
+
     Attributes:
         sizes: Number of rows of each member at each time; never increasing.
         steps: The rows of each time.
     """
 
+    keeps_dead: ClassVar[bool] = False
+
     def __init__(self, tokens: StackTokens, num_tokens: StackNumTokens, *, vocab: int, multiple: int = 1) -> None:
         members, batch, time = tokens.shape
-        order = torch.argsort(num_tokens, dim=1, descending=True, stable=True)
-        by_length, lengths = tokens.gather(1, order.unsqueeze(2).expand_as(tokens)), num_tokens.gather(1, order)
-        present = torch.arange(time, device=tokens.device)[:, None, None] < lengths
-        fewest, most = torch.stack(present.sum(2).aminmax(dim=1)).tolist()
-        self.sizes: list[int] = [min(-(-size // multiple) * multiple, batch) for size in most if size]
-        self._batch, self._time = batch, time
-        self._order = order
-        self._place = (torch.argsort(order) + batch * torch.arange(members, device=tokens.device)[:, None]).flatten()
-        by_length = by_length + vocab * torch.arange(members, device=tokens.device)[:, None, None]
-        cut = [by_length[:, :size, time].flatten() for time, size in enumerate(self.sizes)]
+        device = tokens.device
+        self._order = torch.argsort(num_tokens, dim=1, descending=True, stable=True)
+        self._lengths = num_tokens.gather(1, self._order)
+        self._rank = torch.argsort(self._order)
+        self._time = time
+        present = torch.arange(time, device=device)[:, None, None] < self._lengths
+        counts = [now for now in present.sum(2).tolist() if any(now)]
+        self._ends = [now != then for now, then in pairwise([*counts, [0] * members])]
+        self.sizes: list[int] = [min(-(-max(now) // multiple) * multiple, batch) for now in counts]
         live = [
-            None if few == size else there[:, :size]
-            for few, size, there in zip(fewest, self.sizes, present, strict=False)
+            None if min(now) == size else there[:, :size]
+            for now, size, there in zip(counts, self.sizes, present, strict=False)
         ]
+        self._member = torch.arange(members, device=device)[:, None]
+        counted = tokens.gather(1, self._order.unsqueeze(2).expand_as(tokens)) + vocab * self._member.unsqueeze(2)
+        by_time = counted.permute(2, 0, 1)
+        if has_dead := any(now is not None for now in live):
+            by_time = torch.where(present, by_time, members * vocab)
+        cut = [now[:, :size].reshape(-1) for now, size in zip(by_time.contiguous(), self.sizes, strict=False)]
         all_groups = functools.cache(functools.partial(group, cut, live, members * vocab))
+        taker = Taker(cut, has_dead=has_dead)
         self.steps = [
-            Rows(tokens=cut[time], live=live[time], size=size, vocab=vocab, time=time, all_groups=all_groups)
-            for time, size in enumerate(self.sizes)
+            Rows(tokens=now, live=there, size=size, vocab=vocab, time=time, all_groups=all_groups, taker=taker)
+            for time, (now, there, size) in enumerate(zip(cut, live, self.sizes, strict=True))
         ]
 
     def start(self, states: Tensor) -> Tensor:
@@ -88,28 +143,52 @@ class Packed:
 
     def last(self, states: Iterable[Tensor]) -> Float[Tensor, "members batch width"]:
         """Return the state after the last token of each sequence, from the states at each time."""
-        ended = [now[:, size:] for now, size in zip(states, [*self.sizes[1:], 0], strict=True) if now.shape[1] > size]
-        return self._in_order(torch.cat(ended[::-1], dim=1))
+        if torch.is_grad_enabled():
+            in_one_piece = torch.cat([now.flatten(0, 1) for now in states])
+            return in_one_piece.index_select(0, self._places()).unflatten(0, self._order.shape)
+        last: Tensor | None = None
+        for num, (now, ends) in enumerate(zip(states, self._ends, strict=True), 1):
+            last = now.clone() if last is None else last
+            if ends:
+                kept = last[:, : now.shape[1]]
+                kept.copy_(torch.where((self._lengths[:, : now.shape[1]] == num).unsqueeze(2), now, kept))
+        assert last is not None
+        return self._in_order(last)
+
+    def _places(self) -> Tensor:
+        """Return where the last state of each sequence is among the states of all times."""
+        starts = [len(self._order) * start for start in accumulate(self.sizes, initial=0)]
+        start, size = torch.tensor([starts[:-1], self.sizes], device=self._order.device)
+        end = self._lengths.gather(1, self._rank) - 1
+        return (start[end] + size[end] * self._member + self._rank).flatten()
 
     def pad(self, states: Iterable[Tensor]) -> Float[Tensor, "members batch time width"]:
         """Return the states of each sequence, from those at each time; those in the padding are meaningless."""
-        padded = [torch.nn.functional.pad(now, (0, 0, 0, self._batch - now.shape[1])) for now in states]
+        padded = [functional.pad(now, (0, 0, 0, self._order.shape[1] - now.shape[1])) for now in states]
         padded += [padded[-1]] * (self._time - len(padded))
         return self._in_order(torch.stack(padded, dim=2))
 
     def _in_order(self, by_length: Tensor) -> Tensor:
-        return by_length.flatten(0, 1).index_select(0, self._place).view_as(by_length)
+        place = (self._rank + self._rank.shape[1] * self._member).flatten()
+        return by_length.flatten(0, 1).index_select(0, place).view_as(by_length)
 
 
 class Padded:
-    """Sequences as they are, with padding. Looks at no value, so a CUDA graph can hold the loop."""
+    """Sequences as they are, with padding. Looks at no value, so a CUDA graph can hold the loop.
+
+    The state of a dead row stays as it is.
+    """
+
+    keeps_dead: ClassVar[bool] = True
 
     def __init__(self, tokens: StackTokens, num_tokens: StackNumTokens, *, vocab: int) -> None:
         members, batch, time = tokens.shape
         present = torch.arange(time, device=tokens.device)[:, None, None] < num_tokens
         counted = tokens + vocab * torch.arange(members, device=tokens.device)[:, None, None]
+        cut = [now.flatten() for now in counted.unbind(2)]
+        taker = Taker(cut, has_dead=False)
         self.steps = [
-            Rows(tokens=counted[..., t].flatten(), live=live, size=batch, vocab=vocab, time=t, all_groups=None)
+            Rows(tokens=cut[t], live=live, size=batch, vocab=vocab, time=t, all_groups=None, taker=taker)
             for t, live in enumerate(present)
         ]
 
@@ -118,7 +197,7 @@ class Padded:
         return states
 
     def last(self, states: Iterable[Tensor]) -> Float[Tensor, "members batch width"]:
-        """See `Packed.last`. The state of a sequence that has ended stays as it is."""
+        """See `Packed.last`."""
         *_, last = states
         return last
 

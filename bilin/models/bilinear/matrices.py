@@ -150,17 +150,15 @@ def multiply_blocks(blocks: Float[Tensor, "members vocab out into blocks"]) -> T
     """Return A_x h for block-diagonal matrices, of which block j acts on the coordinates j, H/b + j, and so on."""
     b, num_blocks = blocks.shape[3:]
     if b < LARGE:
-        table = blocks.flatten(0, 1)
 
         def copy_to_rows(rows: Rows, states: Tensor) -> Tensor:
-            coordinates = states.view(-1, 1, b, num_blocks)
-            return (table.index_select(0, rows.tokens) * coordinates).sum(2).view(states.shape)
+            return (rows.take(blocks) * states.unflatten(2, (1, b, num_blocks))).sum(3).flatten(2)
 
         return copy_to_rows
     matrices = Matrices(blocks.movedim(4, 2).contiguous())
 
     def multiply_groups(rows: Rows, states: Tensor) -> Tensor:
-        coordinates = states.view(-1, b, num_blocks).mT
+        coordinates = states.flatten(0, 1).unflatten(1, (b, num_blocks)).mT
         return matrices.multiply(rows, coordinates).mT.reshape(states.shape)
 
     return multiply_groups

@@ -58,8 +58,7 @@ class Recurrence(SequenceModel):
     def advance(self, tokens: Tokens, state: State = None) -> tuple[Features, State]:
         """See `SequenceModel.advance`. The state is h."""
         num_tokens = tokens.new_full((len(tokens),), tokens.shape[1])
-        initial = self.initial.expand(len(tokens), -1) if state is None else state
-        states = self._unrolled(tokens, num_tokens, initial, every_token=True)
+        states = self._unrolled(tokens, num_tokens, self.initial if state is None else state, every_token=True)
         return self._normalized(states), states[:, -1]
 
     def forward(self, tokens: Tokens, num_tokens: NumTokens, *, every_token: bool = False) -> Logits:
@@ -67,8 +66,7 @@ class Recurrence(SequenceModel):
         if isinstance(self.tier, Commuting) and not self.tier.additive:
             states = self._in_closed_form(self.tier, tokens, num_tokens, every_token)
         else:
-            initial = self.initial.expand(len(tokens), -1)
-            states = self._unrolled(tokens, num_tokens, initial, every_token=every_token)
+            states = self._unrolled(tokens, num_tokens, self.initial, every_token=every_token)
         logits: Tensor = self.readout(self._normalized(states))
         return logits
 
@@ -101,7 +99,7 @@ class Recurrence(SequenceModel):
         return tier.apply(exponents, self.initial, any_scale=any_scale)
 
     def _unrolled(
-        self, tokens: Tensor, num_tokens: Tensor, initial: Float[Tensor, "batch hidden"], *, every_token: bool
+        self, tokens: Tensor, num_tokens: Tensor, initial: Float[Tensor, "*batch hidden"], *, every_token: bool
     ) -> Tensor:
         """Return the last state of each sequence, or the states at every time, those of all members in one loop."""
         names = list(self.weights)
@@ -143,7 +141,7 @@ class Unroll:
         added: Tensor | None,
         weights: Mapping[str, Tensor],
     ) -> Tensor:
-        """Return states, from the initial ones, the codes of all tokens, and what is added for each."""
+        """Return states, from the initial ones or the same for all, the codes of all tokens, and what each adds."""
         vocab = codes.shape[1]
         layout: Layout
         if sees_values(tokens):
@@ -151,24 +149,23 @@ class Unroll:
             layout = Packed(tokens, num_tokens, vocab=vocab, multiple=multiple)
         else:
             layout = Padded(tokens, num_tokens, vocab=vocab)
-        states = self._states(layout, initial, self.tier.transition(weights, codes), added)
+        is_shared = initial.ndim == 2
+        start = initial.unsqueeze(1).expand(-1, tokens.shape[1], -1) if is_shared else layout.start(initial)
+        states = self._states(layout, start, self.tier.transition(weights, codes), added)
         return layout.pad(states) if self.every_token else layout.last(states)
 
     def _states(
         self, layout: Layout, states: Tensor, transition: Transition, added: Tensor | None
     ) -> Iterator[Float[Tensor, "members rows hidden"]]:
-        """Yield the states at each time. Rows start in the order of the layout."""
-        table = None if added is None else added.flatten(0, 1)
-        states = layout.start(states)
+        """Yield the states at each time, from those before the first one, in the order of the layout."""
         for rows in layout.steps:
-            before = states[:, : rows.size]
-            states = transition(rows, before.flatten(0, 1))
-            if table is not None:
-                states = states + table.index_select(0, rows.tokens)
+            before = states if states.shape[1] == rows.size else states[:, : rows.size]
+            states = transition(rows, before)
+            if added is not None:
+                states = states + rows.take(added)
             if self.rescale:
                 states = states / norm(states.detach())
-            states = states.view_as(before)
-            if rows.live is not None:
+            if layout.keeps_dead and rows.live is not None:
                 states = torch.where(rows.live.unsqueeze(2), states, before)
             yield states
 

@@ -73,9 +73,11 @@ class Rotation(Commuting):
 
     def transition(self, weights: Weights, embeddings: Embeddings) -> Transition:
         """Return the rotation of each plane by the angle of the token."""
-        angles = (embeddings @ weights["W"].mT).flatten(0, 1)
+        from bilin.models.layers import linear_of_members
+
+        angles = linear_of_members(embeddings, weights["W"])
         cos, sin = angles.cos(), angles.sin()
-        return lambda rows, states: _rotate(cos.index_select(0, rows.tokens), sin.index_select(0, rows.tokens), states)
+        return lambda rows, states: _rotate(rows.take(cos), rows.take(sin), states)
 
 
 def _rotate(cos: Exponents, sin: Exponents, states: States) -> States:

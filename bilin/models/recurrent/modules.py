@@ -48,10 +48,10 @@ class TorchRecurrence(SequenceModel):
         x, ends = None, []
         for layer in range(self.recurrence.num_layers):
             W, U, b, c = (getattr(self.recurrence, f"{name}_l{layer}") for name in WEIGHTS)
-            if x is None:  # of every token of the vocabulary, of which there are few
-                inputs = look_up(linear(self.embedding, W, b + c), tokens.T)
-            else:
-                inputs = linear(x, W, b + c)
+            # What the first layer gets is computed once for each token of the vocabulary.
+            inputs = linear(self.embedding if x is None else x, W, b + c)
+            if x is None:
+                inputs = look_up(inputs, tokens.T)
             zero = inputs.new_zeros(len(tokens), hidden)
             start = ((zero, zero) if is_lstm else (zero,)) if state is None else state[layer]
             x, *end = in_stack(lstm if is_lstm else elman, inputs, U, *start)

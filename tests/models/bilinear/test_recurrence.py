@@ -67,7 +67,7 @@ def states(layout: Any) -> Any:
 def test_the_longest_sequences_of_each_member_come_first_and_ended_ones_are_left_out() -> None:
     packed = Packed(TOKENS, NUM_TOKENS, vocab=10)
     assert packed.sizes == [3, 2, 1]
-    assert [rows.tokens.tolist() for rows in packed.steps] == [[1, 4, 5, 12, 13, 11], [2, 0, 18, 19], [3, 10]]
+    assert [rows.tokens.tolist() for rows in packed.steps] == [[1, 4, 5, 12, 13, 11], [2, 20, 18, 19], [3, 20]]
     assert [None if rows.live is None else rows.live.tolist() for rows in packed.steps] == [
         None,
         [[True, False], [True, True]],
