@@ -6,7 +6,6 @@ convolution.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -94,10 +93,10 @@ def linear(
 
     The kernels for tiny products, and for those of one row or column, differ with the number of products.
     """
-    sizes = (x.shape[:-1].numel(), *weight.shape)
-    is_small = 1 in sizes or math.prod(sizes) < TINY
+    (outputs, inputs), size = weight.shape, x.numel()
+    is_small = 1 in (size // inputs, outputs, inputs) or size * outputs < TINY
     if not is_small and not is_stacked(x, weight):
-        return nn.functional.linear(x.contiguous(), weight.contiguous(), bias)
+        return nn.functional.linear(x.contiguous(), weight, bias)
     rows, biases = x.reshape(-1, x.shape[-1]), () if bias is None else (bias,)
     (y,) = in_stack(_small_linear if is_small else _linear, rows, weight, *biases)
     return y.view(*x.shape[:-1], -1)
@@ -112,7 +111,7 @@ def linear_of_members(
     x: Float[Tensor, "members rows inputs"], weight: Float[Tensor, "members outputs inputs"], *bias: Tensor
 ) -> Float[Tensor, "members rows outputs"]:
     """Return W x + b of all members of a stack."""
-    y: Tensor = _Linear.apply(x, weight.contiguous(), *bias)  # type: ignore[no-untyped-call]
+    y: Tensor = _Linear.apply(x, weight, *bias)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -136,15 +135,28 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         x_grad = torch.bmm(grad, weight) if ctx.needs_input_grad[0] else None
-        return x_grad, torch.bmm(grad.mT, x), grad.sum(1) if ctx.has_bias else None
+        weight_grad = torch.bmm(x.mT, grad).mT if weight.mT.is_contiguous() else torch.bmm(grad.mT, x)
+        return x_grad, weight_grad, grad.sum(1) if ctx.has_bias else None
 
 
 class LayerNorm(nn.LayerNorm):
-    """`torch.nn.LayerNorm`, with the same bits in a stack, for whose weights torch's kernel is not made."""
+    """`torch.nn.LayerNorm`, with the same bits in a stack."""
 
     def forward(self, x: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows width"]:
         """Return weight ∘ (x - mean) / deviation + bias."""
-        return nn.functional.layer_norm(x, self.normalized_shape, eps=self.eps) * self.weight + self.bias
+        if not is_stacked(x, self.weight):
+            return nn.functional.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+        if x.is_cuda:
+            return nn.functional.layer_norm(x, self.normalized_shape, eps=self.eps) * self.weight + self.bias
+        (y,) = in_stack(self._of_members, x, self.weight, self.bias)
+        return y
+
+    def _of_members(self, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor]:
+        """Norm each member by itself: torch's kernel takes one weight, and is faster than several on a CPU."""
+        members = zip(x, weight, bias, strict=True)
+        return (
+            torch.stack([nn.functional.layer_norm(x, self.normalized_shape, w, b, self.eps) for x, w, b in members]),
+        )
 
 
 class GatedPerceptron(Layer):

@@ -54,7 +54,7 @@ def fault(module: SequenceModel) -> str:
 
 def is_stacked(*tensors: Tensor) -> bool:
     """Return whether any of the tensors stands for those of all members, under vmap."""
-    return any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+    return any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors))
 
 
 def in_stack(run: Run, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -78,6 +78,8 @@ def all_members(condition: Tensor) -> bool:
 
     if condition.is_cuda and torch.cuda.is_current_stream_capturing():
         return False
+    if not is_stacked(condition):
+        return bool(condition)
     in_stack(look, condition)
     return answers[0]
 

@@ -72,19 +72,20 @@ class Taker:
     def take(self, table: Float[Tensor, "members vocab *width"], time: int) -> Float[Tensor, "members each *width"]:
         """Return the rows of one time."""
         if torch.is_grad_enabled():
-            if table not in self._taken:
-                self._taken[table] = self._at_all_times(table)
-            return self._taken[table][time]
+            taken = self._taken.get(table)
+            if taken is None:
+                taken = self._taken[table] = self._at_all_times(table)
+            return taken[time]
         if table not in self._tables:
             self._tables[table] = self._with_dead(table)
-        return self._tables[table].index_select(0, self._tokens[time]).unflatten(0, (table.shape[0], -1))
+        return self._tables[table].index_select(0, self._tokens[time]).view(table.shape[0], -1, *table.shape[2:])
 
     def _at_all_times(self, table: Tensor) -> tuple[Tensor, ...]:
         rows = self._with_dead(table).index_select(0, torch.cat(self._tokens))
         sizes = [len(part) for part in self._tokens]
         if table.shape[0] == 1:
-            return rows.unsqueeze(0).split(sizes, 1)
-        return tuple(part.unflatten(0, (table.shape[0], -1)) for part in rows.split(sizes))
+            return torch.split(rows.unsqueeze(0), sizes, 1)
+        return tuple(part.view(table.shape[0], -1, *table.shape[2:]) for part in torch.split(rows, sizes))
 
     def _with_dead(self, table: Tensor) -> Tensor:
         rows = table.flatten(0, 1)
@@ -115,7 +116,7 @@ class Packed:
         self._order = torch.argsort(num_tokens, dim=1, descending=True, stable=True)
         self._lengths = num_tokens.gather(1, self._order)
         self._rank = torch.argsort(self._order)
-        self._time = time
+        self._num_tokens, self._time = num_tokens, time
         present = torch.arange(time, device=device)[:, None, None] < self._lengths
         counts = [now for now in present.sum(2).tolist() if any(now)]
         self._ends = [now != then for now, then in pairwise([*counts, [0] * members])]
@@ -145,7 +146,7 @@ class Packed:
         """Return the state after the last token of each sequence, from the states at each time."""
         if torch.is_grad_enabled():
             in_one_piece = torch.cat([now.flatten(0, 1) for now in states])
-            return in_one_piece.index_select(0, self._places()).unflatten(0, self._order.shape)
+            return in_one_piece.index_select(0, self._places()).view(*self._order.shape, -1)
         last: Tensor | None = None
         for num, (now, ends) in enumerate(zip(states, self._ends, strict=True), 1):
             last = now.clone() if last is None else last
@@ -157,10 +158,10 @@ class Packed:
 
     def _places(self) -> Tensor:
         """Return where the last state of each sequence is among the states of all times."""
-        starts = [len(self._order) * start for start in accumulate(self.sizes, initial=0)]
-        start, size = torch.tensor([starts[:-1], self.sizes], device=self._order.device)
-        end = self._lengths.gather(1, self._rank) - 1
-        return (start[end] + size[end] * self._member + self._rank).flatten()
+        starts = [len(self._order) * start for start in accumulate(self.sizes[:-1], initial=0)]
+        of_times = torch.tensor([starts, self.sizes], device=self._order.device)
+        start, size = of_times.index_select(1, (self._num_tokens - 1).flatten()).view(2, *self._order.shape).unbind()
+        return torch.addcmul(start + self._rank, size, self._member).flatten()
 
     def pad(self, states: Iterable[Tensor]) -> Float[Tensor, "members batch time width"]:
         """Return the states of each sequence, from those at each time; those in the padding are meaningless."""

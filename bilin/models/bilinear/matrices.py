@@ -152,13 +152,14 @@ def multiply_blocks(blocks: Float[Tensor, "members vocab out into blocks"]) -> T
     if b < LARGE:
 
         def copy_to_rows(rows: Rows, states: Tensor) -> Tensor:
-            return (rows.take(blocks) * states.unflatten(2, (1, b, num_blocks))).sum(3).flatten(2)
+            coordinates = states.view(*states.shape[:2], 1, b, num_blocks)
+            return (rows.take(blocks) * coordinates).sum(3).flatten(2)
 
         return copy_to_rows
     matrices = Matrices(blocks.movedim(4, 2).contiguous())
 
     def multiply_groups(rows: Rows, states: Tensor) -> Tensor:
-        coordinates = states.flatten(0, 1).unflatten(1, (b, num_blocks)).mT
+        coordinates = states.reshape(-1, b, num_blocks).mT
         return matrices.multiply(rows, coordinates).mT.reshape(states.shape)
 
     return multiply_groups

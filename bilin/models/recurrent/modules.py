@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.ops import aten
 
 from bilin.models.layers import Linear, linear
 from bilin.models.module import Features, SequenceModel, State, Tokens
-from bilin.models.stacking import in_stack, look_up
+from bilin.models.stacking import in_stack
 
 if TYPE_CHECKING:
     from bilin.models.recurrent.elman import Elman
@@ -19,7 +18,12 @@ if TYPE_CHECKING:
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
-Inputs: TypeAlias = Float[Tensor, "members time batch inputs"]
+ATEN = torch.ops.aten
+
+Inputs: TypeAlias = Float[Tensor, "members inputs width"]
+Rows: TypeAlias = Int[Tensor, "members time batch"]
+"""Which of the inputs each sequence gets at each time."""
+
 States: TypeAlias = Float[Tensor, "members time batch hidden"]
 Last: TypeAlias = Float[Tensor, "members batch hidden"]
 
@@ -44,97 +48,131 @@ class TorchRecurrence(SequenceModel):
 
     def advance(self, tokens: Tokens, state: State = None) -> tuple[Features, State]:
         """See `SequenceModel.advance`. The state is that of every layer: h, or h and c for the LSTM."""
-        is_lstm, hidden = isinstance(self.recurrence, nn.LSTM), self.recurrence.hidden_size
-        x, ends = None, []
+        run = _run_lstm if isinstance(self.recurrence, nn.LSTM) else _run_elman
+        hidden, ends = self.recurrence.hidden_size, []
+        # What the first layer gets is computed once for each token of the vocabulary.
+        rows: Tensor = tokens.T
+        x: Tensor = self.embedding
         for layer in range(self.recurrence.num_layers):
             W, U, b, c = (getattr(self.recurrence, f"{name}_l{layer}") for name in WEIGHTS)
-            # What the first layer gets is computed once for each token of the vocabulary.
-            inputs = linear(self.embedding if x is None else x, W, b + c)
-            if x is None:
-                inputs = look_up(inputs, tokens.T)
-            zero = inputs.new_zeros(len(tokens), hidden)
-            start = ((zero, zero) if is_lstm else (zero,)) if state is None else state[layer]
-            x, *end = in_stack(lstm if is_lstm else elman, inputs, U, *start)
+            zero = x.new_zeros(len(tokens), hidden)
+            start = (zero,) * (2 if run is _run_lstm else 1) if state is None else state[layer]
+            states, *end = in_stack(run, linear(x, W, b + c), rows, U, *start)
             ends.append(tuple(end))
-        assert x is not None
-        return x.transpose(0, 1), tuple(ends)
+            x = states.flatten(0, 1)
+            rows = torch.arange(len(x), device=x.device).view(states.shape[:2])
+        return states.transpose(0, 1), tuple(ends)
 
 
-def elman(inputs: Inputs, U: Tensor, h: Last) -> tuple[States, Last]:
+def _run_elman(inputs: Inputs, rows: Rows, U: Tensor, h: Last) -> tuple[States, Last]:
     """Return the states of h <- tanh(inputs + U h) at every time, and the last one."""
-    states: Tensor = _Elman.apply(inputs, U, h)  # type: ignore[no-untyped-call]
-    return states, states[:, -1]
+    states: Tensor = _Elman.apply(inputs.flatten(0, 1), _by_time(inputs, rows), U, h)  # type: ignore[no-untyped-call]
+    return states.transpose(0, 1), states[-1]
 
 
-def lstm(inputs: Inputs, U: Tensor, h: Last, c: Last) -> tuple[States, Last, Last]:
+def _run_lstm(inputs: Inputs, rows: Rows, U: Tensor, h: Last, c: Last) -> tuple[States, Last, Last]:
     """Return the states h at every time, and the last h and c. The gates are in the order i, f, g, o."""
-    states, c = _LSTM.apply(inputs, U, h, c)  # type: ignore[no-untyped-call]
-    return states, states[:, -1], c
+    arguments = (inputs.flatten(0, 1), _by_time(inputs, rows), U, h, c)
+    if torch.is_grad_enabled():
+        states, c = _LSTM.apply(*arguments)  # type: ignore[no-untyped-call]
+    else:
+        states, cells, *_ = _lstm(*arguments, keep=False)
+        states, c = states[1:], cells[-1]
+    return states.transpose(0, 1), states[-1], c
+
+
+def _by_time(inputs: Inputs, rows: Rows) -> Int[Tensor, "time members*batch"]:
+    """Return the rows of each time, counted through the inputs of all members."""
+    offsets = inputs.shape[1] * torch.arange(len(inputs), device=rows.device)
+    return (rows.transpose(0, 1) + offsets[:, None]).flatten(1)
+
+
+def _of_members(by_time: Float[Tensor, "time members batch width"]) -> Float[Tensor, "members rows width"]:
+    return by_time.transpose(0, 1).flatten(1, 2)
 
 
 class _Elman(torch.autograd.Function):
-    """The loop over time, (members, time, batch, H), of what the inputs give."""
+    """The loop over time. All tensors have the times as their first axis, and then the members."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, U: Tensor, h: Tensor) -> Tensor:
-        states = inputs.new_empty(inputs.shape[0], inputs.shape[1] + 1, *inputs.shape[2:])
-        states[:, 0] = h
-        before, *after = states.unbind(1)
-        for now, then in zip(inputs.unbind(1), after, strict=True):
-            torch.baddbmm(now, before, U.mT, out=then).tanh_()
+    def forward(ctx: Any, inputs: Tensor, rows: Tensor, U: Tensor, h: Tensor) -> Tensor:
+        states = inputs.new_empty(len(rows) + 1, *h.shape)
+        states[0] = h
+        before, *after = states.unbind(0)
+        for now, then in zip(rows.unbind(0), after, strict=True):
+            torch.index_select(inputs, 0, now, out=then.flatten(0, 1))
+            then.baddbmm_(before, U.mT).tanh_()
             before = then
-        ctx.save_for_backward(states, U)
-        return states[:, 1:]
+        ctx.save_for_backward(states, rows, U)
+        ctx.num_inputs = len(inputs)
+        return states[1:]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        states, U = ctx.saved_tensors
-        slopes = torch.addcmul(torch.ones_like(grad), states[:, 1:], states[:, 1:], value=-1)
-        inner, state_grad = torch.empty_like(grad), torch.zeros_like(grad[:, 0])
-        times = zip(grad.unbind(1), slopes.unbind(1), inner.unbind(1), strict=True)
-        for of_output, slope, of_inner in reversed(list(times)):
-            torch.mul(state_grad.add_(of_output), slope, out=of_inner)
-            torch.bmm(of_inner, U, out=state_grad)
-        return inner, torch.bmm(inner.flatten(1, 2).mT, states[:, :-1].flatten(1, 2)), state_grad
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        states, rows, U = ctx.saved_tensors
+        inner, h_grad = ATEN.tanh_backward(torch.ones_like(grad), states[1:]), torch.zeros_like(grad[0])
+        for of_output, of_input in reversed(list(zip(grad.unbind(0), inner.unbind(0), strict=True))):
+            of_input.mul_(h_grad.add_(of_output))
+            torch.bmm(of_input, U, out=h_grad)
+        U_grad = torch.bmm(_of_members(inner).mT, _of_members(states[:-1]))
+        return _summed(inner, rows, ctx.num_inputs), None, U_grad, h_grad
+
+
+def _summed(grads: Tensor, rows: Tensor, num_inputs: int) -> Float[Tensor, "inputs width"]:
+    """Return the gradient of the inputs, from those of the rows at each time."""
+    zeros = grads.new_zeros(num_inputs, grads.shape[-1])
+    return zeros.index_add_(0, rows.flatten(), grads.flatten(0, 2))
+
+
+def _lstm(
+    inputs: Tensor, rows: Tensor, U: Tensor, h: Tensor, cell: Tensor, *, keep: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return h and c before and after each token, the gates and tanh(c); if not ``keep``, the last ones but for h."""
+    time, width = len(rows), h.shape[2]
+    kept = time if keep else 1
+    states, cells = inputs.new_empty(time + 1, *h.shape), inputs.new_empty(time + 1 if keep else 1, *h.shape)
+    gates, squashed = inputs.new_empty(kept, *h.shape[:2], 4 * width), inputs.new_empty(kept, *h.shape)
+    states[0], cells[0] = h, cell
+    flat, i_and_f, o = gates.flatten(1, 2), gates[..., : 2 * width].unbind(0), gates[..., 3 * width :].unbind(0)
+    i, f, g = (part.unbind(0) for part in gates[..., : 3 * width].chunk(3, dim=-1))
+    all_gates, all_flat, tanh_c, c, outputs = (part.unbind(0) for part in (gates, flat, squashed, cells, states))
+    for t, now in enumerate(rows.unbind(0)):
+        k = t % kept
+        torch.index_select(inputs, 0, now, out=all_flat[k])
+        all_gates[k].baddbmm_(outputs[t], U.mT)
+        i_and_f[k].sigmoid_()
+        g[k].tanh_()
+        o[k].sigmoid_()
+        after = c[(t + 1) % len(c)]
+        torch.mul(f[k], c[t % len(c)], out=after).addcmul_(i[k], g[k])
+        torch.mul(o[k], torch.tanh(after, out=tanh_c[k]), out=outputs[t + 1])
+    return states, cells, gates, squashed
 
 
 class _LSTM(torch.autograd.Function):
-    """The loop over time, (members, time, batch, 4H), of what the inputs give for the gates."""
+    """The loop over time. All tensors have the times as their first axis, and then the members."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, U: Tensor, h: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        members, time, batch, width = (*inputs.shape[:3], h.shape[2])
-        states, cells = (inputs.new_empty(members, time + 1, batch, width) for _ in range(2))
-        gates, squashed = torch.empty_like(inputs), inputs.new_empty(members, time, batch, width)
-        states[:, 0], cells[:, 0] = h, cell
-        i_and_f, o = gates[..., : 2 * width].unbind(1), gates[..., 3 * width :].unbind(1)
-        i, f, g = (part.unbind(1) for part in gates[..., : 3 * width].chunk(3, dim=-1))
-        h, c, now = states.unbind(1), cells.unbind(1), gates.unbind(1)
-        for t, (of_input, tanh_c) in enumerate(zip(inputs.unbind(1), squashed.unbind(1), strict=True)):
-            torch.baddbmm(of_input, h[t], U.mT, out=now[t])
-            i_and_f[t].sigmoid_()
-            g[t].tanh_()
-            o[t].sigmoid_()
-            torch.mul(f[t], c[t], out=c[t + 1]).addcmul_(i[t], g[t])
-            torch.mul(o[t], torch.tanh(c[t + 1], out=tanh_c), out=h[t + 1])
-        ctx.save_for_backward(states, cells, gates, squashed, U)
-        return states[:, 1:], c[-1].clone()
+    def forward(ctx: Any, inputs: Tensor, rows: Tensor, U: Tensor, h: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        states, cells, gates, squashed = _lstm(inputs, rows, U, h, cell, keep=True)
+        ctx.save_for_backward(states, cells, gates, squashed, rows, U)
+        ctx.num_inputs = len(inputs)
+        return states[1:], cells[-1].clone()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor, cell_grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        states, cells, gates, squashed, U = ctx.saved_tensors
-        width = states.shape[3]
+    def backward(ctx: Any, grad: Tensor, cell_grad: Tensor) -> tuple[Tensor | None, ...]:
+        states, cells, gates, squashed, rows, U = ctx.saved_tensors
+        width = states.shape[-1]
         i, f, g, o = gates.chunk(4, dim=-1)
         # What c gets of the gradient of h; then what each gate gets of that of c, or of h for the last one.
-        to_c = aten.tanh_backward(o, squashed).unbind(1)
-        inner = aten.sigmoid_backward(torch.cat([g, cells[:, :-1], i, squashed], dim=-1), gates)
-        aten.tanh_backward.grad_input(i, g, grad_input=inner[..., 2 * width : 3 * width])
-        of_c, of_h = inner[..., : 3 * width].unflatten(-1, (3, width)).unbind(1), inner[..., 3 * width :].unbind(1)
-        kept, c_grad, now = f.unbind(1), cell_grad.clone(), inner.unbind(1)
-        h_grad = torch.zeros_like(grad[:, 0])
-        of_output = grad.unbind(1)
+        to_c = ATEN.tanh_backward(o, squashed).unbind(0)
+        inner = ATEN.sigmoid_backward(torch.cat([g, cells[:-1], i, squashed], dim=-1), gates)
+        ATEN.tanh_backward.grad_input(i, g, grad_input=inner[..., 2 * width : 3 * width])
+        of_c, of_h = inner[..., : 3 * width].unflatten(-1, (3, width)).unbind(0), inner[..., 3 * width :].unbind(0)
+        kept, now, of_output = f.unbind(0), inner.unbind(0), grad.unbind(0)
+        h_grad, c_grad = torch.zeros_like(grad[0]), cell_grad.clone()
         for t in reversed(range(len(now))):
             h_grad += of_output[t]
             c_grad.addcmul_(h_grad, to_c[t])
@@ -142,4 +180,5 @@ class _LSTM(torch.autograd.Function):
             of_c[t].mul_(c_grad.unsqueeze(-2))
             c_grad *= kept[t]
             torch.bmm(now[t], U, out=h_grad)
-        return inner, torch.bmm(inner.flatten(1, 2).mT, states[:, :-1].flatten(1, 2)), h_grad, c_grad
+        U_grad = torch.bmm(_of_members(inner).mT, _of_members(states[:-1]))
+        return _summed(inner, rows, ctx.num_inputs), None, U_grad, h_grad, c_grad

@@ -161,24 +161,25 @@ def _scan(
     return y.transpose(0, 1).contiguous().unflatten(0, members_and_batch), last.unflatten(0, members_and_batch)
 
 
-def _decay_(steps: Tensor, A: Tensor, out: Tensor) -> Tensor:
-    """Write exp(Δ_t A) of every sequence, with the rates of its member."""
-    by_member = out.unflatten(0, (len(A), -1))
-    torch.mul(steps.unflatten(0, (len(A), -1)).unsqueeze(2), A.unsqueeze(1), out=by_member)
-    return out.exp_()
-
-
 def _run(
     w: Tensor, steps: Tensor, A: Tensor, B: Tensor, C: Tensor, states: Tensor, *, signed: bool
 ) -> tuple[Tensor, Tensor]:
     """Start from ``states[0]``; write each state to the next place in ``states``, or over the only one."""
     y, a = torch.empty_like(w), torch.empty_like(states[0])
+    a_of_members, steps_of_members, rates = _of_members(a, steps, A)
     for t in range(len(w)):
         before, after = states[t % len(states)], states[(t + 1) % len(states)]
-        _transition_(_decay_(steps[t], A, a), signed=signed)
+        torch.mul(steps_of_members[t], rates, out=a_of_members)
+        _transition_(a.exp_(), signed=signed)
         torch.mul(a, before, out=after).addcmul_(B[t][:, :, None], w[t][:, None])
         torch.bmm(C[t][:, None], after, out=y[t][:, None])
     return y, states[-1]
+
+
+def _of_members(a: Tensor, steps: Tensor, A: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return views of a and Δ, whose rows are those of all members, and of A, such that Δ_t A can be written to a."""
+    members = len(A)
+    return a.unflatten(0, (members, -1)), steps.unflatten(1, (members, -1)).unsqueeze(3), A.unsqueeze(1)
 
 
 def _transition_(decay: Tensor, *, signed: bool) -> Tensor:
@@ -208,14 +209,17 @@ class _Scan(torch.autograd.Function):
         C_grad = (states[1:] @ y_grad[..., None]).squeeze(-1)
         grad = last_grad.clone()  # of h_t
         A_grads, decay, q = torch.zeros_like(grad), torch.empty_like(grad), torch.empty_like(grad)
+        decay_of_members, steps_of_members, rates = _of_members(decay, steps, A)
+        q_of_members = q.view_as(decay_of_members)
         for t in reversed(range(len(w))):
             grad.addcmul_(C[t][:, :, None], y_grad[t][:, None])
             torch.bmm(B[t][:, None], grad, out=w_grad[t][:, None])
             torch.bmm(grad, w[t][:, :, None], out=B_grad[t][:, :, None])
-            _decay_(steps[t], A, decay)
+            torch.mul(steps_of_members[t], rates, out=decay_of_members)
+            decay.exp_()
             torch.mul(grad, states[t], out=q).mul_(decay)  # of Δ_t A, or half of it where signed
             A_grads.addcmul_(q, steps[t][:, None])
-            q.unflatten(0, (len(A), -1)).mul_(A.unsqueeze(1))
+            q_of_members.mul_(rates)
             torch.sum(q, 1, out=steps_grad[t])
             grad.mul_(_transition_(decay, signed=ctx.signed))
         slope = 2 if ctx.signed else 1
