@@ -82,9 +82,12 @@ def run_trials(
             pack: Pack[tuple[TrialSpec, TrialResult | TrialCancelled]] = Pack(
                 limit=at_once, sizes=Sizes(given), check=isolation.raise_from_others
             )
-            together = itertools.chain([first], waiting) if at_once > 1 else [first]
-            for spec, result in pack.run(member(spec) for spec in together):
-                ended(spec, result)
+            if at_once > 1:
+                for spec, result in pack.run(map(member, itertools.chain([first], waiting))):
+                    ended(spec, result)
+                return
+            (alone,) = pack.run([member(first)])
+        ended(*alone)  # after what the trial changed in this process, its streams for example, is restored
 
 
 def _own_torch(spec: TrialSpec) -> AbstractContextManager[None]:
