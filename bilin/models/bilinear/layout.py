@@ -58,12 +58,12 @@ class Taker:
     """Takes rows of tables: with gradients those of all times at once, so that the gradient too is formed at once.
 
     Args:
-        tokens: Tokens of the rows of each time, counted through the vocabularies of all members. The token after the
-            last one, of dead rows, has a row of 0.
+        tokens: Tokens of each member's rows at each time, counted through the vocabularies of all members. The token
+            after the last one, of dead rows, has a row of 0.
         has_dead: Whether there are dead rows.
     """
 
-    def __init__(self, tokens: Sequence[Int[Tensor, "members each"]], *, has_dead: bool) -> None:
+    def __init__(self, tokens: Sequence[Tensor], *, has_dead: bool) -> None:
         self._tokens = tokens
         self._has_dead = has_dead
         self._tables: dict[Tensor, Tensor] = {}
@@ -83,7 +83,7 @@ class Taker:
         )
 
     def _at_all_times(self, table: Tensor) -> tuple[Tensor, ...]:
-        tokens = torch.cat(self._tokens, dim=1)
+        tokens = torch.cat(list(self._tokens), dim=1)
         rows = self._with_dead(table).index_select(0, tokens.flatten()).view(*tokens.shape, *table.shape[2:])
         return torch.split(rows, [part.shape[1] for part in self._tokens], 1)
 
