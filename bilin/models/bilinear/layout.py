@@ -7,7 +7,7 @@ Tensors have the members as their first axis. At each time a loop has the states
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import ClassVar, TypeAlias
@@ -58,12 +58,12 @@ class Taker:
     """Takes rows of tables: with gradients those of all times at once, so that the gradient too is formed at once.
 
     Args:
-        tokens: Tokens of the rows of each time, counted through the vocabularies of all members. The token after the
-            last one, of dead rows, has a row of 0.
+        tokens: Tokens of each member's rows at each time, counted through the vocabularies of all members. The token
+            after the last one, of dead rows, has a row of 0.
         has_dead: Whether there are dead rows.
     """
 
-    def __init__(self, tokens: list[Tensor], *, has_dead: bool) -> None:
+    def __init__(self, tokens: Sequence[Tensor], *, has_dead: bool) -> None:
         self._tokens = tokens
         self._has_dead = has_dead
         self._tables: dict[Tensor, Tensor] = {}
@@ -78,14 +78,14 @@ class Taker:
             return taken[time]
         if table not in self._tables:
             self._tables[table] = self._with_dead(table)
-        return self._tables[table].index_select(0, self._tokens[time]).view(table.shape[0], -1, *table.shape[2:])
+        return (
+            self._tables[table].index_select(0, self._tokens[time].flatten()).view(table.shape[0], -1, *table.shape[2:])
+        )
 
     def _at_all_times(self, table: Tensor) -> tuple[Tensor, ...]:
-        rows = self._with_dead(table).index_select(0, torch.cat(self._tokens))
-        sizes = [len(part) for part in self._tokens]
-        if table.shape[0] == 1:
-            return torch.split(rows.unsqueeze(0), sizes, 1)
-        return tuple(part.view(table.shape[0], -1, *table.shape[2:]) for part in torch.split(rows, sizes))
+        tokens = torch.cat(list(self._tokens), dim=1)
+        rows = self._with_dead(table).index_select(0, tokens.flatten()).view(*tokens.shape, *table.shape[2:])
+        return torch.split(rows, [part.shape[1] for part in self._tokens], 1)
 
     def _with_dead(self, table: Tensor) -> Tensor:
         rows = table.flatten(0, 1)
@@ -115,7 +115,8 @@ class Packed:
         device = tokens.device
         self._order = torch.argsort(num_tokens, dim=1, descending=True, stable=True)
         self._lengths = num_tokens.gather(1, self._order)
-        self._rank = torch.argsort(self._order)
+        rank = torch.arange(batch, device=device).expand_as(self._order)
+        self._rank = torch.empty_like(self._order).scatter_(1, self._order, rank)
         self._num_tokens, self._time = num_tokens, time
         present = torch.arange(time, device=device)[:, None, None] < self._lengths
         counts = [now for now in present.sum(2).tolist() if any(now)]
@@ -130,9 +131,10 @@ class Packed:
         by_time = counted.permute(2, 0, 1)
         if has_dead := any(now is not None for now in live):
             by_time = torch.where(present, by_time, members * vocab)
-        cut = [now[:, :size].reshape(-1) for now, size in zip(by_time.contiguous(), self.sizes, strict=False)]
+        tokens_of = [now[:, :size] for now, size in zip(by_time.contiguous(), self.sizes, strict=False)]
+        cut = [now.flatten() for now in tokens_of]
         all_groups = functools.cache(functools.partial(group, cut, live, members * vocab))
-        taker = Taker(cut, has_dead=has_dead)
+        taker = Taker(tokens_of, has_dead=has_dead)
         self.steps = [
             Rows(tokens=now, live=there, size=size, vocab=vocab, time=time, all_groups=all_groups, taker=taker)
             for time, (now, there, size) in enumerate(zip(cut, live, self.sizes, strict=True))
@@ -145,7 +147,7 @@ class Packed:
     def last(self, states: Iterable[Tensor]) -> Float[Tensor, "members batch width"]:
         """Return the state after the last token of each sequence, from the states at each time."""
         if torch.is_grad_enabled():
-            in_one_piece = torch.cat([now.flatten(0, 1) for now in states])
+            in_one_piece = torch.cat(list(states), dim=1).flatten(0, 1)
             return in_one_piece.index_select(0, self._places()).view(*self._order.shape, -1)
         last: Tensor | None = None
         for num, (now, ends) in enumerate(zip(states, self._ends, strict=True), 1):
@@ -158,10 +160,9 @@ class Packed:
 
     def _places(self) -> Tensor:
         """Return where the last state of each sequence is among the states of all times."""
-        starts = [len(self._order) * start for start in accumulate(self.sizes[:-1], initial=0)]
-        of_times = torch.tensor([starts, self.sizes], device=self._order.device)
-        start, size = of_times.index_select(1, (self._num_tokens - 1).flatten()).view(2, *self._order.shape).unbind()
-        return torch.addcmul(start + self._rank, size, self._member).flatten()
+        starts = torch.tensor(list(accumulate(self.sizes, initial=0)), device=self._rank.device)
+        start = starts.index_select(0, (self._num_tokens - 1).flatten()).view_as(self._rank)
+        return torch.add(start + self._rank, self._member, alpha=sum(self.sizes)).flatten()
 
     def pad(self, states: Iterable[Tensor]) -> Float[Tensor, "members batch time width"]:
         """Return the states of each sequence, from those at each time; those in the padding are meaningless."""
@@ -186,10 +187,12 @@ class Padded:
         members, batch, time = tokens.shape
         present = torch.arange(time, device=tokens.device)[:, None, None] < num_tokens
         counted = tokens + vocab * torch.arange(members, device=tokens.device)[:, None, None]
-        cut = [now.flatten() for now in counted.unbind(2)]
-        taker = Taker(cut, has_dead=False)
+        tokens_of = counted.unbind(2)
+        taker = Taker(tokens_of, has_dead=False)
         self.steps = [
-            Rows(tokens=cut[t], live=live, size=batch, vocab=vocab, time=t, all_groups=None, taker=taker)
+            Rows(
+                tokens=tokens_of[t].flatten(), live=live, size=batch, vocab=vocab, time=t, all_groups=None, taker=taker
+            )
             for t, live in enumerate(present)
         ]
 
