@@ -39,11 +39,10 @@ Known = Mapping[Key, Outcome]
 
 
 class Ask(NamedTuple):
-    """A trial of a cell that should be trained up to a step."""
+    """A trial of a cell that should have a result."""
 
     point: Point
     seed: int
-    until_step: int
 
     @property
     def key(self) -> Key:
@@ -67,12 +66,12 @@ def decide(cell: WantedCell, known: Known, asked: Sequence[Point] = ()) -> tuple
         points = _search(cell, search, known, asked)
     else:
         points = _until_solved(cell, search, known) if search.until_solved else map(Point, search.choices)
-    return _asks(tuple(dict.fromkeys(points)), cell.seeds, cell.cell.train.steps)
+    return _asks(tuple(dict.fromkeys(points)), cell.seeds)
 
 
 @lru_cache(1024)
-def _asks(points: tuple[Point, ...], seeds: tuple[int, ...], until_step: int) -> tuple[Ask, ...]:
-    return tuple(Ask(point, seed, until_step) for point in points for seed in seeds)  # shared by many cells
+def _asks(points: tuple[Point, ...], seeds: tuple[int, ...]) -> tuple[Ask, ...]:
+    return tuple(Ask(point, seed) for point in points for seed in seeds)  # shared by many cells
 
 
 def num_later(cell: WantedCell, ended: Container[Key], asks: Sequence[Ask], to_run: Collection[Ask]) -> int:
