@@ -69,7 +69,7 @@ class JobStatus:
         return self.is_preempted or self.reason == "TimeLimit" or self.state in ("TIMEOUT", "PREEMPTED")
 
     def describe(self) -> str:
-        """Return how the job stands, to follow the name of the job in a sentence."""
+        """Describe the state of the job, to follow the name of the job in a sentence."""
         word = self.state.lower().replace("_", " ")
         match self.state:
             case "PENDING":
@@ -120,7 +120,7 @@ class Slurm:
     def submit(self, script: str, *options: str, log: Path | str) -> str:
         """Submit a batch script with further options of sbatch and return the id of the job.
 
-        In the path of the log, ``%j`` stands for the job's id.
+        In the path of the log, ``%j`` is replaced by the job's id.
 
         Raises:
             ClusterError: There is no sbatch on this machine, or it refuses the job.
@@ -142,7 +142,7 @@ class Slurm:
             )
 
     def status(self, job_id: str) -> JobStatus | None:
-        """Return how a job stands; None if Slurm is not on this machine or does not answer."""
+        """Return the state of a job; None if Slurm is not on this machine or does not answer."""
         ended = self.run("scontrol", "-o", "show", "job", job_id)
         if ended.returncode:
             return JobStatus(state=GONE) if "Invalid job id" in ended.stderr else None

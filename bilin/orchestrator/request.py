@@ -1,4 +1,4 @@
-"""What is asked of a launch, as one object that the plan, the launch, jobs and the doctor take.
+"""A launch request: one object that the plan, the launch, jobs and the doctor take.
 
 It reads and checks the grid once. To another process it goes as JSON, never as an argument list.
 """
@@ -58,7 +58,7 @@ class RequestOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchRequest:
-    """What is asked of a launch.
+    """A launch request: what to run, where, and which stored failures to run again.
 
     Attributes:
         grid: What to run, with every default written out; its ``cluster`` includes the profile's settings.
@@ -127,8 +127,9 @@ class LaunchRequest:
             retry=statuses,
             rerun_stale=rerun_stale,
         )
-        for name, accepted in request.job.problems().items():  # of settings from several places
-            raise InputError(f"cluster.{name}: found {settings[name]!r}; accepted: {accepted}")
+        if problems := request.job.problems():  # of settings from several places
+            found = (f"cluster.{name}: found {settings[name]!r}; accepted: {problems[name]}" for name in problems)
+            raise InputError("\n".join(found))
         return request
 
     @property

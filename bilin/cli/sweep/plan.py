@@ -16,7 +16,7 @@ MAX_VALUES = 12
 
 
 def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str:
-    """Say in lines what a launch would run, and why; ``holder`` is the process that runs the sweep now."""
+    """Describe what a launch would run, and why; ``holder`` is the process that runs the sweep now."""
     plan = explanation.plan
     counts, rows = plan.grid.counts, []
     ranges = dict.fromkeys(str(range_) for cell in plan.cells for range_ in cell.wanted.ranges)

@@ -183,7 +183,7 @@ def _check_reachable(address: str) -> None:
         addresses = {own} if (own := os.environ.get("RAY_ADDRESS")) else ray_internals.running_addresses()
         if len(addresses) != 1:
             listed = ", ".join(sorted(addresses)) or "none"
-            raise ClusterError(f"address 'auto' means the one Ray on this machine; found: {listed}. Give HOST:PORT")
+            raise ClusterError(f"address 'auto' needs exactly one Ray on this machine; found: {listed}. Give HOST:PORT")
         (address,) = addresses
     if fault := connection_error(*host_and_port(address), CONNECT_S):
         raise ClusterError(f"no Ray answers at {address}: {fault}. Is it running, and reachable from this machine?")

@@ -1,4 +1,4 @@
-"""The range of a searched field, written where the field's value would stand: ``weight_decay: {log_uniform: […]}``."""
+"""The range of a searched field, written in place of the field's value: ``weight_decay: {log_uniform: […]}``."""
 
 from __future__ import annotations
 

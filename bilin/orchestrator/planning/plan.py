@@ -48,7 +48,7 @@ class Plan:
         num_lost: Those whose last launch lost them: a row says so, and the next launch runs them again.
         stored: Every stored trial of the sweep, by its id.
         shares: Whether some of the cells have results in other sweeps of the store.
-        rows: Those of each wanted cell, by the id of the cell, whether they stand or not.
+        rows: Those of each wanted cell, by the id of the cell, including rows that are not used.
     """
 
     grid: Grid

@@ -128,7 +128,7 @@ def test_workers_take_what_they_ask_for(address: str) -> None:
         assert seen.wait(pool, 1)
     for more in (Resources(memory="2GB"), Resources(gpus=1, accelerator="A100")):
         with (
-            pytest.raises(ClusterError, match="of one node, but the largest of the 1 nodes"),
+            pytest.raises(ClusterError, match="of one node, but the largest of the 1 node of"),
             open_pool(ClusterSpec(kind="ray", address=address), Work(run=by_seed, demand=[more], emit=print)),
         ):
             pass
