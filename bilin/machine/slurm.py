@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ OVER = frozenset(
     ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED")
 ) | {"REVOKED", "TIMEOUT", GONE}
 """Slurm's words for a job that neither runs nor waits."""
+
+WARNING_SIGNAL = signal.SIGUSR1  # which `#SBATCH --signal` sends before the time limit
 
 _KEPT = ("SLURM_CONF", "SLURM_JWT")
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from bilin.orchestrator.grid import Choices, LogUniform, Range, WantedCell
-from bilin.rules import Outcome, lrs_between, round_lr, search_score
+from bilin.rules import Outcome, round_to_digits, search_score, values_between
 from bilin.spec import Point, derive_seed
 
 MAX_CACHED_ROUNDS = 2**14
@@ -164,7 +164,7 @@ def _first_lrs(cell_id: str, range_: Range, count: int) -> list[float]:
     lrs = []
     for number in range(count):
         position = number + random.Random(derive_seed(cell_id, "ask", number)).random()
-        lrs.append(min(max(round_lr(range_.low * math.exp(position * width)), range_.low), range_.high))
+        lrs.append(min(max(round_to_digits(range_.low * math.exp(position * width)), range_.low), range_.high))
     return lrs
 
 
@@ -203,7 +203,7 @@ def _candidates(low: float, high: float) -> tuple[float, ...]:
     """Return up to `NUM_CANDIDATES` learning rates, evenly spaced on the logarithmic scale."""
     found: list[float] = []
     step = math.log(high / low) / NUM_CANDIDATES
-    for lr in lrs_between(low, high):
+    for lr in values_between(low, high):
         if not found or lr >= found[-1] * math.exp(step):
             found.append(lr)
     return tuple(found)

@@ -16,9 +16,10 @@ from typing import Unpack
 
 from bilin.errors import DamageWarning, InputError, InterruptedSweepError, StoreError
 from bilin.folder import SweepFolder
+from bilin.machine.slurm import WARNING_SIGNAL
 from bilin.notebook import html_table
-from bilin.orchestrator.clusters import Work, check_nodes, open_pool
-from bilin.orchestrator.clusters.slurm.continuation import WARNING, continued
+from bilin.orchestrator.clusters import PoolSpec, check_nodes, open_pool
+from bilin.orchestrator.clusters.slurm.continuation import continued
 from bilin.orchestrator.grid import ClusterSettings
 from bilin.orchestrator.planning.asked import AskedFile
 from bilin.orchestrator.planning.plan import Plan
@@ -36,7 +37,7 @@ from bilin.workers.output import Outputs
 from bilin.workers.pool import RunTrial
 from bilin.workers.training.checkpoint import Checkpoints
 
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, WARNING)
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, WARNING_SIGNAL)
 """The signals that end a launch as Ctrl-C does: results are kept, and running trials write checkpoints."""
 
 GRACE_S = 5.0
@@ -223,7 +224,7 @@ def _run(
         num_elsewhere = write_grid(writer, plan, has_ended=True)
         return replace(sweep.snapshot(), num_elsewhere=num_elsewhere)
     outputs = Outputs(folder)
-    work = Work(
+    spec = PoolSpec(
         run=run,
         emit=sweep.take,
         demand={cell.wanted.resources for cell in plan.cells if cell.to_run},
@@ -235,7 +236,7 @@ def _run(
         with (
             recorder,
             outputs,
-            open_pool(request.cluster, work) as pool,
+            open_pool(request.cluster, spec) as pool,
             signals_interrupt(received, outermost=False),  # a second time, since Ray sets its own handlers
         ):
             check_nodes(request.cluster, writer.folder.path, plan.packages)
@@ -320,7 +321,9 @@ def signals_interrupt(received: ReceivedSignal, *, outermost: bool) -> Iterator[
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
-    signals = [number for number in INTERRUPTS if number == WARNING or signal.getsignal(number) is not signal.SIG_IGN]
+    signals = [
+        number for number in INTERRUPTS if number == WARNING_SIGNAL or signal.getsignal(number) is not signal.SIG_IGN
+    ]
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         received.number = number
@@ -338,6 +341,6 @@ def signals_interrupt(received: ReceivedSignal, *, outermost: bool) -> Iterator[
 
 def _grace(number: int | None, job: ClusterSettings) -> float:
     """How long running trials have to write a checkpoint, by the signal that interrupts them."""
-    if number == WARNING:
+    if number == WARNING_SIGNAL:
         return max(GRACE_S, job.warning_s / 4)
     return TERM_S if number == signal.SIGTERM else GRACE_S

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bilin.errors import ClusterError, InterruptedSweepError
 from bilin.folder import SweepFolder
-from bilin.machine.slurm import SLURM, Slurm
+from bilin.machine.slurm import SLURM, WARNING_SIGNAL, Slurm
 from bilin.orchestrator.clusters.slurm.job import (
     Job,
     begin_own_job,
@@ -25,8 +25,6 @@ from bilin.orchestrator.clusters.slurm.job import (
     record_submission,
     recorded_job,
 )
-
-WARNING = signal.SIGUSR1  # the signal that `#SBATCH --signal` sends before the time limit
 
 
 @contextmanager
@@ -52,9 +50,9 @@ def continued(folder: SweepFolder, patience: int, *, slurm: Slurm = SLURM) -> It
 def is_ended_by_slurm(number: int | None, folder: SweepFolder, *, slurm: Slurm = SLURM) -> bool:
     """Return whether a signal came from Slurm because the time is up or another job takes the place."""
     job = recorded_job(folder)
-    if job is None or number not in (WARNING, signal.SIGTERM):
+    if job is None or number not in (WARNING_SIGNAL, signal.SIGTERM):
         return False
-    if number == WARNING:
+    if number == WARNING_SIGNAL:
         return True
     status = job_status(job, slurm=slurm)
     return status is not None and status.is_to_make_room
