@@ -44,7 +44,7 @@ GridSource = Grid | Mapping[str, object] | Path | str
 
 
 class RequestOptions(TypedDict, total=False):
-    """What can be said of a launch beside its grid; see `LaunchRequest.read`."""
+    """Options of a launch beside its grid; see `LaunchRequest.read`."""
 
     store: Path | str
     cluster: ClusterSpec | None
@@ -90,7 +90,7 @@ class LaunchRequest:
         retry: Collection[str] = (),
         rerun_stale: bool = False,
     ) -> Self:
-        """Read and check what is asked.
+        """Read and check a request.
 
         Args:
             grid: The path of a grid.yaml, a dict with the keys of one, or a grid that was read; None for none.
@@ -134,7 +134,7 @@ class LaunchRequest:
 
     @property
     def job(self) -> ClusterSettings:
-        """What the Slurm job asks for."""
+        """The settings of the Slurm job."""
         return ClusterSettings(**self.grid.cluster)  # type: ignore[arg-type]
 
     @property

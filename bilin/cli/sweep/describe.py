@@ -252,7 +252,7 @@ def _running(holder: Holder) -> str:
 
 
 def _standing(state: SweepState, num_done: int) -> str:
-    """Return the state of a sweep that nothing runs."""
+    """Describe the state of a sweep that no process is running."""
     if state is SweepState.INCOMPLETE:
         return f"{state}: not running, some trials to run"
     if state is SweepState.FAILED:
@@ -353,7 +353,7 @@ def _waits_for(why: Why) -> str:
     if why.sweep.holder is None and why.sweep.job and why.sweep.is_queued:
         return describe_own_job(why.sweep.job, why.sweep.job_status)
     if why.sweep.holder is None:
-        return "a launch: nothing runs the sweep now, and the next launch runs the trial"
+        return "a launch: no process is running the sweep, and the next launch runs the trial"
     if snapshot is None:
         return "a launch that has just begun, or whose snapshot cannot be read"
     num_running = len(snapshot.running)

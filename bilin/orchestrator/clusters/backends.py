@@ -74,9 +74,9 @@ class PoolSpec:
 
     Attributes:
         run: How a worker runs one trial.
-        emit: Takes what happens to the trials.
-        demand: What the trials will ask for.
-        job: What the Slurm job of an ``allocation`` asked for.
+        emit: Takes the events of the trials.
+        demand: The resources that the trials request.
+        job: The settings of the Slurm job of an ``allocation``.
         checkpoints: Where trials keep their state; None: nowhere.
         outputs: Where what they print is kept; None: nowhere.
     """

@@ -61,7 +61,7 @@ class SweepStatus:
         plan: The grid of the last launch, compared with what is stored.
         rows: All rows of the sweep by status, including those that the grid no longer asks for.
         holder: The process that runs it; None if none does, or if that cannot be seen from here.
-        snapshot: The latest snapshot of that process; None if nothing runs, or it has not written one yet.
+        snapshot: The latest snapshot of that process; None if there is none, or it has not written one yet.
         job: The Slurm job that was submitted last.
         job_status: What Slurm says of that job; None if it cannot be asked.
     """

@@ -142,7 +142,7 @@ def why(sweep: str, trial: str, *, store: Path | str = DEFAULT_STORE) -> list[Wh
 def output(sweep: str, trial: str, *, store: Path | str = DEFAULT_STORE, follow: bool = False) -> Iterator[bytes]:
     """Return what a trial printed, in pieces; one attempt after the other, each under a line that says where it ran.
 
-    With ``follow``, go on until the trial has ended, or nothing runs the sweep.
+    With ``follow``, go on until the trial has ended, or no process is running the sweep.
 
     Raises:
         StoreError: No trial, or more than one, has an id that begins so; or the sweep cannot be read.

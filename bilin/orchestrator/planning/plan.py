@@ -124,7 +124,7 @@ class Plan:
 
     @property
     def state(self) -> SweepState:
-        """The state of the sweep, if nothing runs it. Results that are to be copied are not its own yet."""
+        """The state of the sweep, if no process is running it. Results that are to be copied are not its own yet."""
         num_to_copy = sum(len(trial_ids) for trial_ids in self.found_in.values())
         return SweepState.of(
             num_to_run=self.num_to_run - self.num_lost + num_to_copy, num_failed=self.num_failed + self.num_lost

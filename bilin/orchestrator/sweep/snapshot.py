@@ -160,7 +160,7 @@ class Snapshot:
 
     @property
     def num_total(self) -> int:
-        """All of these: trials that are done, that failed, and those to go."""
+        """Trials that are done, that failed, and that are to go."""
         return self.num_done + self.num_failed + self.num_unfinished + self.num_to_go
 
     @property
