@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
 import threading
 import warnings
+from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -127,16 +129,18 @@ def _exit(message: str, exit_code: int) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a signal that arrives now would only change the exit code
     typer.echo(for_terminal(f"bilin: {message}", sys.stderr), err=True)
-    # CPython remembers a KeyboardInterrupt that passed through executed code (imports execute much of it), and then
-    # `python -m` ends by SIGINT whatever the exit code, unless other code is executed afterwards.
-    exec("")
     _end(exit_code)
 
 
 def _end(exit_code: int) -> NoReturn:
-    """End this process, also if a trial has left threads running: Python would wait for them."""
+    """End this process at once.
+
+    Python would wait for threads that a trial has left running, and libraries that end their own threads after Python
+    has ended have aborted the process.
+    """
     if all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
-        sys.exit(exit_code)
-    sys.stdout.flush()
-    sys.stderr.flush()
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
     os._exit(exit_code)

@@ -322,7 +322,7 @@ def judge_torch(report: Mapping[str, Any], driver: str, num_gpus: float, *, want
         supports = f", driver {driver or '?'} for CUDA up to {report['driver']}" if report["driver"] else ""
         return "ok", f"{gpus}; {build}{supports}", ""
     if not driver:
-        advice = "nvidia-smi finds no driver there: see that the node has one, and this job its devices"
+        advice = "nvidia-smi finds no driver there: check that the node has one, and this job its devices"
     elif not report["cuda"]:
         advice = f"install a CUDA build of torch there (driver {driver})"
     else:

@@ -3,7 +3,8 @@
     grid ──> planning ──> sweep on clusters          background: the same, in another process
                                └── the store ──> monitor        doctor: what a launch would find
 
-May import every room but `bilin.cli`; numpy in `planning.gaussian` only, ray in `clusters` only.
+May import every room but `bilin.cli`; numpy only in `planning.gaussian`, optuna only in `planning.optuna_samplers`,
+ruamel.yaml only in `grid.yaml`, ray only in `clusters`.
 """
 
 from bilin.machine.slurm import JobStatus as JobStatus

@@ -1,4 +1,4 @@
-"""What is asked of a launch, as one object that the plan, the launch, jobs and the doctor take.
+"""A launch request: one object that the plan, the launch, jobs and the doctor take.
 
 It reads and checks the grid once. To another process it goes as JSON, never as an argument list.
 """
@@ -44,7 +44,7 @@ GridSource = Grid | Mapping[str, object] | Path | str
 
 
 class RequestOptions(TypedDict, total=False):
-    """What can be said of a launch beside its grid; see `LaunchRequest.read`."""
+    """Options of a launch beside its grid; see `LaunchRequest.read`."""
 
     store: Path | str
     cluster: ClusterSpec | None
@@ -58,7 +58,7 @@ class RequestOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchRequest:
-    """What is asked of a launch.
+    """A launch request: what to run, where, and which stored failures to run again.
 
     Attributes:
         grid: What to run, with every default written out; its ``cluster`` includes the profile's settings.
@@ -90,7 +90,7 @@ class LaunchRequest:
         retry: Collection[str] = (),
         rerun_stale: bool = False,
     ) -> Self:
-        """Read and check what is asked.
+        """Read and check a request.
 
         Args:
             grid: The path of a grid.yaml, a dict with the keys of one, or a grid that was read; None for none.
@@ -127,13 +127,14 @@ class LaunchRequest:
             retry=statuses,
             rerun_stale=rerun_stale,
         )
-        for name, accepted in request.job.problems().items():  # of settings from several places
-            raise InputError(f"cluster.{name}: found {settings[name]!r}; accepted: {accepted}")
+        if problems := request.job.problems():  # of settings from several places
+            found = (f"cluster.{name}: found {settings[name]!r}; accepted: {problems[name]}" for name in problems)
+            raise InputError("\n".join(found))
         return request
 
     @property
     def job(self) -> ClusterSettings:
-        """What the Slurm job asks for."""
+        """The settings of the Slurm job."""
         return ClusterSettings(**self.grid.cluster)  # type: ignore[arg-type]
 
     @property

@@ -28,7 +28,7 @@ class InlinePool:
             run,
             emit,
             checkpoints=checkpoints,
-            output=lambda trial_id: copied(outputs.sweep.trial_log(trial_id)) if outputs else nullcontext(),
+            output=lambda trial_id: copied(outputs.folder.trial_log(trial_id)) if outputs else nullcontext(),
         )
         self._group: Group | None = None
 

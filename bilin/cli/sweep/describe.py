@@ -1,4 +1,4 @@
-"""Texts about plans and launches, and about how sweeps and trials stand."""
+"""Texts about plans, launches, sweeps and trials."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _STATES = {
 
 
 def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Sequence[str]) -> str:
-    """Say in lines how a launch ended, and what to type next.
+    """Describe how a launch ended, and what to type next.
 
     Args:
         summary: How it ended.
@@ -74,6 +74,11 @@ def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Se
     if summary.num_failed:
         parts.append(f"{summary.num_failed} without a result")
     rows = [("state", _standing(summary.state, summary.num_done)), ("trials", ", ".join(parts))]
+    if kept := summary.num_unfinished:
+        them = "its stored result stays, and the next launch runs it again"
+        if kept > 1:
+            them = "their stored results stay, and the next launch runs them again"
+        rows.append(("", f"{kept} failed; {them}"))
     if summary.num_left:
         rows.append(("", f"{summary.num_left} still to run"))
     if summary.num_elsewhere:
@@ -87,13 +92,13 @@ def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Se
             ("table", shlex.join(["bilin", "results", "table", "--sweep", summary.sweep, *store_option(store)]))
         )
     rows += _failure_rows(summary.sweep, failures, store)
-    if failures or summary.num_left:
+    if failures or summary.num_left or kept:
         rows.append(("run again", shlex.join([*relaunch, *_retry(failures)])))
     return "\n".join([summary.sweep, *columns(wrapped(rows))])
 
 
 def describe_started(started: Submission | Detached | RayJob) -> str:
-    """Say in lines where a sweep runs that was submitted or detached, how to watch it and how to end it."""
+    """Describe where a submitted or detached sweep runs, how to watch it and how to end it."""
     if isinstance(started, Submission):
         nodes = "1 node" if started.nodes == "1" else f"{started.nodes} nodes"
         where = f"job {started.job_id} submitted, {plural(started.num_to_run, 'trial')} to run on {nodes}"
@@ -106,7 +111,7 @@ def describe_started(started: Submission | Detached | RayJob) -> str:
 
 
 def describe_cancelled(cancelled: Cancelled, *, grace_s: float) -> str:
-    """Return lines that say how a sweep was ended."""
+    """Describe how a sweep was ended."""
     killed = f"did not end within {grace_s:g} s and was killed"
     texts = {"cancelled": "is cancelled", "ended": "has ended", "killed": killed}
     ends = [f"job {job_id} {texts[how]}" for job_id, how in cancelled.jobs.items()]
@@ -120,7 +125,7 @@ def describe_cancelled(cancelled: Cancelled, *, grace_s: float) -> str:
 def describe_status(
     sweep: str, status: SweepStatus | InputError, *, everything: bool, failures: Sequence[Failure] = ()
 ) -> str:
-    """Say in lines how a sweep stands; ``failures`` are the errors of its failed trials."""
+    """Describe the state of a sweep; ``failures`` are the errors of its failed trials."""
     if isinstance(status, InputError):
         return f"{sweep}\n  {status}"
     plan = status.plan
@@ -154,7 +159,7 @@ def describe_status(
 
 
 def describe_ended(ended: Ended, failures: Sequence[Failure]) -> str:
-    """Return lines that say how a sweep stands that nothing runs, and how to continue it."""
+    """Describe the state of a sweep that no process is running, and how to continue it."""
     status = ended.status
     lines = [describe_status(status.sweep, status, everything=False, failures=failures)]
     if ended.exit_code == InterruptedSweepError.exit_code:
@@ -164,7 +169,7 @@ def describe_ended(ended: Ended, failures: Sequence[Failure]) -> str:
 
 
 def describe_list(statuses: Mapping[str, SweepStatus | InputError]) -> str:
-    """Say how sweeps stand, one line each."""
+    """Describe the states of sweeps, one line each."""
     if not statuses:
         return "no sweeps yet"
     table = [["sweep", "cells", "done", "failed", "to run", "state"]]
@@ -187,7 +192,7 @@ def _unreadable(sweep: str, error: InputError) -> str:
 
 
 def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
-    """Say in lines what a stored trial was, how it ended, where it ran, and how to repeat it."""
+    """Describe a stored trial: its settings, how it ended, where it ran, and how to repeat it."""
     spec, (how, ran) = json.loads(row["spec"]), _ended(row)
     rows = [
         ("sweep", row["sweep"]),
@@ -213,17 +218,17 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
 
 
 def describe_own_job(job: Job, status: JobStatus | None) -> str:
-    """Say how the job of a sweep stands; if Slurm does not say, when it was submitted."""
+    """Describe the state of a sweep's job; if Slurm does not answer, when it was submitted."""
     return f"job {job.job_id} " + (status.describe() if status else f"submitted {job.submitted_at}")
 
 
 def describe_why(why: Why, *, store: Path) -> str:
-    """Say in lines how a trial stands, why, and what to do."""
+    """Describe the state of a trial, the reason for it, and what to do."""
     return "\n".join([f"{why.trial_id}: {_STATES[why.state]}", *columns(wrapped(list(_why_rows(why, store))))])
 
 
 def describe_state(status: SweepStatus) -> str:
-    """Return one line that says what state a sweep is in; it begins with the state."""
+    """Describe the state of a sweep in one line, which begins with the state."""
     if status.state is SweepState.QUEUED and status.job:
         return f"{status.state}: {describe_own_job(status.job, status.job_status)}"
     holder = status.holder
@@ -247,7 +252,7 @@ def _running(holder: Holder) -> str:
 
 
 def _standing(state: SweepState, num_done: int) -> str:
-    """Return the state of a sweep that nothing runs."""
+    """Describe the state of a sweep that no process is running."""
     if state is SweepState.INCOMPLETE:
         return f"{state}: not running, some trials to run"
     if state is SweepState.FAILED:
@@ -348,7 +353,7 @@ def _waits_for(why: Why) -> str:
     if why.sweep.holder is None and why.sweep.job and why.sweep.is_queued:
         return describe_own_job(why.sweep.job, why.sweep.job_status)
     if why.sweep.holder is None:
-        return "a launch: nothing runs the sweep now, and the next launch runs the trial"
+        return "a launch: no process is running the sweep, and the next launch runs the trial"
     if snapshot is None:
         return "a launch that has just begun, or whose snapshot cannot be read"
     num_running = len(snapshot.running)

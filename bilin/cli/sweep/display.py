@@ -18,7 +18,7 @@ from bilin.orchestrator.sweep.progress import Lines, Notes, counts
 
 REFRESH_S = 0.25
 MAX_RUNNING = 8
-NUM_LEADERS = 5
+NUM_SHOWN_LEADERS = 5
 
 
 @contextmanager
@@ -54,7 +54,7 @@ class View:
 
 
 def _draw(snapshot: Snapshot) -> Group:
-    total = snapshot.num_done + snapshot.num_failed + snapshot.num_to_go
+    total = snapshot.num_total
     bar = ProgressBar(total=max(total, 1), completed=total - snapshot.num_to_go, width=40)
     head = Table.grid(padding=(0, 2))
     head.add_row(bar, Text(counts(snapshot)))
@@ -69,7 +69,7 @@ def _draw(snapshot: Snapshot) -> Group:
         tables.append(table)
     if snapshot.leaders:
         table = _table("best so far", "lr", "seed", "steps", "validation")
-        for best in snapshot.leaders[:NUM_LEADERS]:
+        for best in snapshot.leaders[:NUM_SHOWN_LEADERS]:
             accuracy = f"{best.validation_accuracy or 0.0:.3f}" + (" solved" if best.solved else "")
             table.add_row(best.label, str(best.point), str(best.seed), str(best.steps), accuracy)
         tables.append(table)

@@ -16,7 +16,7 @@ MAX_VALUES = 12
 
 
 def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str:
-    """Say in lines what a launch would run, and why; ``holder`` is the process that runs the sweep now."""
+    """Describe what a launch would run, and why; ``holder`` is the process that runs the sweep now."""
     plan = explanation.plan
     counts, rows = plan.grid.counts, []
     ranges = dict.fromkeys(str(range_) for cell in plan.cells for range_ in cell.wanted.ranges)
@@ -42,7 +42,7 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str
     if plan.num_tests:
         rows.append(("tests", f"{plan.num_tests} of those to run are only tested, with their kept weights"))
     if plan.num_retrained:
-        rows.append(("", f"{plan.num_retrained} trained again for a tested length: no weights are kept"))
+        rows.append(("", f"{plan.num_retrained} trained again for a tested length: no kept weights can be used"))
     if plan.may_train_more:
         rows.append(("", "more are trained again if a cell then selects a learning rate without kept weights"))
     rows += _headed("leave the results", explanation.leaves)

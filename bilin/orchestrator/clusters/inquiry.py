@@ -86,7 +86,7 @@ class Answers:
         answered = {finding.check for finding in self.findings}
         if silent := [check for check in checks if check not in answered]:
             why = f" ({self.error})" if self.error else ""
-            advice = "See that node: what does not answer hangs, or never began"
+            advice = "Check that node: a check that does not answer hangs or did not start"
             yield Finding("error", self.name, "answers", f"no answer about {', '.join(silent)}{why}", advice)
         of_store = [finding for finding in self.findings if finding.check == "store"]
         sees_another = (

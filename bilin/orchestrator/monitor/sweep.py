@@ -1,4 +1,4 @@
-"""How sweeps stand, once or until they end: from the store, on any machine that sees it, and from what Slurm says.
+"""The states of sweeps, once or until they end: from the store, on any machine that sees it, and from Slurm.
 
 Slurm is asked, if possible, about the job of a sweep: it may wait, before its first process and between two jobs.
 """
@@ -55,13 +55,13 @@ class NotInstalledError(StoreError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepStatus:
-    """How a sweep stands.
+    """The state of a sweep, compared with the grid of its last launch.
 
     Attributes:
         plan: The grid of the last launch, compared with what is stored.
         rows: All rows of the sweep by status, including those that the grid no longer asks for.
         holder: The process that runs it; None if none does, or if that cannot be seen from here.
-        snapshot: The latest snapshot of that process; None if nothing runs, or it has not written one yet.
+        snapshot: The latest snapshot of that process; None if there is none, or it has not written one yet.
         job: The Slurm job that was submitted last.
         job_status: What Slurm says of that job; None if it cannot be asked.
     """
@@ -93,7 +93,7 @@ class SweepStatus:
 
 
 def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
-    """Return how a sweep stands, by the grid of its last launch.
+    """Return the state of a sweep, compared with the grid of its last launch.
 
     Raises:
         StoreError: There is no such sweep, or it cannot be read.
@@ -133,7 +133,7 @@ def _not_installed(trials: Iterable[StoredTrial]) -> list[str]:
 
 
 def statuses(*, store: Path | str = DEFAULT_STORE) -> dict[str, SweepStatus | InputError]:
-    """Return how each sweep of a store stands; for one that cannot be read, the error."""
+    """Return the state of each sweep of a store; for one that cannot be read, the error."""
     found: dict[str, SweepStatus | InputError] = {}
     while found.keys() != {*(names := sweep_names(store))}:  # once, or again if a sweep was renamed meanwhile
         found = {name: found[name] for name in names if name in found}
@@ -160,7 +160,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a sweep stands that nothing runs.
+    """The state of a sweep that no process is running.
 
     Attributes:
         ran: Whether it was seen to run.
@@ -173,11 +173,11 @@ class Ended:
 
 
 def watch(sweep: str, *, store: Path | str = DEFAULT_STORE) -> Iterator[Snapshot | Queued | Ended | None]:
-    """Look at a sweep until nothing runs it, and no job of it waits.
+    """Follow a sweep until no process is running it, and no job of it waits.
 
     Yields:
-        Its latest snapshot, every `LOOK_S`, or how its job stands; None if a process has begun to run it and has not
-        written a snapshot yet; last of all how it ended.
+        Once a second, its latest snapshot or the state of its job; None if a process has begun to run it and has not
+        written a snapshot yet; at the end, how it ended.
 
     Raises:
         StoreError: There is no such sweep, or it cannot be read.

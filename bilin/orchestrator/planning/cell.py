@@ -210,7 +210,7 @@ def _to_run(
     """Return the trials, of those asked for, that have no result or must be tested at more lengths.
 
     If a cell keeps weights at its selected point alone, a new length is tested there alone; the rows of other
-    points stand as they are. Until the search is complete, all weights that are kept are tested.
+    points are unchanged. Until the search is complete, all weights that are kept are tested.
     """
     new = tuple([ask for ask in asks if ask.key not in known])
     if not lacking_lengths:

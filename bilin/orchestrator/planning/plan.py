@@ -48,7 +48,7 @@ class Plan:
         num_lost: Those whose last launch lost them: a row says so, and the next launch runs them again.
         stored: Every stored trial of the sweep, by its id.
         shares: Whether some of the cells have results in other sweeps of the store.
-        rows: Those of each wanted cell, by the id of the cell, whether they stand or not.
+        rows: Those of each wanted cell, by the id of the cell, including rows that are not used.
     """
 
     grid: Grid
@@ -124,7 +124,7 @@ class Plan:
 
     @property
     def state(self) -> SweepState:
-        """The state of the sweep, if nothing runs it. Results that are to be copied are not its own yet."""
+        """The state of the sweep, if no process is running it. Results that are to be copied are not its own yet."""
         num_to_copy = sum(len(trial_ids) for trial_ids in self.found_in.values())
         return SweepState.of(
             num_to_run=self.num_to_run - self.num_lost + num_to_copy, num_failed=self.num_failed + self.num_lost

@@ -156,7 +156,7 @@ class Explanation:
 def _due(cell: CellPlan, rows: Collection[StoredTrial], last: WantedRow | None) -> Iterator[TrialReason]:
     cell_id = cell.wanted.cell_id
     if not rows and not cell.stored and last is None:
-        for point, seed, _ in cell.to_run:
+        for point, seed in cell.to_run:
             yield TrialReason(cell_id, point, seed, Reason.NEW_CELL, "")
         return
     stored = {**{(row.point, row.seed): row for row in rows}, **cell.stored}

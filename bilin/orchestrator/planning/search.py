@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from bilin.orchestrator.grid import Choices, LogUniform, Range, WantedCell
-from bilin.rules import Outcome, lrs_between, round_lr, search_score
+from bilin.rules import Outcome, round_to_digits, search_score, values_between
 from bilin.spec import Point, derive_seed
 
 MAX_CACHED_ROUNDS = 2**14
@@ -39,11 +39,10 @@ Known = Mapping[Key, Outcome]
 
 
 class Ask(NamedTuple):
-    """A trial of a cell that should be trained up to a step."""
+    """A trial of a cell that should have a result."""
 
     point: Point
     seed: int
-    until_step: int
 
     @property
     def key(self) -> Key:
@@ -67,12 +66,12 @@ def decide(cell: WantedCell, known: Known, asked: Sequence[Point] = ()) -> tuple
         points = _search(cell, search, known, asked)
     else:
         points = _until_solved(cell, search, known) if search.until_solved else map(Point, search.choices)
-    return _asks(tuple(dict.fromkeys(points)), cell.seeds, cell.cell.train.steps)
+    return _asks(tuple(dict.fromkeys(points)), cell.seeds)
 
 
 @lru_cache(1024)
-def _asks(points: tuple[Point, ...], seeds: tuple[int, ...], until_step: int) -> tuple[Ask, ...]:
-    return tuple(Ask(point, seed, until_step) for point in points for seed in seeds)  # shared by many cells
+def _asks(points: tuple[Point, ...], seeds: tuple[int, ...]) -> tuple[Ask, ...]:
+    return tuple(Ask(point, seed) for point in points for seed in seeds)  # shared by many cells
 
 
 def num_later(cell: WantedCell, ended: Container[Key], asks: Sequence[Ask], to_run: Collection[Ask]) -> int:
@@ -165,7 +164,7 @@ def _first_lrs(cell_id: str, range_: Range, count: int) -> list[float]:
     lrs = []
     for number in range(count):
         position = number + random.Random(derive_seed(cell_id, "ask", number)).random()
-        lrs.append(min(max(round_lr(range_.low * math.exp(position * width)), range_.low), range_.high))
+        lrs.append(min(max(round_to_digits(range_.low * math.exp(position * width)), range_.low), range_.high))
     return lrs
 
 
@@ -204,7 +203,7 @@ def _candidates(low: float, high: float) -> tuple[float, ...]:
     """Return up to `NUM_CANDIDATES` learning rates, evenly spaced on the logarithmic scale."""
     found: list[float] = []
     step = math.log(high / low) / NUM_CANDIDATES
-    for lr in lrs_between(low, high):
+    for lr in values_between(low, high):
         if not found or lr >= found[-1] * math.exp(step):
             found.append(lr)
     return tuple(found)

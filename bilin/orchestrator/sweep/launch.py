@@ -16,9 +16,10 @@ from typing import Unpack
 
 from bilin.errors import DamageWarning, InputError, InterruptedSweepError, StoreError
 from bilin.folder import SweepFolder
+from bilin.machine.slurm import WARNING_SIGNAL
 from bilin.notebook import html_table
-from bilin.orchestrator.clusters import Work, check_nodes, open_pool
-from bilin.orchestrator.clusters.slurm.continuation import WARNING, continued
+from bilin.orchestrator.clusters import PoolSpec, check_nodes, open_pool
+from bilin.orchestrator.clusters.slurm.continuation import continued
 from bilin.orchestrator.grid import ClusterSettings
 from bilin.orchestrator.planning.asked import AskedFile
 from bilin.orchestrator.planning.plan import Plan
@@ -35,7 +36,7 @@ from bilin.workers.output import Outputs
 from bilin.workers.pool import RunTrial
 from bilin.workers.training.checkpoint import Checkpoints
 
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, WARNING)
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, WARNING_SIGNAL)
 """The signals that end a launch as Ctrl-C does: results are kept, and running trials write checkpoints."""
 
 GRACE_S = 5.0
@@ -52,8 +53,9 @@ class Summary:
     Attributes:
         num_found: Wanted trials that were stored already, with a result.
         num_failed: Wanted trials without a result: failed in this launch, or earlier and not run again.
-        num_left: Wanted trials that are still to run, since the launch stopped early, or since they failed beside a
-            stored result.
+        num_left: Wanted trials that are still to run, since the launch stopped early.
+        num_unfinished: Trials that failed in this launch, but keep their stored result; the next launch runs them
+            again.
         num_elsewhere: Trials to run in the cells of the grid that ``--only`` left out.
         ran: How many trials this launch ran, by the status they ended with.
         num_tests: Those of them that were only tested, with their kept weights.
@@ -70,6 +72,7 @@ class Summary:
     found_in: Mapping[str, int] = field(default_factory=dict)
     stopped: str | None = None
     num_left: int = 0
+    num_unfinished: int = 0
     num_elsewhere: int = 0
 
     @property
@@ -80,12 +83,14 @@ class Summary:
     @property
     def state(self) -> SweepState:
         """The state of the sweep, of whose cells ``--only`` may have left some out."""
-        return SweepState.of(num_to_run=self.num_left + self.num_elsewhere, num_failed=self.num_failed)
+        return SweepState.of(
+            num_to_run=self.num_left + self.num_unfinished + self.num_elsewhere, num_failed=self.num_failed
+        )
 
     @property
     def exit_code(self) -> int:
-        """0: every trial of this launch has a result; 1: some have none."""
-        return 1 if self.num_failed or self.stopped else 0
+        """0: every trial of this launch has a result; 1: some have none, or failed when they were run again."""
+        return 1 if self.num_failed or self.num_unfinished or self.stopped else 0
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {what}" for what, count in self._counts().items())
@@ -99,7 +104,8 @@ class Summary:
     def _counts(self) -> dict[str, int]:
         ran = {f"ended as {status}": count for status, count in sorted(self.ran.items()) if count}
         tests = {"only tested": self.num_tests} if self.num_tests else {}
-        return {"found in the store": self.num_found, **ran, **tests, "without a result": self.num_failed}
+        kept = {"failed with their stored result kept": self.num_unfinished} if self.num_unfinished else {}
+        return {"found in the store": self.num_found, **ran, **tests, "without a result": self.num_failed, **kept}
 
 
 def plan(request: LaunchRequest | GridSource, **options: Unpack[RequestOptions]) -> Plan:
@@ -162,7 +168,8 @@ def launch(
         num_tests=end.num_tests,
         found_in=dict(writer.num_taken_over),
         stopped=end.stopped,
-        num_left=end.num_to_go + end.num_unfinished,
+        num_left=end.num_to_go,
+        num_unfinished=end.num_unfinished,
         num_elsewhere=end.num_elsewhere,
     )
 
@@ -216,7 +223,7 @@ def _run(
         num_elsewhere = write_grid(writer, plan, has_ended=True)
         return replace(sweep.snapshot(), num_elsewhere=num_elsewhere)
     outputs = Outputs(folder)
-    work = Work(
+    spec = PoolSpec(
         run=run,
         emit=sweep.take,
         demand={cell.wanted.resources for cell in plan.cells if cell.to_run},
@@ -228,7 +235,7 @@ def _run(
         with (
             recorder,
             outputs,
-            open_pool(request.cluster, work) as pool,
+            open_pool(request.cluster, spec) as pool,
             signals_interrupt(received, outermost=False),  # a second time, since Ray sets its own handlers
         ):
             check_nodes(request.cluster, writer.folder.path, plan.packages)
@@ -256,7 +263,8 @@ def _run(
         raise InterruptedSweepError(message) from error
     end = sweep.snapshot()
     if checkpoints:
-        checkpoints.clear(everything=plan.grid.is_whole and not end.num_failed and not end.stopped)
+        has_all = not (end.num_failed or end.num_unfinished or end.stopped)
+        checkpoints.clear(everything=plan.grid.is_whole and has_all)
     return end
 
 
@@ -306,13 +314,15 @@ class ReceivedSignal:
 def signals_interrupt(received: ReceivedSignal, *, outermost: bool) -> Iterator[None]:
     """Let SIGTERM and SIGHUP end a sweep as Ctrl-C does: finished trials are kept, and nothing is left running.
 
-    Only the first signal counts: a second one would interrupt the ending. A signal that is ignored (as by nohup) stays
-    ignored, except the warning of a job, which the job's script ignores until a launch can take it.
+    Only the first signal counts: a second one would interrupt the shutdown. A signal that is ignored (as by nohup)
+    stays ignored, except the warning of a job, which the job's script ignores until a launch can take it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
-    signals = [number for number in INTERRUPTS if number == WARNING or signal.getsignal(number) is not signal.SIG_IGN]
+    signals = [
+        number for number in INTERRUPTS if number == WARNING_SIGNAL or signal.getsignal(number) is not signal.SIG_IGN
+    ]
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         received.number = number
@@ -330,6 +340,6 @@ def signals_interrupt(received: ReceivedSignal, *, outermost: bool) -> Iterator[
 
 def _grace(number: int | None, job: ClusterSettings) -> float:
     """How long running trials have to write a checkpoint, by the signal that interrupts them."""
-    if number == WARNING:
+    if number == WARNING_SIGNAL:
         return max(GRACE_S, job.warning_s / 4)
     return TERM_S if number == signal.SIGTERM else GRACE_S

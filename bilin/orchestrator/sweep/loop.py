@@ -200,7 +200,7 @@ class Sweep:
 
     def _enqueue(self, cell: CellPlan, asks: Sequence[Ask]) -> None:
         queue, cell_id = self._queues[cell.wanted.resources.occupied, frozenset()], cell.wanted.cell_id
-        for point, seed, _ in asks:
+        for point, seed in asks:
             own_id = trial_id(cell_id, point, seed)
             trial = _Trial(cell.spec(point, seed, folder=self._folder), own_id, cell_id)
             self._trials[own_id] = trial
@@ -301,8 +301,8 @@ class Sweep:
             self._best[trial.cell_id] = min(leader, self._best.get(trial.cell_id, leader), key=_rank)
         if not trial.spec.test_only:
             self._wall_s[cell.shape] = result.wall_s
-        stands = key in cell.known and (keeps_row or result.is_test)
-        self._advance(cell, key, cell.known[key] if stands else Outcome.of(*key, result))
+        is_unchanged = key in cell.known and (keeps_row or result.is_test)
+        self._advance(cell, key, cell.known[key] if is_unchanged else Outcome.of(*key, result))
         if result.note:
             self._notes.append(f"{trial.trial_id}: {_short(result.note)}")
         self._notes += self._errors.note(result, keeps_row=keeps_row)
@@ -408,7 +408,7 @@ class _Errors:
         if place := place_of(result.traceback):
             lines.append(f"  at {place}")
         if keeps_row:
-            return ["\n".join([*lines, "  its stored result stays; the next launch runs it again"])]
+            return ["\n".join([*lines, "  the stored result is kept; the next launch runs the trial again"])]
         show = ["bilin", "sweep", "show", result.trial_id, *self._place]
         return ["\n".join([*lines, f"  more: {shlex.join(show)}"])]
 

@@ -27,8 +27,8 @@ REDRAW_S = 0.25
 def counts(snapshot: Snapshot) -> str:
     """Return one line: how many trials are done, run, failed and wait."""
     parts = [f"{snapshot.sweep}: {snapshot.num_done} done", f"{len(snapshot.running)} running"]
-    if snapshot.num_failed:
-        parts.append(f"{snapshot.num_failed} failed")
+    if num_failed := snapshot.num_failed + snapshot.num_unfinished:
+        parts.append(f"{num_failed} failed")
     parts.append(f"{snapshot.num_to_go - len(snapshot.running)} to go")
     if snapshot.seconds_left is not None and snapshot.num_to_go:
         about = "at most" if snapshot.may_end_early else "about"
@@ -112,8 +112,7 @@ class _Progress(ABC):
         is_due = time.monotonic() - self._drawn_at >= self._period_s or not snapshot.num_to_go
         if notes or is_due:
             self._drawn_at = time.monotonic()
-            total = snapshot.num_done + snapshot.num_failed + snapshot.num_to_go
-            self._share = 1 - snapshot.num_to_go / max(total, 1)
+            self._share = 1 - snapshot.num_to_go / max(snapshot.num_total, 1)
             self.draw(counts_and_step(snapshot), notes)
 
     @abstractmethod

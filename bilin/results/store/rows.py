@@ -32,7 +32,7 @@ from bilin.results.schema import (
     table_of,
     trials_schema,
 )
-from bilin.rules import round_lr
+from bilin.rules import round_to_digits
 from bilin.spec import Cell, Point, Resources, TestSpec, TrialSpec, describe
 
 _result_values = attrgetter(*RESULT_COLUMNS)
@@ -133,7 +133,7 @@ def encode_wanted(cells: Iterable[WantedRow]) -> bytes:
     ]
     columns = table_of(plain, WANTED_SCHEMA).to_pydict()
     for name, outer in (("lr_low", min), ("lr_high", max)):
-        columns[name] = [bound and outer(bound, round_lr(bound)) for bound in columns[name]]
+        columns[name] = [bound and outer(bound, round_to_digits(bound)) for bound in columns[name]]
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns, WANTED_SCHEMA), buffer, compression="zstd")
     return buffer.getvalue()

@@ -19,7 +19,7 @@ from bilin.registry import package_of
 from bilin.spec import Resources, TrialSpec
 from bilin.workers.actors.actor import TrialActor
 from bilin.workers.actors.node import Node, actor_options, amounts_of, hold
-from bilin.workers.actors.worker import PERIOD_S, Deaths, Hearing, Worker, lost
+from bilin.workers.actors.worker import PERIOD_S, Deaths, Poller, Worker, lost
 from bilin.workers.events import Emit, Event, Finished, ignore
 from bilin.workers.output import Outputs
 from bilin.workers.pool import Group, RunTrial
@@ -58,7 +58,7 @@ class RayPool:
         """Start with no actors.
 
         Args:
-            run: See `bilin.workers.pool.TrialRunner`.
+            run: See `bilin.workers.runner.TrialRunner`.
             num_workers: The greatest number of actors; None: as many as there are CPUs.
             emit: Takes the events.
             checkpoints: Every worker must see their folder.
@@ -69,7 +69,7 @@ class RayPool:
         self._emit = emit
         self._check = check
         self._placement = Placement(num_workers)
-        self._hearing = Hearing(emit)
+        self._poller = Poller(emit)
         self._deaths = Deaths(outputs)
         self._idle: list[Worker] = []
         self._busy: dict[Any, Worker] = {}
@@ -112,7 +112,7 @@ class RayPool:
             # A worker that was started for a node that went meanwhile waits for the place of an idle one.
             while self._idle and not hold(self._placement.nodes, [worker.amounts for worker in self._workers]):
                 ray.kill(self._idle.pop(0).actor)
-        self._hearing.go_round(self._busy.values())
+        self._poller.poll(self._busy.values())
         if gone := [*self._lose_silent(), *self._deaths.unanswered()]:
             for event in gone:
                 self._emit(event)
@@ -184,7 +184,7 @@ class RayPool:
         except RayTaskError as error:  # the call itself failed: the worker lives on
             events = [worker.finish(_failed(spec, error)) for spec in list(worker.trials.values())]
         except RayError as error:  # dead, out of memory, or out of reach: then it must not train on beside the next
-            self._hearing.hear_out(worker)
+            self._poller.drain(worker)
             ray.kill(worker.actor)
             return [] if is_late else self._deaths.examine(worker, error)
         if is_late:  # its results count; its other events are of trials that may run elsewhere by now

@@ -153,7 +153,7 @@ def test_an_interrupt_exits_with_3_and_says_how_to_go_on(tmp_path: Path, number:
     process = bilin("sweep", "launch", grid, "--store", tmp_path / "store", "--cluster", cluster)
     assert wait_until(SweepFolder(tmp_path / "store/endless").snapshot.exists, 120)
     process.send_signal(number)
-    process.send_signal(number)  # a second one does not disturb the ending
+    process.send_signal(number)  # a second one does not disturb the shutdown
     code, _, err = finish(process, 60)
     assert code == 3
     assert "0 trials of this launch ended, 2 left; the same command continues" in err

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from bilin.cli.sweep.describe import describe_summary
 from bilin.folder import SweepFolder
 from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.grid import Grid, resolved
+from bilin.orchestrator.planning.state import SweepState
 from bilin.orchestrator.sweep.launch import Summary, launch, plan
 from bilin.record import TrialResult
 from bilin.results import copy_weights, delete, query, stored
@@ -168,7 +170,9 @@ def test_a_test_that_fails_leaves_the_row_and_runs_at_the_next_launch(tiny: Tiny
 
     grid = tiny(m=2, lengths="[10, 30]")
     summary = launch(grid, store=tmp_path, cluster=INLINE, run=failing)
-    assert (dict(summary.ran), summary.num_failed, summary.exit_code) == ({"oom": 1}, 1, 1)
+    assert (dict(summary.ran), summary.num_failed, summary.num_unfinished) == ({"oom": 1}, 0, 1)
+    assert (summary.num_left, summary.exit_code, summary.state) == (0, 1, SweepState.INCOMPLETE)
+    assert "1 failed; its stored result stays" in " ".join(describe_summary(summary, [], ["bilin"]).split())
     assert rows(tmp_path, "trials", COLUMNS) == before
     assert plan(grid, store=tmp_path).num_tests == 1
     run(grid, tmp_path)

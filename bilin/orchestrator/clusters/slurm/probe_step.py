@@ -74,11 +74,11 @@ def ask_job(
         return Finding("ok", PLACE, "nodes", f"{plural(len(answers), 'node')} asked"), dict(sorted(answers.items()))
     error = " ".join(" ".join(map(last_error, lines[-4:])).split())
     if not answers and any(text in error for text in BUSY):
-        found = f"no place for {settings.nodes} nodes within {wait_s:g} s: they were not examined"
+        found = f"Slurm granted no nodes within {wait_s:g} s, so none was checked"
         advice = "wait longer with --wait SECONDS, or try again later"
         return Finding("warning", PLACE, "nodes", found, advice), {}
     found = f"{len(answers)} of {num_nodes or settings.nodes} nodes answer: {error}"
-    advice = "see that cluster.python and cluster.setup work on the nodes"
+    advice = "check that cluster.python and cluster.setup work on the nodes"
     return Finding("error", PLACE, "nodes", found, advice), dict(sorted(answers.items()))
 
 
