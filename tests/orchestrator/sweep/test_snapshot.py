@@ -90,6 +90,7 @@ def test_a_snapshot_counts_what_has_ended_runs_and_waits(snapshot: Snapshot, tri
     assert (snapshot.sweep, snapshot.num_cells, snapshot.num_wanted) == ("tiny", 2, 4)
     assert snapshot.ended == {"failed": 1, "done": 1}
     assert (snapshot.num_done, snapshot.num_failed, snapshot.num_ended, snapshot.num_left) == (1, 1, 2, 2)
+    assert snapshot.num_total == 4
     assert snapshot.seconds_left is not None
     (running,) = snapshot.running
     since = running.since
