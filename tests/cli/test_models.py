@@ -61,13 +61,11 @@ def test_json_has_the_same() -> None:
 @pytest.mark.parametrize("words", [["models"], ["tasks"], ["models", "show", "full"]])
 def test_a_listing_loads_nothing_heavy(words: list[str]) -> None:
     code = f"""
-import sys
+import atexit, sys
 from bilin.cli.app import main
 sys.argv = ["bilin", *{words!r}]
-try:
-    main()
-finally:
-    print(sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)
+atexit.register(lambda: print(sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr))
+main()
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr.strip()) == (0, "[]")

@@ -64,13 +64,11 @@ print({{"torch", "ray", "duckdb"}} & set(sys.modules))
 def test_a_finished_sweep_runs_nothing_and_says_what_was_found(store: Path, grid: Path) -> None:
     """And starts nothing: neither Ray nor torch is loaded."""
     code = f"""
-import sys
+import atexit, sys
 sys.argv = ["bilin", "sweep", "launch", {str(grid)!r}, "--store", {str(store)!r}]
 from bilin.cli.app import main
-try:
-    main()
-finally:
-    print({{"torch", "ray"}} & set(sys.modules))
+atexit.register(lambda: print({{"torch", "ray"}} & set(sys.modules)))
+main()
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 0
