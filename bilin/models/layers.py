@@ -95,8 +95,9 @@ def linear(
     """
     (outputs, inputs), size = weight.shape, x.numel()
     if 1 in (size // inputs, outputs, inputs) or size * outputs < TINY:
-        y: Tensor = (x.unsqueeze(-2) * weight).sum(-1)
-        return y if bias is None else y + bias
+        y: Tensor = (x.reshape(-1, 1, inputs) * weight).sum(-1)
+        y = y if bias is None else y + bias
+        return y.view(*x.shape[:-1], outputs)
     if not is_stacked(x, weight):
         return nn.functional.linear(x.contiguous(), weight, bias)
     (y,) = in_stack(_linear, x.reshape(-1, x.shape[-1]), weight, *(() if bias is None else (bias,)))
