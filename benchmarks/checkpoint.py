@@ -19,8 +19,8 @@ from bilin.models import tier_settings
 from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, ValidateSpec
 from bilin.tasks.random_state_machine import RandomStateMachine
 from bilin.workers.training.checkpoint import Checkpoints
-from bilin.workers.training.state import start
-from bilin.workers.training.train import take_step
+from bilin.workers.training.state import TrialState, batches_at, start
+from bilin.workers.training.step import Stacks
 
 TIERS = {"full": {}, "cp": {"rank": 256}, "rotation": {}, "lstm": {}}
 STEPS = 20
@@ -43,14 +43,29 @@ def line(tier: str, fields: dict[str, int], kept: Path) -> str:
     cell = Cell(task=RandomStateMachine(m=10), model=model, train=TrainSpec(), validate=ValidateSpec())
     spec = TrialSpec(cell=cell, lr=1e-4, seed=0, test=TestSpec(), resources=Resources())
     state = start(spec, torch.device("cpu"))
-    take_step(cell, state, lr=spec.lr)  # the optimiser creates its tensors in the first step
-    step_s = seconds(lambda: [take_step(cell, state, lr=spec.lr) for _ in range(STEPS)]) / STEPS
-    checkpoints = Checkpoints(SweepFolder(kept), period_s=0.0)
-    keep_s = seconds(lambda: checkpoints.write_if_due(spec, state))
-    take_s = seconds(lambda: checkpoints.begin(spec, state))
+    stacks, checkpoints = Stacks(), Checkpoints(SweepFolder(kept), period_s=0.0)
+
+    def step() -> None:
+        stacks.step([state], batches_at(state)[:1])
+
+    def step_and_keep() -> None:
+        step()
+        assert checkpoints.write_if_due(spec, state)
+
+    start_s = seconds(lambda: begin(checkpoints, spec, state))
+    with checkpoints.running(spec, state):
+        step_s = seconds(lambda: [step() for _ in range(STEPS)]) / STEPS
+        keep_s = seconds(step_and_keep) - step_s
+    take_s = seconds(lambda: begin(checkpoints, spec, state)) - start_s
     (file,) = checkpoints.sweep.checkpoints.iterdir()
     params, size = sum(weight.numel() for weight in state.model.parameters()), file.stat().st_size / 1e6
     return f"{tier:10} {params:12,} {size:8.1f} {keep_s:8.3f} {take_s:10.3f} {step_s:8.4f} {keep_s / 300:15.3%}"
+
+
+def begin(checkpoints: Checkpoints, spec: TrialSpec, state: TrialState) -> None:
+    """Continue from the checkpoint, if there is one."""
+    with checkpoints.running(spec, state):
+        pass
 
 
 def seconds(call: object) -> float:

@@ -82,7 +82,7 @@ def warm_up(pool: Pool, listener: Listener, workers: int) -> None:
     """Start every worker before the clock starts."""
     ended = []
     listener.emit = lambda event: ended.append(event) if isinstance(event, Finished) else None
-    for spec in make_plan(grid_of(workers), {}).missing():
+    for spec in make_plan(grid_of(workers), {}).to_run():
         pool.submit(Group((spec,)))
     while len(ended) < workers:
         pool.wait(1.0)

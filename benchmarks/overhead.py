@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 from no_op import Listener, no_op, sweep, warm_up
 
-from bilin.orchestrator.clusters import ClusterSpec, Work, open_pool
+from bilin.orchestrator.clusters import ClusterSpec, PoolSpec, open_pool
 from bilin.spec import Resources
 
 WORKERS = 2
@@ -87,7 +87,7 @@ def rows(trials: list[int], tune_trials: int) -> Iterator[tuple[str, int, float]
     """Yield the measurements, one after the other on one Ray."""
     cluster = ClusterSpec(workers=WORKERS)
     listener = Listener()
-    with open_pool(cluster, Work(run=no_op, demand=[Resources()], emit=listener)) as pool:
+    with open_pool(cluster, PoolSpec(run=no_op, demand=[Resources()], emit=listener)) as pool:
         warm_up(pool, listener, WORKERS)
         for count in trials:
             yield "bilin", count, sweep(pool, listener, count)

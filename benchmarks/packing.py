@@ -1,16 +1,15 @@
-"""Steps of many models of one shape in one program: member steps a second for stacks of several sizes.
+"""Trials that train as one program: member steps a second for stacks of several sizes.
 
     python benchmarks/packing.py [--hidden 64] [--m 5] [--sizes 1 4 16 64] [--tier full lstm] [--json packing.json]
 
-A step is forward, loss, backward and Adam, with one thread, on 64 sequences of 2 to 10 tokens for each member. "alone"
-calls the module itself, without a stack. The sizes take turns. Prints member steps a second, at the shortest times,
-and the ratio of the largest stack that was measured to a stack of one.
+A step is what a trial does: draw 64 sequences of 2 to 10 tokens, forward, loss, backward, Adam; with one thread. A
+stack of 1 is a lone trial. The sizes take turns. Prints member steps a second, at the shortest times, and the ratio of
+the best size to a lone trial.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import platform
 import time
@@ -19,15 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.func import functional_call, stack_module_state, vmap
 
 from bilin.fields import fields_of
-from bilin.models import MODELS, Tier, tier_settings
+from bilin.models import MODELS, tier_settings
+from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, ValidateSpec
 from bilin.tasks.modular_addition import ModularAddition
+from bilin.workers.training.state import batches_at, start
+from bilin.workers.training.step import Stacks
 
 FIELDS: dict[str, dict[str, Any]] = {"cp": {"rank": 64}, "block_diagonal": {"block_size": 2}}
-Step = Callable[[], None]
 
 
 def main() -> None:
@@ -40,92 +39,52 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the results")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(
-        f"hidden {options.hidden}, m {options.m}, member steps a second, {platform.processor() or platform.machine()}\n"
-    )
-    print("| tier | alone |" + "".join(f" {size} |" for size in options.sizes) + " best / 1 |")
-    print("|---|--:|" + "--:|" * (len(options.sizes) + 1))
+    print(f"hidden {options.hidden}, m {options.m}, member steps a second, {platform.machine()}\n")
+    print("| tier |" + "".join(f" {size} |" for size in options.sizes) + " best / first |")
+    print("|---|" + "--:|" * (len(options.sizes) + 1))
     results = {}
     for name in options.tier:
-        results[name] = rates = measure(settings(name, options.hidden), options.m, options.sizes, options.seconds)
-        stacked = list(rates.values())[1:]
+        steps = {size: steps_of(spec(name, options.hidden, options.m), size) for size in options.sizes}
+        results[name] = rates = measure(steps, options.seconds)
         cells = "".join(f" {rate:.0f} |" for rate in rates.values())
-        print(f"| {name} |{cells} {max(stacked) / stacked[0]:.2f} |", flush=True)
+        print(f"| {name} |{cells} {max(rates.values()) / rates[options.sizes[0]]:.2f} |", flush=True)
     if options.json:
-        options.json.write_text(
-            json.dumps({**vars(options), "json": None, "torch": torch.__version__, "rates": results})
-        )
+        settings = {"hidden": options.hidden, "m": options.m, "torch": torch.__version__, "rates": results}
+        options.json.write_text(json.dumps(settings, indent=1) + "\n")
 
 
-def settings(name: str, hidden: int) -> Tier:
-    """Return the settings of a tier in which everything that can be of the width is."""
+def spec(name: str, hidden: int, m: int) -> TrialSpec:
+    """Return a trial of a tier in which everything that can be of the width is."""
     kind = tier_settings(name)
     width = {"hidden": hidden} | ({"embedding": hidden} if "embedding" in fields_of(kind) else {})
-    return kind(**width, **FIELDS.get(name, {}))
+    cell = Cell(
+        task=ModularAddition(m=m),
+        model=kind(**width, **FIELDS.get(name, {})),
+        train=TrainSpec(),
+        validate=ValidateSpec(),
+    )
+    return TrialSpec(cell=cell, lr=1e-5, seed=0, test=TestSpec(), resources=Resources())
 
 
-def measure(tier: Tier, m: int, sizes: list[int], seconds: float) -> dict[str, float]:
-    """Return member steps a second for a module alone, and for stacks of each size."""
-    steps: dict[str, tuple[int, Step]] = {"alone": (1, alone(tier, m))}
-    steps |= {str(size): (size, stacked(tier, m, size)) for size in sizes}
+def steps_of(trial: TrialSpec, size: int) -> Callable[[], None]:
+    """Return a function that makes one step of each of some trials, as one program."""
+    states, stacks = [start(trial, torch.device("cpu")) for _ in range(size)], Stacks()
+    return lambda: stacks.step(states, [batches_at(state)[0] for state in states])
+
+
+def measure(steps: dict[int, Callable[[], None]], seconds: float) -> dict[int, float]:
+    """Return member steps a second for each size. A few steps are one measurement, since only some of them draw."""
     shortest = dict.fromkeys(steps, float("inf"))
-    for _, step in steps.values():
+    for step in steps.values():
         step()
     started = time.perf_counter()
     while time.perf_counter() - started < seconds * len(steps):
-        for name, (_, step) in steps.items():
+        for size, step in steps.items():
             before = time.perf_counter()
-            step()
-            shortest[name] = min(shortest[name], time.perf_counter() - before)
-    return {name: size / shortest[name] for name, (size, _) in steps.items()}
-
-
-def draw(m: int, size: int) -> tuple[torch.Tensor, ...]:
-    generator = torch.Generator().manual_seed(0)
-    batches = [
-        ModularAddition(m=m).sample(torch.randint(2, 11, (64,), generator=generator).clamp_(max=10), generator)
-        for _ in range(size)
-    ]
-    longest = max(batch.tokens.shape[1] for batch in batches)
-    tokens = [nn.functional.pad(batch.tokens, (0, longest - batch.tokens.shape[1])) for batch in batches]
-    return torch.stack(tokens), torch.stack([b.num_tokens for b in batches]), torch.stack([b.answers for b in batches])
-
-
-def build(tier: Tier, m: int) -> Any:
-    module = tier.build(vocab_size=m, num_classes=m)
-    module.normalize = "readout"
-    return module
-
-
-def alone(tier: Tier, m: int) -> Step:
-    module, (tokens, num_tokens, answers) = build(tier, m), draw(m, 1)
-    optimizer = torch.optim.Adam(module.parameters(), lr=1e-5, fused=True)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(module(tokens[0], num_tokens[0]), answers[0]).backward()
-        optimizer.step()
-
-    return step
-
-
-def stacked(tier: Tier, m: int, size: int) -> Step:
-    module, batch = build(tier, m), draw(m, size)
-    weights, buffers = stack_module_state([copy.deepcopy(module) for _ in range(size)])
-    optimizer = torch.optim.Adam(weights.values(), lr=1e-5, fused=True)
-
-    def loss(weights: Any, buffers: Any, tokens: Any, num_tokens: Any, answers: Any) -> Any:
-        logits = functional_call(module, (weights, buffers), (tokens, num_tokens))
-        return nn.functional.cross_entropy(logits, answers)
-
-    losses = vmap(loss)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        losses(weights, buffers, *batch).sum().backward()
-        optimizer.step()
-
-    return step
+            for _ in range(4):
+                step()
+            shortest[size] = min(shortest[size], (time.perf_counter() - before) / 4)
+    return {size: size / shortest[size] for size in steps}
 
 
 if __name__ == "__main__":

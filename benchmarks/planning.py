@@ -52,7 +52,7 @@ def timed(part: str) -> Iterator[None]:
 
 def fill(store: Path, grid: Grid) -> int:
     """Store the result of every second trial of a grid; return their number."""
-    specs = list(make_plan(grid, {}).missing())[::2]
+    specs = list(make_plan(grid, {}).to_run())[::2]
     with SweepWriter(store, grid.name) as writer:
         for first in range(0, len(specs), BATCH):
             writer.append([(spec, _result(spec)) for spec in specs[first : first + BATCH]])
@@ -80,7 +80,7 @@ def main(num_cells: int) -> None:
             there = stored(store, grid.name)
         with timed("wanted minus stored"):
             plan = make_plan(grid, there)
-        assert (plan.num_done, plan.num_missing) == (num_stored, grid.max_trials - num_stored)
+        assert (plan.num_done, plan.num_to_run) == (num_stored, grid.max_trials - num_stored)
         start = time.perf_counter()
         subprocess.run([sys.executable, "-m", "bilin", "sweep", "plan", path, "--store", store], check=True)
         took = time.perf_counter() - start

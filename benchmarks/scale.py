@@ -22,12 +22,12 @@ from pathlib import Path
 import ray
 from no_op import Listener, no_op, sweep, warm_up
 
-from bilin.orchestrator.clusters import ClusterSpec, Work, open_pool
+from bilin.orchestrator.clusters import ClusterSpec, PoolSpec, open_pool
 from bilin.orchestrator.sweep.snapshot import Snapshot
 from bilin.spec import Resources
 from bilin.workers.actors.node import Node, amounts_of
 from bilin.workers.actors.pool import LOOK_PERIOD_S, Placement, RayPool
-from bilin.workers.actors.worker import ASKED_AT_ONCE, PERIOD_S, Hearing, Worker
+from bilin.workers.actors.worker import ASKED_AT_ONCE, PERIOD_S, Poller, Worker
 from bilin.workers.events import ignore
 
 TENTHS = 10
@@ -68,7 +68,7 @@ class Tenths:
 def many_trials(count: int) -> float:
     """Run trials on two workers and print the driver's tenths; return its seconds for each trial."""
     listener = Listener()
-    with open_pool(ClusterSpec(workers=2), Work(run=no_op, demand=[Resources()], emit=listener)) as pool:
+    with open_pool(ClusterSpec(workers=2), PoolSpec(run=no_op, demand=[Resources()], emit=listener)) as pool:
         warm_up(pool, listener, 2)
         tenths = Tenths(count)
         sweep(pool, listener, count, observer=tenths)
@@ -122,7 +122,7 @@ def parts() -> Iterator[tuple[str, float]]:
     """Return the driver's costs for each worker, in seconds."""
     cluster = ClusterSpec(workers=2)
     listener = Listener()
-    with open_pool(cluster, Work(run=no_op, demand=[Resources()], emit=listener)) as pool:
+    with open_pool(cluster, PoolSpec(run=no_op, demand=[Resources()], emit=listener)) as pool:
         assert isinstance(pool, RayPool)
         warm_up(pool, listener, 2)
         actor = pool._idle[0].actor
@@ -139,7 +139,7 @@ def parts() -> Iterator[tuple[str, float]]:
 
 def question(actor: ray.actor.ActorHandle) -> float:
     """Return the processor seconds that the driver needs to ask a worker and take its answer."""
-    hearing = Hearing(ignore)
+    poller = Poller(ignore)
     workers = [Worker(str(number), actor, amounts_of(Resources())) for number in range(ASKED_AT_ONCE)]
     rounds, second = 10, 1.0
 
@@ -147,7 +147,7 @@ def question(actor: ray.actor.ActorHandle) -> float:
         began = time.process_time()
         for _ in range(rounds):
             time.sleep(second)  # longer than a period: each round takes all answers of the previous one
-            hearing.go_round(asked)
+            poller.poll(asked)
         return time.process_time() - began
 
     return (seconds(workers) - seconds([])) / (rounds * len(workers))

@@ -1,10 +1,10 @@
-"""Which functions a value passes, from where it is read to where it is used: three walks, as Markdown.
+"""Which functions receive a value, from where it is read to where it is used: three walks, as Markdown.
 
     python benchmarks/walks.py            print the walks
     python benchmarks/walks.py --write    replace them in docs/architecture.md
 
-Each walk runs real code under a profiler and lists the functions of bilin that take the value as an argument, alone
-or inside of another object, in the order of their first calls. Values are chosen so that nothing else looks like them.
+Each walk runs real code under a profiler and lists the functions of bilin with an argument whose ``repr`` shows the
+value, in the order of their first calls. Values are chosen so that nothing else looks like them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LONGEST = 50_000
 
 
 class Walk:
-    """The functions that a value passes while the walk is active."""
+    """The functions that receive a value while the walk is active."""
 
     def __init__(self, *values: str) -> None:
         self._of_threads: dict[int, dict[str, None]] = {threading.get_ident(): {}}
@@ -98,7 +98,7 @@ def walk_of_a_grid_key() -> Walk:
         read_grid(path)  # settings and their modules are loaded before
         walk = Walk("9973")
         with walk.active():
-            specs = list(plan(path, store=Path(folder, "store")).missing())
+            specs = list(plan(path, store=Path(folder, "store")).to_run())
     assert [spec.cell.task.m for spec in specs] == [9973, 9967]  # type: ignore[attr-defined]
     return walk
 
@@ -113,7 +113,7 @@ def walk_of_a_result() -> Walk:
         path.write_text(GRID)
         inline = ClusterSpec(kind="inline", checkpoint_s=0)
         launch(path, store=Path(folder, "before"), cluster=inline, run=run_trial)  # loads torch
-        first = next(iter(plan(path, store=Path(folder, "store")).missing()))
+        first = next(iter(plan(path, store=Path(folder, "store")).to_run()))
         walk = Walk(f"TrialResult(trial_id='{first.trial_id}'")
         walk._value = re.compile(re.escape(f"TrialResult(trial_id='{first.trial_id}'"))
         with walk.active():

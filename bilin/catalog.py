@@ -32,7 +32,7 @@ FIXED_COLUMNS = frozenset(
         "accuracy", "accuracy_scaled", "attempts", "best", "cell_id", "commit", "cpu", "device", "error",
         "finished_at", "found_in", "gpu", "gpu_memory_mb", "high", "host", "length", "loss", "low", "lr", "max",
         "max_steps", "mean", "min", "mixed", "mixed_hardware", "name", "num_seeds", "num_sequences", "num_solved",
-        "params", "part", "pid", "python", "recurrent_params", "schema_version", "scores", "searched", "seed",
+        "pack", "params", "part", "pid", "python", "recurrent_params", "schema_version", "scores", "searched", "seed",
         "seeds", "selected", "sequence_accuracy", "solved", "source", "spec", "started_at", "status", "step",
         "steps", "stop_reason", "sweep", "task", "task_package", "test_lengths", "test_s", "tested", "threads",
         "tier", "tier_package", "torch", "traceback", "train_lengths", "training_loss", "trial_id",

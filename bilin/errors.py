@@ -19,6 +19,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from bilin.units import plural
+
 CTRL_C_EXIT_CODE = 130
 """Exit code of Typer if a command does not handle Ctrl-C. `bilin` ends with that of `InterruptedSweepError` instead."""
 
@@ -70,8 +72,9 @@ class GridError(InputError):
     def __init__(self, source: str, faults: Sequence[Fault]) -> None:
         self.source = source
         self.faults = tuple(faults)
-        count = "1 error" if len(self.faults) == 1 else f"{len(self.faults)} errors"
-        super().__init__("\n".join([f"{source}: {count}", *(f"  {fault}" for fault in self.faults)]))
+        super().__init__(
+            "\n".join([f"{source}: {plural(len(self.faults), 'error')}", *(f"  {fault}" for fault in self.faults)])
+        )
 
 
 class QueryError(InputError):

@@ -46,14 +46,15 @@ class Rule:
 RULES: Mapping[Status, Rule] = {
     "lost": Rule(
         what="its worker or node died or stopped answering",
-        then="it runs again on another worker, at most three times; the next launch runs it again without --retry",
+        then="it runs again on another worker, with at most three starts in one launch; "
+        "the next launch runs it again without --retry",
         attempts=MAX_ATTEMPTS,
         keeps_checkpoint=True,
     ),
     "hardware": Rule(
         what="a device or its node failed: a CUDA hardware error, an NCCL error, or a bus error",
-        then="it runs again in a new worker, on another node if there is one, at most three times; "
-        "after that, use --retry hardware",
+        then="it runs again in a new worker, on another node if there is one, with at most three starts in one "
+        "launch; after that, use --retry hardware",
         attempts=MAX_ATTEMPTS,
         elsewhere=True,
         keeps_checkpoint=True,
@@ -66,7 +67,7 @@ RULES: Mapping[Status, Rule] = {
     "failed": Rule(
         what="its task, its tier or its settings raised an error",
         then="it does not run again; fix the cause, then use --retry failed. "
-        f"The same error in {MAX_SAME_ERRORS} trials stops the sweep",
+        f"The sweep stops after {MAX_SAME_ERRORS} trials in a row with the same error",
     ),
     "internal": Rule(
         what="bilin's own code raised an error: a bug in bilin",

@@ -202,7 +202,7 @@ def fields_of(block: type) -> Mapping[str, Field]:
     return _fields_of(block)
 
 
-@functools.cache  # a cached function loses its signature, so it stands behind another
+@functools.cache  # a cached function loses its signature, so it is behind another
 def _fields_of(block: type) -> Mapping[str, Field]:
     hints = typing.get_type_hints(block)
     return {f.name: _field(f, hints[f.name]) for f in dataclasses.fields(block) if _KEY in f.metadata}

@@ -13,7 +13,7 @@
     ├── job.json                  the launch    stays    the Slurm job that was submitted last
     ├── jobs/                     the launch    stays    output and requests of jobs and of detached launches
     ├── checkpoints/              the workers   go with their trials' results
-    ├── weights/                  the workers   go with their trials: final weights
+    ├── weights/                  the workers   go with their trials: final weights, a file for each training
     ├── logs/                     the workers   stay     what the trials printed
     └── .seen-*/                  the launch    goes at once: a probe that every node must see
 
@@ -24,13 +24,14 @@ under its name with `PARTIAL`, and moved there; a reader never sees half a file.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from bilin.errors import StoreError
+
+DEFAULT_STORE = Path("bilin-store")
 
 SWEEP_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 SWEEP_NAME_ACCEPTED = "1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or a digit"
@@ -44,6 +45,38 @@ PROBE = ".seen-"
 """Prefix of the folder by which nodes show that they see the same store."""
 
 _PART = re.compile(r"(?:trials|curves)-(\d{8}|[1-9]\d{8,})\.parquet")
+
+
+def missing_folders(path: Path) -> list[Path]:
+    """Return the folders that must be made for a path, itself included, the innermost first."""
+    return [folder for folder in (path, *path.parents) if not folder.exists()]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders, the innermost first, up to one that is not empty."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+Training = tuple[str, int]
+"""The id of a trial, and when the training started, in microseconds since the epoch, as its row says."""
+
+
+def weights_name(training: Training) -> str:
+    """Return the name of the file of the final weights of a training."""
+    trial_id, started_us = training
+    return f"{trial_id}-{started_us}{WEIGHTS_SUFFIX}"
+
+
+def _training(weights: Path) -> Training | None:
+    trial_id, _, started_us = weights.stem.partition("-")
+    return (trial_id, int(started_us)) if started_us.isdecimal() else None
+
+
+def store_option(store: Path | str) -> list[str]:
+    """Return what a command of bilin needs to use a store: nothing if it is the default one."""
+    return [] if Path(store).absolute() == DEFAULT_STORE.absolute() else ["--store", str(store)]
 
 
 class _Inside:
@@ -87,7 +120,7 @@ class SweepFolder:
             raise StoreError(f"{sweep!r} is not the name of a sweep; accepted: {SWEEP_NAME_ACCEPTED}")
         store = Path(store)
         for path in (store, store / sweep):
-            if path.exists() and not path.is_dir():
+            if not path.is_dir() and path.exists():  # in this order: it may be renamed meanwhile
                 raise StoreError(f"{path} is a file, not a directory; name another store with --store")
         return cls(store / sweep)
 
@@ -122,32 +155,39 @@ class SweepFolder:
         """The checkpoint of a trial."""
         return self.checkpoints / trial_id
 
-    def trial_weights(self, trial_id: str) -> Path:
-        """The final weights of a trial."""
-        return self.weights / f"{trial_id}{WEIGHTS_SUFFIX}"
-
-    def trials_with_weights(self) -> frozenset[str]:
-        """The ids of the trials whose final weights are kept."""
-        return frozenset(path.stem for path in self.weights.glob(f"*{WEIGHTS_SUFFIX}"))
+    def kept_weights(self) -> dict[Training, Path]:
+        """The files of final weights. Those that are not of the training that a trial's row has are not used."""
+        return {training: path for path in self.weights.glob(f"*{WEIGHTS_SUFFIX}") if (training := _training(path))}
 
     def drop_weights(self, trial_ids: Iterable[str]) -> None:
-        """Remove the final weights of trials."""
-        for trial_id in trial_ids if self.weights.exists() else ():
+        """Remove the final weights of trials, of every training."""
+        dropped = {*trial_ids}
+        for (trial_id, _), path in self.kept_weights().items() if dropped else ():
             with suppress(OSError):  # weights that stay take up room, and nothing else
-                self.trial_weights(trial_id).unlink(missing_ok=True)
+                if trial_id in dropped:
+                    path.unlink(missing_ok=True)
 
-    def copy_weights(self, source: SweepFolder, trial_ids: Iterable[str]) -> None:
-        """Copy the final weights of trials of another sweep, as far as it has them."""
-        for trial_id in source.trials_with_weights().intersection(trial_ids):
-            self.weights.mkdir(exist_ok=True)
-            path = self.trial_weights(trial_id)
-            partial = path.with_name(path.name + PARTIAL)
+    def copy_weights(self, source: SweepFolder, trainings: Iterable[Training]) -> None:
+        """Copy the final weights of trials of another sweep, as far as it has them.
+
+        Raises:
+            OSError: They cannot be written.
+        """
+        kept = source.kept_weights()
+        for file in (kept[training] for training in trainings if training in kept):
             try:
-                shutil.copyfile(source.trial_weights(trial_id), partial)
-                partial.replace(path)
-            except OSError:  # removed meanwhile, not readable, or no room: then the row has no weights
+                content = file.read_bytes()
+            except OSError:  # removed meanwhile, or not readable: then the row has no weights
+                continue
+            self.weights.mkdir(exist_ok=True)
+            partial = self.weights / (file.name + PARTIAL)
+            try:
+                partial.write_bytes(content)
+                partial.replace(self.weights / file.name)
+            except OSError:
                 with suppress(OSError):
-                    partial.unlink()
+                    partial.unlink()  # a full disk needs the room
+                raise
 
     def trial_log(self, trial_id: str) -> Path:
         """What a trial printed."""

@@ -22,6 +22,7 @@ class Environment:
     """Where a trial ran, and with which software.
 
     Attributes:
+        pack: Trials in the largest stack that computed something for it; 1 if it ran alone.
         task_package: Name and version of the package that declares the task; None for bilin's own.
         tier_package: The same for the tier.
         gpu: Name of the GPU; None on a CPU.
@@ -42,6 +43,7 @@ class Environment:
     tier_package: str | None = None
     gpu: str | None = None
     gpu_memory_mb: int | None = None
+    pack: int = 1
 
 
 class CurvePoint(NamedTuple):
@@ -122,6 +124,11 @@ class TrialResult:
         """Pickle the curve by columns: reading its points one by one takes longer than all else of a short trial."""
         values = {name: getattr(self, name) for name in self.__slots__ if name != "curve"}
         return _result, (values, tuple(zip(*self.curve, strict=True)))
+
+
+def microseconds(seconds: float) -> int:
+    """Return a time as rows have it: when a trial started tells its trainings apart."""
+    return round(seconds * 1e6)
 
 
 def _result(values: Mapping[str, Any], curve: tuple[Sequence[Any], ...]) -> TrialResult:

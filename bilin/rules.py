@@ -17,7 +17,7 @@ from bilin.spec import Point
 EVALUATIONS_TO_SOLVE = 2
 """Perfect evaluations in a row that solve a trial. One is often luck: see docs/log.md."""
 
-LR_SIGNIFICANT_DIGITS = 3
+SIGNIFICANT_DIGITS = 3
 
 LOSS_WEIGHT = 0.05
 """How much the loss adds to the score of a search at most: less than any difference in accuracy that matters."""
@@ -135,14 +135,14 @@ def search_score(outcomes: Sequence[Outcome], *, chance: float) -> float:
     return (math.fsum(scaled) + math.fsum(by_loss)) / len(outcomes)
 
 
-def round_lr(lr: float) -> float:
-    """Round a learning rate to three significant digits, so that equal ones are recognized."""
-    return float(f"{lr:.{LR_SIGNIFICANT_DIGITS}g}")
+def round_to_digits(value: float) -> float:
+    """Round a searched value to three significant digits, so that equal ones are recognized."""
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
 
 
 @lru_cache(64)
-def lrs_between(low: float, high: float) -> tuple[float, ...]:
-    """Return the learning rates that a search may ask for: those of three digits between the bounds, and the bounds."""
+def values_between(low: float, high: float) -> tuple[float, ...]:
+    """Return the values that a search may ask for: those of three digits between the bounds, and the bounds."""
     first, last = (math.floor(math.log10(bound)) for bound in (low, high))
-    lrs = (float(f"{number}e{exponent - 2}") for exponent in range(first, last + 1) for number in range(100, 1000))
-    return tuple(sorted({low, high, *(lr for lr in lrs if low < lr < high)}))
+    values = (float(f"{number}e{exponent - 2}") for exponent in range(first, last + 1) for number in range(100, 1000))
+    return tuple(sorted({low, high, *(value for value in values if low < value < high)}))

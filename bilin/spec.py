@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 from bilin.fields import Amounts, Form, Value, fields_of, list_problems, option, values_of
 from bilin.registry import OWN, origin
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Increase it when the same spec gives other numbers, so that older results are not taken for new ones."""
 
 
@@ -30,6 +30,10 @@ class TaskSettings(Hashable, Protocol):
 
     name: ClassVar[str]
     own_supervision: ClassVar[str | None]
+
+    @property
+    def vocab_size(self) -> int:
+        """See `bilin.tasks.Task.vocab_size`."""
 
     @property
     def num_classes(self) -> int:
@@ -129,6 +133,9 @@ class Resources:
     device: str = option(
         "auto", choices=("auto", "cpu", "cuda"), doc="device to compute on; auto: cuda if gpus > 0, else cpu"
     )
+    pack: int = option(
+        0, at_least=0, doc="trials of one shape that a worker trains as one program; 0: as many as pay off, 1: none"
+    )
     accelerator: str | None = option(None, form=_ACCELERATOR, doc="required type of GPU; null: any")
     memory: str | None = option(None, form=_MEMORY, doc="memory to reserve per trial; null: no reservation")
     custom: Amounts = option(Amounts(), form=_CUSTOM, at_least=1e-4, doc="custom Ray resources per trial, by name")
@@ -136,7 +143,7 @@ class Resources:
     @property
     def occupied(self) -> Resources:
         """The resources without what can differ between trials of one worker."""
-        return replace(self, threads=1, device="auto")
+        return replace(self, threads=1, device="auto", pack=0)
 
     @property
     def memory_bytes(self) -> int:
@@ -222,8 +229,9 @@ class TrialSpec:
 
     Attributes:
         cell: With the values that its searched fields have in this trial.
-        weights: The file of its final weights; None: they are not kept.
-        untested: The lengths at which the kept weights are tested. Empty: the trial is trained, and tested at all.
+        weights: The folder for its final weights; None: they are not kept.
+        kept: The file of the kept weights that are tested.
+        test_only: The lengths at which the kept weights are tested. Empty: the trial is trained, and tested at all.
     """
 
     cell: Cell
@@ -232,7 +240,8 @@ class TrialSpec:
     test: TestSpec
     resources: Resources
     weights: Path | None = None
-    untested: tuple[int, ...] = ()
+    kept: Path | None = None
+    test_only: tuple[int, ...] = ()
 
     @property
     def trial_id(self) -> str:
@@ -243,6 +252,12 @@ class TrialSpec:
     def point(self) -> Point:
         """The learning rate and the values of the searched fields."""
         return Point(self.lr, self.cell.searched_values)
+
+    @property
+    def shape(self) -> Hashable:
+        """Trials for which this is equal can be trained as one program: their modules differ only in their weights."""
+        cell = self.cell
+        return cell.model, cell.task.vocab_size, cell.task.num_classes, cell.train.normalize, self.resources
 
 
 def cell_ids(cells: Sequence[Cell]) -> Iterator[str]:

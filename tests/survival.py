@@ -112,7 +112,7 @@ def test_a_sweep_whose_workers_are_killed_50_times_ends_as_if_undisturbed(
 ) -> None:
     grid, store = write_grid(tmp_path, GRID), tmp_path / "store"
     moments, twice, started, kills, launches = random.Random(1), Twice(store), time.monotonic(), 0, 0
-    while not launches or status("killed", store=store).plan.num_missing:
+    while not launches or status("killed", store=store).plan.num_to_run:
         process = launched(grid, store)
         launches += 1
         while process.poll() is None:

@@ -27,7 +27,7 @@ seeds: [0, 1, 2]
 """
 NUM_TRIALS = 24
 
-NOT_REPEATED = {"attempts", "commit", "host", "pid", "worker", "wall_s", "test_s", "started_at", "finished_at"}
+NOT_REPEATED = {"attempts", "commit", "finished_at", "host", "pack", "pid", "started_at", "test_s", "wall_s", "worker"}
 """Columns in which two runs of one trial may differ; git tells the commit only to the owner of the checkout."""
 
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from bilin.rules import Outcome, is_solved, mean_score, round_lr, select_point
+from bilin.rules import Outcome, is_solved, mean_score, round_to_digits, select_point
 from bilin.spec import Point
 
 
@@ -82,5 +82,5 @@ def test_a_search_is_told_the_mean_over_the_seeds() -> None:
 
 
 def test_rates_are_rounded_to_three_digits() -> None:
-    assert round_lr(0.00123456) == 0.00123
-    assert round_lr(round_lr(9.996e-5)) == round_lr(9.996e-5) == 1e-4
+    assert round_to_digits(0.00123456) == 0.00123
+    assert round_to_digits(round_to_digits(9.996e-5)) == round_to_digits(9.996e-5) == 1e-4

@@ -106,10 +106,10 @@ def test_ids_do_not_change_between_processes() -> None:
 
 def test_ids_are_pinned() -> None:
     # Results on disk are found by these: they must never move. A change of numbers raises RESULTS_VERSION.
-    assert (CELL.cell_id, spec().trial_id) == ("ab684a816d1a30b0", "fb929edfa1285553")
+    assert (CELL.cell_id, spec().trial_id) == ("40f122dc2b1df3a5", "e5bc0aee3ac046ff")
     lstm = dataclasses.replace(CELL, model=LSTM(), task=RandomStateMachine(m=5))
     arithmetic = dataclasses.replace(CELL, task=ModularArithmetic(m=3), train=TrainSpec(supervision="every_token"))
-    assert (lstm.cell_id, arithmetic.cell_id) == ("7d5e89eec3545ed4", "ee8a8f2008d98194")
+    assert (lstm.cell_id, arithmetic.cell_id) == ("11c74f30d69dd301", "54730558dd729ed2")
 
 
 def test_sizes_of_memory() -> None:

@@ -128,7 +128,7 @@ def test_a_trial_whose_worker_is_killed_runs_again(tmp_path: Path) -> None:
     assert "runs again" in err
     attempts = query(store=tmp_path, view="trials", everything=True)["attempts"].to_pylist()
     assert sorted(attempts) == [1, 1, 1, 2]
-    assert status("small", store=tmp_path).plan.num_missing == 4, "m=3 was not asked for"
+    assert status("small", store=tmp_path).plan.num_to_run == 4, "m=3 was not asked for"
 
 
 @pytest.mark.ray

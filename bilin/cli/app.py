@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
 import threading
 import warnings
+from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from bilin.cli.catalog import models_app, tasks_app
 from bilin.cli.cluster import app as cluster_app
 from bilin.cli.results import app as results_app
 from bilin.cli.sweep import app as sweep_app
+from bilin.cli.text import for_terminal
 from bilin.errors import CTRL_C_EXIT_CODE, BilinError, DamageWarning, InputError, InterruptedSweepError, WaitWarning
 from bilin.machine.streams import UnfailingStream, WatchedStream, occupy_closed_descriptors
 from bilin.version import __version__
 
+
+class _Commands(TyperGroup):
+    """All commands; the help of a flag does not say that it takes a bool."""
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        """See `typer.core.TyperGroup`."""
+        _hide_types_of_flags(self)
+        return super().make_context(*arguments, **settings)
+
+
+def _hide_types_of_flags(command: Any) -> None:
+    for option in command.get_params(typer.Context(command)):
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+    for subcommand in getattr(command, "commands", {}).values():
+        _hide_types_of_flags(subcommand)
+
+
 app = typer.Typer(
     name="bilin",
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
@@ -94,7 +117,7 @@ def _show_warnings_once() -> None:
 
     def line(message: Warning | str, category: type[Warning], *place: Any, **source: Any) -> str:
         if issubclass(category, DamageWarning | WaitWarning):
-            return f"bilin: {message}\n"
+            return f"{for_terminal(f'bilin: {message}', sys.stderr)}\n"
         return plain(message, category, *place, **source)
 
     for category in (DamageWarning, WaitWarning):
@@ -105,17 +128,19 @@ def _show_warnings_once() -> None:
 def _exit(message: str, exit_code: int) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a signal that arrives now would only change the exit code
-    typer.echo(f"bilin: {message}", err=True)
-    # CPython remembers a KeyboardInterrupt that passed through executed code (imports execute much of it), and then
-    # `python -m` ends by SIGINT whatever the exit code, unless other code is executed afterwards.
-    exec("")
+    typer.echo(for_terminal(f"bilin: {message}", sys.stderr), err=True)
     _end(exit_code)
 
 
 def _end(exit_code: int) -> NoReturn:
-    """End this process, also if a trial has left threads running: Python would wait for them."""
+    """End this process at once.
+
+    Python would wait for threads that a trial has left running, and libraries that end their own threads after Python
+    has ended have aborted the process.
+    """
     if all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
-        sys.exit(exit_code)
-    sys.stdout.flush()
-    sys.stderr.flush()
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
     os._exit(exit_code)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bilin.errors import InputError, PluginError
+from bilin.errors import GridError, InputError, PluginError
 
 if TYPE_CHECKING:
     from bilin.catalog import Listed
@@ -92,8 +92,20 @@ def check(
         raise PluginError(f"{name}: {listed.error}")
     if importlib.util.find_spec("pytest") is None:
         raise InputError("bilin models check needs pytest: `pip install pytest` in the environment of bilin")
-    document = {"name": "check", "tasks": [{"name": "parity"}], "models": [{"tier": name, "hidden": 8}]}
-    grid = read_grid({**document, "learning_rate": {"choices": [1e-3]}}, overrides=[f"models.{text}" for text in set_])
+    document: dict[str, object] = {
+        "name": "check",
+        "tasks": [{"name": "parity"}],
+        "models": [{"tier": name, "hidden": 8}],
+    }
+    document["learning_rate"] = {"choices": [1e-3]}
+    try:
+        grid = read_grid(document, overrides=[f"models.{text}" for text in set_])
+    except GridError as error:
+        fields = [fault.path.rpartition(".")[2] for fault in error.faults if fault.message.startswith("missing")]
+        if not fields:
+            raise
+        options = " ".join(f"--set {field}=VALUE" for field in fields)
+        raise InputError(f"{error}\n  give what is missing: bilin models check {name} {options}") from error
     settings = [values_of(model) for model in dict.fromkeys(cell.cell.model for cell in grid.cells)]
     command = [sys.executable, "-P", "-m", "bilin.testing", name]
     done = subprocess.run(command, input=json.dumps(settings), text=True, check=False)

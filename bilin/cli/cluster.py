@@ -16,6 +16,7 @@ import typer
 
 from bilin.cli.options import DEFAULT_STORE, Address, Nodes, Overrides, Profile, Store, refuse_job_options
 from bilin.errors import ClusterError, InputError
+from bilin.units import plural
 
 if TYPE_CHECKING:
     from bilin.orchestrator.doctor import Finding
@@ -77,7 +78,7 @@ def doctor(
         typer.echo(json.dumps(plain, indent=2, ensure_ascii=False))
     else:
         _print(findings)
-        errors, warnings = (f"{counts[name]} {name}{'' if counts[name] == 1 else 's'}" for name in ("error", "warning"))
+        errors, warnings = (plural(counts[name], name) for name in ("error", "warning"))
         failing = f"{errors}, {warnings}: a launch would fail"
         typer.echo(f"\n{failing if counts['error'] else f'no error, {warnings}: a launch can begin'}")
     raise typer.Exit(ClusterError.exit_code if counts["error"] else 0)

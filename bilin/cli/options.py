@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bilin.errors import InputError
+from bilin.folder import DEFAULT_STORE as DEFAULT_STORE
 
 Grid = Annotated[Path, typer.Argument(help="Path of a grid.yaml.", show_default=False, metavar="GRID")]
 
@@ -49,14 +50,17 @@ RerunStale = Annotated[
     ),
 ]
 
-DEFAULT_STORE = Path("bilin-store")
-
 Address = Annotated[
-    str | None, typer.Option("--address", help="The Ray cluster to join: HOST:PORT, ray://HOST:PORT or auto.")
+    str | None,
+    typer.Option("--address", metavar="ADDRESS", help="The Ray cluster to join: HOST:PORT, ray://HOST:PORT or auto."),
 ]
 Nodes = Annotated[
     str | None,
-    typer.Option("--nodes", help="Number of nodes of the Slurm job, or a range such as 1-8. Sets cluster.nodes."),
+    typer.Option(
+        "--nodes",
+        metavar="NUMBER",
+        help="Number of nodes of the Slurm job, or a range such as 1-8. Sets cluster.nodes.",
+    ),
 ]
 Profile = Annotated[
     Path | None,

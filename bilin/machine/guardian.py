@@ -60,7 +60,7 @@ def main(folder: str) -> None:
         _remove_abandoned(Path(folder).parent)
     sys.stdin.buffer.read()
     started = time.monotonic()
-    while ((pids := belonging(folder, but=started_by)) or Path(folder).exists()) and (
+    while ((pids := belonging(folder, exclude=started_by)) or Path(folder).exists()) and (
         time.monotonic() < started + KILL_S
     ):
         for pid in pids:
@@ -88,10 +88,10 @@ def _remove_abandoned(parent: Path) -> None:
                     shutil.rmtree(path.parent, ignore_errors=True)
 
 
-def belonging(folder: str, *, but: int = 0) -> list[int]:
+def belonging(folder: str, *, exclude: int = 0) -> list[int]:
     """Return the ids of the running processes that were started for a folder, except one."""
     mark = f"{MARK}={folder}\0".encode()
-    processes = (process for process in Path("/proc").glob("[0-9]*") if process.name != str(but))
+    processes = (process for process in Path("/proc").glob("[0-9]*") if process.name != str(exclude))
     return [int(process.name) for process in processes if _belongs(process, mark, f"{folder}/")]
 
 

@@ -38,6 +38,7 @@ from bilin.machine.host import (
     reason,
 )
 from bilin.machine.ray_node import OBJECT_STORE_BYTES, SHARED_MEMORY, shared_memory_fault, temp_root
+from bilin.units import plural
 from bilin.version import __version__
 
 MARK = "bilin-node"  # first word of a line of an answer: set-up commands and libraries may print lines of their own
@@ -167,8 +168,9 @@ def memory(here: Here, limit: int, ray_bytes: int, advice: str) -> Iterator[Verd
         free = min(free, given * 2**20)
     needed = ray_bytes + here.num_trials * WORKER_BYTES
     found = f"{size(free)} free of {size(total)}"
-    trials = "1 trial" if here.num_trials == 1 else f"{here.num_trials} trials"
-    purpose = f"{'Ray and ' if ray_bytes else ''}{trials} need {size(needed)} without their models"
+    purpose = (
+        f"{'Ray and ' if ray_bytes else ''}{plural(here.num_trials, 'trial')} need {size(needed)} without their models"
+    )
     if free >= needed:
         yield "ok", f"{found}; {purpose}", ""
     elif free < (least := ray_bytes + WORKER_BYTES):
@@ -320,7 +322,7 @@ def judge_torch(report: Mapping[str, Any], driver: str, num_gpus: float, *, want
         supports = f", driver {driver or '?'} for CUDA up to {report['driver']}" if report["driver"] else ""
         return "ok", f"{gpus}; {build}{supports}", ""
     if not driver:
-        advice = "nvidia-smi finds no driver there: see that the node has one, and this job its devices"
+        advice = "nvidia-smi finds no driver there: check that the node has one, and this job its devices"
     elif not report["cuda"]:
         advice = f"install a CUDA build of torch there (driver {driver})"
     else:

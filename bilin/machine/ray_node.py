@@ -42,7 +42,7 @@ RAY_SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # leave CUDA_VISIBLE_DEVICES alone for workers without GPUs
-    # Otherwise Ray starts workers before the sweep may connect, and waits for ever if one of them fails to start.
+    # Otherwise Ray starts workers before the sweep may connect, and waits forever if one of them fails to start.
     "RAY_prestart_worker_first_driver": "0",
     # With ray[default], Ray would serve metrics without a token, on ports that two Rays of one machine both want.
     "RAY_enable_metrics_collection": "0",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ OVER = frozenset(
     ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED")
 ) | {"REVOKED", "TIMEOUT", GONE}
 """Slurm's words for a job that neither runs nor waits."""
+
+WARNING_SIGNAL = signal.SIGUSR1  # which `#SBATCH --signal` sends before the time limit
 
 _KEPT = ("SLURM_CONF", "SLURM_JWT")
 
@@ -69,7 +72,7 @@ class JobStatus:
         return self.is_preempted or self.reason == "TimeLimit" or self.state in ("TIMEOUT", "PREEMPTED")
 
     def describe(self) -> str:
-        """Return how the job stands, to follow the name of the job in a sentence."""
+        """Describe the state of the job, to follow the name of the job in a sentence."""
         word = self.state.lower().replace("_", " ")
         match self.state:
             case "PENDING":
@@ -120,7 +123,7 @@ class Slurm:
     def submit(self, script: str, *options: str, log: Path | str) -> str:
         """Submit a batch script with further options of sbatch and return the id of the job.
 
-        In the path of the log, ``%j`` stands for the job's id.
+        In the path of the log, ``%j`` is replaced by the job's id.
 
         Raises:
             ClusterError: There is no sbatch on this machine, or it refuses the job.
@@ -142,7 +145,7 @@ class Slurm:
             )
 
     def status(self, job_id: str) -> JobStatus | None:
-        """Return how a job stands; None if Slurm is not on this machine or does not answer."""
+        """Return the state of a job; None if Slurm is not on this machine or does not answer."""
         ended = self.run("scontrol", "-o", "show", "job", job_id)
         if ended.returncode:
             return JobStatus(state=GONE) if "Invalid job id" in ended.stderr else None

@@ -94,14 +94,17 @@ def linear(
     The kernels for tiny products, and for those of one row or column, differ with the number of products.
     """
     (outputs, inputs), size = weight.shape, x.numel()
-    if 1 in (size // inputs, outputs, inputs) or size * outputs < TINY:
-        y: Tensor = (x.reshape(-1, 1, inputs) * weight).sum(-1)
-        y = y if bias is None else y + bias
-        return y.view(*x.shape[:-1], outputs)
-    if not is_stacked(x, weight):
+    is_small = 1 in (size // inputs, outputs, inputs) or size * outputs < TINY
+    if not is_small and not is_stacked(x, weight):
         return nn.functional.linear(x.contiguous(), weight, bias)
-    (y,) = in_stack(_linear, x.reshape(-1, x.shape[-1]), weight, *(() if bias is None else (bias,)))
+    rows, biases = x.reshape(-1, x.shape[-1]), () if bias is None else (bias,)
+    (y,) = in_stack(_small_linear if is_small else _linear, rows, weight, *biases)
     return y.view(*x.shape[:-1], -1)
+
+
+def _small_linear(x: Tensor, weight: Tensor, *bias: Tensor) -> tuple[Tensor]:
+    y = (x.unsqueeze(2) * weight.unsqueeze(1)).sum(3)
+    return (y + bias[0].unsqueeze(1) if bias else y,)
 
 
 def linear_of_members(

@@ -1,7 +1,7 @@
 """What a tier is: a frozen dataclass of settings that builds a torch module.
 
 A tier's file holds its settings, its formula and its sources. It can be read without importing torch; the torch
-modules of a family stand beside it in `modules.py`.
+modules of a family are beside it in `modules.py`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
     grid ──> planning ──> sweep on clusters          background: the same, in another process
                                └── the store ──> monitor        doctor: what a launch would find
 
-May import every room but `bilin.cli`; numpy in `planning.gaussian` only, ray in `clusters` only.
+May import every room but `bilin.cli`; numpy only in `planning.gaussian`, optuna only in `planning.optuna_samplers`,
+ruamel.yaml only in `grid.yaml`, ray only in `clusters`.
 """
 
 from bilin.machine.slurm import JobStatus as JobStatus
@@ -17,6 +18,7 @@ from bilin.orchestrator.grid import read_grid as read_grid
 from bilin.orchestrator.monitor.failures import Failure as Failure
 from bilin.orchestrator.monitor.failures import failures as failures
 from bilin.orchestrator.monitor.sweep import Ended as Ended
+from bilin.orchestrator.monitor.sweep import NotInstalledError as NotInstalledError
 from bilin.orchestrator.monitor.sweep import Queued as Queued
 from bilin.orchestrator.monitor.sweep import SweepStatus as SweepStatus
 from bilin.orchestrator.monitor.sweep import status as status
@@ -28,10 +30,10 @@ from bilin.orchestrator.monitor.trial import output as output
 from bilin.orchestrator.monitor.trial import repeat_grid as repeat_grid
 from bilin.orchestrator.monitor.trial import why as why
 from bilin.orchestrator.planning.plan import Plan as Plan
-from bilin.orchestrator.planning.reasons import Explained as Explained
 from bilin.orchestrator.planning.reasons import Explanation as Explanation
 from bilin.orchestrator.planning.reasons import Reason as Reason
 from bilin.orchestrator.planning.reasons import ReasonCount as ReasonCount
+from bilin.orchestrator.planning.reasons import TrialReason as TrialReason
 from bilin.orchestrator.planning.state import SweepState as SweepState
 from bilin.orchestrator.request import LaunchRequest as LaunchRequest
 from bilin.orchestrator.sweep.launch import Summary as Summary

@@ -1,4 +1,4 @@
-"""What is asked of a launch, as one object that the plan, the launch, jobs and the doctor take.
+"""A launch request: one object that the plan, the launch, jobs and the doctor take.
 
 It reads and checks the grid once. To another process it goes as JSON, never as an argument list.
 """
@@ -31,6 +31,7 @@ VERSION = 1
 NO_GRID = Grid(
     name="",
     cells=(),
+    all_cells=(),
     counts=Counts(axes=(), combinations=0, after_exclusion=0, after_deduplication=0),
     documents=(),
     cluster={},
@@ -43,7 +44,7 @@ GridSource = Grid | Mapping[str, object] | Path | str
 
 
 class RequestOptions(TypedDict, total=False):
-    """What can be said of a launch beside its grid; see `LaunchRequest.read`."""
+    """Options of a launch beside its grid; see `LaunchRequest.read`."""
 
     store: Path | str
     cluster: ClusterSpec | None
@@ -57,7 +58,7 @@ class RequestOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchRequest:
-    """What is asked of a launch.
+    """A launch request: what to run, where, and which stored failures to run again.
 
     Attributes:
         grid: What to run, with every default written out; its ``cluster`` includes the profile's settings.
@@ -89,7 +90,7 @@ class LaunchRequest:
         retry: Collection[str] = (),
         rerun_stale: bool = False,
     ) -> Self:
-        """Read and check what is asked.
+        """Read and check a request.
 
         Args:
             grid: The path of a grid.yaml, a dict with the keys of one, or a grid that was read; None for none.
@@ -126,13 +127,14 @@ class LaunchRequest:
             retry=statuses,
             rerun_stale=rerun_stale,
         )
-        for name, accepted in request.job.problems().items():  # of settings from several places
-            raise InputError(f"cluster.{name}: found {settings[name]!r}; accepted: {accepted}")
+        if problems := request.job.problems():  # of settings from several places
+            found = (f"cluster.{name}: found {settings[name]!r}; accepted: {problems[name]}" for name in problems)
+            raise InputError("\n".join(found))
         return request
 
     @property
     def job(self) -> ClusterSettings:
-        """What the Slurm job asks for."""
+        """The settings of the Slurm job."""
         return ClusterSettings(**self.grid.cluster)  # type: ignore[arg-type]
 
     @property
@@ -151,7 +153,7 @@ class LaunchRequest:
         trials, asked = stored(self.store, self.grid.name), read_asked(self.folder)
         compare = partial(make_plan, self.grid, trials, asked=asked, retry=self.retry, rerun_stale=self.rerun_stale)
         plan = compare()
-        if not (plan.num_missing or plan.num_failed):
+        if not (plan.num_to_run or plan.num_failed):
             return plan
         cell_ids = {cell.wanted.cell_id for cell in plan.cells if cell.is_open}
         shared = shared_trials(self.store, [self.grid.name, *unreadable], cell_ids)
@@ -161,7 +163,7 @@ class LaunchRequest:
         """Say why each trial of the plan would run, and which stored results leave. Raises as `plan` does."""
         plan = whole = self.plan()
         if not self.grid.is_whole:
-            whole = make_plan(restore_grid(resolved(self.grid)), plan.stored, asked=read_asked(self.folder))
+            whole = make_plan(self.grid.whole, plan.stored, asked=read_asked(self.folder))
         return Explanation(plan=plan, whole=whole, last=last_wanted(self.store, self.grid.name))
 
     def to_json(self) -> str:

@@ -5,6 +5,8 @@ numpy and scipy; never `bilin.orchestrator`, `bilin.workers` or `bilin.cli`. duc
 query runs, so that the store can be read without them.
 """
 
+from bilin.folder import DEFAULT_STORE as DEFAULT_STORE
+from bilin.folder import store_option as store_option
 from bilin.results.comparison import table as table
 from bilin.results.export import export as export
 from bilin.results.export import output_file as output_file
@@ -29,11 +31,9 @@ from bilin.results.sql.query import brief as brief
 from bilin.results.sql.query import query as query
 from bilin.results.statistics import DEFAULT_STATISTIC as DEFAULT_STATISTIC
 from bilin.results.statistics import Statistic as Statistic
-from bilin.results.store.contents import DEFAULT_STORE as DEFAULT_STORE
 from bilin.results.store.contents import StoredTrial as StoredTrial
 from bilin.results.store.contents import existing_sweep as existing_sweep
 from bilin.results.store.contents import last_wanted as last_wanted
-from bilin.results.store.contents import store_option as store_option
 from bilin.results.store.contents import stored as stored
 from bilin.results.store.contents import stored_grid as stored_grid
 from bilin.results.store.contents import sweep_names as sweep_names
@@ -42,6 +42,7 @@ from bilin.results.store.holder import Holder as Holder
 from bilin.results.store.holder import Process as Process
 from bilin.results.store.lock import LAPSE_S as LAPSE_S
 from bilin.results.store.lock import holder as holder
+from bilin.results.store.rows import Bounds as Bounds
 from bilin.results.store.rows import WantedRow as WantedRow
 from bilin.results.store.sharing import UnreadableSweepError as UnreadableSweepError
 from bilin.results.store.sharing import shared_trials as shared_trials

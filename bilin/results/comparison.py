@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 import pyarrow as pa
 
 from bilin.errors import QueryError
+from bilin.folder import SweepFolder, store_option
 from bilin.models import MODELS
 from bilin.results.result_table import MISSING, Column, Estimate, ResultTable, readable
 from bilin.results.schema import field_info, fields_in
 from bilin.results.sql.query import query
 from bilin.results.statistics import DEFAULT_STATISTIC, Statistic, summarize
+from bilin.units import plural
 
 VALUES: Mapping[str, str] = {
     "mean": "{number} accuracy at the selected learning rate, scaled so that chance is 0",
@@ -106,7 +109,7 @@ def table(
     note = VALUES[value].format(number=statistic.number, stat=statistic) if cells else "nothing is stored yet"
     if value == "mean" and num_seeds:
         note += _note_on_seeds(statistic, num_seeds)
-    note += _note_on_mixtures(cells, is_marked=value in _ACCURACIES)
+    note += _note_on_mixtures(cells, store, is_marked=value in _ACCURACIES)
     return ResultTable(data=pa.table(arrays), columns=columns, note=note)
 
 
@@ -121,23 +124,23 @@ def _note_on_seeds(statistic: Statistic, num_seeds: Collection[int]) -> str:
     return f"; {mark} {statistic.interval} of {seeds} ({statistic})"
 
 
-def _note_on_mixtures(cells: Sequence[_Cell], *, is_marked: bool) -> str:
-    """Say which cells have trials of several versions, or of different hardware."""
-    versions = {cell["cell_id"]: cell["mixed"] for cell in cells if cell["mixed"]}
-    hardware = {cell["cell_id"] for cell in cells if cell["mixed_hardware"]}
+def _note_on_mixtures(cells: Sequence[_Cell], store: Path | str, *, is_marked: bool) -> str:
+    """Say how many cells have trials of several versions, or of different hardware, and what to do."""
+    versions = {(cell["sweep"], cell["cell_id"]): cell["mixed"] for cell in cells if cell["mixed"]}
+    hardware = {(cell["sweep"], cell["cell_id"]) for cell in cells if cell["mixed_hardware"]}
     note = ""
     if versions:
         texts = list(dict.fromkeys(versions.values()))
         shown = " | ".join(texts[:_MAX_MIXTURES]) + (" | …" if len(texts) > _MAX_MIXTURES else "")
         mark = f"{_MIXED} " if is_marked else ""
-        note += f"\n{mark}{_cells_have(len(versions))} trials of several versions: {shown} (`launch --rerun-stale`)"
+        note += f"\n{mark}trials of several versions in {plural(len(versions), 'cell')}: {shown}"
+        note += "\nto run those of other versions than the installed ones again:"
+        for sweep in sorted({sweep for sweep, _ in versions}):
+            grid = SweepFolder(Path(store) / sweep).grid
+            note += f"\n  {shlex.join(['bilin', 'sweep', 'launch', str(grid), '--rerun-stale', *store_option(store)])}"
     if hardware:
-        note += f"\n{_cells_have(len(hardware))} trials of several CPUs or GPUs: see mixed_hardware in `cells`"
+        note += f"\ntrials of several CPUs or GPUs in {plural(len(hardware), 'cell')}: see mixed_hardware in `cells`"
     return note
-
-
-def _cells_have(count: int) -> str:
-    return "1 cell has" if count == 1 else f"{count} cells have"
 
 
 def _estimate(cell: _Cell, value: str, statistic: Statistic, *, with_seeds: bool) -> Estimate:

@@ -15,11 +15,12 @@ from bilin.folder import SweepFolder
 from bilin.results.export import output_file
 from bilin.results.schema import CURVES, trials_schema
 from bilin.results.sql.query import query
-from bilin.results.store.contents import Contents, existing_sweep, read_sweeps, sweep_folders
-from bilin.results.store.durable import UNREADABLE, read_fault
+from bilin.results.store.contents import Contents, begun, existing_sweep, read_sweeps, stored, sweep_folders
+from bilin.results.store.durable import UNREADABLE, explained, read_fault
 from bilin.results.store.manifest import Part
 from bilin.results.store.parts import validate_file
 from bilin.results.store.writer import SweepWriter
+from bilin.units import plural
 
 
 def delete(
@@ -62,14 +63,15 @@ def copy_weights(store: Path | str, sweep: str, trial_id: str, output: Path | st
         StoreError: The sweep does not exist, or keeps no weights of the trial.
         InputError: The file cannot be written.
     """
-    weights = existing_sweep(store, sweep).trial_weights(trial_id)
-    try:
-        content = weights.read_bytes()
-    except OSError as error:
+    existing_sweep(store, sweep)
+    trial = stored(store, sweep).get(trial_id)
+    if trial is None or trial.weights is None:
         raise StoreError(
-            f"sweep {sweep!r} keeps no weights of trial {trial_id} ({error.strerror}); keep_weights in its grid says "
-            f"which it keeps. To get them, train it again in another store: `bilin sweep show {trial_id}` says how"
-        ) from error
+            f"sweep {sweep!r} keeps no weights of trial {trial_id}; keep_weights in its grid says which it keeps. "
+            f"To get them, train it again in another store: `bilin sweep show {trial_id}` says how"
+        )
+    with explained(trial.weights, "read"):
+        content = trial.weights.read_bytes()
     with output_file(Path(output)) as file:
         file.write(content)
 
@@ -90,7 +92,7 @@ def compact(store: Path | str, sweep: str | None = None) -> Mapping[str, int]:
 def _writers(store: Path | str, sweeps: Iterable[str], command: str) -> Iterator[Mapping[str, SweepWriter]]:
     """Open writers of several sweeps, or of none."""
     with ExitStack() as stack:
-        yield {sweep: stack.enter_context(SweepWriter(store, sweep, command=command)) for sweep in sweeps}
+        yield {sweep: stack.enter_context(SweepWriter(store, sweep, command=command, exists=True)) for sweep in sweeps}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +111,8 @@ class Health:
     damage: Sequence[str]
 
     def __str__(self) -> str:
-        counts = [_counted(self.num_parts, "part"), f"{_counted(self.num_trials, 'row')} of trials"]
-        aside = [f"{_counted(self.num_aside, 'file')} set aside earlier"] if self.num_aside else []
+        counts = [plural(self.num_parts, "part"), f"{plural(self.num_trials, 'row')} of trials"]
+        aside = [f"{plural(self.num_aside, 'file')} set aside earlier"] if self.num_aside else []
         state = f"{self.sweep}: {'damaged' if self.damage else 'undamaged'}"
         return ", ".join([state, *counts, f"{self.num_curves} of curves", *aside])
 
@@ -121,11 +123,21 @@ def verify(store: Path | str, sweep: str | None = None) -> list[Health]:
     Raises:
         StoreError: The store or sweep does not exist, or the system does not let it be read.
     """
-    return [read_sweeps([folder], _health, curves=True, warn=False) for folder in sweep_folders(store, sweep)]
+    found: dict[str, Health] = {}
+    while True:
+        folders = sweep_folders(store, sweep)
+        new = [folder for folder in folders if folder.name not in found]
+        if not new:  # nothing was renamed meanwhile
+            return [found[folder.name] for folder in folders]
+        for folder in new:
+            found |= read_sweeps(begun(folder), _healths, curves=True, warn=False)
 
 
-def _health(sweeps: Sequence[Contents]) -> Health:
-    (sweep,) = sweeps
+def _healths(sweeps: Sequence[Contents]) -> dict[str, Health]:
+    return {sweep.folder.name: _health(sweep) for sweep in sweeps}
+
+
+def _health(sweep: Contents) -> Health:
     parts, aside = sweep.manifest.parts, sweep.folder.damaged
     return Health(
         sweep=sweep.folder.name,
@@ -135,10 +147,6 @@ def _health(sweeps: Sequence[Contents]) -> Health:
         num_aside=sum(1 for _ in aside.iterdir()) if aside.is_dir() else 0,
         damage=[*map(str, sweep.damage), *(line for part in parts for line in _contradictions(sweep.folder, part))],
     )
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _contradictions(folder: SweepFolder, part: Part) -> Iterator[str]:
@@ -152,7 +160,7 @@ def _contradictions(folder: SweepFolder, part: Part) -> Iterator[str]:
         return
     for path, found, listed in ((trials, len(ids), part.trials), (curves, len(curve_ids), part.curves)):
         if found != listed:
-            yield f"{path} has {found} rows, and the manifest lists {listed}"
+            yield f"{path} has {plural(found, 'row')}, and the manifest lists {listed}"
     if len(pc.unique(ids)) < len(ids):
         yield f"{trials} has a trial twice"
     if not pc.all(pc.is_in(curve_ids, value_set=ids.combine_chunks()), min_count=0).as_py():

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from bilin.units import plural
+
 
 class Origin(NamedTuple):
     """Columns of a stored trial; ``torch`` is None if nothing is recorded."""
@@ -23,7 +25,9 @@ class Origin(NamedTuple):
     def differences(self, installed: Origin) -> dict[str, str]:
         """Return the recorded versions that differ from the installed ones, by the name of the column."""
         pairs = ((name, getattr(self, name), getattr(installed, name)) for name in VERSIONS)
-        return {name: was for name, was, now in pairs if was is not None and public(was) != public(now or "")}
+        return {
+            name: was for name, was, now in pairs if was is not None and without_build(was) != without_build(now or "")
+        }
 
 
 UNKNOWN = Origin()
@@ -32,17 +36,18 @@ VERSIONS = ("task_package", "tier_package", "torch")
 HARDWARE = ("cpu", "gpu")
 
 
-def public(version: str) -> str:
+def without_build(version: str) -> str:
     """Return a version without its local part, which says for what it was built, as in ``2.9.1+cpu``."""
     return version.partition("+")[0]
 
 
 def mixture(origins: Iterable[Origin], names: Sequence[str]) -> str | None:
-    """Say in which of some columns results differ, with the number of results; None if they agree."""
+    """Say in which of some columns results differ, with the number of trials; None if they agree."""
     known = [origin for origin in origins if origin.torch is not None]
     texts = []
     for name in names:
-        counts = Counter(public(getattr(origin, name) or "none") for origin in known)
+        counts = Counter(without_build(getattr(origin, name) or "none") for origin in known)
         if len(counts) > 1:
-            texts.append(f"{name}: {', '.join(f'{value} ({count})' for value, count in sorted(counts.items()))}")
+            shown = [f"{value} ({plural(count, 'trial')})" for value, count in sorted(counts.items())]
+            texts.append(f"{name}: {', '.join(shown)}")
     return "; ".join(texts) or None

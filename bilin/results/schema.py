@@ -55,6 +55,7 @@ TIME_COLUMNS: Mapping[str, pa.DataType] = {"started_at": pa.timestamp("us"), "fi
 
 ENVIRONMENT_COLUMNS: Mapping[str, pa.DataType] = {
     "threads": pa.int64(),
+    "pack": pa.int64(),
     "device": pa.string(),
     "host": pa.string(),
     "pid": pa.int64(),
@@ -98,6 +99,7 @@ WANTED_SCHEMA = pa.schema(
         "test_lengths": pa.list_(pa.int64()),
         "num_sequences": pa.int64(),
         "points": pa.list_(pa.struct({"lr": pa.float64(), "searched": SEARCHED})),
+        "ranges": pa.list_(pa.struct({"name": pa.string(), "low": pa.float64(), "high": pa.float64()})),
     }
 )
 """What the grid as last launched wants, one row per cell."""

@@ -97,7 +97,7 @@ class TaskContract:
         assert IGNORED not in last
 
     def test_padding_is_token_0_without_a_label(self, task: Task) -> None:
-        """What stands after the end of a sequence is always the same."""
+        """Tokens after the end of a sequence are always the same."""
         batch = task.sample(LENGTHS, generator())
         beyond = torch.arange(batch.tokens.shape[1]) >= batch.num_tokens[:, None]
         assert (batch.tokens[beyond] == 0).all()

@@ -128,7 +128,7 @@ class TierContract:
         assert_close(first, second)
 
     def test_padding_changes_nothing(self, tier: Tier) -> None:
-        """What stands after the end of a sequence does not matter."""
+        """Tokens after the end of a sequence do not matter."""
         module, tokens, num_tokens = build(tier), draw(3, 5), torch.tensor([2, 5, 1])
         padded = torch.where(torch.arange(9) < num_tokens[:, None], torch.nn.functional.pad(tokens, (0, 4)), 3)
         assert_close(module(tokens, num_tokens), module(padded, num_tokens))

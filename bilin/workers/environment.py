@@ -41,8 +41,8 @@ def num_gpus() -> int:
     return torch.cuda.device_count()
 
 
-def environment(cell: Cell, resources: Resources) -> Environment:
-    """Return where a trial runs in this process, and with what."""
+def environment(cell: Cell, resources: Resources, *, pack: int) -> Environment:
+    """Return where a trial runs in this process, and with what; ``pack`` is the size of its largest stack."""
     device = device_of(resources)
     return Environment(
         host=socket.gethostname(),
@@ -50,6 +50,7 @@ def environment(cell: Cell, resources: Resources) -> Environment:
         worker=_worker,
         device=device,
         threads=resources.threads,
+        pack=pack,
         cpu=_cpu(),
         python=platform.python_version(),
         torch=_installed("torch"),

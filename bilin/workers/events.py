@@ -1,4 +1,4 @@
-"""What happens to trials while a pool runs them: one stream of events, each about one trial.
+"""Events of trials in a pool: one stream, each event about one trial.
 
     Started ──> Progress, Checkpointed, … ──> Finished, Lost or Cancelled
 

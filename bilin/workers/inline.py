@@ -1,4 +1,4 @@
-"""The pool that runs one trial after the other in this process; it needs no Ray."""
+"""The pool that runs one group of trials after the other in this process; it needs no Ray."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from contextlib import nullcontext
 from bilin.spec import Resources
 from bilin.workers.events import Emit, ignore
 from bilin.workers.output import Outputs, copied
-from bilin.workers.pool import Group, RunTrial, TrialRunner
+from bilin.workers.pool import Group, RunTrial
+from bilin.workers.runner import TrialRunner
 from bilin.workers.training.checkpoint import Checkpoints
 
 
@@ -17,7 +18,7 @@ class InlinePool:
 
     def __init__(
         self,
-        run: RunTrial,
+        run: RunTrial | None,
         *,
         emit: Emit = ignore,
         checkpoints: Checkpoints | None = None,
@@ -27,9 +28,14 @@ class InlinePool:
             run,
             emit,
             checkpoints=checkpoints,
-            output=lambda trial_id: copied(outputs.sweep.trial_log(trial_id)) if outputs else nullcontext(),
+            output=lambda trial_id: copied(outputs.folder.trial_log(trial_id)) if outputs else nullcontext(),
         )
         self._group: Group | None = None
+
+    @property
+    def num_workers(self) -> int:
+        """One."""
+        return 1
 
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:  # noqa: ARG002 (one at a time)
         """Whether no group waits to be run."""
@@ -42,8 +48,8 @@ class InlinePool:
     def wait(self, timeout_s: float) -> None:  # noqa: ARG002 (nothing else happens meanwhile)
         """Run the group that was submitted, to its end."""
         group, self._group = self._group, None
-        for spec in group.trials if group else ():
-            self._runner.run(spec)
+        if group:
+            self._runner.run(group.trials)
 
     def cancel(self, trial_id: str) -> None:
         """End a trial; while one runs, that is from inside its emit."""

@@ -1,4 +1,4 @@
-"""The code of a trial in a process that runs more than this code: what it may change, and whose errors it raises.
+"""The code of trials in a process that runs more than this code: what it may change, and whose errors it raises.
 
 The code of a tier or task may come from any package. Whatever it raises, even a `KeyboardInterrupt`, is a failure of
 its trial, and whatever it changes in its process is restored after it.
@@ -15,35 +15,22 @@ from types import FrameType
 from typing import Any
 
 from bilin.machine.process import restored
-from bilin.record import Progress
-from bilin.workers.events import Checkpointed, Report
 
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
 class Isolation:
-    """Distinguishes what a trial's code raises from what others raise while it runs.
+    """Distinguishes what the code of trials raises from what the handlers of signals raise while it runs.
 
-    Others are the report of the trial, which may cancel it, and the handlers of signals: a user's interrupt counts,
-    also if the trial's code catches it.
+    A user's interrupt counts, also if a trial's code catches it.
 
     Attributes:
         is_interrupted: Whether the handler of a signal has raised something.
     """
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self) -> None:
         self.is_interrupted = False
-        self._report = report
         self._raised: BaseException | None = None
-
-    def report(self, event: Progress | Checkpointed) -> None:
-        """Report an event of the trial."""
-        self.raise_from_others()
-        try:
-            self._report(event)
-        except BaseException as error:
-            self._raised = error
-            raise
 
     def handler(self, handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
         """Return a signal handler that calls another one, and notes what that raises."""
@@ -58,15 +45,15 @@ class Isolation:
         return handle
 
     def raise_from_others(self) -> None:
-        """Raise what others have raised since the beginning, if they have."""
+        """Raise what a handler has raised since the beginning, if one has."""
         if self._raised is not None:
             raise self._raised
 
 
 @contextmanager
-def isolated(report: Report) -> Iterator[Isolation]:
-    """Run the code of a trial, then restore the process and raise what others have raised meanwhile."""
-    isolation = Isolation(report)
+def isolated() -> Iterator[Isolation]:
+    """Run the code of trials, then restore the process and raise what handlers of signals have raised meanwhile."""
+    isolation = Isolation()
     with restored(), _signal_handlers(isolation), _timers():  # a timer must not outlive the handler of its signal
         yield isolation
         isolation.raise_from_others()

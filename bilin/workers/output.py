@@ -38,23 +38,23 @@ class Outputs:
     As a context it surrounds the workers: it removes what workers that are gone have left, before and after.
     """
 
-    sweep: SweepFolder
+    folder: SweepFolder
 
     def of_worker(self, worker: str) -> Path:
         """Return the file of a worker, for output that has not moved to that of its trial yet; see `Capture`."""
-        return self.sweep.logs / f".{worker}"
+        return self.folder.logs / f".{worker}"
 
     def last_words(self, trial_id: str, worker: str, pid: int | None) -> str:
         """Return what a worker that died printed last in a trial, and move what is left of it to the trial's file."""
         try:
             spool = self.of_worker(worker)
             if spool.exists() and spool.stat().st_size:
-                with spool.open("rb") as source, self.sweep.trial_log(trial_id).open("ab") as log:
+                with spool.open("rb") as source, self.folder.trial_log(trial_id).open("ab") as log:
                     log.write(b"--- from a worker that died\n" + tail(source.fileno(), KEPT_BYTES))
                     spool.unlink()
                     last = tail(source.fileno(), LAST_BYTES)
             else:  # what the process wrote to the trial's file, if no other process wrote after it
-                content = self.sweep.trial_log(trial_id).read_bytes()
+                content = self.folder.trial_log(trial_id).read_bytes()
                 heads = list(_HEAD.finditer(content))
                 last = content[heads[-1].end() :][-LAST_BYTES:] if heads and int(heads[-1][1]) == pid else b""
         except OSError:
@@ -71,9 +71,9 @@ class Outputs:
     def _tidy(self) -> None:
         """Remove what workers that are gone have left, and the folder if it is empty."""
         with suppress(OSError):
-            for spool in self.sweep.logs.glob(".*"):
+            for spool in self.folder.logs.glob(".*"):
                 spool.unlink(missing_ok=True)
-            self.sweep.logs.rmdir()
+            self.folder.logs.rmdir()
 
 
 class Capture:
@@ -91,7 +91,7 @@ class Capture:
         """Send what is printed to a trial's file, unless the folder cannot be written."""
         with suppress(OSError):
             if self._spool < 0:
-                self._outputs.sweep.logs.mkdir(exist_ok=True)
+                self._outputs.folder.logs.mkdir(exist_ok=True)
                 path = self._outputs.of_worker(self._worker)
                 self._spool = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         if self._spool < 0:
@@ -127,7 +127,7 @@ class Capture:
 
     def _move_to_log(self, trial_id: str) -> None:
         if self._log < 0:
-            self._log = open_log(self._outputs.sweep.trial_log(trial_id))
+            self._log = open_log(self._outputs.folder.trial_log(trial_id))
             _point(self._log)
         os.write(self._log, tail(self._spool, KEPT_BYTES))
         os.ftruncate(self._spool, 0)

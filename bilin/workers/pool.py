@@ -1,21 +1,18 @@
 """Pools run trials: a pool takes groups of trials, and emits events about each trial.
 
-A group is usually one trial. A group of several short trials saves calls, and trials of one shape could be trained
-as one program.
+A group is trials that one worker runs: one trial, several short ones, which saves calls, or several of one shape,
+which are trained as one program.
 """
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from bilin.record import Progress, TrialResult
+from bilin.record import TrialResult
 from bilin.spec import Resources, TrialSpec
-from bilin.workers.events import Cancelled, Checkpointed, Emit, Finished, Report, Started, TrialCancelled
+from bilin.workers.events import Report
 from bilin.workers.training.checkpoint import Checkpoints
 
 
@@ -39,6 +36,10 @@ class Group:
 class Pool(Protocol):
     """A set of workers. A pool is made with an `Emit`, which it calls inside `wait`. One thread makes all calls."""
 
+    @property
+    def num_workers(self) -> int:
+        """How many workers it can have at most, as far as it knows; at least 1."""
+
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
         """Whether a worker for these resources is idle or can be started now, on none of the nodes to avoid."""
 
@@ -59,59 +60,7 @@ class Pool(Protocol):
 
 
 class RunTrial(Protocol):
-    """How a worker runs one trial: `bilin.workers.trial.run_trial`, except in benchmarks and tests of the pools."""
+    """Runs one trial, instead of `bilin.workers.trial.run_trials`: in benchmarks and tests of the pools."""
 
     def __call__(self, spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -> TrialResult:
         """Train one trial to its end. Raise only interrupts and what ``report`` raises."""
-
-
-class TrialRunner:
-    """Runs trials in this process, one at a time, and emits their events. Every worker has one."""
-
-    def __init__(
-        self,
-        run: RunTrial,
-        emit: Emit,
-        *,
-        checkpoints: Checkpoints | None,
-        output: Callable[[str], AbstractContextManager[None]],
-        worker: str | None = None,
-        node: str | None = None,
-    ) -> None:
-        """Prepare a worker; ``output`` sends what is printed meanwhile to the file of a trial."""
-        self._run = run
-        self._emit = emit
-        self._checkpoints = checkpoints
-        self._output = output
-        self._worker = worker
-        self._node = node
-        self._host, self._pid = socket.gethostname(), os.getpid()
-        self._cancelled: set[str] = set()
-
-    def cancel(self, trial_id: str) -> None:
-        """End a trial at its next report, or before it begins; from any thread."""
-        self._cancelled.add(trial_id)
-
-    def run(self, spec: TrialSpec) -> Finished | Cancelled:
-        """Run a trial; its last event is returned, and emitted as the others are."""
-        trial_id, step = spec.trial_id, 0
-
-        def report(event: Progress | Checkpointed) -> None:
-            nonlocal step
-            step = event.step
-            self._emit(event)
-            if trial_id in self._cancelled:
-                raise TrialCancelled
-
-        last: Finished | Cancelled = Cancelled(trial_id=trial_id, step=0)
-        if trial_id not in self._cancelled:
-            self._emit(Started(trial_id=trial_id, host=self._host, pid=self._pid, worker=self._worker, node=self._node))
-            try:
-                with self._output(trial_id):
-                    result = self._run(spec, report=report, checkpoints=self._checkpoints)
-                last = Finished(result=result, node=self._node)
-            except TrialCancelled:
-                last = Cancelled(trial_id=trial_id, step=step)
-        self._cancelled.discard(trial_id)
-        self._emit(last)
-        return last

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from bilin.errors import one_line, printable
 from bilin.failures import class_of
-from bilin.record import TrialResult
+from bilin.record import Progress, TrialResult
 from bilin.registry import package_of
 from bilin.spec import TrialSpec, derive_seed
 from bilin.workers.environment import device_of, environment
-from bilin.workers.events import Report, ignore
+from bilin.workers.events import Checkpointed, Report, TrialCancelled, ignore
 from bilin.workers.isolation import isolated
 from bilin.workers.training.checkpoint import Checkpoints, Clock
 from bilin.workers.training.weights import UnusableWeightsError, restore_weights, write_weights
@@ -22,10 +24,11 @@ if TYPE_CHECKING:
     import torch
 
     from bilin.models.module import SequenceModel
+    from bilin.workers.training.pack import Pack, Work
 
 
 def run_trial(spec: TrialSpec, *, report: Report = ignore, checkpoints: Checkpoints | None = None) -> TrialResult:
-    """Train, validate and test one trial; or only test it, with kept weights, at the lengths `TrialSpec.untested`.
+    """Train, validate and test one trial; or only test it, with kept weights, at the lengths `TrialSpec.test_only`.
 
     If the kept weights cannot be used, the trial is trained again, and the result has a note.
 
@@ -37,19 +40,114 @@ def run_trial(spec: TrialSpec, *, report: Report = ignore, checkpoints: Checkpoi
     With ``checkpoints``, the trial continues from its last checkpoint. On a CPU, the result is the same to the last
     bit as without the interruption.
     """
-    clock = Clock()
-    with isolated(report) as isolation:
+    results: list[TrialResult | TrialCancelled] = []
+    run_trials([spec], report=report, ended=lambda _, result: results.append(result), checkpoints=checkpoints)
+    (result,) = results
+    if isinstance(result, TrialCancelled):
+        raise result
+    return result
+
+
+def run_trials(
+    specs: Iterable[TrialSpec],
+    *,
+    report: Report,
+    ended: Callable[[TrialSpec, TrialResult | TrialCancelled], None],
+    checkpoints: Checkpoints | None = None,
+    limit: int = 1,
+    around: Callable[[str], AbstractContextManager[object]] = nullcontext,
+) -> None:
+    """Run trials that can share a pack: see `bilin.spec.TrialSpec.shape` and `run_trial`.
+
+    Args:
+        specs: The trials. Each is taken when it begins.
+        report: Takes what running trials report. If it raises `TrialCancelled`, the trial that reported ends.
+        ended: Takes the result of each trial when it ends.
+        checkpoints: Where the trials write checkpoints.
+        limit: Most trials at a time; ``resources.pack`` may lower it.
+        around: Makes the context in which the code of a trial runs, from its id.
+    """
+    from bilin.workers.training.pack import Member, Pack, Sizes
+
+    def member(spec: TrialSpec) -> Member[tuple[TrialSpec, TrialResult | TrialCancelled]]:
+        clock, trial_id = Clock(), spec.trial_id
+        return Member(work=_trial(spec, clock, report, checkpoints, pack), clock=clock, around=lambda: around(trial_id))
+
+    waiting = iter(specs)
+    for first in waiting:
+        given = first.resources.pack or None
+        at_once = min(limit, given or limit)
+        at_once = at_once if at_once > 1 and not _unstackable(first) else 1
+        with isolated() as isolation, _own_torch(first):
+            pack: Pack[tuple[TrialSpec, TrialResult | TrialCancelled]] = Pack(
+                limit=at_once, sizes=Sizes(given), check=isolation.raise_from_others
+            )
+            if at_once > 1:
+                for spec, result in pack.run(map(member, itertools.chain([first], waiting))):
+                    ended(spec, result)
+                return
+            (alone,) = pack.run([member(first)])
+        ended(*alone)  # after what the trial changed in this process, its streams for example, is restored
+
+
+def _own_torch(spec: TrialSpec) -> AbstractContextManager[None]:
+    import torch
+
+    from bilin.workers.training.state import own_torch
+
+    seed = derive_seed(spec.cell.cell_id, spec.seed, "draws")
+    return own_torch(spec.resources.threads, seed, torch.device(device_of(spec.resources)))
+
+
+def _unstackable(spec: TrialSpec) -> str:
+    """Return why trials of a shape cannot run as a stack; an empty string if they can."""
+    from bilin.models.stacking import fault
+    from bilin.workers.training.state import build
+
+    try:
+        with isolated(), _own_torch(spec):
+            return fault(build(spec))
+    except BaseException as error:  # it will fail as a trial too
+        return one_line(error)
+
+
+class _ReportError(BaseException):
+    """What the report of a trial has raised, which is no failure of the trial."""
+
+    def __init__(self, raised: BaseException) -> None:
+        super().__init__()
+        self.raised = raised
+
+
+def _trial(
+    spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpoints | None, pack: Pack[Any]
+) -> Work[tuple[TrialSpec, TrialResult | TrialCancelled]]:
+    """The code of one trial, as a coroutine of a pack."""
+
+    def own_report(event: Progress | Checkpointed) -> None:
+        pack.check()
         try:
-            measured = _measure(spec, clock, isolation.report, checkpoints)
-        except BaseException as error:  # a trial that fails must not end the sweep
-            isolation.raise_from_others()
-            measured = _failure(spec, error)
-    return TrialResult(
+            report(event)
+        except BaseException as error:
+            raise _ReportError(error) from None
+
+    try:
+        measured = yield from _measure(spec, clock, own_report, checkpoints)
+    except _ReportError as error:
+        if isinstance(error.raised, TrialCancelled):
+            return spec, error.raised
+        raise error.raised from None
+    except BaseException as error:  # a trial that fails must not end the sweep
+        if pack.is_over:
+            raise
+        pack.check()
+        measured = _failure(spec, error)
+    return spec, TrialResult(
         trial_id=spec.trial_id,
         started_at=clock.started_at,
         finished_at=time.time(),
         wall_s=clock.seconds(),
-        environment=environment(spec.cell, spec.resources),
+        environment=environment(spec.cell, spec.resources, pack=pack.largest),
         **measured,
     )
 
@@ -67,58 +165,59 @@ def _failure(spec: TrialSpec, error: BaseException) -> dict[str, Any]:
         return {"status": "failed", "error": f"an error that cannot be described: {type(fault).__name__}"}
 
 
-def _measure(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpoints | None) -> dict[str, Any]:
+def _measure(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpoints | None) -> Work[dict[str, Any]]:
     """Train and test; return the attributes of the `TrialResult` that this measures."""
     import torch
 
     from bilin.rules import is_solved
-    from bilin.workers.training.state import own_torch, start
+    from bilin.workers.training.state import start
     from bilin.workers.training.train import train
 
     device = torch.device(device_of(spec.resources))
-    with own_torch(spec.resources.threads, derive_seed(spec.cell.cell_id, spec.seed, "draws"), device):
-        note = None
-        if spec.untested:
-            try:
-                return _test_kept(spec, device)
-            except UnusableWeightsError as error:
-                note = f"trained again, since its kept weights cannot be used: {error}"
-        state = start(spec, device)
-        state.clock = clock
-        stop_reason = train(spec, state, report=report, checkpoints=checkpoints)
-        measured: dict[str, Any] = {
-            "note": note,
-            "status": "diverged" if stop_reason == "diverged" else "done",
-            "stop_reason": stop_reason,
-            "steps": state.step,
-            "params": sum(weight.numel() for weight in state.model.parameters() if weight.requires_grad),
-            "recurrent_params": int(state.model.recurrent_params),
-            "curve": tuple(state.curve),
+    note = None
+    if spec.test_only:
+        try:
+            return (yield from _test_kept(spec, device))
+        except UnusableWeightsError as error:
+            note = f"trained again, since its kept weights cannot be used: {error}"
+    state = start(spec, device)
+    state.clock = clock
+    stop_reason = yield from train(spec, state, report=report, checkpoints=checkpoints)
+    measured: dict[str, Any] = {
+        "note": note,
+        "status": "diverged" if stop_reason == "diverged" else "done",
+        "stop_reason": stop_reason,
+        "steps": state.step,
+        "params": sum(weight.numel() for weight in state.model.parameters() if weight.requires_grad),
+        "recurrent_params": int(state.model.recurrent_params),
+        "curve": tuple(state.curve),
+    }
+    if stop_reason != "diverged":
+        tested = yield from _test(spec, state.model, spec.test.lengths, device)
+        measured |= {
+            "solved": is_solved(state.accuracies),
+            "validation_accuracy": state.accuracies[-1],
+            "training_loss": next(point.loss for point in reversed(state.curve) if point.length is None),
+            **tested,
         }
-        if stop_reason != "diverged":
-            measured |= {
-                "solved": is_solved(state.accuracies),
-                "validation_accuracy": state.accuracies[-1],
-                "training_loss": next(point.loss for point in reversed(state.curve) if point.length is None),
-                **_test(spec, state.model, spec.test.lengths, device),
-            }
-            write_weights(spec, state.model)
-        return measured
+        write_weights(spec, state.model, started_at=clock.started_at)
+    return measured
 
 
-def _test_kept(spec: TrialSpec, device: torch.device) -> dict[str, Any]:
+def _test_kept(spec: TrialSpec, device: torch.device) -> Work[dict[str, Any]]:
     """Test a trial with its kept weights, at the lengths that it lacks. Raises UnusableWeightsError."""
     from bilin.workers.training.state import build
 
     model = build(spec)
     restore_weights(spec, model)
     model.to(device)
-    return {"status": "done", "is_test": True, **_test(spec, model, spec.untested, device)}
+    tested = yield from _test(spec, model, spec.test_only, device)
+    return {"status": "done", "is_test": True, **tested}
 
 
-def _test(spec: TrialSpec, model: SequenceModel, lengths: Sequence[int], device: torch.device) -> dict[str, Any]:
+def _test(spec: TrialSpec, model: SequenceModel, lengths: Sequence[int], device: torch.device) -> Work[dict[str, Any]]:
     from bilin.workers.training.evaluate import run_test
 
     began = time.perf_counter()
-    results = run_test(spec, model, lengths=lengths, device=device)
+    results = yield from run_test(spec, model, lengths=lengths, device=device)
     return {"lengths": results, "test_s": time.perf_counter() - began}

@@ -63,7 +63,7 @@ def test_a_tier_that_keeps_the_contract(package: Path) -> None:
     assert (code, err) == (0, "")
     assert "ok       logits do not depend on later tokens" in out.splitlines()
     assert "skipped  normalizing each step keeps values and gradients: the tier is not scale-invariant" in out
-    assert out.endswith("peeking: 12 of 12 checks hold\n")
+    assert out.endswith("peeking: 17 of 17 checks hold\n")
 
 
 def test_a_tier_that_does_not(package: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_tier_that_does_not(package: Path) -> None:
     assert "peeking-hidden=8" in lines[at + 1]
     assert "AssertionError" in lines[at + 2]
     assert "peek=False" not in lines[at + 1]
-    assert "of 12 checks hold" in lines[-1]
+    assert "of 17 checks hold" in lines[-1]
 
 
 def test_a_tier_whose_module_raises_has_the_line_that_does(package: Path) -> None:
@@ -107,3 +107,9 @@ def test_wrong_input(package: Path) -> None:
     code, _, err = finish(bilin("models", "check", "peeking"))
     assert code == 2
     assert "RuntimeError: no luck" in err
+
+
+def test_a_field_that_is_missing_is_given_with_an_option() -> None:
+    code, out, err = finish(bilin("models", "check", "cp"))
+    assert (code, out) == (2, "")
+    assert err.endswith("  give what is missing: bilin models check cp --set rank=VALUE\n")

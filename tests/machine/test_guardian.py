@@ -56,7 +56,7 @@ def test_a_process_that_has_blanked_its_environment_is_known_by_its_files(tmp_pa
     try:
         assert all(process.stdout and process.stdout.readline() for process in processes)
         assert guardian.belonging(str(folder)) == [processes[0].pid]
-        assert guardian.belonging(str(folder), but=processes[0].pid) == []
+        assert guardian.belonging(str(folder), exclude=processes[0].pid) == []
     finally:
         for process in processes:
             process.kill()

@@ -63,7 +63,7 @@ def test_settings_from_two_places_are_checked_together(tmp_path: Path) -> None:
 
 def test_options_go_with_a_grid_and_not_with_a_request(tmp_path: Path, tiny: Callable[..., Grid]) -> None:
     request = LaunchRequest.read(tiny(), store=tmp_path)
-    assert plan(request).num_missing == plan(tiny(), store=tmp_path).num_missing
+    assert plan(request).num_to_run == plan(tiny(), store=tmp_path).num_to_run
     with pytest.raises(InputError, match="a request has its own retry"):
         launch(request, retry=["oom"])
     with pytest.raises(InputError, match="read the grid with them"):

@@ -28,7 +28,7 @@ def units(version: str) -> Environment:
 def test_a_cell_says_which_versions_it_mixes(tmp_path: Path) -> None:
     store = stored(tmp_path, units("0.1.0"), units("0.1.0"), replace(units("0.2.0"), torch="2.14.0"))
     rows = query("select m, mixed, mixed_hardware from cells where length = 500 order by m", store=store).to_pylist()
-    mixed = "tier_package: units 0.1.0 (2), units 0.2.0 (1); torch: 2.13.0 (2), 2.14.0 (1)"
+    mixed = "tier_package: units 0.1.0 (2 trials), units 0.2.0 (1 trial); torch: 2.13.0 (2 trials), 2.14.0 (1 trial)"
     assert rows == [
         {"m": 3, "mixed": None, "mixed_hardware": None},
         {"m": 5, "mixed": mixed, "mixed_hardware": None},
@@ -42,8 +42,10 @@ def test_a_table_marks_mixed_cells(tmp_path: Path, by: str, value: str) -> None:
     shown = table(stored(tmp_path, units("0.1.0"), units("0.2.0")), by=by, value=value)
     text = encode(shown, Format.TABLE).decode()
     marked = [line for line in text.splitlines() if "*" in line]
-    assert marked[-1].startswith("* 1 cell has trials of several versions: tier_package: units 0.1.0 (1), units 0.2.0")
+    assert marked[-1].startswith("* trials of several versions in 1 cell: tier_package: units 0.1.0 (1 trial), units")
     assert len(marked) == 2
+    grid = tmp_path / "sweep/grid.json"
+    assert f"\n  bilin sweep launch {grid} --rerun-stale --store {tmp_path}\n" in text
     assert marked[0].count("*") == (1 if by == "task" else 2)
 
 
@@ -61,9 +63,9 @@ def test_hardware_has_a_line_and_no_mark(tmp_path: Path) -> None:
     store = stored(tmp_path, replace(ENVIRONMENT, cpu="another cpu"), ENVIRONMENT, gpu)
     text = encode(table(store), Format.TABLE).decode()
     assert "*" not in text
-    assert text.endswith("1 cell has trials of several CPUs or GPUs: see mixed_hardware in `cells`\n")
+    assert text.endswith("trials of several CPUs or GPUs in 1 cell: see mixed_hardware in `cells`\n")
     (row,) = query("select distinct mixed_hardware as hardware from cells where m = 5", store=store).to_pylist()
-    assert row["hardware"] == "cpu: a cpu (2), another cpu (1); gpu: a gpu (1), none (2)"
+    assert row["hardware"] == "cpu: a cpu (2 trials), another cpu (1 trial); gpu: a gpu (1 trial), none (2 trials)"
     assert "mixed_hardware" not in query(store=store).column_names
 
 

@@ -1,17 +1,28 @@
-"""Stores read without bilin, as docs/results.md says: the rows are those that bilin shows."""
+"""Stores read without bilin, as docs/results.md says: the rows are those that bilin shows.
+
+The parts that a writer leaves behind have each trial once, so that any tool can read them with a plain glob.
+"""
 
 from __future__ import annotations
 
 import re
 import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+import pytest
 from typer.testing import CliRunner
 
 from bilin.cli.results import app
-from bilin.results import SweepWriter, query
+from bilin.record import LengthResult
+from bilin.results import SweepWriter, query, verify
 from tests.results.samples import cell, pair
 
 PAGE = (Path(__file__).parents[2] / "docs/results.md").read_text()
@@ -33,8 +44,8 @@ def written(folder: Path) -> Path:
     return store
 
 
-def rows(table: object) -> list[tuple[object, ...]]:
-    return sorted(tuple(row[key] for key in KEYS) for row in table.to_pylist())  # type: ignore[attr-defined]
+def rows(table: Any, keys: Sequence[str] = KEYS) -> list[tuple[object, ...]]:
+    return sorted(tuple(row[key] for key in keys) for row in table.to_pylist())
 
 
 def test_duckdb_reads_a_store_in_place(tmp_path, monkeypatch):
@@ -43,11 +54,73 @@ def test_duckdb_reads_a_store_in_place(tmp_path, monkeypatch):
     older = min((store / "two").glob("trials-*.parquet"))
     pq.write_table(pq.read_table(older).drop_columns(["gpu", "gpu_memory_mb"]), older)  # as of an earlier version
     monkeypatch.chdir(tmp_path)
-    (recipe,) = [block for block in re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL) if "read_json" in block]
     with duckdb.connect() as connection:
-        found = connection.sql(recipe)
+        found = connection.sql(snippet("sql", "read_json"))
         assert rows(found.to_arrow_table()) == expected
     assert len(expected) == 24
+
+
+@pytest.fixture
+def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of ended sweeps in the current folder: with results that were replaced, tested again or deleted."""
+    store = written(tmp_path)
+    (store / "two/trials-00000099.parquet").unlink()
+    with SweepWriter(store, "one") as writer:
+        writer.append([pair(cell("full"), seed=seed, accuracy=0.75) for seed in (3, 19)])
+        spec, result = pair(cell("full"), seed=5)
+        longer = (LengthResult(1000, 7, 8, 5),)
+        writer.add_tests([(spec, replace(result, is_test=True, lengths=longer, curve=()))])
+        writer.delete([pair(cell("full"), seed=7)[1].trial_id])
+    monkeypatch.chdir(tmp_path)
+    return store
+
+
+def snippet(language: str, word: str) -> str:
+    (found,) = [block for block in re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL) if word in block]
+    return found
+
+
+@pytest.mark.parametrize("word", ["pandas", "polars", "pyarrow"])
+def test_python_reads_the_parts_with_a_plain_glob(ended: Path, word: str) -> None:
+    pytest.importorskip(word)
+    names: dict[str, Any] = {}
+    exec(snippet("python", f"import {word}"), names)
+    found = names["trials"]
+    table = found if word == "pyarrow" else found.to_arrow() if word == "polars" else pa.Table.from_pandas(found)
+    expected = query(store=ended, view="trials", everything=True).to_arrow()
+    assert rows(table, KEYS[1:]) == rows(expected, KEYS[1:])
+
+
+def test_duckdb_reads_the_parts_with_a_plain_glob(ended: Path) -> None:
+    with duckdb.connect() as connection:
+        found = connection.sql(snippet("sql", "bilin-store/*/trials")).to_arrow_table()
+    assert rows(found) == rows(query(store=ended, view="trials", everything=True))
+    assert found.num_rows == 23
+
+
+def test_the_curves_of_the_parts_are_those_of_the_view(ended: Path) -> None:
+    found = ds.dataset(sorted(map(str, ended.glob("*/curves-*.parquet")))).count_rows()
+    assert found == query(store=ended, view="curves", everything=True).num_rows == 46
+
+
+def test_parts_have_each_trial_once_after_any_writer(ended: Path) -> None:
+    """As those of a writer that was killed, after the next one."""
+    with SweepWriter(ended, "one") as writer:
+        writer.append([pair(cell("full"), seed=0, accuracy=0.5)])
+        shutil.copytree(ended / "one", ended / "killed", ignore=shutil.ignore_patterns("lock", "lease.json"))
+    (killed,) = ids_twice(ended / "killed")
+    assert killed == pair(cell("full"), seed=0)[1].trial_id
+    with SweepWriter(ended, "killed"):
+        pass
+    assert ids_twice(ended / "killed") == ids_twice(ended / "one") == set()
+    one, other = (query(store=ended, view="trials", sweep=name, everything=True) for name in ("one", "killed"))
+    assert rows(one, KEYS[1:]) == rows(other, KEYS[1:])
+    assert not any(health.damage for health in verify(ended))
+
+
+def ids_twice(sweep: Path) -> set[str]:
+    counts = Counter(ds.dataset(sorted(map(str, sweep.glob("trials-*.parquet")))).to_table(["trial_id"])["trial_id"])
+    return {str(trial_id) for trial_id, count in counts.items() if count > 1}
 
 
 def test_a_view_in_a_file_has_the_sweep_in_every_row(tmp_path):

@@ -59,7 +59,7 @@ def logs(store: Path, name: str = "tiny") -> str:
 
 def is_complete(store: Path, name: str = "tiny") -> bool:
     """Whether nothing is left to run."""
-    return status(name, store=store).plan.num_missing == 0
+    return status(name, store=store).plan.num_to_run == 0
 
 
 def inline(folder: Path, text: str = GRID) -> dict[str, list[str]]:

@@ -37,7 +37,7 @@ def test_both_nodes_are_looked_at_by_one_short_step(lab: Lab, tmp_path: Path) ->
     assert code == 0, findings
     good = said(findings, "ok")
     assert good["Slurm", "nodes"] == "2 nodes asked"
-    assert good["Slurm", "job"].startswith("would be taken")
+    assert good["Slurm", "job"].startswith("would be accepted")
     assert "22.05" in good["Slurm", "commands"]
     for name in lab.names:
         assert good[name, "room"] == "1 CPUs, 1 GPUs: one trial at once"
@@ -77,7 +77,7 @@ def test_what_slurm_would_refuse_or_never_begin(lab: Lab, tmp_path: Path) -> Non
         code, findings = found(lab, *asked)
     finally:
         lab.run("scontrol", "update", "PartitionName=main", "MaxTime=INFINITE")
-    assert "10 are asked for, main gives 00:05:00 at most" in said(findings, "error")["Slurm", "partition"]
+    assert "the job requests 10, but main allows at most 00:05:00" in said(findings, "error")["Slurm", "partition"]
 
 
 @pytest.mark.timeout(600)
@@ -99,7 +99,7 @@ def test_a_queue_without_a_place_is_a_warning_and_a_python_that_is_not_there_an_
     assert code == 0, findings
     assert said(findings, "warning")["Slurm", "job"].startswith("0 of 2 nodes are up")
     assert said(findings, "ok")["sweep", "resources"]
-    assert "no place for 2 nodes within 2 s" in said(findings, "warning")["Slurm", "nodes"]
+    assert "Slurm granted no nodes within 2 s" in said(findings, "warning")["Slurm", "nodes"]
     assert wait_until(lambda: lab.run("squeue", "-h") == "", 60)
 
 

@@ -21,8 +21,8 @@ def test_auto_is_cuda_where_gpus_are_asked_for(fields, device):
 
 
 def test_the_environment_is_complete():
-    found = environment(cell(), Resources(threads=2))
-    assert (found.version, found.device, found.threads) == (__version__, "cpu", 2)
+    found = environment(cell(), Resources(threads=2), pack=4)
+    assert (found.version, found.device, found.threads, found.pack) == (__version__, "cpu", 2, 4)
     assert (found.task_package, found.tier_package) == (None, None)
     assert (found.gpu, found.gpu_memory_mb) == (None, None)
     assert found.cpu

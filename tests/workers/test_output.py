@@ -73,16 +73,16 @@ def test_what_a_killed_process_printed_is_kept(tmp_path: Path) -> None:
     worker(tmp_path, 'trial("a", lambda: (print("last", flush=True), os.kill(os.getpid(), 9)))')
     outputs = Outputs(SweepFolder(tmp_path))
     assert outputs.last_words("a", "w", None) == "last\n"
-    assert printed(outputs.sweep.trial_log("a")) == "last\n"
+    assert printed(outputs.folder.trial_log("a")) == "last\n"
     with outputs:
         pass
-    assert [path.name for path in outputs.sweep.logs.iterdir()] == ["a.log"]
+    assert [path.name for path in outputs.folder.logs.iterdir()] == ["a.log"]
 
 
 def test_the_last_words_are_those_of_the_process_that_died(tmp_path: Path) -> None:
     worker(tmp_path, 'trial("a", lambda: (print("once"), capture.move(), os.kill(os.getpid(), 7)))')
     outputs = Outputs(SweepFolder(tmp_path))
-    pid = int(outputs.sweep.trial_log("a").read_text().partition("process ")[2].partition("\n")[0])
+    pid = int(outputs.folder.trial_log("a").read_text().partition("process ")[2].partition("\n")[0])
     assert outputs.last_words("a", "w", pid) == "once\n"
     assert outputs.last_words("a", "w", pid + 1) == ""
 

@@ -14,7 +14,7 @@ import pytest
 
 from bilin.models.bilinear.full import Full
 from bilin.models.bilinear.real_diagonal import RealDiagonal
-from bilin.orchestrator.clusters import ClusterSpec, Work, open_pool
+from bilin.orchestrator.clusters import ClusterSpec, PoolSpec, open_pool
 from bilin.record import Progress, TrialResult
 from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, ValidateSpec
 from bilin.tasks.modular_addition import ModularAddition
@@ -46,7 +46,7 @@ def real_trial(steps: int) -> TrialSpec:
 
 @pytest.fixture(scope="module")
 def own_ray() -> Iterator[None]:
-    with open_pool(ClusterSpec(workers=2), Work(run=by_seed, demand=[], emit=print)):
+    with open_pool(ClusterSpec(workers=2), PoolSpec(run=by_seed, demand=[], emit=print)):
         yield
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from bilin.folder import SweepFolder
-from bilin.orchestrator.clusters import ClusterSpec, Work, open_pool
+from bilin.orchestrator.clusters import ClusterSpec, PoolSpec, open_pool
 from bilin.record import TrialResult
 from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, ValidateSpec
 from bilin.tasks.modular_addition import ModularAddition
@@ -55,8 +55,8 @@ def run_acts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         inline = InlinePool(run_and_compare, emit=seen, outputs=outputs)
         yield lambda *acts: run(inline, *acts)
         return
-    work = Work(run=run_and_compare, emit=seen, outputs=outputs)
-    with open_pool(ClusterSpec(workers=1), work) as pool:
+    pool_spec = PoolSpec(run=run_and_compare, emit=seen, outputs=outputs)
+    with open_pool(ClusterSpec(workers=1), pool_spec) as pool:
         yield lambda *acts: run(pool, *acts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import textwrap
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,9 @@ import typer
 from bilin.cli.options import DEFAULT_STORE, Store
 from bilin.cli.results.display import Everything, Format, Output, Sweep, show, show_rows
 from bilin.cli.results.interrupts import ends_at_once
+from bilin.cli.text import for_terminal
 from bilin.errors import DamageWarning, InputError
+from bilin.units import plural
 
 app = typer.Typer(help="Query results, remove some, and maintain the store.", no_args_is_help=True)
 
@@ -117,12 +120,12 @@ def delete(
     rows = results.delete(store, where, sweep=sweep, everything=everything, dry_run=True)
     if dry_run or (sys.stdin.isatty() and not yes):
         show(results.ResultTable.of(results.brief(rows)))
-        typer.echo(f"{_counted(rows.num_rows)} would be removed", err=True)
+        typer.echo(f"{plural(rows.num_rows, 'trial')} would be removed", err=True)
         if dry_run or not rows.num_rows or not typer.confirm("Remove them?"):
             return
     results.remove(store, rows)  # what was shown: a launch may have stored more trials since
     for name, count in sorted(Counter(rows["sweep"].to_pylist()).items()):
-        typer.echo(f"{name}: {_counted(count)} removed")
+        typer.echo(f"{name}: {plural(count, 'trial')} removed")
     if not rows.num_rows:
         typer.echo("no trial meets the condition; nothing was removed")
 
@@ -154,7 +157,7 @@ def verify(sweep: Sweep = None, store: Store = DEFAULT_STORE) -> None:
     for health in sweeps:
         typer.echo(health)
         for damage in health.damage:
-            typer.echo(f"  {damage}")
+            typer.echo(textwrap.indent(for_terminal(damage, sys.stdout, indent=2), "  "))
     raise typer.Exit(1 if any(health.damage for health in sweeps) else 0)
 
 
@@ -173,7 +176,8 @@ import torch
 
 model = bilin.load_model({path!r})
 tokens = torch.tensor([[0, 1, 1]])  # one sequence of three tokens
-logits = model(tokens, torch.tensor([3]))  # after the last token; with every_token=True, after each"""
+logits = model(tokens, torch.tensor([3]))  # after the last token
+# after each token: model(tokens, torch.tensor([3]), every_token=True)"""
 
 
 def _say_what_is_missing(store: Path, sweep: str | None) -> None:
@@ -192,7 +196,3 @@ def _say_what_is_missing(store: Path, sweep: str | None) -> None:
         if status.state is not orchestrator.SweepState.COMPLETE:
             more = shlex.join(["bilin", "sweep", "status", names[0], *results.store_option(store)])
             typer.echo(f"{names[0]}: {describe_state(status)}\n  more: {more}", err=True)
-
-
-def _counted(num_trials: int) -> str:
-    return "1 trial" if num_trials == 1 else f"{num_trials} trials"

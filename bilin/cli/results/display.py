@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
+from bilin.cli.text import wrap
 from bilin.errors import InputError
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def _draw(table: ResultTable) -> None:
         if section.title:
             console.print()
     if table.note:
-        typer.echo(table.note)
+        typer.echo("\n".join(wrap(table.note, console.width)))
 
 
 def _blocks(section: Section, widths: Sequence[int], width: int) -> list[list[int]]:

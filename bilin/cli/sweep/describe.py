@@ -1,16 +1,16 @@
-"""Texts about plans and launches, and about how sweeps and trials stand."""
+"""Texts about plans, launches, sweeps and trials."""
 
 from __future__ import annotations
 
 import json
 import shlex
-import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bilin.cli.text import wrap
 from bilin.errors import InputError, InterruptedSweepError
 from bilin.failures import RETRYABLE, RULES
 from bilin.orchestrator import (
@@ -18,6 +18,7 @@ from bilin.orchestrator import (
     Failure,
     Job,
     JobStatus,
+    NotInstalledError,
     Plan,
     Submission,
     Summary,
@@ -28,20 +29,23 @@ from bilin.orchestrator import (
 from bilin.orchestrator.background import Cancelled, Detached, RayJob
 from bilin.record import RERUN_STATUSES
 from bilin.results import Holder, store_option
-from bilin.units import duration
+from bilin.units import duration, plural
 
 MAX_ERRORS = 5
 """How many different errors of failed trials are shown."""
 
-PROSE = 66
-"""Width of sentences beside a label, on a terminal of 80 columns. Commands are never broken."""
+WIDTH = 80
+"""Columns of a terminal, to which sentences are wrapped. Commands are never broken."""
+
+MIN_WIDTH = 30
+"""Least width of the last text of a table."""
 
 _TIME = "%Y-%m-%d %H:%M:%S"
 
 _BLOCKS = ("task", "model", "train", "validate", "test", "resources")
 _OUTCOME = ("solved", "steps", "validation_accuracy", "training_loss", "params", "recurrent_params", "wall_s")
 _ORIGIN = (
-    "cpu", "gpu", "gpu_memory_mb", "device", "threads", "python", "torch", "version", "commit", "task_package",
+    "cpu", "gpu", "gpu_memory_mb", "device", "threads", "pack", "python", "torch", "version", "commit", "task_package",
     "tier_package",
 )  # fmt: skip
 
@@ -56,7 +60,7 @@ _STATES = {
 
 
 def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Sequence[str]) -> str:
-    """Say in lines how a launch ended, and what to type next.
+    """Describe how a launch ended, and what to type next.
 
     Args:
         summary: How it ended.
@@ -66,33 +70,38 @@ def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Se
     num_ran, store = sum(summary.ran.values()), summary.directory.parent
     by_status = f" ({counted(summary.ran)})" if num_ran else ""
     tests = f", {summary.num_tests} of them only tested, with their kept weights" if summary.num_tests else ""
-    elsewhere = ", ".join(f"{count} in {name}" for name, count in summary.found_in.items())
-    found = f"{summary.num_found} found in the store{f' ({elsewhere})' if elsewhere else ''}"
-    parts = [found, f"{num_ran} run{by_status}{tests}"]
+    parts = [f"{summary.num_found} found in the store", f"{num_ran} run{by_status}{tests}"]
     if summary.num_failed:
         parts.append(f"{summary.num_failed} without a result")
     rows = [("state", _standing(summary.state, summary.num_done)), ("trials", ", ".join(parts))]
+    if kept := summary.num_unfinished:
+        them = "its stored result stays, and the next launch runs it again"
+        if kept > 1:
+            them = "their stored results stay, and the next launch runs them again"
+        rows.append(("", f"{kept} failed; {them}"))
     if summary.num_left:
         rows.append(("", f"{summary.num_left} still to run"))
     if summary.num_elsewhere:
         rows.append(("", f"{summary.num_elsewhere} to run in the cells that --only leaves out"))
+    copies = [f"{plural(count, 'result')} found in {name}" for name, count in summary.found_in.items()]
+    rows += [("" if index else "copied", text) for index, text in enumerate(copies)]
     if summary.stopped:
-        rows += _prose("stopped", f"stopped early: {summary.stopped}")
+        rows.append(("stopped", f"stopped early: {summary.stopped}"))
     if summary.num_done:
         rows.append(
             ("table", shlex.join(["bilin", "results", "table", "--sweep", summary.sweep, *store_option(store)]))
         )
     rows += _failure_rows(summary.sweep, failures, store)
-    if failures or summary.num_left:
+    if failures or summary.num_left or kept:
         rows.append(("run again", shlex.join([*relaunch, *_retry(failures)])))
-    return "\n".join([summary.sweep, *columns(rows)])
+    return "\n".join([summary.sweep, *columns(wrapped(rows))])
 
 
 def describe_started(started: Submission | Detached | RayJob) -> str:
-    """Say in lines where a sweep runs that was submitted or detached, how to watch it and how to end it."""
+    """Describe where a submitted or detached sweep runs, how to watch it and how to end it."""
     if isinstance(started, Submission):
         nodes = "1 node" if started.nodes == "1" else f"{started.nodes} nodes"
-        where = f"job {started.job_id} submitted, {started.num_missing} trials to run on {nodes}"
+        where = f"job {started.job_id} submitted, {plural(started.num_to_run, 'trial')} to run on {nodes}"
     elif isinstance(started, Detached):
         where = f"runs in the background, process {started.pid}"
     else:
@@ -102,7 +111,7 @@ def describe_started(started: Submission | Detached | RayJob) -> str:
 
 
 def describe_cancelled(cancelled: Cancelled, *, grace_s: float) -> str:
-    """Return lines that say how a sweep was ended."""
+    """Describe how a sweep was ended."""
     killed = f"did not end within {grace_s:g} s and was killed"
     texts = {"cancelled": "is cancelled", "ended": "has ended", "killed": killed}
     ends = [f"job {job_id} {texts[how]}" for job_id, how in cancelled.jobs.items()]
@@ -116,27 +125,27 @@ def describe_cancelled(cancelled: Cancelled, *, grace_s: float) -> str:
 def describe_status(
     sweep: str, status: SweepStatus | InputError, *, everything: bool, failures: Sequence[Failure] = ()
 ) -> str:
-    """Say in lines how a sweep stands; ``failures`` are the errors of its failed trials."""
+    """Describe the state of a sweep; ``failures`` are the errors of its failed trials."""
     if isinstance(status, InputError):
         return f"{sweep}\n  {status}"
     plan = status.plan
     rows = [
         ("state", describe_state(status)),
         ("cells", str(len(plan.cells))),
-        ("trials", f"{counted(plan.statuses) or 'none done'}, {plan.num_missing} to run"),
+        ("trials", f"{counted(plan.statuses) or 'none done'}, {plan.num_to_run} to run"),
     ]
     if snapshot := status.snapshot:
         ended = counted(snapshot.ended) or "none ended"
         speed = f", {60 * snapshot.trials_per_s:.1f} a minute" if snapshot.ended else ""
         since = _utc(snapshot.started_at)
-        rows.insert(1, ("now", f"{len(snapshot.running)} trials run; since {since}: {ended}{speed}"))
+        rows.insert(1, ("now", f"{plural(len(snapshot.running), 'trial')} running; since {since}: {ended}{speed}"))
     if plan.num_failed:
         rows.append(("", f"{plan.num_failed} without a result are not run again unless --retry names their class"))
     rows += [("versions", text)] if (text := describe_versions(plan)) else []
-    if plan.num_missing:
+    if plan.num_to_run:
         rows.append(("time", describe_time(plan)))
     if everything:
-        rows.append(("stored", f"{sum(status.rows.values())} rows in all: {counted(status.rows)}"))
+        rows.append(("stored", f"{plural(sum(status.rows.values()), 'row')} in all: {counted(status.rows)}"))
     if status.job:
         rows += [] if status.is_queued else [("job", describe_own_job(status.job, status.job_status))]
         rows.append(("log", status.job.log))
@@ -146,11 +155,11 @@ def describe_status(
         store = status.folder.store
         rows += _failure_rows(sweep, failures, store)
         rows.append(("run again", shlex.join([*_launch_command(store), *_retry(failures)])))
-    return "\n".join([sweep, *columns(rows)])
+    return "\n".join([sweep, *columns(wrapped(rows))])
 
 
 def describe_ended(ended: Ended, failures: Sequence[Failure]) -> str:
-    """Return lines that say how a sweep stands that nothing runs, and how to continue it."""
+    """Describe the state of a sweep that no process is running, and how to continue it."""
     status = ended.status
     lines = [describe_status(status.sweep, status, everything=False, failures=failures)]
     if ended.exit_code == InterruptedSweepError.exit_code:
@@ -160,25 +169,34 @@ def describe_ended(ended: Ended, failures: Sequence[Failure]) -> str:
 
 
 def describe_list(statuses: Mapping[str, SweepStatus | InputError]) -> str:
-    """Say how sweeps stand, one line each."""
+    """Describe the states of sweeps, one line each."""
     if not statuses:
         return "no sweeps yet"
     table = [["sweep", "cells", "done", "failed", "to run", "state"]]
     for sweep, status in statuses.items():
         if isinstance(status, InputError):
-            table.append([sweep, *"????", f"cannot be read: `bilin sweep status {sweep}` says why"])
+            table.append([sweep, *"????", _unreadable(sweep, status)])
         else:
             plan = status.plan
-            counts = (len(plan.cells), plan.num_done, plan.num_failed, plan.num_missing)
+            counts = (len(plan.cells), plan.num_done, plan.num_failed, plan.num_to_run)
             table.append([sweep, *map(str, counts), describe_state(status)])
-    return "\n".join(columns(table, indent=""))
+    *names, _ = zip(*table, strict=True)
+    width = max(WIDTH - sum(max(map(len, column)) + 2 for column in names), MIN_WIDTH)
+    return "\n".join(columns([line for row in table for line in _wrap(row, width)], indent=""))
+
+
+def _unreadable(sweep: str, error: InputError) -> str:
+    if isinstance(error, NotInstalledError):
+        return f"cannot be read: needs {' and '.join(error.packages)}, not installed here"
+    return f"cannot be read: `bilin sweep status {sweep}` says why"
 
 
 def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
-    """Say in lines what a stored trial was, how it ended, where it ran, and how to repeat it."""
+    """Describe a stored trial: its settings, how it ended, where it ran, and how to repeat it."""
     spec, (how, ran) = json.loads(row["spec"]), _ended(row)
     rows = [
         ("sweep", row["sweep"]),
+        *_found_in(row, store),
         ("cell", row["cell_id"]),
         *((name, _values(spec[name])) for name in _BLOCKS),
         ("lr, seed", f"{row['lr']:g}, {row['seed']}"),
@@ -194,23 +212,23 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
     ]
     if row["error"]:
         rows += [("error", row["error"]), ("", row["traceback"] or "")]
-    show = ["bilin", "sweep", "show", row["trial_id"], "--sweep", row["sweep"], "--store", str(store), "--grid"]
+    show = [*_show(row["trial_id"], row["sweep"], store), "--grid"]
     repeat = f"{shlex.join(show)} > trial.yaml && bilin sweep launch trial.yaml --store repeat-store"
-    return "\n".join([row["trial_id"], *columns([*rows, ("repeat", repeat)])])
+    return "\n".join([row["trial_id"], *columns(wrapped([*rows, ("repeat", repeat)]))])
 
 
 def describe_own_job(job: Job, status: JobStatus | None) -> str:
-    """Say how the job of a sweep stands; if Slurm does not say, when it was submitted."""
+    """Describe the state of a sweep's job; if Slurm does not answer, when it was submitted."""
     return f"job {job.job_id} " + (status.describe() if status else f"submitted {job.submitted_at}")
 
 
 def describe_why(why: Why, *, store: Path) -> str:
-    """Say in lines how a trial stands, why, and what to do."""
-    return "\n".join([f"{why.trial_id}: {_STATES[why.state]}", *columns(list(_why_rows(why, store)))])
+    """Describe the state of a trial, the reason for it, and what to do."""
+    return "\n".join([f"{why.trial_id}: {_STATES[why.state]}", *columns(wrapped(list(_why_rows(why, store))))])
 
 
 def describe_state(status: SweepStatus) -> str:
-    """Return one line that says what state a sweep is in; it begins with the state."""
+    """Describe the state of a sweep in one line, which begins with the state."""
     if status.state is SweepState.QUEUED and status.job:
         return f"{status.state}: {describe_own_job(status.job, status.job_status)}"
     holder = status.holder
@@ -224,7 +242,7 @@ def describe_state(status: SweepStatus) -> str:
 
 def describe_plan_state(plan: Plan, holder: Holder | None) -> str:
     """Return one line that says what state the sweep of a plan is in, given the process that runs it now."""
-    if not holder and plan.state is SweepState.INCOMPLETE and not plan.num_missing:
+    if not holder and plan.state is SweepState.INCOMPLETE and not plan.num_to_run:
         return f"{plan.state}: a launch copies results of other sweeps"
     return _running(holder) if holder else _standing(plan.state, plan.num_done)
 
@@ -234,7 +252,7 @@ def _running(holder: Holder) -> str:
 
 
 def _standing(state: SweepState, num_done: int) -> str:
-    """Return the state of a sweep that nothing runs."""
+    """Describe the state of a sweep that no process is running."""
     if state is SweepState.INCOMPLETE:
         return f"{state}: not running, some trials to run"
     if state is SweepState.FAILED:
@@ -249,30 +267,51 @@ def _failure_rows(sweep: str, failures: Sequence[Failure], store: Path) -> Itera
     place = store_option(store)
     for failure in failures[:MAX_ERRORS]:
         trials = f"trial {failure.trial_id}" if failure.count == 1 else f"{failure.count} trials"
-        yield from _prose(failure.status, f"{trials}: {failure.error}")
+        yield failure.status, f"{trials}: {failure.error}"
         if failure.place:
             yield "", f"at {failure.place}"
     if len(failures) > MAX_ERRORS:
         where = ["--where", "error is not null", "--select", "trial_id,status,error"]
         query = ["bilin", "results", "query", "--view", "trials", *where, "--sweep", sweep, *place]
-        yield "", f"and {len(failures) - MAX_ERRORS} other errors: {shlex.join(query)}"
+        yield "", f"and {len(failures) - MAX_ERRORS} other errors:"
+        yield "", shlex.join(query)
     for status in dict.fromkeys(failure.status for failure in failures):
-        yield from _prose("rule", f"{status}: {RULES[status].what}; {RULES[status].then}")
+        yield "rule", f"{status}: {RULES[status].what}; {RULES[status].then}"
     trial_id = failures[0].trial_id
-    yield "traceback", shlex.join(["bilin", "sweep", "show", trial_id, "--sweep", sweep, *place])
+    yield "traceback", shlex.join(_show(trial_id, sweep, store))
     yield "output", shlex.join(["bilin", "sweep", "logs", sweep, trial_id, *place])
 
 
-def _prose(label: str, text: str) -> list[tuple[str, str]]:
-    """Return rows for a text that may be long."""
-    lines = textwrap.wrap(text, PROSE, break_long_words=False, break_on_hyphens=False) or [""]
-    return [("" if index else label, line) for index, line in enumerate(lines)]
+def wrapped(rows: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Return rows of labels and texts, with the texts wrapped to a terminal."""
+    width = WIDTH - 4 - max(len(label) for label, _ in rows)
+    return [line for row in rows for line in _wrap(row, width)]
+
+
+def _wrap(row: Sequence[str], width: int) -> list[list[str]]:
+    """Return a row whose last text is wrapped, unless it is a command, a place in a file, or has several lines."""
+    *others, text = row
+    if text.startswith(("bilin ", "at ")) or "\n" in text:
+        return [[*others, text]]
+    first, *more = wrap(" ".join(text.split()), width)
+    return [[*others, first], *([*([""] * len(others)), line] for line in more)]
 
 
 def _retry(failures: Sequence[Failure]) -> list[str]:
     """Return the option with which a launch runs failed trials again."""
     classes = sorted({failure.status for failure in failures if failure.status in RETRYABLE})
     return ["--retry", ",".join(classes)] if classes else []
+
+
+def _show(trial_id: str, sweep: str, store: Path) -> list[str]:
+    return ["bilin", "sweep", "show", trial_id, "--sweep", sweep, *store_option(store)]
+
+
+def _found_in(row: Mapping[str, Any], store: Path) -> Iterator[tuple[str, str]]:
+    """Yield the sweep that ran a trial, if another one copied its row, and the command that shows the original."""
+    if sweep := row["found_in"]:
+        yield "found in", sweep
+        yield "original", shlex.join(_show(row["trial_id"], sweep, store))
 
 
 def _launch_command(store: Path) -> list[str]:
@@ -297,7 +336,7 @@ def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
             yield "retry", snapshot.retries[why.trial_id]
     elif why.cell is not None and why.state in ("later", "not asked for"):
         tried = ", ".join(map(str, why.cell.points))
-        waits = f"have {len(why.cell.missing)} trials to run, which decide"
+        waits = f"have {plural(len(why.cell.to_run), 'trial')} to run, which decide"
         how = waits if why.state == "later" else "were enough, so nothing runs it"
         yield "search", f"the points before it ({tried}) {how}"
     elif why.state == "not in the grid":
@@ -306,7 +345,7 @@ def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
     if why.checkpoint:
         yield "checkpoint", f"at step {why.checkpoint.step}, {_ago(why.checkpoint.at)}: its next run continues there"
     if why.log:
-        yield "output", shlex.join(["bilin", "sweep", "logs", why.sweep.sweep, why.trial_id, "--store", str(store)])
+        yield "output", shlex.join(["bilin", "sweep", "logs", why.sweep.sweep, why.trial_id, *store_option(store)])
 
 
 def _waits_for(why: Why) -> str:
@@ -314,12 +353,12 @@ def _waits_for(why: Why) -> str:
     if why.sweep.holder is None and why.sweep.job and why.sweep.is_queued:
         return describe_own_job(why.sweep.job, why.sweep.job_status)
     if why.sweep.holder is None:
-        return "a launch: nothing runs the sweep now, and the next launch runs the trial"
+        return "a launch: no process is running the sweep, and the next launch runs the trial"
     if snapshot is None:
         return "a launch that has just begun, or whose snapshot cannot be read"
     num_running = len(snapshot.running)
     part = ", if the launch includes it: it was limited by --only" if snapshot.is_part else ""
-    return f"a free worker: {num_running} trials run, {snapshot.num_left - num_running} wait{part}"
+    return f"a free worker: {plural(num_running, 'trial')} running, {snapshot.num_left - num_running} waiting{part}"
 
 
 def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
@@ -330,6 +369,7 @@ def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
     first = "status" if why.state in ("ended", "not in the grid") else "before"
     how, ran = _ended(row)
     yield first, how
+    yield from _found_in(row, store)
     yield "ran", ran
     if row["error"]:
         yield "error", row["error"]
@@ -337,11 +377,10 @@ def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
         yield "why", RULES[status].what
         yield "rule", RULES[status].then
     if row["traceback"]:
-        show = ["bilin", "sweep", "show", why.trial_id, "--sweep", why.sweep.sweep, "--store", str(store)]
-        yield "traceback", shlex.join(show)
+        yield "traceback", shlex.join(_show(why.trial_id, why.sweep.sweep, store))
     if status in RETRYABLE or status in RERUN_STATUSES:
         retry = ["--retry", status] if status in RETRYABLE else []
-        yield "run again", shlex.join(["bilin", "sweep", "launch", "GRID.yaml", "--store", str(store), *retry])
+        yield "run again", shlex.join([*_launch_command(store), *retry])
 
 
 def command(what: str, sweep: str, directory: Path) -> str:
@@ -352,19 +391,20 @@ def command(what: str, sweep: str, directory: Path) -> str:
 def describe_time(plan: Plan) -> str:
     """Say how long the missing trials of a plan will take."""
     estimate = plan.estimate
-    if not plan.num_missing:
+    if not plan.num_to_run:
         return "nothing to run"
-    if estimate.num_unknown == plan.num_missing:
+    if estimate.num_unknown == plan.num_to_run:
         return "not known: no stored trial has the same task, model and training"
     left_out = f", without {estimate.num_unknown} to which no stored trial is similar" if estimate.num_unknown else ""
-    return f"about {duration(estimate.seconds)} on one worker, from {estimate.num_stored} stored trials{left_out}"
+    known = plural(estimate.num_stored, "stored trial")
+    return f"about {duration(estimate.seconds)} on one worker, from {known}{left_out}"
 
 
 def describe_versions(plan: Plan) -> str:
     """Say how many stored results are of other versions than the installed ones; nothing if none."""
-    if not (others := plan.other_versions):
+    if not (others := plan.stale):
         return ""
-    counts = ", ".join(f"{count} by {versions}" for versions, count in others.items())
+    counts = ", ".join(f"{plural(count, 'trial')} by {versions}" for versions, count in others.items())
     return f"{counts}, not installed now: --rerun-stale runs them again"
 
 
@@ -383,7 +423,7 @@ def _ended(row: Mapping[str, Any]) -> tuple[str, str]:
     """Return how a stored trial ended, and when and where it ran."""
     where = f" on {row['host']}" if row["host"] else ""
     ran = f"{row['started_at']:{_TIME}} to {row['finished_at']:{_TIME}} UTC{where}, attempt {row['attempts']}"
-    return " · ".join(str(part) for part in (row["status"], row["stop_reason"]) if part), ran
+    return " · ".join(dict.fromkeys(str(part) for part in (row["status"], row["stop_reason"]) if part)), ran
 
 
 def _values(values: Mapping[str, Any]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,81 +14,47 @@ from rich.table import Table
 from rich.text import Text
 
 from bilin.orchestrator import Snapshot
-from bilin.orchestrator.sweep.progress import LINE_S, Notes, counts, counts_and_step
+from bilin.orchestrator.sweep.progress import Lines, Notes, counts
 
 REFRESH_S = 0.25
 MAX_RUNNING = 8
-NUM_LEADERS = 5
-
-
-class Display(ABC):
-    """An observer that also shows what a sweep waits for before it runs."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._shown_at = 0.0
-        self._notes = Notes()
-
-    @abstractmethod
-    def __call__(self, snapshot: Snapshot) -> None:
-        """Show what the sweep looks like, with the notes that have not been shown."""
-
-    @abstractmethod
-    def wait(self, line: str) -> None:
-        """Show what the sweep waits for."""
+NUM_SHOWN_LEADERS = 5
 
 
 @contextmanager
-def display() -> Iterator[Display]:
-    """Show a sweep while it runs."""
+def display() -> Iterator[Lines | View]:
+    """Show a sweep while it runs, and what it waits for."""
     console = Console(file=sys.stderr)  # that of now: while a trial runs in this process, sys.stderr is a copy
     if not console.is_terminal:
-        yield _Lines(console)
+        yield Lines(sys.stderr)
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        yield _View(live)
+        yield View(live)
 
 
-class _Lines(Display):
-    """Plain lines: the counts at the start, every `LINE_S` and at the end; notes as they come."""
-
-    _waiting_line = ""
-
-    def __call__(self, snapshot: Snapshot) -> None:
-        self._waiting_line = ""
-        lines = self._notes.new(snapshot)
-        if time.monotonic() - self._shown_at >= LINE_S or not snapshot.num_to_go:
-            self._shown_at = time.monotonic()
-            lines.append(counts_and_step(snapshot))
-        for line in lines:
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    def wait(self, line: str) -> None:
-        if line != self._waiting_line:
-            self._waiting_line = line
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-class _View(Display):
-    """A view that is drawn every `REFRESH_S`, with the notes above it."""
+class View:
+    """A view on a terminal that is drawn every `REFRESH_S`, with the notes above it."""
 
     def __init__(self, live: Live) -> None:
-        super().__init__(live.console)
         self._live = live
+        self._shown_at = 0.0
+        self._notes = Notes()
 
     def __call__(self, snapshot: Snapshot) -> None:
+        """Show what the sweep looks like, with the notes that have not been shown."""
         for line in self._notes.new(snapshot):
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
         if time.monotonic() - self._shown_at >= REFRESH_S:
             self._shown_at = time.monotonic()
             self._live.update(_draw(snapshot), refresh=True)
 
     def wait(self, line: str) -> None:
+        """Show what the sweep waits for."""
         self._live.update(Text(line), refresh=True)
 
 
 def _draw(snapshot: Snapshot) -> Group:
-    total = snapshot.num_done + snapshot.num_failed + snapshot.num_to_go
+    total = snapshot.num_total
     bar = ProgressBar(total=max(total, 1), completed=total - snapshot.num_to_go, width=40)
     head = Table.grid(padding=(0, 2))
     head.add_row(bar, Text(counts(snapshot)))
@@ -104,7 +69,7 @@ def _draw(snapshot: Snapshot) -> Group:
         tables.append(table)
     if snapshot.leaders:
         table = _table("best so far", "lr", "seed", "steps", "validation")
-        for best in snapshot.leaders[:NUM_LEADERS]:
+        for best in snapshot.leaders[:NUM_SHOWN_LEADERS]:
             accuracy = f"{best.validation_accuracy or 0.0:.3f}" + (" solved" if best.solved else "")
             table.add_row(best.label, str(best.point), str(best.seed), str(best.steps), accuracy)
         tables.append(table)

@@ -62,13 +62,18 @@ def plan(
 Cluster = Annotated[
     str | None,
     typer.Option(
+        metavar="KIND",
         help="local: start a Ray on this machine; inline: in this process; ray: join the Ray at --address; "
-        "slurm: submit a job; allocation: on the nodes of the Slurm job of this process. By default local."
+        "slurm: submit a job; allocation: on the nodes of the Slurm job of this process. By default local.",
     ),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(help="Number of trials that run at once; by default, as many as the CPUs allow.", show_default=False),
+    typer.Option(
+        metavar="NUMBER",
+        help="Number of trials that run at once; by default, as many as the CPUs allow.",
+        show_default=False,
+    ),
 ]
 CheckpointEvery = Annotated[
     float, typer.Option(metavar="SECONDS", help="Seconds between checkpoints of a running trial; 0: none.")
@@ -130,7 +135,7 @@ def launch(
     result: Submission | Detached | RayJob | Summary
     if is_job:
         result = orchestrator.submit(request)
-    elif detach and request.plan().num_missing:
+    elif detach and request.plan().num_to_run:
         result = _detach(request)
     else:
         with display() as observer:
@@ -225,6 +230,6 @@ def _detach(request: LaunchRequest) -> Detached | RayJob:
         return background.submit_job(request)
     started = background.detach(request)
     if started.exit_code is not None:
-        typer.echo(started.log.read_text(errors="replace"), err=started.exit_code != 0, nl=False)
+        typer.echo(started.output, err=started.exit_code != 0, nl=False)
         raise typer.Exit(started.exit_code)
     return started

@@ -43,7 +43,7 @@ def list_sweeps(store: Store = DEFAULT_STORE) -> None:
 def show(
     trial: Annotated[str, typer.Argument(help="Id of a trial, or its first digits.", show_default=False)],
     store: Store = DEFAULT_STORE,
-    sweep: Annotated[str | None, typer.Option(help="Look in one sweep only.")] = None,
+    sweep: Annotated[str | None, typer.Option(metavar="NAME", help="Look in one sweep only.")] = None,
     grid: Annotated[bool, typer.Option("--grid", help="Print only the grid.yaml that repeats this trial.")] = False,
 ) -> None:
     """Show a trial: its spec, its result, where it ran, and how to repeat it."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from bilin.cli.sweep.describe import columns, describe_plan_state, describe_time, describe_versions
-from bilin.orchestrator import Explained, Explanation, Plan, ReasonCount
+from bilin.cli.sweep.describe import columns, describe_plan_state, describe_time, describe_versions, wrapped
+from bilin.orchestrator import Explanation, Plan, Reason, ReasonCount, TrialReason
 from bilin.orchestrator.sweep.snapshot import Labels
 from bilin.results import Holder
+from bilin.units import plural
 from bilin.workers.actors.node import amounts_of, describe_amounts
 
 MAX_VALUES = 12
 
 
 def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str:
-    """Say in lines what a launch would run, and why; ``holder`` is the process that runs the sweep now."""
+    """Describe what a launch would run, and why; ``holder`` is the process that runs the sweep now."""
     plan = explanation.plan
     counts, rows = plan.grid.counts, []
     ranges = dict.fromkeys(str(range_) for cell in plan.cells for range_ in cell.wanted.ranges)
@@ -26,23 +27,22 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str
     for index, range_ in enumerate(ranges):
         rows.append(("" if index else "searched", range_))
     part = "" if plan.grid.is_whole else f", {len(plan.cells)} of them selected by --only"
-    combinations = "1 combination" if counts.combinations == 1 else f"{counts.combinations} combinations"
     left = f"{counts.after_exclusion} after exclusion, {counts.after_deduplication} different{part}"
-    rows.append(("cells", f"{combinations}, {left}"))
+    rows.append(("cells", f"{plural(counts.combinations, 'combination')}, {left}"))
     limit = "at most " if plan.may_end_early else ""
     rows.append(("trials", f"{limit}{plan.num_wanted}: {_product(plan)}"))
-    rows.append(("", f"{plan.num_done} done, {plan.num_failed} failed, {plan.num_now} to run now{plan.later}"))
+    rows.append(("", ", ".join(f"{count} {what}" for what, count in plan.counts().items())))
     for index, (name, trial_ids) in enumerate(plan.found_in.items()):
-        rows.append(("" if index else "copies", f"{len(trial_ids)} of those done, found in {name}"))
+        rows.append(("" if index else "copies", f"{plural(len(trial_ids), 'result')} found in {name}"))
     rows += [("versions", text)] if (text := describe_versions(plan)) else []
     if count := plan.num_mixed_hardware:
-        rows.append(("hardware", f"{_counted({count}, 'cell')} with trials of several CPUs or GPUs"))
+        rows.append(("hardware", f"{plural(count, 'cell')} with trials of several CPUs or GPUs"))
     rows.append(("state", describe_plan_state(plan, holder)))
     rows += _headed("to run", explanation.reasons)
     if plan.num_tests:
         rows.append(("tests", f"{plan.num_tests} of those to run are only tested, with their kept weights"))
-    if plan.num_again:
-        rows.append(("", f"{plan.num_again} trained again for a tested length: no weights are kept"))
+    if plan.num_retrained:
+        rows.append(("", f"{plan.num_retrained} trained again for a tested length: no kept weights can be used"))
     if plan.may_train_more:
         rows.append(("", "more are trained again if a cell then selects a learning rate without kept weights"))
     rows += _headed("leave the results", explanation.leaves)
@@ -50,14 +50,14 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
         rows.append(("" if index else "a trial takes", describe_amounts(amounts_of(size))))
     rows.append(("time", describe_time(plan)))
-    return "\n".join([plan.grid.name, *columns(rows)])
+    return "\n".join([plan.grid.name, *columns(wrapped(rows))])
 
 
 def list_trials(explanation: Explanation) -> list[str]:
     """Return a line for each trial that would run now, and for each that leaves the results."""
     rows = [["trial", "cell", "learning rate", "seed", "", "reason"]]
     for what, trial, label in _labelled(explanation):
-        reason = f"{trial.reason} ({trial.detail})" if trial.detail else str(trial.reason)
+        reason = _because(trial.reason, [trial.detail] if trial.detail else [])
         rows.append([trial.trial_id, label, str(trial.point), str(trial.seed), what, reason])
     return columns(rows, indent="") if len(rows) > 1 else ["nothing to run, and nothing leaves the results"]
 
@@ -76,14 +76,14 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
             "may_train_more": plan.may_train_more,
             "done": plan.num_done,
             "failed": plan.num_failed,
-            "to_run_now": plan.num_now,
+            "to_run_now": plan.num_to_run_now,
             "only_tested": plan.num_tests,
-            "trained_again_for_a_length": plan.num_again,
+            "trained_again_for_a_length": plan.num_retrained,
             "in_later_rounds": plan.num_later,
         },
         "state": str(plan.state),
         "found_in": {name: len(trial_ids) for name, trial_ids in plan.found_in.items()},
-        "other_versions": dict(plan.other_versions),
+        "other_versions": dict(plan.stale),
         "cells_of_mixed_hardware": plan.num_mixed_hardware,
         "to_run": [_reason_json(count) for count in explanation.reasons],
         "leave_the_results": [_reason_json(count) for count in explanation.leaves],
@@ -111,7 +111,7 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
     return document
 
 
-def _labelled(explanation: Explanation) -> Iterator[tuple[str, Explained, str]]:
+def _labelled(explanation: Explanation) -> Iterator[tuple[str, TrialReason, str]]:
     """Each trial with what happens to it, and the label of its cell; a cell that left the grid has its id."""
     cells = {cell.wanted.cell_id: cell.wanted.cell for cell in explanation.plan.cells}
     labels = Labels(cells.values())
@@ -133,9 +133,14 @@ def _reason_json(count: ReasonCount) -> dict[str, Any]:
 
 def _headed(heading: str, counts: Sequence[ReasonCount]) -> Iterator[tuple[str, str]]:
     for index, count in enumerate(counts):
-        details = f" ({_shown(list(count.details))})" if count.details else ""
-        cells = "1 cell" if count.num_cells == 1 else f"{count.num_cells} cells"
-        yield "" if index else heading, f"{count.num_trials} in {cells}: {count.reason}{details}"
+        cells = plural(count.num_cells, "cell")
+        yield "" if index else heading, f"{count.num_trials} in {cells}: {_because(count.reason, count.details)}"
+
+
+def _because(reason: Reason, details: Iterable[str]) -> str:
+    """Return a reason with its details, without those that it has in its words, such as ``failed before``."""
+    shown = [detail for detail in details if detail not in str(reason).split()]
+    return f"{reason} ({_shown(shown)})" if shown else str(reason)
 
 
 def _product(plan: Plan) -> str:
@@ -149,7 +154,7 @@ def _product(plan: Plan) -> str:
 
 def _counted(numbers: Collection[int], what: str) -> str:
     low, high = min(numbers, default=0), max(numbers, default=0)
-    return f"{low if low == high else f'{low} to {high}'} {what}{'' if high == 1 else 's'}"
+    return f"{'' if low == high else f'{low} to '}{plural(high, what)}"
 
 
 def _shown(values: Sequence[str]) -> str:

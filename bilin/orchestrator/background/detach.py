@@ -12,13 +12,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bilin.errors import ClusterError
-from bilin.folder import SweepFolder
+from bilin.folder import SweepFolder, missing_folders, remove_empty
 from bilin.orchestrator.request import LaunchRequest
 from bilin.orchestrator.sweep.launch import INTERRUPTS
 from bilin.orchestrator.sweep.snapshot import read_snapshot
@@ -35,6 +36,7 @@ class Detached:
     Attributes:
         exit_code: Its exit code if it ended before it was seen to run; None if it runs.
         log: Where its output goes.
+        output: Its output, if it has ended.
     """
 
     sweep: str
@@ -42,6 +44,7 @@ class Detached:
     pid: int
     exit_code: int | None
     log: Path
+    output: str = ""
 
 
 def detach(request: LaunchRequest) -> Detached:
@@ -52,6 +55,7 @@ def detach(request: LaunchRequest) -> Detached:
         OSError: The sweep's folder cannot be written.
     """
     folder = request.folder
+    made = missing_folders(folder.jobs)
     folder.jobs.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     names = (f"{now}{suffix}.log" for suffix in ("", *(f"-{count}" for count in range(2, 1000))))
@@ -67,7 +71,21 @@ def detach(request: LaunchRequest) -> Detached:
     with suppress(KeyboardInterrupt):  # the sweep goes on; the command says how to end it
         while process.poll() is None and not _runs(folder, process.pid):
             time.sleep(_LOOK_S)
-    return Detached(sweep=folder.name, directory=folder.path, pid=process.pid, exit_code=process.poll(), log=log)
+    exit_code, said = process.poll(), ""
+    if exit_code is not None:
+        said = log.read_text(errors="replace")
+        _remove_unused(folder, made, log)
+    return Detached(
+        sweep=folder.name, directory=folder.path, pid=process.pid, exit_code=exit_code, log=log, output=said
+    )
+
+
+def _remove_unused(folder: SweepFolder, made: Iterable[Path], *files: Path) -> None:
+    """Remove what was made for a launch that could not begin."""
+    if not folder.grid.exists():
+        for file in files:
+            file.unlink(missing_ok=True)
+        remove_empty(made)
 
 
 def _runs(folder: SweepFolder, pid: int) -> bool:
@@ -99,6 +117,7 @@ def submit_job(request: LaunchRequest) -> RayJob:
     from bilin.orchestrator.clusters import jobs
 
     address, folder = request.cluster.address or "auto", request.folder
+    made = missing_folders(folder.jobs)
     folder.jobs.mkdir(parents=True, exist_ok=True)
     job_id = f"bilin-{folder.name}-{secrets.token_hex(4)}"
     source, log = (folder.jobs.absolute() / f"{job_id}{suffix}" for suffix in (".json", ".log"))
@@ -112,6 +131,7 @@ def submit_job(request: LaunchRequest) -> RayJob:
         jobs.submit(address, command, job_id=job_id, environment={RAY_JOB: f"{job_id}@{address}"})
     except ClusterError:
         source.unlink()
+        _remove_unused(folder, made)
         raise
     while not (
         (process := holder(folder.store, folder.name))
@@ -120,6 +140,7 @@ def submit_job(request: LaunchRequest) -> RayJob:
     ):
         if jobs.state(address, job_id) in jobs.OVER:
             text = log.read_text(errors="replace").strip() if log.exists() else ""
+            _remove_unused(folder, made, source, log)
             raise ClusterError(f"Ray job {job_id} ended early: {text}\n{jobs.output(address, job_id)}".rstrip())
         time.sleep(_ASK_RAY_S)
     return RayJob(sweep=folder.name, directory=folder.path, job_id=job_id, log=log)

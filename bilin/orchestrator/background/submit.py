@@ -24,7 +24,7 @@ class Submission:
 
     Attributes:
         log: Where the job's output goes.
-        num_missing: Trials to run at the time of the submission.
+        num_to_run: Trials to run at the time of the submission.
         nodes: How many nodes it asks for, or the least and the greatest number.
     """
 
@@ -32,7 +32,7 @@ class Submission:
     directory: Path
     job_id: str
     log: Path
-    num_missing: int
+    num_to_run: int
     nodes: str
 
 
@@ -58,21 +58,21 @@ def submit(request: LaunchRequest | GridSource, **options: Unpack[RequestOptions
     check_no_job(folder)
     with SweepWriter(request.store, request.grid.name, command=" ".join(sys.argv)) as writer:
         current = request.plan()
-        if current.num_missing:
+        if current.num_to_run:
             check_no_job(folder)  # another submission may have come in between
             folder.jobs.mkdir(exist_ok=True)
             job_id = SLURM.submit(text, log=log_pattern(folder))
             log = folder.jobs.absolute() / f"{job_id}.log"
             write_grid(writer, current, has_ended=False)
             record_submission(folder, job_id, str(log))
-    if not current.num_missing:
+    if not current.num_to_run:
         return launch(replace(request, cluster=replace(request.cluster, kind="local", address=None)))
     return Submission(
         sweep=request.grid.name,
         directory=folder.path,
         job_id=job_id,
         log=log,
-        num_missing=current.num_missing,
+        num_to_run=current.num_to_run,
         nodes=request.job.nodes,
     )
 

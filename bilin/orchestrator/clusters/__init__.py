@@ -12,6 +12,6 @@ May import the grid, `bilin.results`, `bilin.workers`, `bilin.machine` and the m
 """
 
 from bilin.orchestrator.clusters.backends import ClusterSpec as ClusterSpec
-from bilin.orchestrator.clusters.backends import Work as Work
+from bilin.orchestrator.clusters.backends import PoolSpec as PoolSpec
 from bilin.orchestrator.clusters.backends import check_nodes as check_nodes
 from bilin.orchestrator.clusters.backends import open_pool as open_pool

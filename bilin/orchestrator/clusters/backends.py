@@ -69,19 +69,19 @@ class ClusterSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What a pool is for.
+class PoolSpec:
+    """What a pool runs, where it reports, and what it keeps.
 
     Attributes:
-        run: How a worker runs one trial.
-        emit: Takes what happens to the trials.
-        demand: What the trials will ask for.
-        job: What the Slurm job of an ``allocation`` asked for.
+        run: See `bilin.workers.runner.TrialRunner`.
+        emit: Takes the events of the trials.
+        demand: The resources that the trials request.
+        job: The settings of the Slurm job of an ``allocation``.
         checkpoints: Where trials keep their state; None: nowhere.
         outputs: Where what they print is kept; None: nowhere.
     """
 
-    run: RunTrial
+    run: RunTrial | None
     emit: Emit
     demand: Collection[Resources] = ()
     job: ClusterSettings = field(default_factory=ClusterSettings)
@@ -89,20 +89,20 @@ class Work:
     outputs: Outputs | None = None
 
 
-def open_pool(cluster: ClusterSpec, work: Work) -> AbstractContextManager[Pool]:
+def open_pool(cluster: ClusterSpec, spec: PoolSpec) -> AbstractContextManager[Pool]:
     """Return a context that brings up a pool, and takes down what it brought up.
 
     Raises:
         ClusterError: The cluster cannot be reached, or no node can hold a trial.
     """
     if cluster.kind == "inline":
-        _check_gpus(work.demand)
-        return nullcontext(InlinePool(work.run, emit=work.emit, checkpoints=work.checkpoints, outputs=work.outputs))
+        _check_gpus(spec.demand)
+        return nullcontext(InlinePool(spec.run, emit=spec.emit, checkpoints=spec.checkpoints, outputs=spec.outputs))
     if cluster.kind == "allocation":
-        return _pool_in_job(cluster.workers, work)
+        return _pool_in_job(cluster.workers, spec)
     from bilin.orchestrator.clusters.session import ray_pool
 
-    return ray_pool(cluster.address, work, num_workers=cluster.workers)
+    return ray_pool(cluster.address, spec, num_workers=cluster.workers)
 
 
 def _check_gpus(demand: Collection[Resources]) -> None:
@@ -117,17 +117,17 @@ def _check_gpus(demand: Collection[Resources]) -> None:
 
 
 @contextmanager
-def _pool_in_job(num_workers: int | None, work: Work) -> Iterator[Pool]:
+def _pool_in_job(num_workers: int | None, spec: PoolSpec) -> Iterator[Pool]:
     """Open a pool that starts no trial for which the job has too little time left."""
     from bilin.orchestrator.clusters.slurm.allocation import ray_in_job, time_left_s
-    from bilin.orchestrator.clusters.slurm.deadline import Deadline, Starts, TimedPool
+    from bilin.orchestrator.clusters.slurm.deadline import Deadline, DeadlinePool, StartupTimes
 
-    starts = Starts(work.emit, with_checkpoints=work.checkpoints is not None)
-    with ray_in_job(work.job) as address:
+    times = StartupTimes(spec.emit, with_checkpoints=spec.checkpoints is not None)
+    with ray_in_job(spec.job) as address:
         from bilin.orchestrator.clusters.session import ray_pool
 
-        with ray_pool(address, replace(work, emit=starts.take), num_workers=num_workers) as pool:
-            yield TimedPool(pool, Deadline(time_left_s, work.job.warning_s), starts)
+        with ray_pool(address, replace(spec, emit=times.take), num_workers=num_workers) as pool:
+            yield DeadlinePool(pool, Deadline(time_left_s, spec.job.warning_s), times)
 
 
 def check_nodes(cluster: ClusterSpec, directory: Path, packages: Collection[str]) -> None:
@@ -140,4 +140,4 @@ def check_nodes(cluster: ClusterSpec, directory: Path, packages: Collection[str]
         from bilin.orchestrator.clusters import nodes
 
         # The first node of a job is this one.
-        nodes.check_nodes(directory, packages, but_own=cluster.kind == "allocation")
+        nodes.check_nodes(directory, packages, exclude_own=cluster.kind == "allocation")

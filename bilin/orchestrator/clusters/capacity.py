@@ -11,6 +11,7 @@ from bilin.machine.host import ROUNDING
 from bilin.machine.ray_node import OBJECT_STORE_BYTES
 from bilin.orchestrator.grid import ClusterSettings
 from bilin.spec import Resources, bytes_of
+from bilin.units import plural
 from bilin.workers.actors.node import ACCELERATOR, Node, amounts_of, describe_amounts
 
 ADVICE = "lower `resources`, or use a cluster with larger nodes"
@@ -25,9 +26,10 @@ def shortfall(resources: Resources, nodes: Sequence[Node], *, of: str) -> str:
     rare = [name for name in largest.has if name not in _ALWAYS and (name in amounts or name.startswith(ACCELERATOR))]
     nowhere = [name for name in resources.custom.by_name if not any(node.has.get(name) for node in nodes)]
     lacking = f" ({', '.join(nowhere)}: on no node)" if nowhere else ""
+    has = describe_amounts({name: largest.has.get(name, 0.0) for name in (*_ALWAYS, *rare)})
     return (
-        f"a trial asks for {describe_amounts(amounts)} of one node, but the largest of the {len(nodes)} nodes of {of} "
-        f"has {describe_amounts({name: largest.has.get(name, 0.0) for name in (*_ALWAYS, *rare)})}{lacking}"
+        f"a trial asks for {describe_amounts(amounts)} of one node, but the largest of the "
+        f"{plural(len(nodes), 'node')} of {of} has {has}{lacking}"
     )
 
 
@@ -47,9 +49,9 @@ def job_shortfalls(settings: ClusterSettings, demand: Iterable[Resources]) -> It
 
 
 def check_job_size(settings: ClusterSettings, demand: Iterable[Resources]) -> None:
-    """Raise InputError if a trial asks for more than a node of a job will have."""
-    for text in job_shortfalls(settings, demand):
-        raise InputError(f"{text}: {ADVICE}")
+    """Raise InputError if trials ask for more than a node of a job will have; it lists all that do."""
+    if texts := list(job_shortfalls(settings, demand)):
+        raise InputError("\n".join(f"{text}: {ADVICE}" for text in texts))
 
 
 def _size(node: Node, names: AbstractSet[str]) -> tuple[float, ...]:

@@ -86,7 +86,7 @@ class Answers:
         answered = {finding.check for finding in self.findings}
         if silent := [check for check in checks if check not in answered]:
             why = f" ({self.error})" if self.error else ""
-            advice = "See that node: what does not answer hangs, or never began"
+            advice = "Check that node: a check that does not answer hangs or did not start"
             yield Finding("error", self.name, "answers", f"no answer about {', '.join(silent)}{why}", advice)
         of_store = [finding for finding in self.findings if finding.check == "store"]
         sees_another = (
@@ -149,11 +149,6 @@ def last_error(text: str, exit_code: int = 0) -> str:
             return f"bilin is not installed for {python}. Install bilin {__version__} there"
         return f"has another bilin for {python}; here: {__version__}. Use the same version on all nodes and here"
     return line
-
-
-def counted(num_nodes: int) -> str:
-    """Return a number of nodes as text."""
-    return "1 node" if num_nodes == 1 else f"{num_nodes} nodes"
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def submit(address: str, command: str, *, job_id: str, environment: Mapping[str,
 
 
 def state(address: str, job_id: str) -> str:
-    """Return Ray's word for how a job stands, such as ``RUNNING``. Raises ClusterError without an answer."""
+    """Return Ray's word for the state of a job, such as ``RUNNING``. Raises ClusterError without an answer."""
     with _server(address) as client:
         return str(client.get_job_status(job_id).value)
 

@@ -21,21 +21,21 @@ from bilin.orchestrator.clusters.inquiry import Answers, Questions, command, las
 START_S = 60.0  # how long a node may take to start the process that answers
 
 
-def check_nodes(directory: Path, packages: Collection[str], *, but_own: bool) -> None:
+def check_nodes(directory: Path, packages: Collection[str], *, exclude_own: bool) -> None:
     """Raise if a node of the Ray that this process is connected to cannot run trials of a sweep.
 
-    Packages are names with versions. With ``but_own``, leave out the node that this process is on.
+    Packages are names with versions. With ``exclude_own``, leave out the node that this process is on.
 
     Raises:
         ClusterError: A node cannot; the message says why, for each such node.
     """
     own = installed_versions(["bilin", "ray", *(package.partition(" ")[0] for package in packages)])
-    own_id = ray.get_runtime_context().get_node_id() if but_own else None
+    own_id = ray.get_runtime_context().get_node_id() if exclude_own else None
     with open_beacon(directory) as beacon:
         checks = {"versions": {"own": own, "may_differ": {}}, "store": {"folder": str(beacon), "thorough": False}}
         texts = [
             f"node {finding.where}: {finding.found}. {finding.advice}"
-            for place, node in ask({"checks": checks}, but=own_id)
+            for place, node in ask({"checks": checks}, exclude=own_id)
             for finding in node.conclude(place, checks, beacon)
             if finding.level == "error"
         ]
@@ -43,13 +43,13 @@ def check_nodes(directory: Path, packages: Collection[str], *, but_own: bool) ->
         raise ClusterError("\n  ".join(["not every node of this Ray can run the sweep:", *texts]))
 
 
-def ask(questions: Questions, *, but: str | None = None) -> Iterator[tuple[str, Answers]]:
+def ask(questions: Questions, *, exclude: str | None = None) -> Iterator[tuple[str, Answers]]:
     """Ask every node of the Ray that this process is connected to, except one, and those that Ray loses meanwhile.
 
     Yields:
         The id of a node and its answers, as soon as it has given them.
     """
-    nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["NodeID"] != but}
+    nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"] and node["NodeID"] != exclude}
     calls = {
         _start(node_id, command("", questions, place=node_id, has=node["Resources"])[1:]): node_id
         for node_id, node in nodes.items()

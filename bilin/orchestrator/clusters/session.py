@@ -26,7 +26,7 @@ from bilin.workers.actors.pool import RayPool
 from bilin.workers.pool import Pool
 
 if TYPE_CHECKING:
-    from bilin.orchestrator.clusters.backends import Work
+    from bilin.orchestrator.clusters.backends import PoolSpec
 
 CONNECT_S = 5.0
 
@@ -36,24 +36,24 @@ TRIES = 2
 
 
 @contextmanager
-def ray_pool(address: str | None, work: Work, *, num_workers: int | None) -> Iterator[Pool]:
+def ray_pool(address: str | None, spec: PoolSpec, *, num_workers: int | None) -> Iterator[Pool]:
     """Open a pool on the Ray at an address; without an address, on a Ray of our own.
 
     Raises:
         ClusterError: The Ray cannot be reached or started, or has no node that a trial fits on.
     """
-    cpus = max((resources.cpus for resources in work.demand), default=1.0)
+    cpus = max((resources.cpus for resources in spec.demand), default=1.0)
     with connected(address, math.ceil((num_workers or 0) * cpus)):
         pool = RayPool(
-            work.run,
+            spec.run,
             num_workers=num_workers,
-            emit=work.emit,
-            checkpoints=work.checkpoints,
-            outputs=work.outputs,
+            emit=spec.emit,
+            checkpoints=spec.checkpoints,
+            outputs=spec.outputs,
             check=_check_joined if address else _check_own,
         )
         try:
-            for resources in work.demand:
+            for resources in spec.demand:
                 if not pool.accepts(resources):
                     nodes = [Node.of(node) for node in ray.nodes() if node["Alive"]]
                     raise ClusterError(f"{shortfall(resources, nodes, of='this Ray')}: {ADVICE}")
@@ -183,7 +183,7 @@ def _check_reachable(address: str) -> None:
         addresses = {own} if (own := os.environ.get("RAY_ADDRESS")) else ray_internals.running_addresses()
         if len(addresses) != 1:
             listed = ", ".join(sorted(addresses)) or "none"
-            raise ClusterError(f"address 'auto' means the one Ray on this machine; found: {listed}. Give HOST:PORT")
+            raise ClusterError(f"address 'auto' needs exactly one Ray on this machine; found: {listed}. Give HOST:PORT")
         (address,) = addresses
     if fault := connection_error(*host_and_port(address), CONNECT_S):
         raise ClusterError(f"no Ray answers at {address}: {fault}. Is it running, and reachable from this machine?")

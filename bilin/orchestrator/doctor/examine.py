@@ -15,7 +15,7 @@ from bilin.machine.probe import installed_versions
 from bilin.machine.ray_node import OBJECT_STORE_BYTES
 from bilin.machine.slurm import SLURM, Slurm, megabytes
 from bilin.orchestrator.clusters.capacity import ADVICE, job_shortfalls, shortfall
-from bilin.orchestrator.clusters.inquiry import Answers, Finding, Questions, ask_here, counted, open_beacon
+from bilin.orchestrator.clusters.inquiry import Answers, Finding, Questions, ask_here, open_beacon
 from bilin.orchestrator.clusters.slurm.probe_step import PLACE, ask_job
 from bilin.orchestrator.doctor import slurm as slurm_checks
 from bilin.orchestrator.grid import ClusterSettings
@@ -23,6 +23,7 @@ from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.request import LaunchRequest
 from bilin.results.store.durable import explained
 from bilin.spec import Resources
+from bilin.units import duration, plural
 from bilin.workers.actors.node import Node, amounts_of
 
 HERE = "here"  # place of a finding about this machine
@@ -75,7 +76,7 @@ def examine(request: LaunchRequest, *, wait_s: float = 60.0, slurm: Slurm = SLUR
     if plan:
         limit_s = slurm_checks.time_limit_s(request.job, slurm) if is_job and not slurm.missing() else None
         num_at_once = sum(facts["num_trials"] for facts in nodes) or 1
-        found.append(duration(num_at_once, limit_s, plan, request.job))
+        found.append(check_duration(num_at_once, limit_s, plan, request.job))
     return found
 
 
@@ -113,7 +114,7 @@ def _ask_ray(address: str | None, asked: Questions, found: list[Finding]) -> Map
         found.append(Finding("error", "Ray", "cluster", str(fault), "a launch would fail with the same message"))
         return {} if address else ask_here(asked)
     how = f"reached at {address}" if address else "started one and stopped it"
-    found.append(Finding("ok", "Ray", "cluster", f"{how}: {counted(len(answers))}"))
+    found.append(Finding("ok", "Ray", "cluster", f"{how}: {plural(len(answers), 'node')}"))
     return answers
 
 
@@ -123,7 +124,7 @@ def questions(request: LaunchRequest, packages: Iterable[str], beacon: Path | No
     is_job, starts_ray, is_linux = kind == "allocation", kind in ("allocation", "local"), sys.platform == "linux"
     may_differ = dict.fromkeys(("torch", "numpy"), "results may differ in their last bits")
     if is_job:
-        may_differ |= dict.fromkeys(("python", "ray"), "a job uses that of its nodes: see that all have the same")
+        may_differ |= dict.fromkeys(("python", "ray"), "a job uses that of its nodes: check that all have the same")
     versions = installed_versions([*ALWAYS_LOADED, *(package.partition(" ")[0] for package in packages)])
     checks: dict[str, Mapping[str, Any]] = {
         "room": {},
@@ -164,7 +165,7 @@ def _demand(request: LaunchRequest) -> dict[Resources, Mapping[str, float]]:
 
 
 def fits(nodes: Sequence[Mapping[str, float]], request: LaunchRequest) -> Iterator[Finding]:
-    """Yield whether every trial has room on some node and, by the settings of a job, on one of the job's nodes.
+    """Yield whether every trial fits on some node and, by the settings of a job, on one of the job's nodes.
 
     A node is given as how much it has of each of Ray's resources.
     """
@@ -181,30 +182,27 @@ def fits(nodes: Sequence[Mapping[str, float]], request: LaunchRequest) -> Iterat
     advice = f"{ADVICE}; for a job, `cluster` says how large" if is_job else ADVICE
     yield from (Finding("error", SWEEP, "resources", fault, advice) for fault in faults)
     if not faults and (nodes or (is_job and request.job.cpus)):
-        yield Finding("ok", SWEEP, "resources", "every trial has room on some node")
+        yield Finding("ok", SWEEP, "resources", "every trial fits on some node")
 
 
-def duration(num_at_once: int, limit_s: float | None, plan: Plan, settings: ClusterSettings) -> Finding:
+def check_duration(num_at_once: int, limit_s: float | None, plan: Plan, settings: ClusterSettings) -> Finding:
     """Return whether a job, with a limit or none, lasts as long as the sweep, as far as stored trials tell."""
     estimate = plan.estimate
-    limit = f"; a job has {_duration(limit_s)}" if limit_s is not None else ""
-    needed_s = estimate.seconds / max(min(num_at_once, plan.num_missing), 1)
-    if not plan.num_missing:
-        without = f"{plan.num_failed} trials without a result run again only with --retry"
+    limit = f"; a job has {duration(limit_s)}" if limit_s is not None else ""
+    needed_s = estimate.seconds / max(min(num_at_once, plan.num_to_run), 1)
+    if not plan.num_to_run:
+        without = f"{plural(plan.num_failed, 'trial')} without a result, run again only with --retry"
         found = f"{without if plan.num_failed else 'nothing is missing'}: there is nothing to run"
-    elif estimate.num_unknown == plan.num_missing:
-        found = f"not known: no stored trial has the shape of the {plan.num_missing} to run{limit}"
+    elif estimate.num_unknown == plan.num_to_run:
+        found = (
+            f"not known: no stored trial has the same task, model and training as the {plan.num_to_run} to run{limit}"
+        )
     else:
         unknown = f", and {estimate.num_unknown} of unknown shape" if estimate.num_unknown else ""
-        found = f"about {_duration(needed_s)} for {plan.num_missing} trials, {num_at_once} at once{unknown}{limit}"
+        trials = plural(plan.num_to_run, "trial")
+        found = f"about {duration(needed_s)} for {trials}, {num_at_once} at once{unknown}{limit}"
         if limit_s is not None and needed_s + settings.warning_s > limit_s:
             jobs = "further jobs by itself" if settings.requeue else "further jobs, each of which waits in the queue"
             advice = f"it continues in {jobs}; for a single job, raise cluster.time"
             return Finding("warning", SWEEP, "time", found, advice)
     return Finding("ok", SWEEP, "time", found)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -35,7 +35,9 @@ def check(settings: ClusterSettings, slurm: Slurm) -> Iterator[Finding]:
         yield Finding("warning", PLACE, "commands", text or "no version", "Slurm 22.05 and later are known to work")
     code, text = _run(slurm, "scontrol", "-o", "show", "partition")
     if code:
-        yield Finding("error", PLACE, "controller", text or "does not answer", "see that slurmctld runs: scontrol ping")
+        yield Finding(
+            "error", PLACE, "controller", text or "does not answer", "check that slurmctld runs: scontrol ping"
+        )
     elif "SLURM_JOB_ID" in os.environ:
         yield Finding("ok", PLACE, "job", f"this is in job {os.environ['SLURM_JOB_ID']}: its nodes are asked")
     else:
@@ -46,7 +48,7 @@ def check(settings: ClusterSettings, slurm: Slurm) -> Iterator[Finding]:
             _, text = _run(slurm, "scontrol", "show", "config")
             enforced = re.search(r"^AccountingStorageEnforce\s*=\s*(\S+)", text, re.MULTILINE)
             if enforced and enforced.group(1) != "none":
-                yield Finding("ok", PLACE, "account", f"{asked}: Slurm checks them when it takes a job, as above")
+                yield Finding("ok", PLACE, "account", f"{asked}: Slurm checks them when it accepts a job, as above")
             else:
                 found, advice = f"{asked}: this Slurm checks neither", "leave them out, or check their names"
                 yield Finding("warning", PLACE, "account", found, advice)
@@ -84,7 +86,7 @@ def _partitions(settings: ClusterSettings, shown: Mapping[str, Shown]) -> Iterat
             continue
         if name in too_short:
             found = (
-                f"{settings.time} are asked for, {name} gives {limits[name]} at most: a job would wait there for ever"
+                f"the job requests {settings.time}, but {name} allows at most {limits[name]}: the job would never start"
             )
             advice = "lower cluster.time: a sweep continues in the next job by itself"
             # Slurm uses any of several partitions.
@@ -98,13 +100,13 @@ def _partitions(settings: ClusterSettings, shown: Mapping[str, Shown]) -> Iterat
 
 
 def _accepted(settings: ClusterSettings, slurm: Slurm) -> Finding:
-    """Return whether Slurm would take the job: it says so itself, without taking it."""
+    """Return whether Slurm would accept the job: `sbatch --test-only` says so, and submits nothing."""
     asked = list(options(settings, nodes=settings.min_nodes, signal=True))
     script = "".join(f"{line}\n" for line in ["#!/bin/bash", *(f"#SBATCH {option}" for option in asked), "true"])
     code, text = _run(slurm, "sbatch", "--test-only", script=script)
     text = re.sub(r"^(sbatch|allocation failure): (error: )?", "", text.splitlines()[-1]) if text else ""
     if code == 0:
-        return Finding("ok", PLACE, "job", re.sub(r"^Job \d+", "would be taken,", text))
+        return Finding("ok", PLACE, "job", re.sub(r"^Job \d+", "would be accepted,", text))
     _, listed = _run(slurm, "scontrol", "-o", "show", "node")
     named = set(settings.partition.split(",")) if settings.partition else set()
     nodes = [
@@ -115,10 +117,10 @@ def _accepted(settings: ClusterSettings, slurm: Slurm) -> Finding:
     states = ({word.rstrip("*~#!%$@^-") for word in node.get("State", "").split("+")} for node in nodes)
     num_up = sum(not words & DOWN for words in states)
     if num_up < min(settings.min_nodes, len(nodes)):
-        found = f"{num_up} of {len(nodes)} nodes are up: it would wait, as far as Slurm says ({text})"
+        found = f"{num_up} of {len(nodes)} nodes are up: the job would wait, according to Slurm ({text})"
         return Finding("warning", PLACE, "job", found, "see why: sinfo --list-reasons")
     shown = " ".join(option for option in asked if not option.startswith(("--signal", "--open-mode", "--no-kill")))
-    advice = f"it asks for {shown}; the largest nodes have {_largest(nodes)}"
+    advice = f"the job requests {shown}; the largest nodes have {_largest(nodes)}"
     return Finding("error", PLACE, "job", f"Slurm would refuse it: {text}", advice)
 
 

@@ -1,6 +1,7 @@
 """A grid.yaml, and the cells that it wants.
 
-    file ── yaml ──> nodes with lines ── overrides ──> documents ── blocks ──> settings ── expand ──> cells ──> Grid
+    file ── yaml ──> nodes ── overrides ──> nodes ── document, blocks ──> combinations ── read._gather ──> cells
+         ── conditions.narrow ──> Grid
 
 May import `bilin.spec`, `bilin.catalog`, the settings of tasks and models, and ruamel.yaml.
 """

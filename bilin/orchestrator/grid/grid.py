@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bilin.fields import Value
 from bilin.orchestrator.grid.ranges import Range
@@ -35,7 +35,7 @@ class WantedCell:
         """The greatest number of points that are tried: of learning rates, or of these with searched fields."""
         search = self.learning_rate
         if not isinstance(search, LogUniform):
-            return search.max_lrs
+            return len(search.choices)
         return min(search.trials, math.prod(len(range_.values) for range_ in (search.range, *self.ranges)))
 
     @property
@@ -76,6 +76,7 @@ class Grid:
     Attributes:
         name: The sweep's name.
         cells: In the order of the file: tasks, within them models, within them train. Each cell once.
+        all_cells: The same with those that ``only`` leaves out.
         counts: How they came about.
         documents: The documents with every default written out, as plain values.
         cluster: The settings of its jobs that the file has, by field of `ClusterSettings`.
@@ -83,6 +84,7 @@ class Grid:
 
     name: str
     cells: tuple[WantedCell, ...]
+    all_cells: tuple[WantedCell, ...]
     counts: Counts
     documents: tuple[Mapping[str, object], ...]
     cluster: Mapping[str, Value]
@@ -90,7 +92,12 @@ class Grid:
     @property
     def is_whole(self) -> bool:
         """Whether it has all of its cells; ``only`` leaves some out."""
-        return len(self.cells) == self.counts.after_deduplication
+        return len(self.cells) == len(self.all_cells)
+
+    @property
+    def whole(self) -> Grid:
+        """The grid with all of its cells."""
+        return replace(self, cells=self.all_cells)
 
     @property
     def max_trials(self) -> int:

@@ -12,6 +12,14 @@ from bilin.fields import Scalar
 LARGEST = 2**63 - 1
 """The greatest whole number that a column of the results can hold."""
 
+MAX_DIGITS = 30
+"""Greatest number of digits of a whole number that is read, or named in a message."""
+
+MAX_DEPTH = 20
+
+WHOLE_NUMBERS = f"whole numbers from -{LARGEST} to {LARGEST}"
+TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep; a grid needs no more than 6"
+
 
 class Faults(list[Fault]):
     """The faults of a grid, collected so that all are reported at once.

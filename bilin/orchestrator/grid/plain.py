@@ -6,10 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bilin.errors import printable
-from bilin.orchestrator.grid.node import LARGEST, Faults, YamlNode, shorten
-from bilin.orchestrator.grid.yaml import MAX_DEPTH
-
-_MOST_DIGITS = 30
+from bilin.orchestrator.grid.node import (
+    LARGEST,
+    MAX_DEPTH,
+    MAX_DIGITS,
+    TOO_DEEP,
+    WHOLE_NUMBERS,
+    Faults,
+    YamlNode,
+    shorten,
+)
 
 
 def from_plain(value: object) -> YamlNode:
@@ -26,7 +32,7 @@ def _node(value: object, path: str, depth: int, faults: Faults) -> YamlNode:
     value = _of_python(value)
     node = YamlNode(None, path, faults)
     if isinstance(value, Mapping | list | tuple) and depth == MAX_DEPTH:
-        message = f"nested more than {MAX_DEPTH} levels deep; a grid needs no more than 6"
+        message = TOO_DEEP
     elif isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
@@ -39,8 +45,8 @@ def _node(value: object, path: str, depth: int, faults: Faults) -> YamlNode:
         node.value = [_node(item, node.child_path(index), depth + 1, faults) for index, item in enumerate(value)]
         return node
     elif isinstance(value, int) and abs(value) > LARGEST:
-        found = str(value) if abs(value) < 10**_MOST_DIGITS else f"a number of more than {_MOST_DIGITS} digits"
-        message = f"found {found}; accepted: whole numbers from -{LARGEST} to {LARGEST}"
+        found = str(value) if abs(value) < 10**MAX_DIGITS else f"a number of more than {MAX_DIGITS} digits"
+        message = f"found {found}; accepted: {WHOLE_NUMBERS}"
     elif isinstance(value, str) and printable(value) != value:
         message = f'found "{shorten(printable(value))}"; accepted: text in UTF-8'
     elif value is None or isinstance(value, bool | int | float | str):

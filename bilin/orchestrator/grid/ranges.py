@@ -1,4 +1,4 @@
-"""The range of a searched field, written where the field's value would stand: ``weight_decay: {log_uniform: […]}``."""
+"""The range of a searched field, written in place of the field's value: ``weight_decay: {log_uniform: […]}``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from bilin.fields import Field
 from bilin.orchestrator.grid.node import YamlNode
-from bilin.rules import lrs_between, round_lr
+from bilin.rules import round_to_digits, values_between
 
 SCALES = ("log_uniform", "uniform")
 """The keys of a range: the scale on which the field is searched."""
@@ -29,14 +29,14 @@ class Range:
 
     Attributes:
         scale: One of `SCALES`.
-        is_whole: Whether the values are whole numbers.
+        is_integer: Whether the values are whole numbers.
     """
 
     name: str
     low: float
     high: float
     scale: str = "log_uniform"
-    is_whole: bool = False
+    is_integer: bool = False
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -64,7 +64,7 @@ class Range:
 
     def convert(self, value: float) -> int | float:
         """Return a value in the type of the field."""
-        return int(value) if self.is_whole else value
+        return int(value) if self.is_integer else value
 
     def to_plain(self) -> dict[str, list[float]]:
         """Return what a grid says."""
@@ -75,11 +75,11 @@ class Range:
 def _values(range_: Range) -> tuple[float, ...]:
     low, width = range_.low, range_.high - range_.low
     if range_.scale == "log_uniform":
-        values = lrs_between(low, range_.high)
+        values = values_between(low, range_.high)
     else:
-        steps = (round_lr(low + width * step / NUM_STEPS) for step in range(NUM_STEPS + 1))
+        steps = (round_to_digits(low + width * step / NUM_STEPS) for step in range(NUM_STEPS + 1))
         values = (low, *(value for value in steps if low < value < range_.high), range_.high)
-    return tuple(sorted({float(round(value)) if range_.is_whole else value for value in values}))
+    return tuple(sorted({float(round(value)) if range_.is_integer else value for value in values}))
 
 
 def can_be_searched(field: Field) -> bool:
@@ -118,7 +118,7 @@ def read_range(field: Field, node: YamlNode) -> Range | None:
     if low > high:
         bounds.fault(f"found {bounds}; accepted: the lowest value, then the highest")
         return None
-    return Range(name=field.name, low=low, high=high, scale=scale, is_whole=field.type is int)
+    return Range(name=field.name, low=low, high=high, scale=scale, is_integer=field.type is int)
 
 
 def _bound(field: Field, node: YamlNode) -> Any:
@@ -138,7 +138,7 @@ def corners(values: Mapping[str, Any], ranges: Mapping[str, Range]) -> Iterator[
         ends = {**values, **{name: range_.convert(range_.values[end]) for name, range_ in ranges.items()}}
         yield ends
         for name, range_ in ranges.items():
-            if range_.is_whole:
+            if range_.is_integer:
                 yield from ({**ends, name: range_.convert(value)} for value in range_.values)
     if not ranges:
         yield dict(values)

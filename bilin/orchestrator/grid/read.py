@@ -18,7 +18,6 @@ from bilin.orchestrator.grid.grid import Counts, Grid, WantedCell
 from bilin.orchestrator.grid.node import YamlNode
 from bilin.orchestrator.grid.overrides import apply_overrides
 from bilin.orchestrator.grid.plain import from_plain
-from bilin.orchestrator.grid.ranges import Range
 from bilin.orchestrator.grid.settings import BLOCKS, DOCUMENT_KEYS, TOP_KEYS, Choices, ClusterSettings
 from bilin.orchestrator.grid.yaml import parse_yaml, read_text
 from bilin.spec import Cell, cell_ids
@@ -129,7 +128,7 @@ def _build(root: YamlNode, only: Sequence[str], source: str, *, check_exclusions
         after_deduplication=len(cells),
     )
     plain = tuple(document.to_plain() for document in documents)
-    return Grid(name=name, cells=narrowed, counts=counts, documents=plain, cluster=cluster)
+    return Grid(name=name, cells=narrowed, all_cells=cells, counts=counts, documents=plain, cluster=cluster)
 
 
 def _read_name(root: YamlNode) -> str:
@@ -216,16 +215,15 @@ def _gather(documents: Sequence[Document]) -> tuple[WantedCell, ...]:
                     ranges=ranges,
                 )
             elif ranges != found[cell_id].ranges:
-                document.own.fault(_other_ranges(found[cell_id].ranges, ranges), once=True)
+                known, other = next(
+                    pair for pair in zip(found[cell_id].ranges, ranges, strict=True) if len({*pair}) > 1
+                )
+                both = f"{known.name}: {known.to_plain()} and {other.to_plain()}"
+                message = f"some of its cells are searched twice, with {both}; accepted: one range for a cell"
+                document.own.fault(message, once=True)
             elif first[cell_id] is not document:
                 found[cell_id] = _unite(found[cell_id], first[cell_id], document)
     return tuple(found.values())
-
-
-def _other_ranges(known: Sequence[Range], other: Sequence[Range]) -> str:
-    one, two = next((a.to_plain(), b.to_plain()) for a, b in zip(known, other, strict=True) if a != b)
-    name = next(a.name for a, b in zip(known, other, strict=True) if a != b)
-    return f"some of its cells are searched twice, with {name}: {one} and {two}; accepted: one range for a cell"
 
 
 def _unite(wanted: WantedCell, first: Document, second: Document) -> WantedCell:

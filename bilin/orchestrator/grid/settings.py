@@ -38,11 +38,6 @@ class Choices:
         "every seed",
     )
 
-    @property
-    def max_lrs(self) -> int:
-        """The greatest number of learning rates that are tried."""
-        return len(self.choices)
-
     def problems(self) -> Mapping[str, str]:
         """See `bilin.models.Tier.problems`."""
         return list_problems("choices", self.choices, "learning rate")
@@ -62,23 +57,15 @@ class LogUniform:
     )
 
     @property
-    def low(self) -> float:
-        """The lowest learning rate."""
-        return self.log_uniform[0]
-
-    @property
-    def high(self) -> float:
-        """The highest learning rate."""
-        return self.log_uniform[1]
-
-    @property
     def range(self) -> Range:
         """The range of the learning rates; bounds close together have fewer of them than ``trials``."""
-        return Range(name="lr", low=self.low, high=self.high)
+        low, high = self.log_uniform
+        return Range(name="lr", low=low, high=high)
 
     def problems(self) -> Mapping[str, str]:
         """See `bilin.models.Tier.problems`."""
-        return {} if self.low <= self.high else {"log_uniform": "the lowest learning rate, then the highest"}
+        low, high = self.log_uniform
+        return {} if low <= high else {"log_uniform": "the lowest learning rate, then the highest"}
 
 
 LearningRate = Choices | LogUniform

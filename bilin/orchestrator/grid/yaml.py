@@ -27,15 +27,13 @@ from ruamel.yaml.reader import ReaderError
 
 from bilin.errors import Fault, GridError
 from bilin.fields import Scalar
-from bilin.orchestrator.grid.node import LARGEST, Faults, YamlNode
+from bilin.orchestrator.grid.node import LARGEST, MAX_DEPTH, MAX_DIGITS, TOO_DEEP, WHOLE_NUMBERS, Faults, YamlNode
 
 MAX_SIZE = 1_000_000
 """Greatest size of a file in bytes, and of a text in characters."""
-MAX_DEPTH = 20
 MAX_VALUES = 50_000
 """Greatest number of values in a text, with each use of an alias counted."""
 
-_MOST_DIGITS = 30
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -118,9 +116,9 @@ def resolve(text: str) -> Scalar | None:
         return _BOOLS[text]
     if _INT.fullmatch(text):
         base = {"0o": 8, "0x": 16}.get(text[:2], 10)
-        value = int(text, base) if len(text) <= _MOST_DIGITS else LARGEST + 1
+        value = int(text, base) if len(text) <= MAX_DIGITS else LARGEST + 1
         if abs(value) > LARGEST:
-            raise ValueError(f"whole numbers from -{LARGEST} to {LARGEST}")
+            raise ValueError(WHOLE_NUMBERS)
         return value
     if _FLOAT.fullmatch(text):
         return float(text)
@@ -173,7 +171,7 @@ class _Composer:
         if isinstance(event, ScalarEvent):
             node.text, node.value = event.value, self._scalar(event, line)
         elif depth == MAX_DEPTH:
-            raise _UnreadableError(line, f"nested more than {MAX_DEPTH} levels deep; a grid needs no more than 6")
+            raise _UnreadableError(line, TOO_DEEP)
         elif isinstance(event, MappingStartEvent):
             node.value = self._entries(node, depth, line)
         else:

@@ -1,1 +1,1 @@
-"""How sweeps and trials stand, from the store: on any machine that sees it, whoever runs them."""
+"""The states of sweeps and trials, from the store: on any machine that sees it, whoever runs them."""

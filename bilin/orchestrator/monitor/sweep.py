@@ -1,13 +1,14 @@
-"""How sweeps stand, once or until they end: from the store, on any machine that sees it, and from what Slurm says.
+"""The states of sweeps, once or until they end: from the store, on any machine that sees it, and from Slurm.
 
 Slurm is asked, if possible, about the job of a sweep: it may wait, before its first process and between two jobs.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +22,17 @@ from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.planning.state import SweepState
 from bilin.orchestrator.sweep.snapshot import Snapshot, read_snapshot
 from bilin.record import Status
-from bilin.results import DEFAULT_STORE, LAPSE_S, Holder, existing_sweep, holder, stored, stored_grid, sweep_names
+from bilin.results import (
+    DEFAULT_STORE,
+    LAPSE_S,
+    Holder,
+    StoredTrial,
+    existing_sweep,
+    holder,
+    stored,
+    stored_grid,
+    sweep_names,
+)
 
 LOOK_S = 1.0
 """How often a sweep is looked at; its process writes a snapshot every two seconds."""
@@ -30,15 +41,27 @@ ASK_S = 5.0
 """How often Slurm is asked about a job, at most."""
 
 
+class NotInstalledError(StoreError):
+    """The grid of a sweep needs packages that are not installed.
+
+    Attributes:
+        packages: Their names and versions.
+    """
+
+    def __init__(self, message: str, packages: Sequence[str]) -> None:
+        super().__init__(message)
+        self.packages = packages
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepStatus:
-    """How a sweep stands.
+    """The state of a sweep, compared with the grid of its last launch.
 
     Attributes:
         plan: The grid of the last launch, compared with what is stored.
         rows: All rows of the sweep by status, including those that the grid no longer asks for.
         holder: The process that runs it; None if none does, or if that cannot be seen from here.
-        snapshot: The latest snapshot of that process; None if nothing runs, or it has not written one yet.
+        snapshot: The latest snapshot of that process; None if there is none, or it has not written one yet.
         job: The Slurm job that was submitted last.
         job_status: What Slurm says of that job; None if it cannot be asked.
     """
@@ -61,7 +84,7 @@ class SweepStatus:
     def state(self) -> SweepState:
         """The state of the sweep."""
         return SweepState.of(
-            num_missing=self.plan.num_missing - self.plan.num_lost,
+            num_to_run=self.plan.num_to_run - self.plan.num_lost,
             num_failed=self.plan.num_failed + self.plan.num_lost,
             is_queued=self.is_queued,
             is_running=self.holder is not None,
@@ -70,23 +93,26 @@ class SweepStatus:
 
 
 def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
-    """Return how a sweep stands, by the grid of its last launch.
+    """Return the state of a sweep, compared with the grid of its last launch.
 
     Raises:
         StoreError: There is no such sweep, or it cannot be read.
     """
     folder = existing_sweep(store, sweep)
-    text = stored_grid(store, sweep)
+    text, trials = stored_grid(store, sweep), stored(store, sweep)
     if text is None:
         raise StoreError(f"sweep {sweep!r} has no grid that can be read: launch it again, which stores one")
     try:
         grid = replace(restore_grid(text), name=sweep)  # a rename may have been interrupted
     except GridError as error:
-        what_to_do = "install what it names, or launch the sweep again"
-        raise StoreError(f"{folder.grid} cannot be read here: {what_to_do} ({error})") from error
-    trials = stored(store, sweep)
+        found = f"{folder.grid} cannot be read here"
+        if packages := _not_installed(trials.values()):
+            message = f"{found}: install {' and '.join(packages)}, which ran its trials ({error})"
+            raise NotInstalledError(message, packages) from error
+        raise StoreError(f"{found}: install what it names, or launch the sweep again ({error})") from error
     job = recorded_job(folder)
     running = holder(store, sweep)
+    existing_sweep(store, sweep)  # it may have been renamed while it was read
     return SweepStatus(
         sweep=sweep,
         folder=folder,
@@ -99,15 +125,29 @@ def status(sweep: str, *, store: Path | str = DEFAULT_STORE) -> SweepStatus:
     )
 
 
+def _not_installed(trials: Iterable[StoredTrial]) -> list[str]:
+    """Return the packages, with their versions, that ran trials and are not installed in any version."""
+    packages = {package for trial in trials for package in (trial.origin.task_package, trial.origin.tier_package)}
+    installed = {distribution.name for distribution in importlib.metadata.distributions()}
+    return sorted(package for package in packages if package and package.split()[0] not in installed)
+
+
 def statuses(*, store: Path | str = DEFAULT_STORE) -> dict[str, SweepStatus | InputError]:
-    """Return how each sweep of a store stands; for one that cannot be read, the error."""
+    """Return the state of each sweep of a store; for one that cannot be read, the error."""
     found: dict[str, SweepStatus | InputError] = {}
-    for sweep in sweep_names(store):
-        try:
-            found[sweep] = status(sweep, store=store)
-        except InputError as error:
-            found[sweep] = error
-    return found
+    while found.keys() != {*(names := sweep_names(store))}:  # once, or again if a sweep was renamed meanwhile
+        found = {name: found[name] for name in names if name in found}
+        for name in names:
+            if name not in found:
+                found[name] = _status_or_error(name, store)
+    return dict(sorted(found.items()))
+
+
+def _status_or_error(sweep: str, store: Path | str) -> SweepStatus | InputError:
+    try:
+        return status(sweep, store=store)
+    except InputError as error:
+        return error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +160,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a sweep stands that nothing runs.
+    """The state of a sweep that no process is running.
 
     Attributes:
         ran: Whether it was seen to run.
@@ -133,11 +173,11 @@ class Ended:
 
 
 def watch(sweep: str, *, store: Path | str = DEFAULT_STORE) -> Iterator[Snapshot | Queued | Ended | None]:
-    """Look at a sweep until nothing runs it, and no job of it waits.
+    """Follow a sweep until no process is running it, and no job of it waits.
 
     Yields:
-        Its latest snapshot, every `LOOK_S`, or how its job stands; None if a process has begun to run it and has not
-        written a snapshot yet; last of all how it ended.
+        Once a second, its latest snapshot or the state of its job; None if a process has begun to run it and has not
+        written a snapshot yet; at the end, how it ended.
 
     Raises:
         StoreError: There is no such sweep, or it cannot be read.
@@ -161,8 +201,8 @@ def watch(sweep: str, *, store: Path | str = DEFAULT_STORE) -> Iterator[Snapshot
         time.sleep(LOOK_S)
     ended = status(sweep, store=store)
     plan = ended.plan
-    num_left = max(0, plan.num_missing - plan.num_lost - num_elsewhere)  # of the cells that its launch ran
-    launched = SweepState.of(num_missing=num_left, num_failed=plan.num_failed + plan.num_lost)
+    num_left = max(0, plan.num_to_run - plan.num_lost - num_elsewhere)  # of the cells that its launch ran
+    launched = SweepState.of(num_to_run=num_left, num_failed=plan.num_failed + plan.num_lost)
     yield Ended(status=ended, ran=ran, exit_code=launched.exit_code)
 
 

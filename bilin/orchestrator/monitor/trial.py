@@ -1,4 +1,4 @@
-"""How single trials stand: their rows, what they printed, and why they do or do not run. Reads the store alone."""
+"""The states of single trials: their rows, what they printed, and why they do or do not run. Reads only the store."""
 
 from __future__ import annotations
 
@@ -81,15 +81,15 @@ def repeat_grid(row: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Why:
-    """How one trial stands, and why.
+    """The state of one trial, and the reason for it.
 
     Attributes:
-        state: ``ended``: it has a row that stands. ``running``, ``waiting``: a launch runs it, or will. ``later``: an
+        state: ``ended``: it has a row that is used. ``running``, ``waiting``: a launch runs it, or will. ``later``: an
             earlier round of its search is not complete. ``not asked for``: the search ended without it. ``not in
             the grid``: it has a row, but the grid of the last launch does not name it.
-        sweep: How its sweep stands.
+        sweep: The state of its sweep.
         cell: Its cell in the plan; None if the grid does not name it.
-        row: Its row in the store, also one of an earlier attempt that does not stand.
+        row: Its row in the store, also one of an earlier attempt that is not used.
         checkpoint: Its last checkpoint.
         log: The file of its output; None if it printed nothing.
     """
@@ -109,7 +109,7 @@ class Why:
 
 
 def why(sweep: str, trial: str, *, store: Path | str = DEFAULT_STORE) -> list[Why]:
-    """Return how a trial stands, or each trial of a cell, given its id or the first digits.
+    """Return the state of a trial, or of each trial of a cell, given its id or the first digits.
 
     Raises:
         StoreError: No id, or more than one, begins so; or the sweep cannot be read.
@@ -142,7 +142,7 @@ def why(sweep: str, trial: str, *, store: Path | str = DEFAULT_STORE) -> list[Wh
 def output(sweep: str, trial: str, *, store: Path | str = DEFAULT_STORE, follow: bool = False) -> Iterator[bytes]:
     """Return what a trial printed, in pieces; one attempt after the other, each under a line that says where it ran.
 
-    With ``follow``, go on until the trial has ended, or nothing runs the sweep.
+    With ``follow``, go on until the trial has ended, or no process is running the sweep.
 
     Raises:
         StoreError: No trial, or more than one, has an id that begins so; or the sweep cannot be read.
@@ -213,8 +213,8 @@ def _state(cell: CellPlan | None, spec: TrialSpec | None, snapshot: Snapshot | N
         return "not in the grid"
     if snapshot and snapshot.trial(spec.trial_id):
         return "running"
-    if any(ask[:2] == (spec.point, spec.seed) for ask in cell.missing):
+    if any(ask.key == (spec.point, spec.seed) for ask in cell.to_run):
         return "waiting"
     if (spec.point, spec.seed) in cell.known:
         return "ended"
-    return "later" if cell.missing else "not asked for"
+    return "later" if cell.to_run else "not asked for"

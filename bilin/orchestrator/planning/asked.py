@@ -1,9 +1,8 @@
 """The points that the searches of a sweep have asked for, in a file of the sweep's folder.
 
-A line is one JSON object: a cell, and the points of a round: its learning rates, or these with the values of the
-searched fields. It is written before the first trial of the round
-starts. Lines are only added; one that was not completed, as when the disk was full, is skipped. If the file or its last
-lines are missing, the points of the stored trials count as asked for, so no result is lost.
+Each line is one JSON object: the id of a cell and the points of one round. A line is written before the first trial of
+its round starts. Lines are only added. An incomplete line, for example after a full disk, is skipped. If lines are
+missing, the points of stored trials count as asked, so no result is lost.
 """
 
 from __future__ import annotations

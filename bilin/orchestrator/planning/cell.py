@@ -6,21 +6,18 @@ import functools
 import importlib.metadata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from bilin.folder import SweepFolder
 from bilin.orchestrator.grid import WantedCell
 from bilin.orchestrator.planning.search import Ask, Key, Known, decide, num_later
 from bilin.record import RESULT_STATUSES, Status
 from bilin.registry import package_of
 from bilin.results import Origin, StoredTrial
-from bilin.rules import select_point
+from bilin.rules import Outcome, select_point
 from bilin.spec import Cell, ModelSettings, Point, TestSpec, TrainSpec, TrialSpec, trial_id
 
 Shape = tuple[str, ModelSettings, TrainSpec]
 """The name of a task, a model, and how it is trained: trials that agree in these take about as long."""
-
-Untested = Mapping[Key, StoredTrial]
-"""Stored trials of a cell that lack a tested length, by point and seed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,21 +26,21 @@ class CellPlan:
 
     Attributes:
         wanted: The cell, its learning rates, ranges and seeds.
-        stored: The stored trials that stand, by point and seed.
-        untested: Those of them that lack a tested length.
-        known: The outcomes by point and seed: those of ``stored``, and later ones of a running sweep.
+        stored: The stored trials whose results count, by point and seed; those of when the plan was made.
+        known: The outcomes by point and seed: those of ``stored``, and those of a running sweep.
+        lacking_lengths: Stored trials that lack a tested length, by point and seed; without those that have run since.
         asks: The trials that should have a result by now; later rounds of a search are not among them.
-        missing: Those of them that have none, or must be tested at more lengths.
+        to_run: Those of them that have none, or must be tested at more lengths; some may be running.
         num_later: How many trials later rounds of a search will ask for, at most.
     """
 
     wanted: WantedCell
     stored: Mapping[Key, StoredTrial]
     known: Known
+    lacking_lengths: Mapping[Key, StoredTrial]
     asks: tuple[Ask, ...]
-    missing: tuple[Ask, ...]
+    to_run: tuple[Ask, ...]
     num_later: int
-    untested: Untested
 
     @classmethod
     def of(
@@ -51,23 +48,37 @@ class CellPlan:
         wanted: WantedCell,
         stored: Mapping[Key, StoredTrial],
         known: Known,
+        lacking_lengths: Mapping[Key, StoredTrial],
         asked: Sequence[Point] = (),
-        untested: Untested | None = None,
     ) -> CellPlan:
         """Decide what a cell needs, given what is known of it and the points that were asked for."""
-        untested = untested or {}
         asks = decide(wanted, known, asked)
-        missing = to_run(wanted, asks, known, untested, stored) if known else asks
-        later = num_later(wanted, known.keys() - untested.keys() if untested else known, asks, missing)
+        to_run = _to_run(wanted, asks, known, stored, lacking_lengths) if known else asks
+        ended = known.keys() - lacking_lengths.keys() if lacking_lengths else known
         return cls(
             wanted=wanted,
             stored=stored,
             known=known,
+            lacking_lengths=lacking_lengths,
             asks=asks,
-            missing=missing,
-            num_later=later,
-            untested=untested,
+            to_run=to_run,
+            num_later=num_later(wanted, ended, asks, to_run),
         )
+
+    def advance(self, key: Key, outcome: Outcome | None) -> CellPlan:
+        """Return what the cell needs after one of its trials has ended; None: its stored result is gone.
+
+        What was asked for stays asked for, before what is new.
+        """
+        known = dict(self.known)
+        if outcome is None:
+            del known[key]
+        else:
+            known[key] = outcome
+        if outcome and not self.lacking_lengths and len(self.asks) == self.wanted.max_trials:  # all is asked for
+            return replace(self, known=known, to_run=tuple([ask for ask in self.to_run if ask.key != key]))
+        lacking_lengths = {other: trial for other, trial in self.lacking_lengths.items() if other != key}
+        return CellPlan.of(self.wanted, self.stored, known, lacking_lengths, self.points)
 
     @property
     def shape(self) -> Shape:
@@ -81,14 +92,20 @@ class CellPlan:
         return tuple(dict.fromkeys(ask.point for ask in self.asks))
 
     @property
-    def num_missing(self) -> int:
+    def num_to_run(self) -> int:
         """Trials to run, with those of later rounds of the search."""
-        return len(self.missing) + self.num_later
+        return len(self.to_run) + self.num_later
+
+    @property
+    def settled(self) -> list[Ask]:
+        """The trials that are asked for, are stored and need not run."""
+        to_run = set(self.to_run) if self.lacking_lengths else ()
+        return [ask for ask in self.asks if ask.key in self.stored and ask not in to_run] if self.stored else []
 
     @property
     def is_open(self) -> bool:
         """Whether a trial that is asked for has no result."""
-        return bool(self.missing) or any(status not in RESULT_STATUSES for status in self.found(self.asks))
+        return bool(self.to_run) or any(status not in RESULT_STATUSES for status in self.statuses(self.asks))
 
     @property
     def may_find_more(self) -> bool:
@@ -96,52 +113,56 @@ class CellPlan:
         points = self.points if self.num_later else ()
         return bool(points) and any(trial.found_in and trial.point not in points for trial in self.stored.values())
 
-    def other_versions(self) -> Iterator[tuple[Ask, str]]:
-        """Yield the trials, of those with a result that are not to run, that other versions than the installed ran."""
-        missing = set(self.missing)
-        for ask in self.asks if self.stored else ():
-            trial = self.stored.get(ask[:2])
-            if trial and ask not in missing and (versions := other_versions(trial, self.wanted.cell)):
+    @property
+    def stale(self) -> Iterator[tuple[Ask, str]]:
+        """The settled trials that other versions than the installed ones ran, with these versions."""
+        for ask in self.settled:
+            if versions := stale_versions(self.stored[ask.key], self.wanted.cell):
                 yield ask, ", ".join(dict.fromkeys(versions.values()))
 
     @property
     def tests(self) -> tuple[StoredTrial, ...]:
-        """The missing trials whose kept weights are tested, without training."""
-        found = (self.untested.get(ask[:2]) for ask in self.missing if self.untested)
-        return tuple(trial for trial in found if trial and trial.has_weights)
+        """The trials to run of which only the kept weights are tested, without training."""
+        stored = (self.lacking_lengths.get(ask.key) for ask in self.to_run if self.lacking_lengths)
+        return tuple(trial for trial in stored if trial and trial.has_weights)
 
     @property
-    def num_again(self) -> int:
-        """Missing trials that lack only tested lengths, and are trained again since no weights can be tested."""
-        return sum(ask[:2] in self.untested for ask in self.missing if self.untested) - len(self.tests)
+    def num_retrained(self) -> int:
+        """Trials to run that lack only tested lengths, and are trained again since no weights can be tested."""
+        return sum(ask.key in self.lacking_lengths for ask in self.to_run if self.lacking_lengths) - len(self.tests)
 
     @property
     def may_train_more(self) -> bool:
-        """Whether the results of the missing trials may select a point whose trials lack a length and have no weights.
+        """Whether the trials to run may select a point whose trials lack a length and have no weights.
 
         These are then trained again, which is not known before.
         """
-        if not self.untested or all(ask[:2] in self.known for ask in self.missing):
+        if not self.lacking_lengths or all(ask.key in self.known for ask in self.to_run):
             return False
-        return any(ask[:2] in self.untested for ask in set(self.asks).difference(self.missing))
+        return any(ask.key in self.lacking_lengths for ask in self.settled)
 
-    def with_weights(self) -> set[str]:
-        """Return the trials that may keep their weights: all of them until the search is complete."""
-        if self.num_missing:
+    @property
+    def weights_kept(self) -> set[str]:
+        """The trials that may keep their weights: all of them until the search is complete."""
+        keep, selected = self.wanted.keep_weights, None
+        if self.num_to_run:
             return {trial.trial_id for trial in self.stored.values()}
-        asked = {trial_id(self.wanted.cell_id, *ask[:2]) for ask in self.asks}
-        return asked.difference(unselected(self.wanted, self.asks, self.known))
+        if keep == "selected":
+            selected = select_point(self.known[ask.key] for ask in self.asks)
+        kept = (ask for ask in self.asks if keep == "all" or ask.point == selected)
+        return {trial_id(self.wanted.cell_id, *ask.key) for ask in kept}
 
-    def found(self, asks: Iterable[Ask]) -> Iterator[Status]:
+    def statuses(self, asks: Iterable[Ask]) -> Iterator[Status]:
         """The status of each trial, of those asked for, that is stored."""
-        return (trial.status for ask in asks if (trial := self.stored.get(ask[:2])))
+        return (trial.status for ask in asks if (trial := self.stored.get(ask.key)))
 
-    def spec(self, point: Point, seed: int, *, weights: Path | None = None) -> TrialSpec:
-        """The trial of the cell at a point under a seed; ``weights`` is the file of its final weights."""
-        wanted, stored = self.wanted, self.untested.get((point, seed))
-        test, lengths = wanted.test, tuple[int, ...]()
-        if stored and stored.has_weights:
-            lengths = untested_lengths(stored, test)
+    def spec(self, point: Point, seed: int, *, folder: SweepFolder | None = None) -> TrialSpec:
+        """The trial of the cell at a point under a seed; ``folder`` is the one that its sweep keeps weights in."""
+        wanted, stored = self.wanted, self.lacking_lengths.get((point, seed))
+        test, lengths, kept = wanted.test, tuple[int, ...](), None
+        if stored and stored.weights:
+            lengths = missing_lengths(stored, test)
+            kept = folder.weights / stored.weights.name if folder else None
         elif stored:  # the new row replaces the stored one: nothing that was tested may be lost
             earlier = (length for length, number in stored.tested.items() if number == test.num_sequences)
             test = replace(test, lengths=tuple(dict.fromkeys([*test.lengths, *earlier])))
@@ -151,59 +172,51 @@ class CellPlan:
             seed=seed,
             test=test,
             resources=wanted.resources,
-            weights=weights if lengths or wanted.keep_weights != "none" else None,
-            untested=lengths,
+            weights=folder.weights if folder and wanted.keep_weights != "none" else None,
+            kept=kept,
+            test_only=lengths,
         )
 
 
-def other_versions(trial: StoredTrial, cell: Cell) -> Mapping[str, str]:
+def stale_versions(trial: StoredTrial, cell: Cell) -> Mapping[str, str]:
     """Return the versions with which a trial was run that differ from the installed ones, by column.
 
     Those of a trial without a result do not count.
     """
     if trial.status not in RESULT_STATUSES:
         return {}
-    return _other_versions(trial.origin, type(cell.task), type(cell.model))
+    return _stale_versions(trial.origin, type(cell.task), type(cell.model))
 
 
 @functools.cache
-def _other_versions(origin: Origin, task: type, tier: type) -> Mapping[str, str]:
+def _stale_versions(origin: Origin, task: type, tier: type) -> Mapping[str, str]:
     names = {"task_package": package_of(task), "tier_package": package_of(tier)}
-    found = origin.differences(Origin(**names, torch=importlib.metadata.version("torch")))
-    return {name: f"torch {version}" if name == "torch" else version for name, version in found.items()}
+    differing = origin.differences(Origin(**names, torch=importlib.metadata.version("torch")))
+    return {name: f"torch {version}" if name == "torch" else version for name, version in differing.items()}
 
 
-def to_run(
+def missing_lengths(trial: StoredTrial, test: TestSpec) -> tuple[int, ...]:
+    """Return the wanted lengths at which a stored trial was not tested on the wanted number of sequences."""
+    return tuple(length for length in test.lengths if trial.tested.get(length) != test.num_sequences)
+
+
+def _to_run(
     wanted: WantedCell,
     asks: Sequence[Ask],
     known: Known,
-    untested: Untested,
     stored: Mapping[Key, StoredTrial],
+    lacking_lengths: Mapping[Key, StoredTrial],
 ) -> tuple[Ask, ...]:
     """Return the trials, of those asked for, that have no result or must be tested at more lengths.
 
     If a cell keeps weights at its selected point alone, a new length is tested there alone; the rows of other
-    points stand as they are. Until the search is complete, all weights that are kept are tested.
+    points are unchanged. Until the search is complete, all weights that are kept are tested.
     """
-    missing = tuple([ask for ask in asks if ask[:2] not in known])
-    if not untested:
-        return missing
-    due = set(untested)
+    new = tuple([ask for ask in asks if ask.key not in known])
+    if not lacking_lengths:
+        return new
+    due = set(lacking_lengths)
     if wanted.keep_weights == "selected" and any(trial.has_weights for trial in stored.values()):
-        selected = None if missing else select_point(known[ask[:2]] for ask in asks)
-        due = {key for key, trial in untested.items() if (trial.has_weights if missing else key[0] == selected)}
-    return tuple([ask for ask in asks if ask[:2] not in known or ask[:2] in due])
-
-
-def unselected(wanted: WantedCell, asks: Iterable[Ask], known: Known) -> list[str]:
-    """Return the trials of a cell whose search is complete that keep no weights."""
-    if wanted.keep_weights == "all":
-        return []
-    asks = list(asks)
-    selected = select_point(known[ask[:2]] for ask in asks) if wanted.keep_weights == "selected" else None
-    return [trial_id(wanted.cell_id, *ask[:2]) for ask in asks if ask.point != selected]
-
-
-def untested_lengths(trial: StoredTrial, test: TestSpec) -> tuple[int, ...]:
-    """Return the wanted lengths at which a stored trial was not tested on the wanted number of sequences."""
-    return tuple(length for length in test.lengths if trial.tested.get(length) != test.num_sequences)
+        selected = None if new else select_point(known[ask.key] for ask in asks)
+        due = {key for key, trial in lacking_lengths.items() if (trial.has_weights if new else key[0] == selected)}
+    return tuple([ask for ask in asks if ask.key not in known or ask.key in due])

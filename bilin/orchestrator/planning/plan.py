@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from bilin.notebook import html_table
 from bilin.orchestrator.grid import Choices, Grid, LogUniform, WantedCell
 from bilin.orchestrator.planning.asked import Asked
-from bilin.orchestrator.planning.cell import CellPlan, Shape, other_versions, untested_lengths
-from bilin.orchestrator.planning.search import Ask, Key
+from bilin.orchestrator.planning.cell import CellPlan, Shape, missing_lengths, stale_versions
+from bilin.orchestrator.planning.search import Key
 from bilin.orchestrator.planning.state import SweepState
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status
 from bilin.registry import package_of
@@ -23,13 +23,13 @@ from bilin.units import duration
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """How long the missing trials will take on one worker, from stored trials of the same shape.
+    """How long the trials to run will take on one worker, from stored trials of the same shape.
 
     Attributes:
-        seconds: For the missing trials, those of later rounds included, whose shape has been seen. Those that are only
+        seconds: For the trials to run, those of later rounds included, whose shape has been seen. Those that are only
             tested count by what their own tests took, for each token.
         num_stored: How many stored trials that rests on.
-        num_unknown: How many missing trials have a shape that has not been seen.
+        num_unknown: How many trials to run have a shape that has not been seen.
     """
 
     seconds: float
@@ -45,20 +45,16 @@ class Plan:
         cells: Every wanted cell, in the grid's order.
         statuses: How many of the trials that are asked for now were stored with each status.
         num_wanted: Trials that the grid may come to want; a search with ``until_solved`` may want fewer.
-        num_missing: Trials to run, with those of later rounds of searches.
-        num_later: Those of later rounds; for a search with ``until_solved``, the most that they can be.
         num_lost: Those whose last launch lost them: a row says so, and the next launch runs them again.
         stored: Every stored trial of the sweep, by its id.
         shares: Whether some of the cells have results in other sweeps of the store.
-        rows: Those of each wanted cell, by the id of the cell, whether they stand or not.
+        rows: Those of each wanted cell, by the id of the cell, including rows that are not used.
     """
 
     grid: Grid
     cells: tuple[CellPlan, ...]
     statuses: Mapping[Status, int]
     num_wanted: int
-    num_missing: int
-    num_later: int
     num_lost: int
     estimate: Estimate
     stored: Mapping[str, StoredTrial]
@@ -76,9 +72,19 @@ class Plan:
         return sum(count for status, count in self.statuses.items() if status not in RESULT_STATUSES)
 
     @property
-    def num_now(self) -> int:
+    def num_to_run(self) -> int:
+        """Trials to run, with those of later rounds of searches."""
+        return sum([len(cell.to_run) + cell.num_later for cell in self.cells])
+
+    @property
+    def num_later(self) -> int:
+        """Trials of later rounds of searches; with ``until_solved``, the most that they can be."""
+        return sum([cell.num_later for cell in self.cells])
+
+    @property
+    def num_to_run_now(self) -> int:
         """Trials to run that are known, those of later rounds left out."""
-        return self.num_missing - self.num_later
+        return self.num_to_run - self.num_later
 
     @property
     def num_tests(self) -> int:
@@ -86,20 +92,14 @@ class Plan:
         return sum(len(cell.tests) for cell in self.cells)
 
     @property
-    def num_again(self) -> int:
+    def num_retrained(self) -> int:
         """Trials to run that lack only tested lengths, and are trained again since no weights can be tested."""
-        return sum(cell.num_again for cell in self.cells)
+        return sum(cell.num_retrained for cell in self.cells)
 
     @property
     def may_train_more(self) -> bool:
         """Whether more trials may run: those of a point that is then selected, without weights or a tested length."""
         return any(cell.may_train_more for cell in self.cells)
-
-    @property
-    def later(self) -> str:
-        """Text that says how many trials follow in later rounds, if any do."""
-        at_most = "at most " if self.may_end_early else ""
-        return f", {at_most}{self.num_later} in later rounds" if self.num_later else ""
 
     @property
     def may_end_early(self) -> bool:
@@ -109,9 +109,9 @@ class Plan:
         return is_until_solved or (self.shares and any(cell.may_find_more for cell in self.cells))
 
     @property
-    def other_versions(self) -> Mapping[str, int]:
+    def stale(self) -> Mapping[str, int]:
         """How many trials with a result other versions than the installed ones ran, by these versions."""
-        return Counter(versions for cell in self.cells for _, versions in cell.other_versions())
+        return Counter(versions for cell in self.cells for _, versions in cell.stale)
 
     @property
     def num_mixed_hardware(self) -> int:
@@ -124,10 +124,10 @@ class Plan:
 
     @property
     def state(self) -> SweepState:
-        """The state of the sweep, if nothing runs it. Results that are to be copied are not its own yet."""
+        """The state of the sweep, if no process is running it. Results that are to be copied are not its own yet."""
         num_to_copy = sum(len(trial_ids) for trial_ids in self.found_in.values())
         return SweepState.of(
-            num_missing=self.num_missing - self.num_lost + num_to_copy, num_failed=self.num_failed + self.num_lost
+            num_to_run=self.num_to_run - self.num_lost + num_to_copy, num_failed=self.num_failed + self.num_lost
         )
 
     @property
@@ -144,10 +144,10 @@ class Plan:
         """
         found: dict[str, list[str]] = {}
         for cell in self.cells if self.shares else ():
-            missing = set(cell.missing)
+            to_run = set(cell.to_run)
             for ask in cell.asks:
-                trial = cell.stored.get(ask[:2])
-                if trial and trial.found_in and (trial.has_weights or ask not in missing):
+                trial = cell.stored.get(ask.key)
+                if trial and trial.found_in and (trial.has_weights or ask not in to_run):
                     found.setdefault(trial.found_in, []).append(trial.trial_id)
         return found
 
@@ -157,26 +157,26 @@ class Plan:
         searches = (cell for cell in self.cells if isinstance(cell.wanted.learning_rate, LogUniform))
         return {cell.wanted.cell_id: cell.points for cell in searches}
 
-    def missing(self) -> Iterator[TrialSpec]:
+    def to_run(self) -> Iterator[TrialSpec]:
         """The trials to run now, in the grid's order."""
-        return (cell.spec(*ask[:2]) for cell in self.cells for ask in cell.missing)
+        return (cell.spec(*ask.key) for cell in self.cells for ask in cell.to_run)
+
+    def counts(self) -> dict[str, str]:
+        """Return how many trials are done, failed and to run, each with the words that say so."""
+        now = {"done": self.num_done, "failed": self.num_failed, "to run now": self.num_to_run_now}
+        at_most = "at most " if self.may_end_early else ""
+        later = {"in later rounds": f"{at_most}{self.num_later}"} if self.num_later else {}
+        return {what: str(count) for what, count in now.items()} | later
 
     def __repr__(self) -> str:
-        counts = f"{self.num_done} done, {self.num_failed} failed, {self.num_now} to run now{self.later}"
-        return f"<Plan {self.grid.name}: {len(self.cells)} cells, {self.num_wanted} trials wanted, {counts}>"
+        counts = {"cells": len(self.cells), "trials wanted": self.num_wanted, **self.counts()}
+        return f"<Plan {self.grid.name}: {', '.join(f'{count} {what}' for what, count in counts.items())}>"
 
     def _repr_html_(self) -> str:
-        counts = {
-            "cells": len(self.cells),
-            "trials wanted": self.num_wanted,
-            "done": self.num_done,
-            "failed": self.num_failed,
-            "to run now": self.num_now,
-            "of them only tested": self.num_tests,
-            "in later rounds": self.num_later,
-        }
+        counts = {"cells": len(self.cells), "trials wanted": self.num_wanted, **self.counts()}
+        counts["of them only tested"] = self.num_tests
         rows = [(what, str(count)) for what, count in counts.items()]
-        if self.num_missing > self.estimate.num_unknown:
+        if self.num_to_run > self.estimate.num_unknown:
             rows.append(("time on one worker", f"about {duration(self.estimate.seconds)}"))
         return html_table((), rows, right_aligned={1}, caption=f"plan of {self.grid.name}")
 
@@ -210,28 +210,21 @@ def make_plan(
         lengths = _lengths(wanted.test)
         trials = by_cell[wanted.cell_id]
         usable = _usable(trials, wanted, rerun_stale=rerun_stale)
-        standing = {(trial.point, trial.seed): trial for trial in usable if trial.status not in rerun}
+        valid = {(trial.point, trial.seed): trial for trial in usable if trial.status not in rerun}
         if shared:
-            found = _usable(shared.get(wanted.cell_id, ()), wanted, rerun_stale=rerun_stale)
-            _add_shared(standing, found, wanted)
-        untested = {key: trial for key, trial in standing.items() if not _is_complete(trial, lengths)}
-        known = {key: Outcome.of(*key, trial) for key, trial in standing.items()}
+            _add_shared(valid, _usable(shared.get(wanted.cell_id, ()), wanted, rerun_stale=rerun_stale), wanted)
+        lacking_lengths = {key: trial for key, trial in valid.items() if not _is_complete(trial, lengths)}
+        known = {key: Outcome.of(*key, trial) for key, trial in valid.items()}
         points: Sequence[Point] = ()
-        if is_search := isinstance(wanted.learning_rate, LogUniform):
+        if isinstance(wanted.learning_rate, LogUniform):
             points = (*(asked or {}).get(wanted.cell_id, ()), *sorted(trial.point for trial in trials))
-        cell = CellPlan.of(wanted, standing, known, points, untested)
-        while shared and is_search and all(ask[:2] in known for ask in cell.asks) and not {*cell.points} <= {*points}:
-            points = (*points, *cell.points)  # a round that another sweep has ended: what is the next one?
-            cell = CellPlan.of(wanted, standing, known, points, untested)
-        cells.append(cell)
+        cells.append(CellPlan.of(wanted, valid, known, lacking_lengths, points))
     return Plan(
         grid=grid,
         cells=tuple(cells),
-        statuses=Counter(status for cell in cells if cell.stored for status in cell.found(_settled(cell))),
+        statuses=Counter(status for cell in cells if cell.stored for status in cell.statuses(cell.settled)),
         num_wanted=sum(wanted.max_trials for wanted in grid.cells),
-        num_missing=sum(cell.num_missing for cell in cells),
-        num_later=sum(cell.num_later for cell in cells),
-        num_lost=sum(_num_lost(cell, by_cell[cell.wanted.cell_id]) for cell in cells if cell.missing),
+        num_lost=sum(_num_lost(cell, by_cell[cell.wanted.cell_id]) for cell in cells if cell.to_run),
         estimate=_estimate(cells, by_cell),
         stored=stored,
         rows=by_cell,
@@ -240,31 +233,31 @@ def make_plan(
 
 
 def _usable(trials: Iterable[StoredTrial], wanted: WantedCell, *, rerun_stale: bool) -> Iterator[StoredTrial]:
-    """Yield the trials that may stand.
+    """Yield the trials whose results count.
 
     Weights of another version of the task or tier count as not kept: with more tests, versions would mix in a row.
     """
     lengths = _lengths(wanted.test)
     for trial in trials:
-        versions = other_versions(trial, wanted.cell)
+        versions = stale_versions(trial, wanted.cell)
         if versions and rerun_stale:
             continue
         if versions.keys() - {"torch"} and trial.has_weights and not _is_complete(trial, lengths):
-            trial = replace(trial, has_weights=False)
+            trial = replace(trial, weights=None)
         yield trial
 
 
-def _add_shared(standing: dict[Key, StoredTrial], shared: Iterable[StoredTrial], wanted: WantedCell) -> None:
+def _add_shared(valid: dict[Key, StoredTrial], shared: Iterable[StoredTrial], wanted: WantedCell) -> None:
     """Add the results of other sweeps for the trials of a cell that have none, or lack a length and have no weights."""
     lengths = _lengths(wanted.test)
 
     def rank(trial: StoredTrial) -> tuple[bool, bool, bool]:
-        return bool(other_versions(trial, wanted.cell)), not _is_complete(trial, lengths), not trial.has_weights
+        return bool(stale_versions(trial, wanted.cell)), not _is_complete(trial, lengths), not trial.has_weights
 
     for trial in sorted(shared, key=rank):
-        own = standing.get((trial.point, trial.seed))
+        own = valid.get((trial.point, trial.seed))
         if own is None or _saves_work(trial, own, lengths):
-            standing[trial.point, trial.seed] = trial
+            valid[trial.point, trial.seed] = trial
 
 
 def _saves_work(trial: StoredTrial, own: StoredTrial, lengths: frozenset[tuple[int, int]]) -> bool:
@@ -277,15 +270,7 @@ def _saves_work(trial: StoredTrial, own: StoredTrial, lengths: frozenset[tuple[i
 
 def _num_lost(cell: CellPlan, stored: Collection[StoredTrial]) -> int:
     lost = {(trial.point, trial.seed) for trial in stored if trial.status in RERUN_STATUSES}
-    return sum(ask[:2] in lost for ask in cell.missing) if lost else 0
-
-
-def _settled(cell: CellPlan) -> Iterable[Ask]:
-    """The trials, of those asked for, that need not run."""
-    if not cell.untested:
-        return cell.asks  # those without a result are not stored
-    missing = set(cell.missing)
-    return [ask for ask in cell.asks if ask not in missing]
+    return sum(ask.key in lost for ask in cell.to_run) if lost else 0
 
 
 @functools.cache
@@ -305,15 +290,15 @@ def _estimate(cells: Collection[CellPlan], by_cell: Mapping[str, list[StoredTria
     for cell in cells:
         tests = cell.tests
         test_s += sum(_test_s(trial, cell.wanted.test) for trial in tests)
-        wall_s, num_missing = by_shape[cell.shape]
+        wall_s, num_to_run = by_shape[cell.shape]
         trials = {trial.trial_id: trial for trial in (*cell.stored.values(), *by_cell[cell.wanted.cell_id])}
         wall_s.extend([trial.wall_s for trial in trials.values() if trial.status == "done"])
-        num_missing.append(cell.num_missing - len(tests))
+        num_to_run.append(cell.num_to_run - len(tests))
     shapes = by_shape.values()
     return Estimate(
         seconds=test_s + sum(sum(wall_s) / len(wall_s) * sum(count) for wall_s, count in shapes if wall_s),
         num_stored=sum(len(wall_s) for wall_s, _ in shapes),
-        num_unknown=sum(sum(num_missing) for wall_s, num_missing in shapes if not wall_s),
+        num_unknown=sum(sum(num_to_run) for wall_s, num_to_run in shapes if not wall_s),
     )
 
 
@@ -322,4 +307,4 @@ def _test_s(trial: StoredTrial, test: TestSpec) -> float:
     if trial.test_s is None or not trial.tested:
         return trial.wall_s
     num_tokens = sum(length * num_sequences for length, num_sequences in trial.tested.items())
-    return trial.test_s * sum(untested_lengths(trial, test)) * test.num_sequences / num_tokens
+    return trial.test_s * sum(missing_lengths(trial, test)) * test.num_sequences / num_tokens

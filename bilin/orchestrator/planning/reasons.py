@@ -1,6 +1,7 @@
 """Why each trial of a plan would run, and why stored trials leave the results.
 
-"New" is what the grid of the last launch did not ask for. Without such a grid, it is what has no stored trial.
+"New" is what the grid of the last launch did not ask for. Without such a grid, it is what has no stored trial. Trials
+that are found in other sweeps count as stored.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from bilin.orchestrator.grid import Choices
-from bilin.orchestrator.planning.cell import CellPlan, other_versions, untested_lengths
+from bilin.orchestrator.planning.cell import CellPlan, missing_lengths, stale_versions
 from bilin.orchestrator.planning.plan import Plan
 from bilin.orchestrator.planning.search import Ask
 from bilin.record import RESULT_STATUSES
@@ -41,7 +42,7 @@ class Reason(StrEnum):
     LENGTH_LEFT = "tested length not in the grid"
 
 
-class Explained(NamedTuple):
+class TrialReason(NamedTuple):
     """A trial, and why it would run or leaves the results.
 
     Attributes:
@@ -74,7 +75,7 @@ class ReasonCount:
     details: Mapping[str, int]
 
     @classmethod
-    def of(cls, trials: Iterable[Explained]) -> list[ReasonCount]:
+    def of(cls, trials: Iterable[TrialReason]) -> list[ReasonCount]:
         """Count trials by their reasons, in the order of `Reason`."""
         cells: dict[Reason, set[str]] = defaultdict(set)
         details: dict[Reason, dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -126,20 +127,20 @@ class Explanation:
         """Why stored trials leave the results."""
         return ReasonCount.of(self.leaving())
 
-    def due(self) -> Iterator[Explained]:
+    def due(self) -> Iterator[TrialReason]:
         """Yield the trials to run now, in the grid's order."""
         last = self.last or {}
         for cell in self.plan.cells:
-            if cell.missing:
+            if cell.to_run:
                 cell_id = cell.wanted.cell_id
                 yield from _due(cell, self.plan.rows[cell_id], last.get(cell_id))
 
-    def leaving(self) -> Iterator[Explained]:
+    def leaving(self) -> Iterator[TrialReason]:
         """Yield the stored trials that the results would no longer show, or not with all of their tested lengths."""
         for row, reason, detail in self._unwanted():
             last = (self.last or {}).get(row.cell_id)
             if self.last is None or (last and _wants(last, row, reason)):
-                yield Explained(row.cell_id, row.point, row.seed, reason, detail)
+                yield TrialReason(row.cell_id, row.point, row.seed, reason, detail)
 
     def _unwanted(self) -> Iterator[tuple[StoredTrial, Reason, str]]:
         """Yield the stored trials that the grid does not ask for, or of which it does not want every length."""
@@ -152,27 +153,27 @@ class Explanation:
                 yield row, Reason.CELL_LEFT, ""
 
 
-def _due(cell: CellPlan, rows: Collection[StoredTrial], last: WantedRow | None) -> Iterator[Explained]:
+def _due(cell: CellPlan, rows: Collection[StoredTrial], last: WantedRow | None) -> Iterator[TrialReason]:
     cell_id = cell.wanted.cell_id
-    if not rows and last is None:
-        for point, seed, _ in cell.missing:
-            yield Explained(cell_id, point, seed, Reason.NEW_CELL, "")
+    if not rows and not cell.stored and last is None:
+        for point, seed in cell.to_run:
+            yield TrialReason(cell_id, point, seed, Reason.NEW_CELL, "")
         return
-    stored = {(row.point, row.seed): row for row in rows}
-    points = {row.point for row in rows}
-    for ask in cell.missing:
-        row = stored.get(ask[:2])
+    stored = {**{(row.point, row.seed): row for row in rows}, **cell.stored}
+    points = {point for point, _ in stored}
+    for ask in cell.to_run:
+        row = stored.get(ask.key)
         reason, detail = _stored_reason(row, cell) if row else _new_reason(ask, points, last)
-        yield Explained(cell_id, ask.point, ask.seed, reason, detail)
+        yield TrialReason(cell_id, ask.point, ask.seed, reason, detail)
 
 
 def _stored_reason(row: StoredTrial, cell: CellPlan) -> tuple[Reason, str]:
     """Return why a trial that has a row would run."""
     if row.status in RESULT_STATUSES and (row.point, row.seed) not in cell.stored:
-        return Reason.OTHER_VERSION, ", ".join(dict.fromkeys(other_versions(row, cell.wanted.cell).values()))
+        return Reason.OTHER_VERSION, ", ".join(dict.fromkeys(stale_versions(row, cell.wanted.cell).values()))
     if row.status != "done":
         return Reason.FAILED, row.status
-    return Reason.LENGTH_MISSING, ", ".join(map(str, untested_lengths(row, cell.wanted.test)))
+    return Reason.LENGTH_MISSING, ", ".join(map(str, missing_lengths(row, cell.wanted.test)))
 
 
 def _new_reason(ask: Ask, points: Collection[Point], last: WantedRow | None) -> tuple[Reason, str]:

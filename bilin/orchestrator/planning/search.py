@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from bilin.orchestrator.grid import Choices, LogUniform, Range, WantedCell
-from bilin.rules import Outcome, lrs_between, round_lr, search_score
+from bilin.rules import Outcome, round_to_digits, search_score, values_between
 from bilin.spec import Point, derive_seed
 
 MAX_CACHED_ROUNDS = 2**14
@@ -39,11 +39,15 @@ Known = Mapping[Key, Outcome]
 
 
 class Ask(NamedTuple):
-    """A trial of a cell that should be trained up to a step; ``ask[:2]`` is its key in `Known`."""
+    """A trial of a cell that should have a result."""
 
     point: Point
     seed: int
-    until_step: int
+
+    @property
+    def key(self) -> Key:
+        """Its key in `Known`."""
+        return self.point, self.seed
 
 
 def decide(cell: WantedCell, known: Known, asked: Sequence[Point] = ()) -> tuple[Ask, ...]:
@@ -62,31 +66,26 @@ def decide(cell: WantedCell, known: Known, asked: Sequence[Point] = ()) -> tuple
         points = _search(cell, search, known, asked)
     else:
         points = _until_solved(cell, search, known) if search.until_solved else map(Point, search.choices)
-    return _asks(tuple(dict.fromkeys(points)), cell.seeds, cell.cell.train.steps)
+    return _asks(tuple(dict.fromkeys(points)), cell.seeds)
 
 
 @lru_cache(1024)
-def _asks(points: tuple[Point, ...], seeds: tuple[int, ...], until_step: int) -> tuple[Ask, ...]:
-    return tuple(Ask(point, seed, until_step) for point in points for seed in seeds)  # shared by many cells
+def _asks(points: tuple[Point, ...], seeds: tuple[int, ...]) -> tuple[Ask, ...]:
+    return tuple(Ask(point, seed) for point in points for seed in seeds)  # shared by many cells
 
 
-def learns(cell: WantedCell) -> bool:
-    """Return whether outcomes change what `decide` asks for."""
-    return isinstance(cell.learning_rate, LogUniform) or cell.learning_rate.until_solved
-
-
-def num_later(cell: WantedCell, known: Container[Key], asks: Sequence[Ask], missing: Collection[Ask]) -> int:
-    """Return how many trials without a result `decide` will ask for after these, of which some are missing.
+def num_later(cell: WantedCell, ended: Container[Key], asks: Sequence[Ask], to_run: Collection[Ask]) -> int:
+    """Return how many trials that have not ended `decide` will ask for after these, of which some are to run.
 
     Only a search with ``until_solved`` may ask for fewer.
     """
-    if not missing:
+    if not to_run or len(asks) == cell.max_trials:
         return 0
     search = cell.learning_rate
     if isinstance(search, LogUniform):
         return cell.max_trials - len(asks)
     later = {*map(Point, search.choices)} - {ask.point for ask in asks}
-    return sum((point, seed) not in known for point in later for seed in cell.seeds)
+    return sum((point, seed) not in ended for point in later for seed in cell.seeds)
 
 
 def _until_solved(cell: WantedCell, search: Choices, known: Known) -> Iterator[Point]:
@@ -98,15 +97,16 @@ def _until_solved(cell: WantedCell, search: Choices, known: Known) -> Iterator[P
 
 
 def _search(cell: WantedCell, search: LogUniform, known: Known, asked: Sequence[Point]) -> list[Point]:
-    """The points that were asked for; if all of them have ended on every seed, also those of the next round.
+    """The points that were asked for; while all of them have ended on every seed, also those of the next round.
 
     Those outside of the bounds, and those beyond the number of trials, are not wanted any more.
     """
     ranges = (search.range, *cell.ranges)
     points = [point for point in dict.fromkeys(asked) if _is_within(point, ranges)][: cell.max_points]
-    outcomes = {point: _outcomes(cell, point, known) for point in points}
-    count = min(search.round, cell.max_points - len(points))
-    if count and all(len(found) == len(cell.seeds) for found in outcomes.values()):
+    while count := min(search.round, cell.max_points - len(points)):
+        outcomes = {point: _outcomes(cell, point, known) for point in points}
+        if any(len(of_point) < len(cell.seeds) for of_point in outcomes.values()):
+            break
         seed = derive_seed(cell.cell_id, "ask", len(points))
         points += (
             _next_round(search, cell.ranges, _scores(cell, outcomes), count, seed)
@@ -164,7 +164,7 @@ def _first_lrs(cell_id: str, range_: Range, count: int) -> list[float]:
     lrs = []
     for number in range(count):
         position = number + random.Random(derive_seed(cell_id, "ask", number)).random()
-        lrs.append(min(max(round_lr(range_.low * math.exp(position * width)), range_.low), range_.high))
+        lrs.append(min(max(round_to_digits(range_.low * math.exp(position * width)), range_.low), range_.high))
     return lrs
 
 
@@ -179,7 +179,7 @@ def _next_round(
     """The points that the scores of those tried so far suggest."""
     ranges, tried = (search.range, *ranges), dict(scores)
     if len(ranges) == 1:
-        candidates = [point for point in map(Point, _candidates(search.low, search.high)) if point not in tried]
+        candidates = [point for point in map(Point, _candidates(*search.log_uniform)) if point not in tried]
         if len(candidates) < count:
             candidates = [point for point in _all_points(ranges) if point not in tried]
     else:
@@ -203,7 +203,7 @@ def _candidates(low: float, high: float) -> tuple[float, ...]:
     """Return up to `NUM_CANDIDATES` learning rates, evenly spaced on the logarithmic scale."""
     found: list[float] = []
     step = math.log(high / low) / NUM_CANDIDATES
-    for lr in lrs_between(low, high):
+    for lr in values_between(low, high):
         if not found or lr >= found[-1] * math.exp(step):
             found.append(lr)
     return tuple(found)

@@ -21,7 +21,7 @@ class SweepState(StrEnum):
     def of(
         cls,
         *,
-        num_missing: int,
+        num_to_run: int,
         num_failed: int,
         is_queued: bool = False,
         is_running: bool = False,
@@ -30,7 +30,7 @@ class SweepState(StrEnum):
         """Return the state of a sweep.
 
         Args:
-            num_missing: Trials to run.
+            num_to_run: Trials to run.
             num_failed: Trials that ended without a result and are left alone.
             is_queued: Whether Slurm has a job for the sweep.
             is_running: Whether a process runs it.
@@ -40,7 +40,7 @@ class SweepState(StrEnum):
             return cls.QUEUED
         if is_running:
             return cls.SILENT if is_silent else cls.RUNNING
-        if num_missing:
+        if num_to_run:
             return cls.INCOMPLETE
         return cls.FAILED if num_failed else cls.COMPLETE
 

@@ -15,10 +15,11 @@ from types import FrameType
 from typing import Unpack
 
 from bilin.errors import DamageWarning, InputError, InterruptedSweepError, StoreError
-from bilin.folder import PARTIAL, SweepFolder
+from bilin.folder import SweepFolder
+from bilin.machine.slurm import WARNING_SIGNAL
 from bilin.notebook import html_table
-from bilin.orchestrator.clusters import Work, check_nodes, open_pool
-from bilin.orchestrator.clusters.slurm.continuation import WARNING, continued
+from bilin.orchestrator.clusters import PoolSpec, check_nodes, open_pool
+from bilin.orchestrator.clusters.slurm.continuation import continued
 from bilin.orchestrator.grid import ClusterSettings
 from bilin.orchestrator.planning.asked import AskedFile
 from bilin.orchestrator.planning.plan import Plan
@@ -30,12 +31,12 @@ from bilin.orchestrator.sweep.recorder import Recorder, write_grid
 from bilin.orchestrator.sweep.snapshot import Observer, Snapshot, SnapshotFile
 from bilin.record import RESULT_STATUSES, Status
 from bilin.results import SweepWriter, UnreadableSweepError
-from bilin.workers import run_trial
+from bilin.units import plural
 from bilin.workers.output import Outputs
 from bilin.workers.pool import RunTrial
 from bilin.workers.training.checkpoint import Checkpoints
 
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, WARNING)
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, WARNING_SIGNAL)
 """The signals that end a launch as Ctrl-C does: results are kept, and running trials write checkpoints."""
 
 GRACE_S = 5.0
@@ -52,8 +53,9 @@ class Summary:
     Attributes:
         num_found: Wanted trials that were stored already, with a result.
         num_failed: Wanted trials without a result: failed in this launch, or earlier and not run again.
-        num_left: Wanted trials that are still to run, since the launch stopped early, or since they failed beside a
-            stored result.
+        num_left: Wanted trials that are still to run, since the launch stopped early.
+        num_unfinished: Trials that failed in this launch, but keep their stored result; the next launch runs them
+            again.
         num_elsewhere: Trials to run in the cells of the grid that ``--only`` left out.
         ran: How many trials this launch ran, by the status they ended with.
         num_tests: Those of them that were only tested, with their kept weights.
@@ -70,6 +72,7 @@ class Summary:
     found_in: Mapping[str, int] = field(default_factory=dict)
     stopped: str | None = None
     num_left: int = 0
+    num_unfinished: int = 0
     num_elsewhere: int = 0
 
     @property
@@ -80,12 +83,14 @@ class Summary:
     @property
     def state(self) -> SweepState:
         """The state of the sweep, of whose cells ``--only`` may have left some out."""
-        return SweepState.of(num_missing=self.num_left + self.num_elsewhere, num_failed=self.num_failed)
+        return SweepState.of(
+            num_to_run=self.num_left + self.num_unfinished + self.num_elsewhere, num_failed=self.num_failed
+        )
 
     @property
     def exit_code(self) -> int:
-        """0: every trial of this launch has a result; 1: some have none."""
-        return 1 if self.num_failed or self.stopped else 0
+        """0: every trial of this launch has a result; 1: some have none, or failed when they were run again."""
+        return 1 if self.num_failed or self.num_unfinished or self.stopped else 0
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{count} {what}" for what, count in self._counts().items())
@@ -99,7 +104,8 @@ class Summary:
     def _counts(self) -> dict[str, int]:
         ran = {f"ended as {status}": count for status, count in sorted(self.ran.items()) if count}
         tests = {"only tested": self.num_tests} if self.num_tests else {}
-        return {"found in the store": self.num_found, **ran, **tests, "without a result": self.num_failed}
+        kept = {"failed with their stored result kept": self.num_unfinished} if self.num_unfinished else {}
+        return {"found in the store": self.num_found, **ran, **tests, "without a result": self.num_failed, **kept}
 
 
 def plan(request: LaunchRequest | GridSource, **options: Unpack[RequestOptions]) -> Plan:
@@ -120,7 +126,7 @@ def launch(
     *,
     observer: Observer | None = None,
     progress: bool | None = None,
-    run: RunTrial = run_trial,
+    run: RunTrial | None = None,
     **options: Unpack[RequestOptions],
 ) -> Summary:
     """Run every trial of a grid that has no result yet, and store each result when its trial ends.
@@ -131,7 +137,7 @@ def launch(
             of the launch, which waits for it, and what it raises ends the launch.
         progress: Whether to show counts, speed and failures on standard error, or in the cell of a notebook. None: if
             standard error is a terminal, or in a notebook.
-        run: How a worker runs one trial.
+        run: How a worker runs one trial; None: it is trained, with others of its shape as one program.
         options: With a grid: see `LaunchRequest.read`.
 
     Raises:
@@ -150,7 +156,7 @@ def launch(
         continued(request.folder, request.job.patience) if in_job else nullcontext(),
     ):
         plan = _take_over(request, writer)
-        with shown_progress(progress, request.grid.name, plan.num_missing) as shown:
+        with shown_progress(progress, request.grid.name, plan.num_to_run) as shown:
             observers = (*shown, *([observer] if observer else []))
             end = _run(request, plan, writer, observers, run, received)
     return Summary(
@@ -162,7 +168,8 @@ def launch(
         num_tests=end.num_tests,
         found_in=dict(writer.num_taken_over),
         stopped=end.stopped,
-        num_left=end.num_to_go + end.num_unfinished,
+        num_left=end.num_to_go,
+        num_unfinished=end.num_unfinished,
         num_elsewhere=end.num_elsewhere,
     )
 
@@ -177,7 +184,11 @@ def as_request(request: LaunchRequest | GridSource, options: RequestOptions) -> 
 
 
 def _take_over(request: LaunchRequest, writer: SweepWriter) -> Plan:
-    """Copy the results that other sweeps of the store have, and return what is left to run."""
+    """Copy the results that other sweeps of the store have, and return what is left to run.
+
+    Raises:
+        InterruptedSweepError: They cannot be written.
+    """
     plan, unreadable = request.plan(), set[str]()
     while found := plan.found_in:
         AskedFile(writer.folder).add(plan.asked)
@@ -187,6 +198,8 @@ def _take_over(request: LaunchRequest, writer: SweepWriter) -> Plan:
             except UnreadableSweepError as error:
                 unreadable.add(name)
                 warnings.warn(str(error), DamageWarning, stacklevel=2)
+            except StoreError as error:
+                raise InterruptedSweepError(f"results of sweep {name!r} were not copied: {error}") from error
         plan = request.plan(unreadable=unreadable)
     return plan
 
@@ -196,7 +209,7 @@ def _run(
     plan: Plan,
     writer: SweepWriter,
     observers: Sequence[Observer],
-    run: RunTrial,
+    run: RunTrial | None,
     received: ReceivedSignal,
 ) -> Snapshot:
     """Run a plan, and return what the sweep looks like at its end."""
@@ -204,16 +217,16 @@ def _run(
     file, checkpoints = SnapshotFile(folder), _checkpoints(folder, request.cluster.checkpoint_s)
     file.remove()  # that of a launch that was killed
     recorder = Recorder(writer, checkpoints)
-    sweep = Sweep(plan, recorder, file, *observers, folder=folder)
+    sweep = Sweep(plan, recorder, file, *observers, folder=folder, packs=run is None)
     _tidy_weights(folder, plan)
-    if not plan.num_missing:
+    if not plan.num_to_run:
         num_elsewhere = write_grid(writer, plan, has_ended=True)
         return replace(sweep.snapshot(), num_elsewhere=num_elsewhere)
     outputs = Outputs(folder)
-    work = Work(
+    spec = PoolSpec(
         run=run,
         emit=sweep.take,
-        demand={cell.wanted.resources for cell in plan.cells if cell.missing},
+        demand={cell.wanted.resources for cell in plan.cells if cell.to_run},
         job=request.job,
         checkpoints=checkpoints,
         outputs=outputs,
@@ -222,7 +235,7 @@ def _run(
         with (
             recorder,
             outputs,
-            open_pool(request.cluster, work) as pool,
+            open_pool(request.cluster, spec) as pool,
             signals_interrupt(received, outermost=False),  # a second time, since Ray sets its own handlers
         ):
             check_nodes(request.cluster, writer.folder.path, plan.packages)
@@ -237,37 +250,41 @@ def _run(
                 write_grid(writer, sweep.current_plan(), has_ended=True)
     except KeyboardInterrupt as interrupt:
         end = sweep.snapshot()
-        message = f"interrupted: {end.num_ended} trials of this launch have ended, {end.num_to_go} are left"
+        message = f"interrupted: {plural(end.num_ended, 'trial')} of this launch ended, {end.num_to_go} left"
         number = received.number_of(interrupt)
         raise InterruptedSweepError(f"{message}; the same command continues from here", signal=number) from None
     except StoreError as error:
-        if not recorder.num_written and not recorder.num_unwritten:
+        if not (recorder.num_written or recorder.num_unwritten or writer.num_taken_over):
             raise
         message = (
-            f"stopped: {error}; the same command continues from here: {recorder.num_written} results of this launch "
-            f"are stored, {recorder.num_unwritten} could not be written and their trials run again"
+            f"stopped: {error}; the same command continues from here: {plural(recorder.num_written, 'result')} of this "
+            f"launch stored, {recorder.num_unwritten} could not be written and their trials run again"
         )
         raise InterruptedSweepError(message) from error
     end = sweep.snapshot()
     if checkpoints:
-        checkpoints.clear(everything=plan.grid.is_whole and not end.num_failed and not end.stopped)
+        has_all = not (end.num_failed or end.num_unfinished or end.stopped)
+        checkpoints.clear(everything=plan.grid.is_whole and has_all)
     return end
 
 
 def _tidy_weights(folder: SweepFolder, plan: Plan) -> None:
     """Remove weights that are not kept: of trials that the grid does not ask for, and of cells that are complete.
 
-    Also the files that killed workers left half written; no other launch runs the sweep.
+    Also those of trainings that no row has, and the files that killed workers left half written; no other launch runs
+    the sweep.
     """
-    for partial in folder.weights.glob(f"*{PARTIAL}"):
-        partial.unlink(missing_ok=True)
-    dropped = folder.trials_with_weights()
+    kept = {trial.weights.name: trial.trial_id for trial in plan.stored.values() if trial.weights}
+    for path in folder.weights.glob("*"):
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
+    dropped = {*kept.values()}
     if dropped and not plan.grid.is_whole:
         dropped &= {trial.trial_id for cell in plan.cells for trial in cell.stored.values()}
     if dropped:
         for cell in plan.cells:
-            dropped -= cell.with_weights()
-            if cell.num_missing:  # rows of other versions count until they are replaced
+            dropped -= cell.weights_kept
+            if cell.num_to_run:  # rows of other versions count until they are replaced
                 dropped -= {trial.trial_id for trial in plan.rows[cell.wanted.cell_id]}
         folder.drop_weights(dropped)
     with suppress(OSError):
@@ -297,13 +314,15 @@ class ReceivedSignal:
 def signals_interrupt(received: ReceivedSignal, *, outermost: bool) -> Iterator[None]:
     """Let SIGTERM and SIGHUP end a sweep as Ctrl-C does: finished trials are kept, and nothing is left running.
 
-    Only the first signal counts: a second one would interrupt the ending. A signal that is ignored (as by nohup) stays
-    ignored, except the warning of a job, which the job's script ignores until a launch can take it.
+    Only the first signal counts: a second one would interrupt the shutdown. A signal that is ignored (as by nohup)
+    stays ignored, except the warning of a job, which the job's script ignores until a launch can take it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
         return
-    signals = [number for number in INTERRUPTS if number == WARNING or signal.getsignal(number) is not signal.SIG_IGN]
+    signals = [
+        number for number in INTERRUPTS if number == WARNING_SIGNAL or signal.getsignal(number) is not signal.SIG_IGN
+    ]
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         received.number = number
@@ -321,6 +340,6 @@ def signals_interrupt(received: ReceivedSignal, *, outermost: bool) -> Iterator[
 
 def _grace(number: int | None, job: ClusterSettings) -> float:
     """How long running trials have to write a checkpoint, by the signal that interrupts them."""
-    if number == WARNING:
+    if number == WARNING_SIGNAL:
         return max(GRACE_S, job.warning_s / 4)
     return TERM_S if number == signal.SIGTERM else GRACE_S

@@ -16,15 +16,16 @@ from functools import cached_property
 from bilin.failures import MAX_SAME_ERRORS, RULES, error_key, place_of
 from bilin.folder import SweepFolder
 from bilin.orchestrator.grid import LogUniform
-from bilin.orchestrator.planning.cell import CellPlan, Shape, to_run, unselected
+from bilin.orchestrator.planning.cell import CellPlan, Shape
 from bilin.orchestrator.planning.plan import Plan
-from bilin.orchestrator.planning.search import Ask, Key, decide, learns, num_later
+from bilin.orchestrator.planning.search import Ask, Key
 from bilin.orchestrator.sweep.recorder import Recorder
 from bilin.orchestrator.sweep.snapshot import MAX_NOTES, NUM_LEADERS, Labels, Leader, Observer, RunningTrial, Snapshot
 from bilin.record import RESULT_STATUSES, Progress, Status, TrialResult
-from bilin.results import StoredTrial, store_option
+from bilin.results import store_option
 from bilin.rules import Outcome
-from bilin.spec import Point, Resources, TrialSpec, trial_id
+from bilin.spec import Resources, TrialSpec, trial_id
+from bilin.workers.environment import device_of
 from bilin.workers.events import Cancelled, Checkpointed, Event, Finished, Lost, Started
 from bilin.workers.pool import Group, Pool
 
@@ -43,55 +44,11 @@ GROUP_S = 0.1
 MAX_GROUP = 64
 """Greatest number of trials in one call."""
 
+MAX_PACK = {"cpu": 16, "cuda": 64}
+"""Most trials of a pack whose size is not given. On a CPU no tier gains from more."""
 
-@dataclass(slots=True, eq=False)
-class _Cell:
-    """A cell while its sweep runs.
-
-    Attributes:
-        plan: The plan of the cell when the sweep began.
-        known: The outcomes so far, by point and seed.
-        asks: The trials that should have a result by now.
-        num_later: How many trials later rounds of its search will ask for, at most.
-        untested: The stored trials that lack a tested length, without those that have run since.
-        label: What displays call the cell; computed at first use.
-    """
-
-    plan: CellPlan
-    known: dict[Key, Outcome]
-    asks: Sequence[Ask]
-    num_later: int
-    untested: dict[Key, StoredTrial]
-    label: str = ""
-
-    @property
-    def points(self) -> list[Point]:
-        """The points that were asked for."""
-        return list(dict.fromkeys(ask.point for ask in self.asks))
-
-    @property
-    def is_search(self) -> bool:
-        """Whether the learning rates are not listed."""
-        return isinstance(self.plan.wanted.learning_rate, LogUniform)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every trial that is asked for has its outcome."""
-        return all(ask[:2] in self.known for ask in self.asks)
-
-    def decide(self) -> list[Ask]:
-        """Decide again which trials should have a result by now; return those that were not asked for before."""
-        if not learns(self.plan.wanted):
-            return []
-        before = set(self.asks)
-        self.asks = decide(self.plan.wanted, self.known, self.points)
-        untested = self.known.keys() - self.untested.keys() if self.untested else self.known
-        self.num_later = num_later(self.plan.wanted, untested, self.asks, self.to_run())
-        return [ask for ask in self.asks if ask not in before]
-
-    def to_run(self) -> Sequence[Ask]:
-        """Return the trials that have no result or must be tested at more lengths; some of them may be running."""
-        return to_run(self.plan.wanted, self.asks, self.known, self.untested, self.plan.stored)
+MAX_PASSED = 256
+"""How many trials of other shapes are passed over in search of those of one shape."""
 
 
 @dataclass(slots=True, eq=False)
@@ -107,7 +64,7 @@ class _Trial:
 
     spec: TrialSpec
     trial_id: str
-    cell: _Cell
+    cell_id: str
     attempts: int = 0
     avoid: frozenset[str] = frozenset()
     reason: str | None = None
@@ -124,8 +81,20 @@ class Sweep:
         stopped: Why the sweep stopped early, if it did.
     """
 
-    def __init__(self, plan: Plan, recorder: Recorder, *observers: Observer, folder: SweepFolder | None = None) -> None:
-        """Prepare to run a plan. Workers keep final weights in the folder, if there is one."""
+    def __init__(
+        self,
+        plan: Plan,
+        recorder: Recorder,
+        *observers: Observer,
+        folder: SweepFolder | None = None,
+        packs: bool = False,
+    ) -> None:
+        """Prepare to run a plan.
+
+        Workers keep final weights in the folder, if there is one. With ``packs``, they train trials of one shape as
+        one program.
+        """
+        self._packs = packs
         self.stopped: str | None = None
         self._plan = plan
         self._recorder = recorder
@@ -133,9 +102,8 @@ class Sweep:
         self._observers = observers
         self._num_elsewhere = 0
         self._pool: Pool | None = None
-        self._cells = [
-            _Cell(cell, dict(cell.known), cell.asks, cell.num_later, dict(cell.untested)) for cell in plan.cells
-        ]
+        self._cells = {cell.wanted.cell_id: cell for cell in plan.cells}
+        self._label_of: dict[str, str] = {}
         self._trials: dict[str, _Trial] = {}
         self._running: dict[str, _Trial] = {}
         self._queues: dict[tuple[Resources, frozenset[str]], deque[_Trial]] = defaultdict(deque)
@@ -150,8 +118,8 @@ class Sweep:
         self._errors = _Errors(["--sweep", plan.grid.name, *(store_option(folder.store) if folder else ())])
         self._began_at, self._began = time.time(), time.monotonic()
         self._observe_at = 0.0
-        for cell in self._cells:
-            self._enqueue(cell, cell.plan.missing)
+        for cell in plan.cells:
+            self._enqueue(cell, cell.to_run)
 
     def run(self, pool: Pool, *, num_elsewhere: int = 0) -> None:
         """Run until nothing is left, or until the same error came too often (see `stopped`).
@@ -161,7 +129,7 @@ class Sweep:
             num_elsewhere: Trials to run in cells of the grid that the plan leaves out.
         """
         self._pool, self._num_elsewhere = pool, num_elsewhere
-        self._recorder.keep_asked({cell.plan.wanted.cell_id: cell.points for cell in self._cells if cell.is_search})
+        self._recorder.keep_asked(self._plan.asked)
         try:
             while self._trials and self.stopped is None:
                 self._recorder.check()
@@ -197,17 +165,7 @@ class Sweep:
 
     def current_plan(self) -> Plan:
         """Return the plan, updated with the outcomes so far."""
-        cells = [
-            CellPlan.of(cell.plan.wanted, cell.plan.stored, cell.known, cell.points, cell.untested)
-            for cell in self._cells
-        ]
-        return replace(
-            self._plan,
-            cells=tuple(cells),
-            statuses=self._found,
-            num_missing=sum(cell.num_missing for cell in cells),
-            num_later=sum(cell.num_later for cell in cells),
-        )
+        return replace(self._plan, cells=tuple(self._cells.values()), statuses=self._found)
 
     def snapshot(self) -> Snapshot:
         """Return what the sweep looks like now."""
@@ -240,19 +198,18 @@ class Sweep:
             stopped=self.stopped,
         )
 
-    def _enqueue(self, cell: _Cell, asks: Sequence[Ask]) -> None:
-        queue = self._queues[cell.plan.wanted.resources.occupied, frozenset()]
-        for point, seed, _ in asks:
-            own_id = trial_id(cell.plan.wanted.cell_id, point, seed)
-            weights = self._folder.trial_weights(own_id) if self._folder else None
-            trial = _Trial(cell.plan.spec(point, seed, weights=weights), own_id, cell)
+    def _enqueue(self, cell: CellPlan, asks: Sequence[Ask]) -> None:
+        queue, cell_id = self._queues[cell.wanted.resources.occupied, frozenset()], cell.wanted.cell_id
+        for point, seed in asks:
+            own_id = trial_id(cell_id, point, seed)
+            trial = _Trial(cell.spec(point, seed, folder=self._folder), own_id, cell_id)
             self._trials[own_id] = trial
             queue.append(trial)
 
     def _submit(self, pool: Pool) -> None:
         for (_, avoid), queue in sorted(self._queues.items(), key=lambda item: not item[0][1]):
             while queue and pool.accepts(queue[0].spec.resources, avoid):
-                group = self._next_group(queue)
+                group = self._next_group(queue, pool)
                 for trial in group:
                     self._running[trial.trial_id] = trial
                     trial.attempts += 1
@@ -260,19 +217,33 @@ class Sweep:
                     trial.started = trial.progress = trial.checkpointed = None
                 pool.submit(Group(tuple(trial.spec for trial in group), avoid))
 
-    def _next_group(self, queue: deque[_Trial]) -> list[_Trial]:
-        """Take the next trial from a queue, with others of its shape if they are short and start for the first time.
+    def _next_group(self, queue: deque[_Trial], pool: Pool) -> list[_Trial]:
+        """Take the next trial from a queue, with others of its shape if they can share a pack or are short.
 
         A trial that starts again runs alone: if a worker dies, it is not known which trial of a group was at fault.
         """
-        group = [queue.popleft()]
-        shape = group[0].cell.plan.shape
-        wall_s = self._wall_s.get(shape)
-        if wall_s and not group[0].attempts and not group[0].spec.untested:
-            size = min(MAX_GROUP, int(GROUP_S / wall_s))
-            while queue and len(group) < size and _is_alike(queue[0], shape):
-                group.append(queue.popleft())
+        first = queue.popleft()
+        group, passed = [first], list[_Trial]()
+        if first.attempts or first.spec.test_only:
+            return group
+        wall_s = self._wall_s.get(self._cells[first.cell_id].shape)
+        size = min(MAX_GROUP, int(GROUP_S / wall_s)) if wall_s else 1
+        if self._packs:
+            resources, share = first.spec.resources, -(-(len(queue) + 1) // pool.num_workers)
+            size = max(size, min(share, resources.pack or MAX_PACK[device_of(resources)]))
+        while queue and len(group) < size and len(passed) < MAX_PASSED:
+            trial = queue.popleft()
+            (group if self._fits(trial, first) else passed).append(trial)
+        queue.extendleft(reversed(passed))
         return group
+
+    def _fits(self, trial: _Trial, first: _Trial) -> bool:
+        """Whether a trial that waits can join the group of another one."""
+        if trial.attempts or trial.spec.test_only:
+            return False
+        if self._packs:
+            return trial.spec.shape == first.spec.shape
+        return self._cells[trial.cell_id].shape == self._cells[first.cell_id].shape
 
     def _take_result(self, trial: _Trial, event: Finished) -> None:
         result = event.result
@@ -309,18 +280,17 @@ class Sweep:
         del self._trials[trial.trial_id]
         if not self._running.pop(trial.trial_id, None):  # a late result arrived while the trial waited to run again
             self._queues[trial.spec.resources.occupied, trial.avoid].remove(trial)
-        cell, cell_id, key = trial.cell, trial.cell.plan.wanted.cell_id, (trial.spec.point, trial.spec.seed)
+        cell, key = self._cells[trial.cell_id], (trial.spec.point, trial.spec.seed)
         keeps_row = result.status not in RESULT_STATUSES and self._has_result(trial)
         if not keeps_row:
             self._recorder.put(trial.spec, result)
         self._num_unfinished += keeps_row
         self._ended[result.status] += 1
         self._num_tests += result.is_test
-        cell.untested.pop(key, None)
         if result.status == "done" and not result.is_test:
             leader = Leader(
                 trial_id=trial.trial_id,
-                label=self._label(cell),
+                label=self._label(trial.cell_id),
                 lr=trial.spec.lr,
                 searched=dict(trial.spec.point.searched),
                 seed=trial.spec.seed,
@@ -328,17 +298,11 @@ class Sweep:
                 solved=result.solved,
                 validation_accuracy=result.validation_accuracy,
             )
-            self._best[cell_id] = min(leader, self._best.get(cell_id, leader), key=_rank)
-        if not trial.spec.untested:
-            self._wall_s[cell.plan.shape] = result.wall_s
-        if not (keeps_row or result.is_test) or key not in cell.known:
-            cell.known[key] = Outcome.of(*key, result)
-        self._num_later -= cell.num_later
-        asks = self._decide(cell)
-        self._num_later += cell.num_later
-        if asks and cell.is_search:
-            self._recorder.keep_asked({cell_id: cell.points})
-        self._go_on(cell, asks)
+            self._best[trial.cell_id] = min(leader, self._best.get(trial.cell_id, leader), key=_rank)
+        if not trial.spec.test_only:
+            self._wall_s[cell.shape] = result.wall_s
+        is_unchanged = key in cell.known and (keeps_row or result.is_test)
+        self._advance(cell, key, cell.known[key] if is_unchanged else Outcome.of(*key, result))
         if result.note:
             self._notes.append(f"{trial.trial_id}: {_short(result.note)}")
         self._notes += self._errors.note(result, keeps_row=keeps_row)
@@ -347,47 +311,41 @@ class Sweep:
     def _has_result(self, trial: _Trial) -> bool:
         """Whether a row with a result is stored, which a failure must not replace."""
         row = self._plan.stored.get(trial.trial_id)
-        return bool(trial.spec.untested) or (row is not None and row.status in RESULT_STATUSES)
+        return bool(trial.spec.test_only) or (row is not None and row.status in RESULT_STATUSES)
 
-    def _decide(self, cell: _Cell) -> list[Ask]:
-        """Return what a cell asks for now, beside what it asked for before; copy what other sweeps have of it."""
-        new = asks = cell.decide()
-        while new:
-            self._copy(cell, new)
-            new = cell.decide() if cell.is_complete else []
-            asks = asks + new
-        return asks
-
-    def _copy(self, cell: _Cell, asks: Sequence[Ask]) -> None:
-        for ask in asks:
-            key, trial = ask[:2], cell.plan.stored.get(ask[:2])
-            if trial is None or trial.found_in is None or (key in cell.untested and not trial.has_weights):
-                continue
-            if not self._recorder.take_over(trial.found_in, trial.trial_id):  # the other sweep has just deleted it
-                del cell.known[key]
-                cell.untested.pop(key, None)
-
-    def _go_on(self, cell: _Cell, new: Sequence[Ask]) -> None:
-        """Queue what a cell needs after one of its trials ended, of which some is newly asked for."""
-        if not new and not cell.untested:
-            due: list[Ask] = []
-        else:
-            cell_id = cell.plan.wanted.cell_id
-            due = [ask for ask in cell.to_run() if trial_id(cell_id, *ask[:2]) not in self._trials]
-            earlier = set(due).difference(new)
-            self._found.subtract(cell.plan.found(earlier))
-            self._found.update(cell.plan.found(set(new).difference(due)))
+    def _advance(self, before: CellPlan, key: Key, outcome: Outcome) -> None:
+        """Queue what a cell needs after one of its trials ended; copy what other sweeps have of it."""
+        cell, cell_id = before.advance(key, outcome), before.wanted.cell_id
+        for ask in cell.asks[len(before.asks) :]:
+            if not self._copy(cell, ask):
+                cell = cell.advance(ask.key, None)
+        new = cell.asks[len(before.asks) :]
+        self._cells[cell_id] = cell
+        self._num_later += cell.num_later - before.num_later
+        if new and isinstance(cell.wanted.learning_rate, LogUniform):
+            self._recorder.keep_asked({cell_id: cell.points})
+        if new or before.lacking_lengths:
+            due = [ask for ask in cell.to_run if trial_id(cell_id, *ask.key) not in self._trials]
+            self._found.subtract(cell.statuses(set(due).difference(new)))
+            self._found.update(cell.statuses(set(new).difference(due)))
             self._enqueue(cell, due)
-        if self._folder and not due and cell.is_complete:
-            dropped = unselected(cell.plan.wanted, cell.asks, cell.known)
-            self._folder.drop_weights(own_id for own_id in dropped if own_id not in self._trials)
+        if self._folder and not cell.num_to_run:
+            asked_ids = {trial_id(cell_id, *ask.key) for ask in cell.asks}
+            self._folder.drop_weights(asked_ids - cell.weights_kept - self._trials.keys())
+
+    def _copy(self, cell: CellPlan, ask: Ask) -> bool:
+        """Copy the result of a trial, if another sweep has it; return whether that was there, or none was needed."""
+        trial = cell.stored.get(ask.key)
+        if trial is None or trial.found_in is None or (ask.key in cell.lacking_lengths and not trial.has_weights):
+            return True
+        return self._recorder.take_over(trial.found_in, trial.trial_id)
 
     def _running_trial(self, trial: _Trial) -> RunningTrial:
         started, progress, checkpointed = trial.started, trial.progress, trial.checkpointed
         return RunningTrial(
             trial_id=trial.trial_id,
-            cell_id=trial.cell.plan.wanted.cell_id,
-            label=self._label(trial.cell),
+            cell_id=trial.cell_id,
+            label=self._label(trial.cell_id),
             lr=trial.spec.lr,
             searched=dict(trial.spec.point.searched),
             seed=trial.spec.seed,
@@ -414,11 +372,12 @@ class Sweep:
 
     @cached_property
     def _labels(self) -> Labels:
-        return Labels(cell.plan.wanted.cell for cell in self._cells)
+        return Labels(cell.wanted.cell for cell in self._cells.values())
 
-    def _label(self, cell: _Cell) -> str:
-        cell.label = cell.label or self._labels.label(cell.plan.wanted.cell)
-        return cell.label
+    def _label(self, cell_id: str) -> str:
+        if cell_id not in self._label_of:
+            self._label_of[cell_id] = self._labels.label(self._cells[cell_id].wanted.cell)
+        return self._label_of[cell_id]
 
 
 class _Errors:
@@ -449,14 +408,9 @@ class _Errors:
         if place := place_of(result.traceback):
             lines.append(f"  at {place}")
         if keeps_row:
-            return ["\n".join([*lines, "  its stored result stays; the next launch runs it again"])]
+            return ["\n".join([*lines, "  the stored result is kept; the next launch runs the trial again"])]
         show = ["bilin", "sweep", "show", result.trial_id, *self._place]
         return ["\n".join([*lines, f"  more: {shlex.join(show)}"])]
-
-
-def _is_alike(trial: _Trial, shape: Shape) -> bool:
-    """Whether a trial that waits can join a group of trials of a shape that are trained for the first time."""
-    return not trial.attempts and not trial.spec.untested and trial.cell.plan.shape == shape
 
 
 def _lost(trial: _Trial, event: Lost) -> TrialResult:

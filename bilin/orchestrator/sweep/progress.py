@@ -27,8 +27,8 @@ REDRAW_S = 0.25
 def counts(snapshot: Snapshot) -> str:
     """Return one line: how many trials are done, run, failed and wait."""
     parts = [f"{snapshot.sweep}: {snapshot.num_done} done", f"{len(snapshot.running)} running"]
-    if snapshot.num_failed:
-        parts.append(f"{snapshot.num_failed} failed")
+    if num_failed := snapshot.num_failed + snapshot.num_unfinished:
+        parts.append(f"{num_failed} failed")
     parts.append(f"{snapshot.num_to_go - len(snapshot.running)} to go")
     if snapshot.seconds_left is not None and snapshot.num_to_go:
         about = "at most" if snapshot.may_end_early else "about"
@@ -65,13 +65,13 @@ class Notes:
 
 
 @contextmanager
-def shown_progress(show: bool | None, sweep: str, num_missing: int) -> Iterator[tuple[Observer, ...]]:
+def shown_progress(show: bool | None, sweep: str, num_to_run: int) -> Iterator[tuple[Observer, ...]]:
     """Show a launch while it runs, if it has something to run.
 
     Args:
         show: Whether to show it; None if standard error is a terminal or this is a notebook.
         sweep: The sweep.
-        num_missing: How many trials are to run.
+        num_to_run: How many trials are to run.
 
     Yields:
         The observers that the sweep needs for this: one or none.
@@ -79,11 +79,11 @@ def shown_progress(show: bool | None, sweep: str, num_missing: int) -> Iterator[
     stream = sys.stderr  # that of now: while a trial runs in this process, sys.stderr is a copy
     is_terminal = _is_terminal(stream)
     is_shown = (is_terminal or in_notebook()) if show is None else show
-    if not (num_missing and is_shown):
+    if not (num_to_run and is_shown):
         yield ()
         return
-    progress = _NotebookBar() if in_notebook() else _TerminalLine(stream) if is_terminal else _Lines(stream)
-    progress.draw(f"{sweep}: {num_missing} to go, starting")
+    progress = _NotebookBar() if in_notebook() else _TerminalLine(stream) if is_terminal else Lines(stream)
+    progress.draw(f"{sweep}: {num_to_run} to go, starting")
     try:
         yield (progress,)
     finally:
@@ -112,8 +112,7 @@ class _Progress(ABC):
         is_due = time.monotonic() - self._drawn_at >= self._period_s or not snapshot.num_to_go
         if notes or is_due:
             self._drawn_at = time.monotonic()
-            total = snapshot.num_done + snapshot.num_failed + snapshot.num_to_go
-            self._share = 1 - snapshot.num_to_go / max(total, 1)
+            self._share = 1 - snapshot.num_to_go / max(snapshot.num_total, 1)
             self.draw(counts_and_step(snapshot), notes)
 
     @abstractmethod
@@ -125,7 +124,7 @@ class _Progress(ABC):
         """Leave the last state visible."""
 
 
-class _Lines(_Progress):
+class Lines(_Progress):
     """A line every `LINE_S`, for a file or a pipe."""
 
     _period_s = LINE_S
@@ -133,12 +132,21 @@ class _Lines(_Progress):
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
+        self._waits_for = ""
 
     def draw(self, line: str, notes: Sequence[str] = ()) -> None:
+        """Write the notes, and the line."""
+        self._waits_for = ""
         self._write("".join(f"{text}\n" for text in [*notes, line]))
 
+    def wait(self, line: str) -> None:
+        """Write once what the sweep waits for."""
+        if line != self._waits_for:
+            self.draw(line)
+            self._waits_for = line
+
     def close(self) -> None:
-        pass
+        """Do nothing: what was written stays."""
 
     def _write(self, text: str) -> None:
         with suppress(OSError, ValueError, AttributeError):  # a stream that is full, closed or None
@@ -146,7 +154,7 @@ class _Lines(_Progress):
             self._stream.flush()
 
 
-class _TerminalLine(_Lines):
+class _TerminalLine(Lines):
     """One line that is replaced, with the notes above it."""
 
     _period_s = REDRAW_S

@@ -7,15 +7,16 @@ sweep is doing (in process, it trains the next one), and thousands of short ones
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Self
 
 from bilin.failures import RULES
-from bilin.orchestrator.grid import Choices, LogUniform, WantedCell, resolved, restore_grid
+from bilin.orchestrator.grid import Choices, LogUniform, WantedCell, resolved
 from bilin.orchestrator.planning.asked import Asked, AskedFile, read_asked
+from bilin.orchestrator.planning.cell import CellPlan
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.record import TrialResult
-from bilin.results import SweepWriter, UnreadableSweepError, WantedRow, stored
+from bilin.results import Bounds, SweepWriter, UnreadableSweepError, WantedRow
 from bilin.spec import Point, TrialSpec
 from bilin.workers.training.checkpoint import Checkpoints
 
@@ -109,35 +110,31 @@ def write_grid(writer: SweepWriter, plan: Plan, *, has_ended: bool) -> int:
     Returns:
         How many trials are to run in the cells that the launch leaves out.
     """
-    text, cells, num_elsewhere = resolved(plan.grid), plan.grid.cells, 0
-    points: dict[str, Sequence[Point]] = {}
+    others: list[CellPlan] = []
     if not plan.grid.is_whole:
-        trials = stored(writer.folder.store, writer.folder.name)
-        whole = make_plan(restore_grid(text), trials, asked=read_asked(writer.folder))
-        own = {cell.wanted.cell_id for cell in plan.cells}
-        others = [cell for cell in whole.cells if cell.wanted.cell_id not in own]
-        cells, points = whole.grid.cells, {cell.wanted.cell_id: cell.points for cell in others}
-        num_elsewhere = sum(cell.num_missing for cell in others)
-    if has_ended:
-        points.update((cell.wanted.cell_id, cell.points) for cell in plan.cells)
-    writer.write_wanted(_rows(cells, points))
-    writer.write_grid(text)
-    return num_elsewhere
+        whole, own = plan.grid.whole, {cell.cell_id for cell in plan.grid.cells}
+        cells = make_plan(whole, plan.stored, asked=read_asked(writer.folder)).cells
+        others = [cell for cell in cells if cell.wanted.cell_id not in own]
+    asked = {cell.wanted.cell_id: cell.points for cell in (*others, *(plan.cells if has_ended else ()))}
+    writer.write_wanted(_wanted_rows(plan.grid.all_cells, asked))
+    writer.write_grid(resolved(plan.grid))
+    return sum(cell.num_to_run for cell in others)
 
 
-def _rows(cells: Iterable[WantedCell], asked: Asked) -> Iterator[WantedRow]:
+def _wanted_rows(cells: Iterable[WantedCell], asked: Asked) -> Iterator[WantedRow]:
     for cell in cells:
         search = cell.learning_rate
         points = asked.get(cell.cell_id, [*map(Point, search.choices)] if isinstance(search, Choices) else None)
-        bounds = search if points is None and isinstance(search, LogUniform) else None
+        low, high = search.log_uniform if points is None and isinstance(search, LogUniform) else (None, None)
         yield WantedRow(
             cell_id=cell.cell_id,
             lrs=None if points is None or cell.ranges else tuple(point.lr for point in points),
-            lr_low=bounds.low if bounds else None,
-            lr_high=bounds.high if bounds else None,
+            lr_low=low,
+            lr_high=high,
             seeds=cell.seeds,
             num_trials=cell.max_trials,
             test_lengths=cell.test.lengths,
             num_sequences=cell.test.num_sequences,
             points=tuple(points) if points is not None and cell.ranges else None,
+            ranges=tuple(Bounds(each.name, each.low, each.high) for each in cell.ranges) or None if low else None,
         )

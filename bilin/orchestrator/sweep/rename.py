@@ -18,7 +18,7 @@ def rename(sweep: str, name: str, *, store: Path | str = DEFAULT_STORE) -> None:
     """
     folder = existing_sweep(store, sweep)
     check_no_job(folder)
-    with SweepWriter(store, sweep, command="bilin sweep rename") as writer:
+    with SweepWriter(store, sweep, command="bilin sweep rename", exists=True) as writer:
         writer.rename(name)
         if text := stored_grid(store, name):
             document = {**json.loads(text), "name": name}

@@ -1,7 +1,7 @@
 """What a running sweep looks like at one moment: one object, for displays here and on other machines.
 
-The sweep makes a few a second and writes one every `PERIOD_S` to the sweep's folder. Snapshots are for looking at:
-no launch reads one, and a launch that was killed leaves one that shows how things stood then.
+The sweep makes a few a second and writes one every `PERIOD_S` to the sweep's folder. Snapshots are only for
+display: no launch reads one, and a launch that was killed leaves its last one behind.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ MAX_NOTES = 50
 """How many of the latest notes a snapshot has."""
 
 NUM_LEADERS = 10
+"""How many of the best trials a snapshot has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,7 @@ class Snapshot:
         found: Wanted trials that were stored before, by status.
         ended: Trials that ended in this launch, by status.
         num_tests: Those of them that were only tested, with their kept weights.
-        num_unfinished: Trials that failed in this launch beside a stored result, so the next one runs them again.
+        num_unfinished: Trials that failed in this launch, but keep their stored result; the next one runs them again.
         num_left: Trials that wait or run.
         num_later: Trials that later rounds of searches will ask for, at most.
         may_end_early: Whether a search may ask for fewer, as with ``until_solved``.
@@ -144,8 +145,8 @@ class Snapshot:
 
     @property
     def num_failed(self) -> int:
-        """Wanted trials that ended without a result and are left alone, before or in this launch."""
-        return _sum(self.found, with_result=False) + _sum(self.ended, with_result=False)
+        """Wanted trials that ended without a result and have none stored, before or in this launch."""
+        return _sum(self.found, with_result=False) + _sum(self.ended, with_result=False) - self.num_unfinished
 
     @property
     def num_ended(self) -> int:
@@ -156,6 +157,11 @@ class Snapshot:
     def num_to_go(self) -> int:
         """Trials that wait or run, and those of later rounds of searches."""
         return self.num_left + self.num_later
+
+    @property
+    def num_total(self) -> int:
+        """Trials that are done, that failed, and that are to go."""
+        return self.num_done + self.num_failed + self.num_unfinished + self.num_to_go
 
     @property
     def seconds_left(self) -> float | None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from bilin.folder import DEFAULT_STORE
 from bilin.results.published import published
 from bilin.results.result_table import ResultTable
 from bilin.results.schema import table_of
 from bilin.results.sql.query import query
-from bilin.results.store.contents import DEFAULT_STORE
 
 _SAME = ("m", "block_size", "rank", "layers", "mixer", "mixer_rank", "eigenvalues")
 """Fields that a cell must share with a published accuracy, if the paper states them."""
@@ -56,11 +56,14 @@ def compare(store: Path | str = DEFAULT_STORE, *, sweep: str | None = None, ever
     rows = [_row(cell, number) for cell in cells for number in _matches(cell, numbers)]
     note = "accuracies at the selected learning rate, scaled so that chance is 0"
     if not rows:
-        note = f"no cell has a published accuracy; `query --view published` shows the {len(numbers)} that there are"
+        note = (
+            f"no cell has a published accuracy; `bilin results query --view published` shows the {len(numbers)} "
+            "that there are"
+        )
     data = table_of(rows, _COLUMNS)
     shown = [name for name in _COLUMNS.names if not rows or data[name].null_count < len(rows)]
     table = ResultTable.of(data.select(shown))
-    return ResultTable(data=table.data, columns=table.columns, note=note)
+    return ResultTable(data=table.data, columns=table.columns if rows else [], note=note)
 
 
 def _matches(cell: _Row, numbers: list[dict[str, Any]]) -> Iterator[_Row]:

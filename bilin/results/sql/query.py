@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bilin.errors import QueryError, printable
+from bilin.folder import DEFAULT_STORE
 from bilin.results.rows import Rows
 from bilin.results.schema import ENVIRONMENT_COLUMNS, TIME_COLUMNS, cell_columns, field_info, with_metadata_of
 from bilin.results.sql.cells import cells_columns
 from bilin.results.sql.sandbox import check_condition, connect, query_error, seal, syntax_error
 from bilin.results.sql.views import VIEWS, check, create_cells, create_views
-from bilin.results.store.contents import DEFAULT_STORE, Contents, read_sweeps, sweep_folders
+from bilin.results.store.contents import Contents, read_sweeps, sweep_folders
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -77,7 +78,7 @@ class Question:
         if self.view is not None and self.view not in VIEWS:
             raise QueryError(f"no view {self.view!r}; accepted: {', '.join(VIEWS)}")
         if self.limit is not None and self.limit < 0:
-            raise QueryError(f"a limit of {self.limit} rows; accepted: a whole number of at least 0")
+            raise QueryError(f"found a limit of {self.limit}; accepted: a whole number of at least 0")
         for name in ("sql", "where", "select", "sort"):
             text = getattr(self, name)
             if text is not None and printable(text) != text:
@@ -108,7 +109,7 @@ class Question:
         is_about_papers = [name for name in VIEWS if self.names(name)] == ["published"]
         needs_no_store = is_about_papers and self.sweep is None and not Path(self.store).exists()
         return read_sweeps(
-            [] if needs_no_store else sweep_folders(self.store, self.sweep),
+            lambda: [] if needs_no_store else sweep_folders(self.store, self.sweep),
             lambda sweeps: _answer(self, sweeps, consume),
             curves=self.names("curves"),
         )

@@ -48,6 +48,9 @@ _GROUP = re.compile(r'LINE \d+:[^\n]*(?<![".])\bgroup\b(?!"|\s+by\b)', re.IGNORE
 """A line of SQL with the column `group` without quotes."""
 
 
+_GROUP_WORD = re.compile(r'(?<![".\w])group\b(?!"|\s+by\b)', re.IGNORECASE)
+
+
 @contextmanager
 def connect() -> Iterator[DuckDBPyConnection]:
     """Open a database in memory that can open no file, reach no network and load no extension."""
@@ -80,9 +83,22 @@ def check_condition(connection: DuckDBPyConnection, condition: str) -> None:
     try:
         connection.extract_statements(f"SELECT 1 WHERE (\n{condition}\n)")
     except duckdb.Error as error:
-        if word := _BARE_WORD.search(condition):
-            raise QueryError(f"{error}\n\nwrite text in single quotes: '{word[1]}'") from error
-        raise
+        reason = str(error).split("\n", 1)[0].partition(": ")[2]
+        if ")" not in condition:  # then the one that is named is ours
+            reason = reason.replace('at or near ")"', "at its end")
+        raise QueryError(
+            f"found where: {condition.strip()} ({reason}); accepted: one condition in SQL, for example "
+            f"tier = 'cp' AND m > 3{_remedy(condition)}"
+        ) from error
+
+
+def _remedy(condition: str) -> str:
+    """Return what to do about a condition that is none, as far as it is known."""
+    if _GROUP_WORD.search(condition):
+        return '; write the column group in double quotes: "group"'
+    if word := _BARE_WORD.search(condition):
+        return f"; write text in single quotes: '{word[1]}'"
+    return ""
 
 
 def query_error(error: Exception, named: Columns, views: Columns) -> QueryError:

@@ -39,7 +39,9 @@ FROM newest LEFT JOIN _wanted
   AND list_contains(seeds, seed)
   AND CASE
     WHEN points IS NOT NULL THEN list_contains(points, {'lr': lr, 'searched': searched})
-    WHEN lrs IS NULL THEN lr BETWEEN lr_low AND lr_high
+    WHEN lrs IS NULL THEN lr BETWEEN lr_low AND lr_high AND coalesce(list_bool_and(list_transform(ranges, lambda r:
+      list_bool_or(list_transform(searched, lambda s: s.name = r.name AND s.value BETWEEN r.low AND r.high))
+    )), true)
     ELSE list_contains(lrs, lr)
   END
 WHERE _wanted.sweep IS NOT NULL OR newest.sweep NOT IN (SELECT DISTINCT sweep FROM _wanted)

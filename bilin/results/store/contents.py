@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from bilin.errors import StoreError
-from bilin.folder import SWEEP_NAME, SweepFolder
+from bilin.folder import SWEEP_NAME, SweepFolder, Training
 from bilin.record import Status
 from bilin.results.origin import UNKNOWN, Origin
 from bilin.results.schema import CURVES, trials_schema
@@ -26,14 +27,7 @@ from bilin.results.store.manifest import Manifest, Part, read_manifest
 from bilin.results.store.parts import damaged_curves, damaged_trials, read_columns, validate_file, with_unlisted_parts
 from bilin.results.store.rows import WantedRow, parse_wanted, to_point, wanted_rows
 from bilin.spec import Point
-
-DEFAULT_STORE = Path("bilin-store")
-
-
-def store_option(store: Path | str) -> list[str]:
-    """Return what a command of bilin needs to use a store: nothing if it is the default one."""
-    return [] if Path(store).absolute() == DEFAULT_STORE.absolute() else ["--store", str(store)]
-
+from bilin.units import plural
 
 T = TypeVar("T")
 
@@ -50,9 +44,11 @@ def sweep_names(store: Path | str) -> list[str]:
         raise StoreError(f"the store {store} {reason}; name one with --store or BILIN_STORE, or launch a sweep into it")
     if SweepFolder(store).has_results:
         raise StoreError(f"{store} is a sweep; its store is the folder that contains it, {store.absolute().parent}")
-    return sorted(
-        path.name for path in store.iterdir() if SWEEP_NAME.fullmatch(path.name) and SweepFolder(path).has_results
-    )
+    while True:
+        paths = [path for path in store.iterdir() if SWEEP_NAME.fullmatch(path.name)]
+        names = [path.name for path in paths if SweepFolder(path).has_results]
+        if len(names) == len(paths) or all(map(os.path.lexists, paths)):  # else one was renamed: list again
+            return sorted(names)
 
 
 def sweep_folders(store: Path | str, sweep: str | None = None) -> list[SweepFolder]:
@@ -66,7 +62,12 @@ def sweep_folders(store: Path | str, sweep: str | None = None) -> list[SweepFold
     names = sweep_names(store)
     if sweep is not None and sweep not in names:
         raise StoreError(f"no sweep {sweep!r} in the store {store}; sweeps in it: {', '.join(names) or 'none yet'}")
-    return [SweepFolder.of(store, name) for name in names if sweep in (None, name)]
+    return [SweepFolder(Path(store) / name) for name in names if sweep in (None, name)]
+
+
+def begun(folder: SweepFolder) -> Callable[[], list[SweepFolder]]:
+    """Return what finds one sweep for `read_sweeps`: nothing while the sweep has not begun."""
+    return lambda: [folder] if folder.has_results else []
 
 
 def existing_sweep(store: Path | str, sweep: str) -> SweepFolder:
@@ -94,16 +95,16 @@ class Contents:
 
 
 def read_sweeps(
-    folders: Sequence[SweepFolder],
+    find: Callable[[], Sequence[SweepFolder]],
     read: Callable[[Sequence[Contents]], T],
     *,
     curves: bool = False,
     warn: bool = True,
 ) -> T:
-    """Read some sweeps, even while writers replace their files.
+    """Read some sweeps, even while writers replace their files, and while sweeps are renamed.
 
     Args:
-        folders: The sweeps' folders.
+        find: Returns the sweeps' folders. It is called again if one of them is gone.
         read: Makes the result. It is called again if it raises FileNotFoundError because a file was replaced.
         curves: Whether it reads curves; else the sizes of their files are checked, not their content.
         warn: Whether to warn of damage.
@@ -116,11 +117,11 @@ def read_sweeps(
     """
     previous: list[Damage] | None = None
     while True:
-        sweeps = []
+        sweeps, folders = [], find()
         for folder in folders:
             with explained(folder.path, "read"), suppress(FileNotFoundError):
                 sweeps.append(read_contents(folder, curves=curves))
-        if len(sweeps) < len(folders):  # a writer replaced a file while it was read
+        if len(sweeps) < len(folders):  # a writer replaced a file while it was read, or renamed the sweep
             continue
         damage = list(itertools.chain.from_iterable(sweep.damage for sweep in sweeps))
         if damage and damage != previous:  # a writer may just have replaced the file: look twice
@@ -138,9 +139,10 @@ def read_sweeps(
 
 
 def read_contents(folder: SweepFolder, *, curves: bool = True) -> Contents:
-    """Return what is in a sweep's folder now; the folder need not exist. For `curves`, see `read_sweeps`.
+    """Return what is in a sweep's folder now. For `curves`, see `read_sweeps`.
 
     Raises:
+        FileNotFoundError: The sweep has not begun, or was renamed.
         StoreError: It has a newer schema.
         OSError: The system does not let it be read.
     """
@@ -173,7 +175,7 @@ def _part_file_fault(path: Path, schema: pa.Schema, num_rows: int, manifest: Man
         actual = validate_file(path, schema).num_rows
     except UNREADABLE as error:
         return read_fault(error)
-    return None if actual == num_rows else f"has {actual} rows, expected {num_rows}"
+    return None if actual == num_rows else f"has {plural(actual, 'row')}, expected {num_rows}"
 
 
 def _read_file(
@@ -203,7 +205,8 @@ def _parse_grid(content: bytes) -> str:
 class StoredTrial:
     """What is stored of one trial. Not frozen: that would double the time to read a large sweep.
 
-    `tested` has the number of sequences at each tested length. `test_s` is None in rows of versions before it existed.
+    `tested` has the number of sequences at each tested length. `weights` is the file of its final weights, of the
+    training that the row has. `test_s` is None in rows of versions before it existed.
     `found_in` names another sweep, whose row it is. `searched` has the searched fields by name. Trials of
     the same versions and hardware share one `origin`.
     """
@@ -222,9 +225,14 @@ class StoredTrial:
     tested: Mapping[int, int]
     test_s: float | None = None
     origin: Origin = UNKNOWN
-    has_weights: bool = False
+    weights: Path | None = None
     found_in: str | None = None
     searched: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the final weights are kept."""
+        return self.weights is not None
 
     @property
     def point(self) -> Point:
@@ -232,7 +240,7 @@ class StoredTrial:
         return Point(self.lr, self.searched)
 
 
-_NO_COLUMNS = ("tested", "test_s", "origin", "has_weights", "found_in", "searched")
+_NO_COLUMNS = ("tested", "test_s", "origin", "weights", "found_in", "searched")
 _COLUMNS = [name for name in StoredTrial.__slots__ if name not in _NO_COLUMNS]
 _LATER_COLUMNS = ("test_s", *Origin._fields)  # rows of earlier versions may lack them
 
@@ -246,12 +254,12 @@ def stored(store: Path | str, sweep: str) -> dict[str, StoredTrial]:
     Raises:
         StoreError: The system does not let the sweep be read.
     """
-    return read_sweeps([SweepFolder.of(store, sweep)], stored_trials)
+    return read_sweeps(begun(SweepFolder.of(store, sweep)), stored_trials)
 
 
 def stored_grid(store: Path | str, sweep: str) -> str | None:
     """Return the resolved grid as last launched; None if none was launched, or the file is damaged."""
-    return read_sweeps([SweepFolder.of(store, sweep)], lambda sweeps: sweeps[0].grid)
+    return read_sweeps(begun(SweepFolder.of(store, sweep)), lambda sweeps: next((sweep.grid for sweep in sweeps), None))
 
 
 def last_wanted(store: Path | str, sweep: str) -> dict[str, WantedRow] | None:
@@ -259,18 +267,21 @@ def last_wanted(store: Path | str, sweep: str) -> dict[str, WantedRow] | None:
     folder = SweepFolder.of(store, sweep)
     try:
         wanted = _read_file(folder.wanted, read_manifest(folder), parse_wanted, "", [])
-    except DamageError:
+    except (DamageError, FileNotFoundError):
         return None
     return None if wanted is None else {row.cell_id: row for row in wanted_rows(wanted)}
 
 
 def stored_trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
-    """Return the trials of one sweep by their ids, without superseded ones; a reader for `read_sweeps`."""
-    (sweep,) = sweeps
+    """Return the trials of one sweep, or of none, by their ids, without superseded ones; for `read_sweeps`."""
     trials: dict[str, StoredTrial] = {}
-    origins = functools.cache(Origin._make)
+    if not sweeps:
+        return trials
+    (sweep,) = sweeps
+    origins, kept = functools.cache(Origin._make), sweep.folder.kept_weights()
+    columns_read = [*_COLUMNS, "tested", *_LATER_COLUMNS, "searched", *(["started_at"] if kept else [])]
     for part in sweep.manifest.parts:
-        table = read_columns(sweep.folder.trials_part(part.number), [*_COLUMNS, "tested", *_LATER_COLUMNS, "searched"])
+        table = read_columns(sweep.folder.trials_part(part.number), columns_read)
         columns = [table[name].to_pylist() for name in _COLUMNS]
         test_s, *origin = (
             table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
@@ -283,9 +294,13 @@ def stored_trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
         if "searched" in table.column_names and table["searched"].null_count < table.num_rows:
             for trial_id, searched in zip(table["trial_id"].to_pylist(), table["searched"].to_pylist(), strict=True):
                 trials[trial_id].searched = to_point(0.0, searched).searched
-    for trial_id in trials.keys() & sweep.folder.trials_with_weights():
-        trials[trial_id].has_weights = True
+        for training in _trainings(table) if kept else ():
+            trials[training[0]].weights = kept.get(training)
     return trials
+
+
+def _trainings(rows: pa.Table) -> Iterator[Training]:
+    return zip(rows["trial_id"].to_pylist(), rows["started_at"].cast(pa.int64()).to_pylist(), strict=True)
 
 
 def _tested(column: pa.ChunkedArray) -> Iterator[Mapping[int, int]]:

@@ -8,7 +8,9 @@ that the manifest does not list.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -73,9 +75,10 @@ class Manifest:
 
 
 def read_manifest(folder: SweepFolder) -> Manifest:
-    """Return the manifest of a sweep; an empty one if the sweep has not begun.
+    """Return the manifest of a sweep.
 
     Raises:
+        FileNotFoundError: The sweep has not begun.
         DamageError: The manifest is damaged, or is missing and there are part files.
         StoreError: It has a newer schema.
         OSError: The system does not let it be read.
@@ -90,7 +93,7 @@ def read_manifest(folder: SweepFolder) -> Manifest:
     except (FileNotFoundError, NotADirectoryError) as error:
         if folder.has_results:
             raise _damaged(path, "is missing, but there are part files") from error
-        return Manifest()
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(path)) from error
     except UNREADABLE as error:
         raise _damaged(path, read_fault(error)) from error
     if manifest is None:

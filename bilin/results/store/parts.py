@@ -30,6 +30,7 @@ from bilin.results.store.durable import UNREADABLE, Checksum, Damage, read_fault
 from bilin.results.store.manifest import Manifest, Part
 from bilin.results.store.rows import add_tests
 from bilin.spec import TrialSpec
+from bilin.units import plural
 
 FAN_IN = 16
 
@@ -284,4 +285,4 @@ def damaged_curves(folder: SweepFolder, part: Part, fault: str) -> Damage:
 
 
 def _num_trials(part: Part) -> str:
-    return "1 trial" if part.trials == 1 else f"{part.trials or 'some'} trials"
+    return plural(part.trials, "trial") if part.trials else "some trials"

@@ -12,13 +12,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bilin.fields import plain_value, values_of
-from bilin.record import TrialResult
+from bilin.record import TrialResult, microseconds
 from bilin.registry import package_of
 from bilin.results.schema import (
     CURVES,
@@ -32,7 +32,7 @@ from bilin.results.schema import (
     table_of,
     trials_schema,
 )
-from bilin.rules import round_lr
+from bilin.rules import round_to_digits
 from bilin.spec import Cell, Point, Resources, TestSpec, TrialSpec, describe
 
 _result_values = attrgetter(*RESULT_COLUMNS)
@@ -41,12 +41,21 @@ _wanted_values = attrgetter(*WANTED_SCHEMA.names)
 _NO_ENVIRONMENT = (None,) * len(ENVIRONMENT_COLUMNS)
 
 
+class Bounds(NamedTuple):
+    """The lowest and highest value of a searched field."""
+
+    name: str
+    low: float
+    high: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedRow:
     """What the grid as last launched wants of one cell.
 
     Attributes:
         lrs: The learning rates to try; None for a search between ``lr_low`` and ``lr_high``.
+        ranges: The lowest and highest value of each further field of such a search.
         points: The points of a search of more fields that has ended; ``lrs`` is then None.
         num_sequences: How many sequences each of ``test_lengths`` is tested on.
     """
@@ -60,6 +69,7 @@ class WantedRow:
     test_lengths: tuple[int, ...]
     num_sequences: int
     points: tuple[Point, ...] | None = None
+    ranges: tuple[Bounds, ...] | None = None
 
     def has(self, point: Point) -> bool:
         """Return whether a point is one of those to try, or may be one."""
@@ -67,7 +77,11 @@ class WantedRow:
             return point in self.points
         if self.lrs is not None:
             return point.lr in self.lrs
-        return self.lr_low is not None and self.lr_high is not None and self.lr_low <= point.lr <= self.lr_high
+        if self.lr_low is None or self.lr_high is None:
+            return False
+        values = {"lr": point.lr, **dict(point.searched)}
+        bounds = (Bounds("lr", self.lr_low, self.lr_high), *(self.ranges or ()))
+        return all(name in values and low <= values[name] <= high for name, low, high in bounds)
 
 
 def trials_table(pairs: Sequence[tuple[TrialSpec, TrialResult]]) -> pa.Table:
@@ -110,13 +124,16 @@ def add_tests(rows: pa.Table, results: Mapping[str, tuple[TrialSpec, TrialResult
 def encode_wanted(cells: Iterable[WantedRow]) -> bytes:
     """Return a Parquet file of what is wanted.
 
-    The bounds of a search are rounded as its learning rates are, so that these lie between them.
+    Learning rates are rounded: one that is asked for may be the bound of its search, or the bound rounded.
     """
     rows = [_wanted_values(cell) for cell in cells]
-    plain = [(*values, points and [*map(_plain_point, points)]) for *values, points in rows]
+    plain = [
+        (*values, points and [*map(_plain_point, points)], ranges and [bounds._asdict() for bounds in ranges])
+        for *values, points, ranges in rows
+    ]
     columns = table_of(plain, WANTED_SCHEMA).to_pydict()
-    for name in ("lr_low", "lr_high"):
-        columns[name] = [bound and round_lr(bound) for bound in columns[name]]
+    for name, outer in (("lr_low", min), ("lr_high", max)):
+        columns[name] = [bound and outer(bound, round_to_digits(bound)) for bound in columns[name]]
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns, WANTED_SCHEMA), buffer, compression="zstd")
     return buffer.getvalue()
@@ -129,8 +146,8 @@ def parse_wanted(content: bytes) -> pa.Table:
         Exception: One of `UNREADABLE`: it is not such a file.
     """
     table = pq.read_table(pa.BufferReader(content), partitioning=None)
-    if "points" not in table.column_names:  # a file of a version before it existed
-        column = WANTED_SCHEMA.field("points")
+    for name in {"points", "ranges"}.difference(table.column_names):  # a file of a version before they existed
+        column = WANTED_SCHEMA.field(name)
         table = table.append_column(column, pa.nulls(table.num_rows, column.type))
     table = table.select(WANTED_SCHEMA.names)
     table.validate(full=True)
@@ -140,9 +157,12 @@ def parse_wanted(content: bytes) -> pa.Table:
 def wanted_rows(wanted: pa.Table) -> Iterator[WantedRow]:
     """Yield the rows of a table of schema `WANTED_SCHEMA`."""
     columns = [_lists(column) if pa.types.is_list(column.type) else column.to_pylist() for column in wanted.columns]
-    for *values, points in zip(*columns, strict=True):
-        named = dict(zip(WANTED_SCHEMA.names[:-1], values, strict=True))
-        yield WantedRow(**named, points=points and tuple(to_point(**point) for point in points))
+    for *values, points, ranges in zip(*columns, strict=True):
+        yield WantedRow(
+            **dict(zip(WANTED_SCHEMA.names[:-2], values, strict=True)),
+            points=points and tuple(to_point(**point) for point in points),
+            ranges=ranges and tuple(Bounds(**bounds) for bounds in ranges),
+        )
 
 
 def to_point(lr: float, searched: Sequence[Mapping[str, Any]] | None) -> Point:
@@ -203,15 +223,11 @@ def _row(spec: TrialSpec, result: TrialResult, others: frozenset[type]) -> tuple
         spec.lr,
         spec.seed,
         *_result_values(result),
-        _microseconds(result.started_at),
-        _microseconds(result.finished_at),
+        microseconds(result.started_at) or None,
+        microseconds(result.finished_at) or None,
         *(_environment_values(result.environment) if result.environment else _NO_ENVIRONMENT),
         document,
         SCHEMA_VERSION,
         None,  # it was found nowhere else
         result.lengths,
     )
-
-
-def _microseconds(seconds: float) -> int | None:
-    return round(seconds * 1e6) or None

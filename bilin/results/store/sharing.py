@@ -18,7 +18,7 @@ from bilin.errors import StoreError
 from bilin.folder import SWEEP_NAME, SweepFolder
 from bilin.record import RESULT_STATUSES
 from bilin.results.schema import CURVES, conform, trials_schema, unite
-from bilin.results.store.contents import Contents, StoredTrial, read_sweeps, stored_trials
+from bilin.results.store.contents import Contents, StoredTrial, begun, existing_sweep, read_sweeps, stored_trials
 from bilin.results.store.durable import UNREADABLE, DamageError
 from bilin.results.store.manifest import read_manifest
 from bilin.results.store.parts import read_columns, stream_rows
@@ -37,11 +37,11 @@ def shared_trials(
     """
     found: dict[str, list[StoredTrial]] = {}
     wanted = pa.array(cell_ids, pa.string())
-    for folder in _other_sweeps(Path(store), without):
+    for folder in _other_sweeps(Path(store), {*without}):
         if not _may_have(folder, wanted):
             continue
         try:
-            trials = read_sweeps([folder], stored_trials, warn=False)
+            trials = read_sweeps(begun(folder), stored_trials, warn=False)
         except StoreError:
             continue  # then there is less to copy
         for trial in trials.values():
@@ -58,17 +58,24 @@ def read_shared(folder: SweepFolder, trial_ids: Collection[str]) -> tuple[pa.Tab
         UnreadableSweepError: The sweep cannot be read.
     """
     try:
-        return read_sweeps([folder], lambda sweeps: _rows(sweeps[0], trial_ids), curves=True, warn=False)
+        return read_sweeps(
+            lambda: [existing_sweep(folder.store, folder.name)],
+            lambda sweeps: _rows_of(sweeps[0], trial_ids),
+            curves=True,
+            warn=False,
+        )
     except (StoreError, *UNREADABLE) as error:
         raise UnreadableSweepError(f"the results of sweep {folder.name!r} cannot be copied: {error}") from error
 
 
-def _other_sweeps(store: Path, without: Collection[str]) -> Iterator[SweepFolder]:
-    for name in sorted(path.name for path in store.iterdir()) if store.is_dir() else []:
-        folder = SweepFolder(store / name)
-        with suppress(OSError):  # the folder of another user, that this one may not read
-            if name not in without and SWEEP_NAME.fullmatch(name) and folder.has_results:
-                yield folder
+def _other_sweeps(store: Path, without: set[str]) -> Iterator[SweepFolder]:
+    """Yield the sweeps of a store without some; also those that get a new name meanwhile."""
+    while names := sorted({path.name for path in store.iterdir()} - without) if store.is_dir() else []:
+        without |= {*names}
+        for folder in (SweepFolder(store / name) for name in names if SWEEP_NAME.fullmatch(name)):
+            with suppress(OSError):  # the folder of another user, that this one may not read
+                if folder.has_results:
+                    yield folder
 
 
 def _may_have(folder: SweepFolder, cell_ids: pa.Array) -> bool:
@@ -85,7 +92,7 @@ def _may_have(folder: SweepFolder, cell_ids: pa.Array) -> bool:
     return False
 
 
-def _rows(sweep: Contents, trial_ids: Collection[str]) -> tuple[pa.Table, pa.Table]:
+def _rows_of(sweep: Contents, trial_ids: Collection[str]) -> tuple[pa.Table, pa.Table]:
     folder, parts = sweep.folder, sweep.manifest.parts
     ids = [read_columns(folder.trials_part(part.number), ["trial_id"])["trial_id"].to_pylist() for part in parts]
     newest = {trial: index for index, trials in enumerate(ids) for trial in trials}

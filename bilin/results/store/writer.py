@@ -16,9 +16,9 @@ from typing import Self
 import pyarrow as pa
 
 from bilin.errors import StoreError
-from bilin.folder import PARTIAL, SweepFolder
+from bilin.folder import PARTIAL, SweepFolder, missing_folders, remove_empty
 from bilin.record import TrialResult
-from bilin.results.store.contents import read_contents
+from bilin.results.store.contents import Contents, existing_sweep, read_contents
 from bilin.results.store.durable import Checksum, explained, file_fault, replace_file, sync
 from bilin.results.store.lock import SweepLock
 from bilin.results.store.manifest import Manifest, Part, write_manifest
@@ -35,12 +35,14 @@ class SweepWriter:
     """Writes the results of one sweep, as the only process that does. Its methods may be called from any thread.
 
     A crash at any moment neither loses results for which `append` has returned nor stores any twice: results are
-    stored from the moment the manifest is replaced.
+    stored from the moment the manifest is replaced. On exit, every trial is left with one row in the part files, so
+    that other tools may read them as they are.
 
     Args:
         store: Directory of the store; created on entry.
         sweep: Name of the sweep.
         command: What this process runs, for the message to a second writer.
+        exists: Refuse a sweep that does not exist, which may have been renamed.
         stays: Keep a new sweep folder even if the writer ends with an error before it has written a grid.
 
     Attributes:
@@ -52,17 +54,22 @@ class SweepWriter:
 
     Raises:
         SweepRunningError: On entry, if another process writes the sweep.
-        StoreError: The name is not that of a sweep; or, on entry and from every method, the sweep cannot be written,
-            or another process has taken it over. After that, the writer writes nothing more.
+        StoreError: The name is not that of a sweep, or not of one that ``exists``; or, on entry and from every method,
+            the sweep cannot be written, or another process has taken it over. After that, the writer writes nothing
+            more.
     """
 
-    def __init__(self, store: Path | str, sweep: str, *, command: str = "bilin", stays: bool = False) -> None:
+    def __init__(
+        self, store: Path | str, sweep: str, *, command: str = "bilin", exists: bool = False, stays: bool = False
+    ) -> None:
         self.folder = SweepFolder.of(store, sweep)
         self.num_taken_over: Counter[str] = Counter()
         self._lock = SweepLock(self.folder, command)
         self._exit = ExitStack()
         self._mutex = threading.RLock()
         self._failed: StoreError | None = None
+        self._exists = exists
+        self._made: list[Path] = []  # folders
         self._is_new = False
         self._stays = stays
         self._manifest = Manifest()
@@ -70,9 +77,14 @@ class SweepWriter:
 
     def __enter__(self) -> Self:
         directory = self.folder.path
-        self._is_new = not directory.exists() and not self._stays
+        if self._exists:
+            existing_sweep(self.folder.store, self.folder.name)
+        self._made = missing_folders(directory)
+        is_unused = directory in self._made or all(path == self.folder.jobs for path in directory.iterdir())
+        self._is_new = is_unused and not self._stays
         with explained(directory, "written"), ExitStack() as stack:
-            directory.mkdir(parents=True, exist_ok=True)
+            if not self._exists:
+                directory.mkdir(parents=True, exist_ok=True)
             stack.enter_context(self._lock)
             self._manifest = _repair(self.folder)
             sync(directory.parent)
@@ -83,13 +95,16 @@ class SweepWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         not_begun = kind is not None and self._is_new and not self.folder.grid.exists()
+        if not not_begun:
+            with suppress(StoreError):  # a full disk, or another process has taken the sweep over
+                self._drop_superseded()
         with self._exit, suppress(OSError):  # the next writer removes what is left
             self._remove_merged(older_than_s=0.0)
             if not_begun:  # while the lock is held: later, the folder could be that of another launch
-                shutil.rmtree(self.folder.path)
-        if not_begun:
-            with suppress(OSError):  # network file systems keep a folder until the files in it are closed
-                self.folder.path.rmdir()
+                for path in set(self.folder.path.iterdir()) - {self.folder.jobs}:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if not_begun:  # after the lock: network file systems keep a folder until the files in it are closed
+            remove_empty(self._made)
 
     def append(self, pairs: Sequence[tuple[TrialSpec, TrialResult]]) -> None:
         """Store results, durable on return. A result supersedes that of the same trial."""
@@ -113,7 +128,8 @@ class SweepWriter:
         trials, curves = read_shared(source, trial_ids)
         if trials.num_rows:
             with self._writing():
-                self.folder.copy_weights(source, trials["trial_id"].to_pylist())
+                started_us = trials["started_at"].cast(pa.int64()).to_pylist()
+                self.folder.copy_weights(source, zip(trials["trial_id"].to_pylist(), started_us, strict=True))
             self._add(trials, curves)
             self.num_taken_over[sweep] += trials.num_rows
         return int(trials.num_rows)
@@ -174,6 +190,23 @@ class SweepWriter:
                 self._commit(parts[::-1], next_number=number)
             self.folder.drop_weights(trial_ids)
 
+    def _drop_superseded(self) -> None:
+        """Write again, without them, the parts that have rows which later parts supersede."""
+        with self._writing():
+            before = self._manifest.parts
+            ids = [read_columns(self.folder.trials_part(part.number), ["trial_id"])["trial_id"] for part in before]
+            newest = {trial: index for index, trials in enumerate(ids) for trial in trials.to_pylist()}
+            if len(newest) == sum(map(len, ids)) or self._is_damaged(before):
+                return
+            parts, number = list[Part](), self._manifest.next_number
+            for index, (part, trials) in enumerate(zip(before, ids, strict=True)):
+                superseded = {trial for trial in trials.to_pylist() if newest[trial] != index}
+                if superseded:
+                    part = merge(self.folder, [part], number, without=superseded)
+                    number += 1
+                parts += [part] if part.trials else []
+            self._commit(parts, next_number=number)
+
     def compact(self) -> int:
         """Merge all parts into one, durable on return, and return how many there were."""
         with self._writing():
@@ -217,8 +250,7 @@ class SweepWriter:
 
     def _merge(self, count: int) -> None:
         newest = self._manifest.parts[-count:]
-        paths = [path for part in newest for path in part.paths(self.folder)]
-        if any(file_fault(path, self._manifest.checksums_of(path)) for path in paths):
+        if self._is_damaged(newest):
             self._manifest = _repair(self.folder)
             return
         try:
@@ -226,6 +258,10 @@ class SweepWriter:
         except OSError:
             return  # a disk that is almost full has room for small parts, not for a large one
         self._commit([*self._manifest.parts[:-count], part])
+
+    def _is_damaged(self, parts: Iterable[Part]) -> bool:
+        paths = [path for part in parts for path in part.paths(self.folder)]
+        return any(file_fault(path, self._manifest.checksums_of(path)) for path in paths)
 
     def _commit(self, parts: Sequence[Part], *, next_number: int | None = None) -> None:
         before = self._manifest
@@ -261,7 +297,10 @@ def _repair(folder: SweepFolder) -> Manifest:
     Warns:
         DamageWarning: For each file that was set aside.
     """
-    contents = read_contents(folder)
+    try:
+        contents = read_contents(folder)
+    except FileNotFoundError:
+        contents = Contents(folder=folder, manifest=Manifest(), wanted=None, grid=None, damage=())
     for damage in contents.damage:
         for path in (damage.path, *damage.others):
             _set_aside(path, folder)

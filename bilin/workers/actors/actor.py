@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import ray
 
-from bilin.failures import ends_worker
 from bilin.record import Progress
 from bilin.spec import TrialSpec
 from bilin.workers.actors.memory import Killed, killed_here
 from bilin.workers.environment import name_worker
 from bilin.workers.events import Event, Finished
 from bilin.workers.output import Capture, Outputs
-from bilin.workers.pool import RunTrial, TrialRunner
+from bilin.workers.pool import RunTrial
+from bilin.workers.runner import TrialRunner
 from bilin.workers.training.checkpoint import Checkpoints
 
 ASKED_S = 5.0
@@ -38,7 +38,9 @@ class Answer(NamedTuple):
 class TrialActor:
     """Lives in a worker process. One of its two threads runs trials, the other answers."""
 
-    def __init__(self, name: str, run: RunTrial, checkpoints: Checkpoints | None, outputs: Outputs | None) -> None:
+    def __init__(
+        self, name: str, run: RunTrial | None, checkpoints: Checkpoints | None, outputs: Outputs | None
+    ) -> None:
         name_worker(name)
         self._checkpoints = checkpoints
         self._capture = Capture(outputs, name) if outputs else None
@@ -61,10 +63,7 @@ class TrialActor:
         # The pool asks a new worker which node it is on, and must know it even if the first trial ends this process.
         self._was_asked.wait(ASKED_S)
         self._group = frozenset(spec.trial_id for spec in specs)
-        for spec in specs:
-            last = self._runner.run(spec)
-            if isinstance(last, Finished) and ends_worker(last.result):
-                break
+        self._runner.run(specs)
         self._group = frozenset()
         return self.poll(received=0)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from bilin.machine.host import ROUNDING, num_fitting
 from bilin.spec import Resources
+from bilin.units import plural
 
 ACCELERATOR = "accelerator_type:"  # prefix of the resource of an accelerator; a node with such GPUs has 1 of it
 _ACCELERATOR_AMOUNT = 0.001  # what Ray takes of that resource for a worker that must have such a GPU
@@ -83,7 +84,7 @@ def describe_amounts(amounts: Mapping[str, float]) -> str:
 
 def _describe_amount(name: str, amount: float) -> str:
     if name in ("CPU", "GPU"):
-        return f"{amount:g} {name}{'' if amount == 1 else 's'}"
+        return plural(amount, name)
     if name != "memory":
         return f"{amount:g} of {name}"
     power = max(1, min(4, int(math.log(max(amount, 1.0), 1000))))

@@ -19,7 +19,7 @@ from bilin.registry import package_of
 from bilin.spec import Resources, TrialSpec
 from bilin.workers.actors.actor import TrialActor
 from bilin.workers.actors.node import Node, actor_options, amounts_of, hold
-from bilin.workers.actors.worker import PERIOD_S, Deaths, Hearing, Worker, lost
+from bilin.workers.actors.worker import PERIOD_S, Deaths, Poller, Worker, lost
 from bilin.workers.events import Emit, Event, Finished, ignore
 from bilin.workers.output import Outputs
 from bilin.workers.pool import Group, RunTrial
@@ -47,7 +47,7 @@ class RayPool:
 
     def __init__(
         self,
-        run: RunTrial,
+        run: RunTrial | None,
         *,
         num_workers: int | None,
         emit: Emit = ignore,
@@ -58,7 +58,7 @@ class RayPool:
         """Start with no actors.
 
         Args:
-            run: How a worker runs one trial.
+            run: See `bilin.workers.runner.TrialRunner`.
             num_workers: The greatest number of actors; None: as many as there are CPUs.
             emit: Takes the events.
             checkpoints: Every worker must see their folder.
@@ -69,13 +69,18 @@ class RayPool:
         self._emit = emit
         self._check = check
         self._placement = Placement(num_workers)
-        self._hearing = Hearing(emit)
+        self._poller = Poller(emit)
         self._deaths = Deaths(outputs)
         self._idle: list[Worker] = []
         self._busy: dict[Any, Worker] = {}
         self._silent: dict[Any, Worker] = {}
         self._names = itertools.count(1)
         self._placement.look()
+
+    @property
+    def num_workers(self) -> int:
+        """How many workers there can be on the nodes that are up."""
+        return self._placement.limit
 
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
         """Whether a worker for these resources is idle or can be started now, on none of the nodes to avoid."""
@@ -107,7 +112,7 @@ class RayPool:
             # A worker that was started for a node that went meanwhile waits for the place of an idle one.
             while self._idle and not hold(self._placement.nodes, [worker.amounts for worker in self._workers]):
                 ray.kill(self._idle.pop(0).actor)
-        self._hearing.go_round(self._busy.values())
+        self._poller.poll(self._busy.values())
         if gone := [*self._lose_silent(), *self._deaths.unanswered()]:
             for event in gone:
                 self._emit(event)
@@ -179,7 +184,7 @@ class RayPool:
         except RayTaskError as error:  # the call itself failed: the worker lives on
             events = [worker.finish(_failed(spec, error)) for spec in list(worker.trials.values())]
         except RayError as error:  # dead, out of memory, or out of reach: then it must not train on beside the next
-            self._hearing.hear_out(worker)
+            self._poller.drain(worker)
             ray.kill(worker.actor)
             return [] if is_late else self._deaths.examine(worker, error)
         if is_late:  # its results count; its other events are of trials that may run elsewhere by now
@@ -201,6 +206,11 @@ class Placement:
         self._num_workers = num_workers
         self._looked_at = -math.inf
         self.nodes: list[Node] = []
+
+    @property
+    def limit(self) -> int:
+        """Most workers at a time."""
+        return self._num_workers or max(1, int(sum(node.cpus for node in self.nodes)))
 
     def look(self) -> bool:
         """Look which nodes there are, if it is time; return whether it was."""
@@ -226,9 +236,8 @@ class Placement:
     def has_room(self, resources: Resources, workers: Collection[Worker], nodes: Sequence[Node]) -> bool:
         """Return whether some nodes have room for one more worker of a size beside the present ones."""
         wanted, there = amounts_of(resources), [worker.amounts for worker in self._on(nodes, workers, unknown=True)]
-        limit = self._num_workers or max(1, int(sum(node.cpus for node in self.nodes)))
         return (
-            len(workers) < limit
+            len(workers) < self.limit
             # An actor is placed on one node, and a fraction of a GPU on one GPU: sums alone promise too much.
             and there.count(wanted) < sum(node.holds(resources) for node in nodes)
             and hold(nodes, [*there, wanted])

@@ -33,7 +33,7 @@ each of 8,000 every 20 seconds.
 LISTENED_S = 2.0
 """How much of the time between two periods counts as listening at most: this process may have stood still itself."""
 
-HEARD_OUT_S = 2.0
+DRAIN_S = 2.0
 """How long the last answer of a worker that died may take to arrive, or to fail."""
 
 EXAMINATION_S = 15.0
@@ -73,7 +73,7 @@ class Worker:
     is_spoiled: bool = False
 
     def ask(self) -> None:
-        """Ask for its events; `Hearing` takes the answer."""
+        """Ask for its events; `Poller` takes the answer."""
         self.asked_at = time.monotonic()
         self.question = self.actor.poll.remote(self.received)
 
@@ -98,7 +98,7 @@ class Worker:
         return Finished(result=result, node=self.node, is_late=self.lost_at is not None)
 
 
-class Hearing:
+class Poller:
     """Asks busy workers for their events, and emits them.
 
     The pool asks, on its own clock, and no trial sends: a worker answers from its second thread.
@@ -108,7 +108,7 @@ class Hearing:
         self._emit = emit
         self._asked_at = time.monotonic()
 
-    def go_round(self, busy: Collection[Worker]) -> None:
+    def poll(self, busy: Collection[Worker]) -> None:
         """If it is time, take the answers that are there and ask the next workers."""
         now = time.monotonic()
         if now - self._asked_at < PERIOD_S:
@@ -124,9 +124,9 @@ class Hearing:
         for worker in heapq.nsmallest(ASKED_AT_ONCE, free, key=lambda worker: worker.asked_at):
             worker.ask()
 
-    def hear_out(self, worker: Worker) -> None:
+    def drain(self, worker: Worker) -> None:
         """Take the last answer of a worker that has died; it may still be on its way."""
-        self._take([worker] if worker.question is not None else [], timeout_s=HEARD_OUT_S)
+        self._take([worker] if worker.question is not None else [], timeout_s=DRAIN_S)
 
     def _take(self, asked: Collection[Worker], timeout_s: float = 0) -> None:
         if not asked:

@@ -16,8 +16,8 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,19 +37,28 @@ CHECKSUM_BYTES, STEP_BYTES = 4, 8
 
 @dataclass(slots=True)
 class Clock:
-    """Measures how long a trial has run since its first start, over all workers that had it.
+    """Counts the seconds that led to where a trial is, over all workers that had it.
 
-    Attributes:
-        before_s: Seconds that led to the checkpoint from which it continues; what was lost is not included.
+    As a context it counts what runs in it. What several trials compute together counts in equal shares.
     """
 
     started_at: float = field(default_factory=time.time)
-    before_s: float = 0.0
-    _began: float = field(default_factory=time.perf_counter)
+    counted_s: float = 0.0
+    _since: float | None = None
 
     def seconds(self) -> float:
-        """Return the seconds that led to where the trial is."""
-        return self.before_s + time.perf_counter() - self._began
+        """Return the seconds up to now."""
+        return self.counted_s + (time.perf_counter() - self._since if self._since is not None else 0.0)
+
+    def add(self, seconds: float) -> None:
+        """Count seconds."""
+        self.counted_s += seconds
+
+    def __enter__(self) -> None:
+        self._since = time.perf_counter()
+
+    def __exit__(self, *exception: object) -> None:
+        self.counted_s, self._since = self.seconds(), None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,21 @@ class Checkpoint:
 
 
 @dataclass(slots=True)
+class _Kept:
+    """The last checkpoint of a running trial.
+
+    Attributes:
+        asked: The number of the last request for one that the trial has seen.
+        answered: The number of the last one after which it was written.
+    """
+
+    step: int
+    asked: int
+    answered: int
+    at: float = field(default_factory=time.monotonic)
+
+
+@dataclass(slots=True)
 class Checkpoints:
     """Where trials write checkpoints, and how often. Each process that receives it has its own copy.
 
@@ -69,34 +93,43 @@ class Checkpoints:
 
     sweep: SweepFolder
     period_s: float
-    _asked: threading.Event = field(default_factory=threading.Event)
-    _kept: threading.Event = field(default_factory=threading.Event)
-    _kept_at: float = field(default_factory=time.monotonic)
-    _kept_step: int = 0
+    _num_asked: int = 0
+    _running: dict[int, _Kept] = field(default_factory=dict)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def __reduce__(self) -> tuple[type[Checkpoints], tuple[SweepFolder, float]]:
         return Checkpoints, (self.sweep, self.period_s)
 
     def ask(self, timeout_s: float) -> bool:
-        """From another thread: have the running trial write a checkpoint; return whether it did in time."""
-        self._kept.clear()
-        self._asked.set()
-        return self._kept.wait(timeout_s)
+        """From another thread: have the running trials write checkpoints; return whether they did in time."""
+        with self._changed:
+            self._num_asked += 1
+            number, running = self._num_asked, self._running
+            return bool(running) and self._changed.wait_for(
+                lambda: all(kept.answered >= number for kept in running.values()), timeout_s
+            )
 
-    def begin(self, spec: TrialSpec, state: TrialState) -> None:
-        """Bring a trial to the state of its checkpoint, if it has one, and start the clock."""
-        self._kept_at = time.monotonic()
+    @contextmanager
+    def running(self, spec: TrialSpec, state: TrialState) -> Iterator[None]:
+        """While a trial runs; it begins in the state of its checkpoint, if it has one."""
         kept = _read(self.sweep.checkpoint(spec.trial_id))
         if kept is not None and kept.pop("made_by", None) == _maker(spec, state):
             _restore(state, kept)
-        self._kept_step = state.step
+        self._running[id(state)] = _Kept(step=state.step, asked=self._num_asked, answered=self._num_asked)
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._running[id(state)]
+                self._changed.notify_all()
 
     def write_if_due(self, spec: TrialSpec, state: TrialState) -> bool:
         """Between two steps: write the state if it is time, or if it was asked for; return whether it was written."""
-        if not self._asked.is_set() and time.monotonic() - self._kept_at < self.period_s:
+        kept, num_asked = self._running[id(state)], self._num_asked
+        was_asked, kept.asked = kept.asked < num_asked, num_asked
+        if not was_asked and time.monotonic() - kept.at < self.period_s:
             return False
-        self._asked.clear()
-        is_newer = state.step > self._kept_step
+        is_newer = state.step > kept.step
         try:
             if is_newer:  # a new file means that the trial has come further
                 _write(self.sweep.checkpoint(spec.trial_id), {"made_by": _maker(spec, state), **_plain(state)})
@@ -104,9 +137,10 @@ class Checkpoints:
             print(f"checkpoint not written at step {state.step}: {one_line(error)}", file=sys.stderr)
             is_newer = False
         else:
-            self._kept_step = state.step
-            self._kept.set()
-        self._kept_at = time.monotonic()  # after the write: a slow disk must not fill all of the time
+            with self._changed:
+                kept.step, kept.answered = state.step, num_asked
+                self._changed.notify_all()
+        kept.at = time.monotonic()  # after the write: a slow disk must not fill all of the time
         return is_newer
 
     def latest(self, trial_id: str) -> Checkpoint | None:
@@ -160,9 +194,11 @@ def _plain(state: TrialState) -> dict[str, Any]:
     on_gpu = state.loss_sum.device.type == "cuda"
     return {
         "draws": [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if on_gpu else [])],
-        "model": state.model.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
-        "data": state.data.get_state(),
+        # copies: of a part of a stack, torch would write the whole
+        "model": {name: weight.clone() for name, weight in state.model.state_dict().items()},
+        "means": state.means,
+        "squares": state.squares,
+        "num_updates": state.num_updates,
         "loss_sum": state.loss_sum,
         "lr": state.lr,
         "step": state.step,
@@ -179,13 +215,15 @@ def _restore(state: TrialState, kept: Mapping[str, Any]) -> None:
     for set_state, drawn in zip((torch.set_rng_state, torch.cuda.set_rng_state), kept.get("draws", ()), strict=False):
         set_state(drawn)
     state.model.load_state_dict(kept["model"])
-    state.optimizer.load_state_dict(kept["optimizer"])
-    state.data.set_state(kept["data"])
+    for name in ("means", "squares"):
+        for own, value in zip(getattr(state, name), kept[name], strict=True):
+            own.copy_(value)
+    state.num_updates.copy_(kept["num_updates"])
     state.loss_sum.copy_(kept["loss_sum"])
     state.lr, state.step = kept["lr"], kept["step"]
     state.curve = [CurvePoint(*point) for point in kept["curve"]]
     state.accuracies = kept["accuracies"]
-    state.clock.started_at, state.clock.before_s = kept["started_at"], kept["seconds"]
+    state.clock.started_at, state.clock.counted_s = kept["started_at"], kept["seconds"]
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from bilin.record import CurvePoint, LengthResult
 from bilin.spec import Cell, TrialSpec, derive_seed
 from bilin.tasks import IGNORED, Task
 from bilin.workers.training.batches import sample
+from bilin.workers.training.pack import Forward, Work
 from bilin.workers.training.state import task_of
 
 TOKENS_AT_ONCE = 2**19
@@ -73,7 +74,6 @@ class Score:
         self.num_sequences_right += int((is_correct | ~labelled).all(1).sum())
 
 
-@torch.no_grad()
 def evaluate(
     model: SequenceModel,
     task: Task,
@@ -82,12 +82,11 @@ def evaluate(
     num_sequences: int,
     generator: torch.Generator,
     every_token: bool,
-) -> Score:
+) -> Work[Score]:
     """Run a model, in evaluation mode, on fresh sequences from the shortest to the longest of two ``lengths``.
 
     With ``every_token``, score all labels of a sequence, otherwise only its answer.
     """
-    model.eval()
     shortest, longest = lengths
     score = Score()
     while score.num_sequences < num_sequences:
@@ -102,16 +101,20 @@ def evaluate(
         parts = zip(*(tensor.split(at_once) for tensor in whole), strict=True)
         if every_token:
             for tokens, targets, num_tokens in parts:
-                score.add(model(tokens, num_tokens, every_token=True), targets, num_tokens)
+                logits = yield Forward(model, tokens, num_tokens, every_token=True)
+                score.add(logits, targets, num_tokens)
         else:
-            logits = torch.cat([model(tokens, num_tokens) for tokens, _, num_tokens in parts])
+            of_parts = []
+            for tokens, _, num_tokens in parts:
+                of_parts.append((yield Forward(model, tokens, num_tokens, every_token=False)))
+            logits = torch.cat(of_parts)
             score.add(logits[:, None], batch.answers[:, None], torch.ones_like(batch.num_tokens))
     return score
 
 
 def validate(
     cell: Cell, model: SequenceModel, *, seed: int, step: int, complete: bool, device: torch.device
-) -> list[CurvePoint]:
+) -> Work[list[CurvePoint]]:
     """Evaluate at the training lengths, then at the validation lengths from the shortest up.
 
     Each length at each step has a generator of its own, so that evaluating more often changes nothing. The evaluation
@@ -122,7 +125,7 @@ def validate(
     """
     points: list[CurvePoint] = []
     for length in (None, *sorted(set(cell.validate.lengths))):
-        score = evaluate(
+        score = yield from evaluate(
             model,
             task_of(cell),
             lengths=cell.train.lengths if length is None else (length, length),
@@ -138,11 +141,11 @@ def validate(
 
 def run_test(
     spec: TrialSpec, model: SequenceModel, *, lengths: Sequence[int], device: torch.device
-) -> tuple[LengthResult, ...]:
+) -> Work[tuple[LengthResult, ...]]:
     """Test some lengths, each on sequences of its own: the result at a length does not depend on the others."""
     task, results = task_of(spec.cell), []
     for length in lengths:
-        score = evaluate(
+        score = yield from evaluate(
             model,
             task,
             lengths=(length, length),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,29 +21,46 @@ from bilin.workers.training.batches import sample
 from bilin.workers.training.checkpoint import Clock
 from bilin.workers.training.weights import init_seed
 
+STEPS_AT_ONCE, TOKENS_AT_ONCE = 16, 2**16
+"""The batches of at most so many steps and tokens are drawn at once. The values are part of what is measured."""
+
 
 @dataclass(slots=True, kw_only=True)
 class TrialState:
     """What the next step depends on, and what the trial has measured so far.
 
     Attributes:
-        data: The generator of the training sequences.
+        weights: The weights of the model that are trained.
+        means: The running means of their gradients, of Adam.
+        squares: Those of the squares of their gradients.
+        num_updates: Number of steps, as a tensor on the device.
         loss_sum: Sum of the losses of all steps; stays on the device, so that no step waits for it.
         examples: The training sequences, if they are drawn once.
+        batches: The batches of the current steps; see `batches_at`.
         lr: The learning rate of the last step.
         accuracies: For each evaluation the lowest accuracy over all lengths; None for one that stopped early.
     """
 
+    spec: TrialSpec
+    cell_id: str
     model: SequenceModel
-    optimizer: torch.optim.Optimizer
-    data: torch.Generator
+    weights: list[Tensor]
+    means: list[Tensor]
+    squares: list[Tensor]
+    num_updates: Tensor
     loss_sum: Tensor
     examples: Batch | None = None
+    batches: tuple[int, Sequence[Batch]] = (-1, ())
     lr: float = 0.0
     step: int = 0
     curve: list[CurvePoint] = field(default_factory=list)
     accuracies: list[float | None] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it trains."""
+        return self.loss_sum.device
 
 
 def start(spec: TrialSpec, device: torch.device) -> TrialState:
@@ -56,15 +73,20 @@ def start(spec: TrialSpec, device: torch.device) -> TrialState:
     model.to(device)
     if tier_of(cell).freeze == "recurrent":
         model.requires_grad_(False).readout.requires_grad_(True)
-    kind: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[cell.train.optimizer]
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    data = torch.Generator(device).manual_seed(derive_seed(cell.cell_id, spec.seed, "train"))
+    weights: list[Tensor] = [weight for weight in model.parameters() if weight.requires_grad]
+    for weight in weights:
+        weight.data = weight.data.contiguous()
+    generator = torch.Generator(device).manual_seed(derive_seed(cell.cell_id, spec.seed, "train"))
     return TrialState(
+        spec=spec,
+        cell_id=cell.cell_id,
         model=model,
-        optimizer=kind(weights, lr=0.0, weight_decay=cell.train.weight_decay, fused=True),
-        data=data,
+        weights=weights,
+        means=[torch.zeros_like(weight) for weight in weights],
+        squares=[torch.zeros_like(weight) for weight in weights],
+        num_updates=torch.zeros((), device=device),
         loss_sum=torch.zeros((), device=device),
-        examples=draw(cell, data, cell.train.examples, look=True) if cell.train.examples else None,
+        examples=draw(cell, generator, cell.train.examples, look=True) if cell.train.examples else None,
     )
 
 
@@ -76,6 +98,30 @@ def build(spec: TrialSpec) -> SequenceModel:
         model = tier_of(cell).build(vocab_size=task.vocab_size, num_classes=task.num_classes)
     model.normalize = cell.train.normalize
     return model
+
+
+def batches_at(state: TrialState) -> Sequence[Batch]:
+    """Return the batches of the next steps, at least one.
+
+    The batches of several steps are drawn at once, with a generator of their own, so that a trial that continues from
+    a checkpoint draws the same ones. Raises TaskError as `sample` does.
+    """
+    spec, train = state.spec, state.spec.cell.train
+    at_once = max(1, min(STEPS_AT_ONCE, TOKENS_AT_ONCE // (train.batch_size * train.lengths[1])))
+    index, offset = divmod(state.step, at_once)
+    if state.batches[0] != index:
+        seed = derive_seed(state.cell_id, spec.seed, "train", index)
+        generator, number = torch.Generator(state.device).manual_seed(seed), at_once * train.batch_size
+        if state.examples is None:
+            drawn = draw(spec.cell, generator, number, look=index == 0)
+        else:
+            num_examples = len(state.examples.tokens)
+            drawn = state.examples.take(
+                torch.randint(num_examples, (number,), generator=generator, device=generator.device)
+            )
+        parts = (part.split(train.batch_size) for part in (drawn.tokens, drawn.targets, drawn.num_tokens))
+        state.batches = index, [Batch(*of_step) for of_step in zip(*parts, strict=True)]
+    return state.batches[1][offset:]
 
 
 def draw(cell: Cell, generator: torch.Generator, num_sequences: int, *, look: bool) -> Batch:

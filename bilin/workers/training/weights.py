@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from bilin.errors import InputError, one_line
 from bilin.fields import fields_of
-from bilin.folder import PARTIAL
+from bilin.folder import PARTIAL, weights_name
 from bilin.models import tier_settings
+from bilin.record import microseconds
 from bilin.registry import package_of
 from bilin.spec import Cell, TrialSpec, derive_seed, describe
 from bilin.tasks import task_settings
@@ -36,20 +37,25 @@ class UnusableWeightsError(Exception):
     """Kept weights are missing, damaged, or not those of the trial; the text says which."""
 
 
-def write_weights(spec: TrialSpec, model: SequenceModel) -> None:
-    """Write the weights of a trial to its file, if they are kept. A fault is printed: the trial has its result."""
+def write_weights(spec: TrialSpec, model: SequenceModel, *, started_at: float) -> None:
+    """Write the weights of a training, which started then, if they are kept.
+
+    Each training has a file of its own: weights of an earlier one stay with its row until a new row replaces that.
+    A fault is printed: the trial has its result.
+    """
     if spec.weights is None:
         return
     from safetensors.torch import save
 
+    path = spec.weights / weights_name((spec.trial_id, microseconds(started_at)))
     # A random name: a lost worker may write too, and process ids repeat between containers.
-    beside = spec.weights.with_name(f"{spec.weights.name}.{secrets.token_hex(4)}{PARTIAL}")
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
     try:
         state = {name: weight.detach().cpu().contiguous().clone() for name, weight in model.state_dict().items()}
         content = save(state, {**_made_by(spec), "checksum": _checksum(state)})
-        spec.weights.parent.mkdir(exist_ok=True)
+        spec.weights.mkdir(exist_ok=True)
         beside.write_bytes(content)  # not synced: a crash costs the weights, which the checksum notices
-        beside.replace(spec.weights)
+        beside.replace(path)
     except Exception as error:  # a full disk, or a state of another package that holds no tensors
         print(f"weights not kept: {one_line(error)}", file=sys.stderr)
     finally:
@@ -63,9 +69,9 @@ def restore_weights(spec: TrialSpec, model: SequenceModel) -> None:
     Raises:
         UnusableWeightsError: They cannot be used.
     """
-    if spec.weights is None:
+    if spec.kept is None:
         raise UnusableWeightsError("none are kept")
-    metadata, state = _read(spec.weights)
+    metadata, state = _read(spec.kept)
     for name, value in _made_by(spec).items():
         if name in ("trial_id", "task_package", "tier_package") and metadata.get(name) != value:
             raise UnusableWeightsError(f"{name} is {metadata.get(name)!r}, expected {value!r}")

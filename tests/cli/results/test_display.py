@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from bilin.cli.text import wrap
 from bilin.results import SweepWriter
-from tests.results.samples import cell, pair
+from tests.results.samples import ENVIRONMENT, cell, pair
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,11 @@ def on_terminal(store, *arguments: str, columns: int = 80) -> list[str]:
     return re.sub(r"\x1b\[[\d;]*m", "", output.decode()).splitlines()
 
 
+def note(lines):
+    """Where the note below the tables begins."""
+    return next(index for index, line in enumerate(lines) if line.startswith("mean accuracy"))
+
+
 def numbers(lines):
     return [word for line in lines for word in line.split() if word[-1].isdigit()]
 
@@ -62,10 +70,40 @@ def test_a_row_that_is_too_long_breaks_between_its_columns(wide):
 def test_a_table_that_is_too_wide_becomes_several_with_the_models(wide):
     narrow = on_terminal(wide, "table", columns=80)
     assert max(map(len, narrow[:-1])) <= 80
-    assert [line.split()[0] for line in narrow if line and not line.startswith("mean")][1:] == [
+    assert [line.split()[0] for line in narrow[: note(narrow)] if line][1:] == [
         "model",
         "full",
         "lstm",
     ] * 3
     broad = on_terminal(wide, "table", columns=400)
     assert sorted(numbers(narrow)) == sorted(numbers(broad))
+
+
+def test_a_note_is_broken_between_words_and_its_commands_are_not(tmp_path):
+    store = tmp_path / ("a store with a long name" * 3)
+    with SweepWriter(store, "sweep") as writer:
+        for seed, torch in enumerate(("2.9.0", "2.10.0", "2.11.0")):
+            writer.append([pair(seed=seed, environment=replace(ENVIRONMENT, torch=torch))])
+    lines = on_terminal(store, "table")
+    commands = [line for line in lines if line.startswith("  ")]
+    assert max(len(line) for line in lines if line not in commands) <= 80
+    (command,) = commands
+    assert shlex.split(command)[:3] == ["bilin", "sweep", "launch"]
+    note = " ".join(lines[lines.index("") + 1 :])
+    assert "* trials of several versions in 1 cell: torch: 2.10.0 (1 trial), 2.11.0 (1 trial), 2.9.0 (1 trial)" in note
+
+
+def test_messages_are_broken_between_words_and_not_within_commands():
+    text = (
+        "no trial begins with 0000: `bilin results query --view trials` lists the ids\n"
+        "  line 2: m: found 0; accepted: a whole number of at least 2\n"
+        "  more: bilin sweep show 0000 --sweep ranks --store store"
+    )
+    assert wrap(text, 40) == [
+        "no trial begins with 0000:",
+        "`bilin results query --view trials`",
+        "lists the ids",
+        "  line 2: m: found 0; accepted: a whole",
+        "    number of at least 2",
+        "  more: bilin sweep show 0000 --sweep ranks --store store",
+    ]

@@ -120,7 +120,7 @@ def test_watch_shows_what_another_process_runs_and_ends_with_it(tmp_path: Path, 
     assert "endless runs on" in out
     assert holder(store, "endless") is not None
     code, out, _ = finish(bilin("sweep", "status", "endless", "--store", store))
-    assert re.search(r"now +1 trials run; since .* UTC: none ended", out)
+    assert re.search(r"now +1 trial running; since .* UTC: none ended", out)
 
     watching = bilin("sweep", "watch", "endless", "--store", store)
     assert watching.stderr is not None

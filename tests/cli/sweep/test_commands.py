@@ -132,7 +132,7 @@ def test_a_cluster_that_is_not_there_exits_with_4(grid: Path) -> None:
     assert code == 4
     assert err.startswith("bilin: ")
     assert address in err
-    assert not list((grid.parent / "store").iterdir())
+    assert not (grid.parent / "store").exists()
 
 
 def test_a_store_without_a_name_and_a_grid_that_is_read_once_are_refused(grid: Path) -> None:
@@ -153,10 +153,10 @@ def test_an_interrupt_exits_with_3_and_says_how_to_go_on(tmp_path: Path, number:
     process = bilin("sweep", "launch", grid, "--store", tmp_path / "store", "--cluster", cluster)
     assert wait_until(SweepFolder(tmp_path / "store/endless").snapshot.exists, 120)
     process.send_signal(number)
-    process.send_signal(number)  # a second one does not disturb the ending
+    process.send_signal(number)  # a second one does not disturb the shutdown
     code, _, err = finish(process, 60)
     assert code == 3
-    assert "0 trials of this launch have ended, 2 are left; the same command continues" in err
+    assert "0 trials of this launch ended, 2 left; the same command continues" in err
     assert stored(tmp_path / "store", "endless") == {}
 
 

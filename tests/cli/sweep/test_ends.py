@@ -113,10 +113,12 @@ def test_the_commands_that_a_launch_names_work(folder: Path) -> None:
     assert (code, row(out, "state"), row(out, "trials")) == (0, "complete", "2 found in the store, 2 run (2 done)")
 
 
-def test_gpus_that_are_not_there_are_refused_before_the_first_trial(folder: Path) -> None:
+@pytest.mark.parametrize("detach", ["", " --detach"])
+def test_gpus_that_are_not_there_are_refused_and_nothing_is_left(folder: Path, detach: str) -> None:
     with (folder / "grid.yaml").open("a") as grid:
         grid.write("resources: {gpus: 64}\n")
-    code, out, err = bilin(folder, "sweep launch grid.yaml --cluster inline")
+    before = {*folder.iterdir()}
+    code, out, err = bilin(folder, f"sweep launch grid.yaml --cluster inline --store new/store{detach}")
     assert (code, out) == (4, "")
     assert "a trial asks for 1 CPU and 64 GPUs, but torch finds " in err
-    assert not list((folder / "bilin-store" / "ends").glob("*.parquet"))
+    assert {*folder.iterdir()} == before

@@ -6,7 +6,7 @@ import pytest
 
 from bilin.errors import ClusterError, InputError
 from bilin.fields import Amounts
-from bilin.orchestrator.clusters import ClusterSpec, Work, open_pool
+from bilin.orchestrator.clusters import ClusterSpec, PoolSpec, open_pool
 from bilin.spec import Resources
 from tests.workers.pool_runs import by_seed
 
@@ -32,7 +32,7 @@ def test_an_address_where_nothing_listens_is_refused_at_once() -> None:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     cluster = ClusterSpec(kind="ray", address=address)
-    with pytest.raises(ClusterError, match=address), open_pool(cluster, Work(run=by_seed, demand=[], emit=print)):
+    with pytest.raises(ClusterError, match=address), open_pool(cluster, PoolSpec(run=by_seed, demand=[], emit=print)):
         pass
 
 
@@ -57,6 +57,6 @@ def test_a_demand_that_can_never_be_met_is_said_at_once() -> None:
     asked = r"asks for 1 CPU, 4 GPUs, 2 TB of memory and 1 of license of one node.* has \d+ CPUs?, \d+ GPUs?"
     with (
         pytest.raises(ClusterError, match=rf"{asked} .*\(license: on no node\): lower `resources`"),
-        open_pool(ClusterSpec(workers=1), Work(run=by_seed, demand=demand, emit=print)),
+        open_pool(ClusterSpec(workers=1), PoolSpec(run=by_seed, demand=demand, emit=print)),
     ):
         pass

@@ -21,7 +21,7 @@ import bilin.version
 from bilin.errors import ClusterError
 from bilin.fields import Amounts
 from bilin.orchestrator import ClusterSpec, launch
-from bilin.orchestrator.clusters import Work, open_pool
+from bilin.orchestrator.clusters import PoolSpec, open_pool
 from bilin.spec import Resources
 from bilin.workers.events import Finished
 from bilin.workers.pool import Group
@@ -119,7 +119,9 @@ def test_workers_take_what_they_ask_for(address: str) -> None:
     resources = Resources(cpus=0.5, gpus=0.5, accelerator="H100", memory="400MB", custom=licenses)
     trials = [dataclasses.replace(trial, resources=resources) for trial in (spec(FINE), spec(FINE, lr=1e-2))]
     seen = Events()
-    with open_pool(ClusterSpec(kind="ray", address=address), Work(run=by_seed, demand=[resources], emit=seen)) as pool:
+    with open_pool(
+        ClusterSpec(kind="ray", address=address), PoolSpec(run=by_seed, demand=[resources], emit=seen)
+    ) as pool:
         pool.submit(Group((trials[0],)))
         assert not pool.accepts(resources), "there are two licenses, and each worker takes one and a half"
         (event,) = seen.wait(pool, 1)
@@ -128,8 +130,8 @@ def test_workers_take_what_they_ask_for(address: str) -> None:
         assert seen.wait(pool, 1)
     for more in (Resources(memory="2GB"), Resources(gpus=1, accelerator="A100")):
         with (
-            pytest.raises(ClusterError, match="of one node, but the largest of the 1 nodes"),
-            open_pool(ClusterSpec(kind="ray", address=address), Work(run=by_seed, demand=[more], emit=print)),
+            pytest.raises(ClusterError, match="of one node, but the largest of the 1 node of"),
+            open_pool(ClusterSpec(kind="ray", address=address), PoolSpec(run=by_seed, demand=[more], emit=print)),
         ):
             pass
 

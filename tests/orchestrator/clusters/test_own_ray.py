@@ -11,7 +11,7 @@ import pytest
 import ray
 
 from bilin.errors import ClusterError, WaitWarning
-from bilin.orchestrator.clusters import ClusterSpec, Work, open_pool, ray_internals
+from bilin.orchestrator.clusters import ClusterSpec, PoolSpec, open_pool, ray_internals
 from bilin.results import query
 from tests.sweeps import write_grid
 from tests.workers.pool_runs import by_seed
@@ -94,7 +94,7 @@ def test_a_ray_that_does_not_start_is_tried_again_and_the_way_without_it_is_name
     with (
         pytest.warns(WaitWarning, match="try 2 of 2"),
         pytest.raises(ClusterError, match=r"timed out during startup.*--cluster inline"),
-        open_pool(ClusterSpec(workers=1), Work(run=by_seed, demand=[], emit=print)),
+        open_pool(ClusterSpec(workers=1), PoolSpec(run=by_seed, demand=[], emit=print)),
     ):
         pass
     assert len(folders) == 2

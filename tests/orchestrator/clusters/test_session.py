@@ -10,7 +10,7 @@ import pytest
 
 from bilin.errors import ClusterError
 from bilin.machine import guardian, ray_node
-from bilin.orchestrator.clusters import ClusterSpec, Work, open_pool
+from bilin.orchestrator.clusters import ClusterSpec, PoolSpec, open_pool
 from tests.workers.pool_runs import by_seed
 
 pytestmark = pytest.mark.ray
@@ -25,7 +25,7 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "0000000000000000000
 def test_it_listens_on_loopback_behind_a_token_of_its_own_and_leaves_nothing() -> None:
     seen = []
     for _ in range(2):  # the second must not be the first one's in disguise
-        with open_pool(ClusterSpec(workers=1), Work(run=by_seed, demand=[], emit=print)):
+        with open_pool(ClusterSpec(workers=1), PoolSpec(run=by_seed, demand=[], emit=print)):
             folder, token = os.environ[guardian.MARK], os.environ["RAY_AUTH_TOKEN"]
             pids = guardian.belonging(folder)
             assert len(pids) >= 2
@@ -51,7 +51,7 @@ def test_a_launch_without_a_folder_for_its_ray_says_so_at_once(monkeypatch: pyte
         pytest.raises(
             ClusterError, match=r"cannot use /nowhere \(No such file or directory\) or /dev/null .*set TMPDIR"
         ),
-        open_pool(ClusterSpec(), Work(run=by_seed, emit=print)),
+        open_pool(ClusterSpec(), PoolSpec(run=by_seed, emit=print)),
     ):
         pass
 

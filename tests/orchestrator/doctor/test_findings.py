@@ -8,7 +8,7 @@ from typing import Any
 
 from bilin.orchestrator import ClusterSpec, LaunchRequest
 from bilin.orchestrator.doctor import Finding
-from bilin.orchestrator.doctor.examine import duration, fits, questions
+from bilin.orchestrator.doctor.examine import check_duration, fits, questions
 from bilin.orchestrator.grid import ClusterSettings, parse_grid
 from bilin.orchestrator.planning.plan import Estimate, make_plan
 from tests.orchestrator.conftest import TINY
@@ -64,9 +64,9 @@ def test_a_sweep_that_is_longer_than_its_job() -> None:
     text = TINY.format(m="[2]", rate="{choices: [1e-2, 1e-3]}", seeds="[0, 1]", lengths="[10]")
     unknown = make_plan(parse_grid(text), {})
     plan = replace(unknown, estimate=Estimate(seconds=7200, num_stored=3, num_unknown=0))
-    found = duration(2, 1800.0, plan, ClusterSettings())
-    assert (found.level, found.found) == ("warning", "about 60 min for 4 trials, 2 at once; a job has 30 min")
+    found = check_duration(2, 1800.0, plan, ClusterSettings())
+    assert (found.level, found.found) == ("warning", "about 1 h for 4 trials, 2 at once; a job has 30 min")
     for once, limit_s in ((2, None), (2, 3800.0), (8, 2000.0)):
-        assert duration(once, limit_s, plan, ClusterSettings()).level == "ok"
-    found = duration(2, 60.0, unknown, ClusterSettings())
+        assert check_duration(once, limit_s, plan, ClusterSettings()).level == "ok"
+    found = check_duration(2, 60.0, unknown, ClusterSettings())
     assert (found.level, found.found.partition(":")[0]) == ("ok", "not known")

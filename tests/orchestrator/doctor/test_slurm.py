@@ -56,7 +56,7 @@ def test_a_job_that_slurm_would_take() -> None:
     assert found(ClusterSettings(time="30"), Answers()) == {
         ("commands", "ok"): "sbatch, scancel, scontrol, srun; slurm-wlm 22.05.8",
         ("partition", "ok"): "main: 2 nodes (n[1-2]), MaxTime 01:00:00",
-        ("job", "ok"): "would be taken, to start at 10:00 on nodes n1",
+        ("job", "ok"): "would be accepted, to start at 10:00 on nodes n1",
     }
 
 
@@ -65,7 +65,7 @@ def test_a_job_that_slurm_would_take() -> None:
     [
         (ClusterSettings(partition="gpu"), "partition", "error", "there is no gpu"),
         (ClusterSettings(partition="long"), "partition", "warning", "long is INACTIVE"),
-        (ClusterSettings(time="2:00:00"), "partition", "error", "main gives 01:00:00 at most"),
+        (ClusterSettings(time="2:00:00"), "partition", "error", "main allows at most 01:00:00"),
         (ClusterSettings(time="2:00:00", partition="main,long"), "partition", "warning", "long is INACTIVE"),
         (ClusterSettings(account="mine"), "account", "warning", "account mine: this Slurm checks neither"),
     ],
@@ -84,10 +84,10 @@ def test_a_job_that_slurm_would_refuse_and_one_that_would_wait() -> None:
     slurm.answers = {**slurm.answers, "sbatch --test-only": "FAILSallocation failure: Requested node configuration"}
     (refused,) = (finding for finding in check(ClusterSettings(cpus=64), slurm) if finding.check == "job")
     assert (refused.level, refused.found) == ("error", "Slurm would refuse it: Requested node configuration")
-    assert "it asks for --nodes=1 --ntasks-per-node=1 --cpus-per-task=64" in refused.advice
+    assert "the job requests --nodes=1 --ntasks-per-node=1 --cpus-per-task=64" in refused.advice
     assert refused.advice.endswith("the largest nodes have 8 CPUs, 8000 MB; or 4 CPUs, 4000 MB, gpu:2")
     waits = found(ClusterSettings(nodes="2"), slurm)["job", "warning"]
-    assert waits.startswith("1 of 2 nodes are up: it would wait")
+    assert waits.startswith("1 of 2 nodes are up: the job would wait")
 
 
 def test_a_slurm_that_is_old_or_does_not_answer() -> None:

@@ -20,7 +20,7 @@ def test_a_field_is_searched_where_its_value_would_stand() -> None:
     grid = short(SEARCH + "train: {weight_decay: {log_uniform: [1e-6, 1e-2]}, warmup_steps: {uniform: [0, 10]}}")
     (cell,) = grid.cells
     assert cell.ranges == (
-        Range(name="warmup_steps", low=0, high=10, scale="uniform", is_whole=True),
+        Range(name="warmup_steps", low=0, high=10, scale="uniform", is_integer=True),
         Range(name="weight_decay", low=1e-6, high=1e-2),
     )
     assert cell.cell.searched == ("warmup_steps", "weight_decay")
@@ -39,8 +39,8 @@ def test_values_have_three_digits_and_whole_fields_whole_values() -> None:
     decay = Range(name="weight_decay", low=1e-6, high=1e-2)
     assert (decay.values[0], decay.values[-1]) == (1e-6, 1e-2)
     assert all(value == float(f"{value:.3g}") for value in decay.values)
-    assert Range(name="hidden", low=1, high=6, scale="uniform", is_whole=True).values == (1, 2, 3, 4, 5, 6)
-    assert Range(name="hidden", low=1, high=6, is_whole=True).values == (1, 2, 3, 4, 5, 6)
+    assert Range(name="hidden", low=1, high=6, scale="uniform", is_integer=True).values == (1, 2, 3, 4, 5, 6)
+    assert Range(name="hidden", low=1, high=6, is_integer=True).values == (1, 2, 3, 4, 5, 6)
     assert Range(name="scale", low=0.5, high=0.5, scale="uniform").values == (0.5,)
 
 

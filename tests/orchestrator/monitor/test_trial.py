@@ -21,7 +21,7 @@ INLINE = ClusterSpec(kind="inline")
 
 
 def ids(grid: Grid) -> list[str]:
-    return [spec.trial_id for spec in make_plan(grid, {}).missing()]
+    return [spec.trial_id for spec in make_plan(grid, {}).to_run()]
 
 
 def only(found: list[Why]) -> Why:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bilin.errors import InterruptedSweepError
-from bilin.folder import SweepFolder
+from bilin.folder import SweepFolder, weights_name
 from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.grid import Grid, LogUniform, WantedCell, parse_grid
 from bilin.orchestrator.planning.plan import Plan
@@ -83,13 +84,13 @@ class Trainings:
         self.tested[spec.trial_id] = spec.test.lengths
         self.count += 1
         result = no_op(spec)
-        if spec.untested:
-            lengths = tuple(each for each in result.lengths if each.length in spec.untested)
+        if spec.test_only:
+            lengths = tuple(each for each in result.lengths if each.length in spec.test_only)
             return TrialResult(trial_id=spec.trial_id, status="done", is_test=True, lengths=lengths, test_s=0.0)
         if self.keeps_weights and spec.weights:
-            spec.weights.parent.mkdir(exist_ok=True)
-            spec.weights.write_bytes(b"weights")
-        return result
+            spec.weights.mkdir(exist_ok=True)
+            (spec.weights / weights_name((spec.trial_id, 10**6))).write_bytes(b"weights")
+        return replace(result, started_at=1.0)
 
 
 def launched(grid: Grid, store: Path, trainings: Trainings) -> None:
@@ -102,12 +103,12 @@ def launched(grid: Grid, store: Path, trainings: Trainings) -> None:
         assert trainings.count == trainings.interrupt_at
         trainings.interrupt_at = None
         first = trainings.count
-        assert is_said(before, plan(grid, store=store).num_missing + first)
+        assert is_said(before, plan(grid, store=store).num_to_run + first)
         launched(grid, store, trainings)
         trainings.count += first
     after = plan(grid, store=store)
     assert is_said(before, trainings.count)
-    assert (after.num_missing, after.num_later) == (0, 0)
+    assert (after.num_to_run, after.num_later) == (0, 0)
     if not (before.may_end_early or before.may_train_more):
         assert after.num_done == after.num_wanted == before.num_done + trainings.count
     check_results(after, before, store)
@@ -115,10 +116,10 @@ def launched(grid: Grid, store: Path, trainings: Trainings) -> None:
 
 def is_said(said: Plan, count: int) -> bool:
     if said.may_train_more:
-        return said.num_missing - said.num_later <= count
+        return said.num_to_run - said.num_later <= count
     if said.may_end_early:
-        return said.num_missing - said.num_later <= count <= said.num_missing
-    return count == said.num_missing
+        return said.num_to_run - said.num_later <= count <= said.num_to_run
+    return count == said.num_to_run
 
 
 def is_within(point: Point, wanted: WantedCell) -> bool:

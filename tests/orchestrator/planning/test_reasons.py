@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bilin.orchestrator.sweep.launch import launch
 from bilin.record import TrialResult
 from bilin.results import stored
 from bilin.spec import TrialSpec
+from bilin.workers import run_trial
 from tests.orchestrator.runs import no_op
 
 INLINE = ClusterSpec(kind="inline")
@@ -65,10 +67,26 @@ def test_a_grid_that_was_never_launched_has_new_cells(tiny: Callable[..., Grid],
     assert reasons(explained(tiny(), tmp_path)) == {"new cell": (4, 2, {})}
 
 
+def test_what_another_sweep_has_is_not_new(tiny: Callable[..., Grid], tmp_path: Path) -> None:
+    launch(replace(tiny(), name="first"), store=tmp_path, cluster=INLINE, run=run_trial)
+    explanation = explained(tiny(m="[2, 3, 5]", seeds="[0, 1]", lengths="[10, 50, 90]"), tmp_path)
+    kept = explanation.plan.num_tests
+    assert 0 < kept == explanation.plan.num_to_run_now - 8
+    assert reasons(explanation) == {
+        "new cell": (4, 1, {}),
+        "new seed": (4, 2, {"1": 4}),
+        "tested length missing": (kept, 2, {"90": kept}),
+    }
+    assert sum("tests   tested length missing (90)" in line for line in list_trials(explanation)) == kept
+
+
 def test_failed_trials_run_for_a_reason_only_with_retry(tiny: Callable[..., Grid], tmp_path: Path) -> None:
     launch(tiny(), store=tmp_path, cluster=INLINE, run=fails)
     assert reasons(explained(tiny(), tmp_path)) == {}
     assert reasons(explained(tiny(), tmp_path, retry=["failed"])) == {"failed before": (4, 2, {"failed": 4})}
+    text = describe_plan(explained(tiny(), tmp_path, retry=["failed"]))
+    (again,) = [line for line in text.splitlines() if "before" in line]
+    assert again.endswith("4 in 2 cells: failed before")
 
 
 def test_later_rounds_of_a_search_are_a_reason(tiny: Callable[..., Grid], tmp_path: Path) -> None:
@@ -103,7 +121,7 @@ def test_the_plan_its_list_and_its_json_say_the_same(store: Path, tiny: Callable
     assert "leave the results  2 in 1 cell: cell not in the grid" in text
     lines = list_trials(explanation)
     assert len(lines) == 1 + 6 + 2
-    assert {line.split()[0] for line in lines[1:7]} == {spec.trial_id for spec in explanation.plan.missing()}
+    assert {line.split()[0] for line in lines[1:7]} == {spec.trial_id for spec in explanation.plan.to_run()}
     document = json.loads(json.dumps(plan_json(explanation, trials=True)))
     assert document["trials"]["to_run_now"] == 6
     assert [entry["trials"] for entry in document["to_run"]] == [4, 2]

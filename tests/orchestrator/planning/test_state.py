@@ -73,7 +73,7 @@ def test_a_sweep_that_was_stopped_is_incomplete(tiny: Tiny, tmp_path: Path) -> N
 
 
 def test_a_process_or_a_job_comes_before_what_is_missing() -> None:
-    state = functools.partial(SweepState.of, num_missing=3, num_failed=1)
+    state = functools.partial(SweepState.of, num_to_run=3, num_failed=1)
     assert state() is SweepState.INCOMPLETE
     assert state(is_running=True) is SweepState.RUNNING
     assert state(is_running=True, is_silent=True) is SweepState.SILENT

@@ -194,7 +194,7 @@ def test_log_uniform_asks_the_same_after_an_interrupt(tiny: Tiny, tmp_path: Path
 
 def test_a_plan_writes_nothing(tiny: Tiny, tmp_path: Path) -> None:
     made = plan(tiny(), store=tmp_path / "store")
-    assert (made.num_wanted, made.num_missing, made.num_done) == (4, 4, 0)
+    assert (made.num_wanted, made.num_to_run, made.num_done) == (4, 4, 0)
     assert made.estimate.num_unknown == 4
     assert not (tmp_path / "store").exists()
 
@@ -247,6 +247,8 @@ def test_a_sweep_that_cannot_be_read_does_not_hide_the_others(tiny: Tiny, tmp_pa
 
 class DyingPool:
     """A pool whose workers die with whatever they are given."""
+
+    num_workers = 1
 
     def __init__(self, emit: Emit) -> None:
         self.started = 0

@@ -63,12 +63,14 @@ class Records:
 
     def __init__(self) -> None:
         self.rows: dict[str, tuple[TrialSpec, TrialResult]] = {}
-        self.asked: dict[str, list[Point]] = {}
+        self.asked: dict[str, tuple[Point, ...]] = {}
 
     def keep_asked(self, asked: Asked) -> None:
         for cell_id, lrs in asked.items():
-            assert lrs[: len(self.asked.get(cell_id, ()))] == self.asked.get(cell_id, []), "what was asked stays asked"
-            self.asked[cell_id] = list(lrs)
+            assert tuple(lrs)[: len(self.asked.get(cell_id, ()))] == self.asked.get(cell_id, ()), (
+                "what was asked stays asked"
+            )
+            self.asked[cell_id] = tuple(lrs)
 
     def put(self, spec: TrialSpec, result: TrialResult) -> None:
         assert result.trial_id == spec.trial_id
@@ -208,7 +210,7 @@ def asked(plan: Plan, records: Records, spec: TrialSpec) -> set[Key]:
         if other.cell == spec.cell:
             known[other.point, other.seed] = Outcome.of(other.point, other.seed, result)
     asks = decide(cell.wanted, known, records.asked.get(cell.wanted.cell_id, ()))
-    return {ask[:2] for ask in asks}
+    return {ask.key for ask in asks}
 
 
 def stored(rows: Mapping[str, tuple[TrialSpec, TrialResult]]) -> dict[str, StoredTrial]:
@@ -233,7 +235,11 @@ def stored(rows: Mapping[str, tuple[TrialSpec, TrialResult]]) -> dict[str, Store
 
 
 def launch(
-    draw: Any, clock: Clock, grid: Grid, rows: dict[str, tuple[TrialSpec, TrialResult]], asked: dict[str, list[Point]]
+    draw: Any,
+    clock: Clock,
+    grid: Grid,
+    rows: dict[str, tuple[TrialSpec, TrialResult]],
+    asked: dict[str, tuple[Point, ...]],
 ) -> bool:
     """Run what is missing, check it, and add the results to the rows; return whether the sweep came to its end."""
     plan, records, snapshots = make_plan(grid, stored(rows), asked=asked), Records(), list[Snapshot]()
@@ -256,7 +262,7 @@ def launch(
         assert max(Counter(errors).values()) >= MAX_SAME_ERRORS
         return True
     if not is_interrupted:
-        assert not [ask for cell in sweep.current_plan().cells for ask in cell.missing], "every wanted trial has ended"
+        assert not [ask for cell in sweep.current_plan().cells for ask in cell.to_run], "every wanted trial has ended"
     return not is_interrupted
 
 
@@ -281,7 +287,7 @@ def check_counts(plan: Plan, records: Records, pool: RandomPool, end: Snapshot) 
 def test_whatever_happens_every_wanted_trial_ends_once(grid: Grid, data: st.DataObject) -> None:
     clock = Clock()
     rows: dict[str, tuple[TrialSpec, TrialResult]] = {}
-    asked: dict[str, list[Point]] = {}
+    asked: dict[str, tuple[Point, ...]] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "time", clock)
         while not launch(data.draw, clock, grid, rows, asked):

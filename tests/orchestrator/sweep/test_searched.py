@@ -70,6 +70,20 @@ def test_cells_have_the_selected_point(store: Path) -> None:
     assert {"lr", "weight_decay", "init_scale"} <= set(query(store=store).column_names)
 
 
+def test_views_of_a_running_sweep_show_points_within_all_bounds(tmp_path: Path) -> None:
+    launch(grid(), store=tmp_path, cluster=INLINE, run=no_op)
+    shown: list[float] = []
+
+    def looks(spec: TrialSpec, **_: object) -> TrialResult:
+        shown.extend(query(store=tmp_path, view="trials")["weight_decay"].to_pylist())
+        return no_op(spec)
+
+    before = query(store=tmp_path, view="trials")["weight_decay"].to_pylist()
+    launch(grid(decay="[1e-4, 1e-2]"), store=tmp_path, cluster=INLINE, run=looks)
+    assert min(before) < 1e-4 <= min(shown)
+    assert {decay for decay in before if decay >= 1e-4} <= {*shown}
+
+
 def test_a_table_has_one_row_for_a_model_whatever_it_selects(store: Path) -> None:
     shown = table(store).data
     assert shown["model"].to_pylist() == ["full", "real_diagonal"]
@@ -83,9 +97,9 @@ def test_points_are_compared_on_the_same_draws(store: Path) -> None:
 
 
 def test_nothing_runs_again_and_more_trials_and_seeds_add_to_what_is_there(store: Path) -> None:
-    assert plan(grid(), store=store).num_missing == 0
+    assert plan(grid(), store=store).num_to_run == 0
     said = plan(grid(seeds="[0, 1]", trials=4), store=store)
-    assert (said.num_done, said.num_missing) == (12, 20)
+    assert (said.num_done, said.num_to_run) == (12, 20)
 
 
 def test_a_plan_names_points(tmp_path: Path) -> None:
@@ -111,7 +125,7 @@ def test_a_lost_file_of_what_was_asked_changes_nothing(tmp_path: Path) -> None:
     SweepFolder.of(tmp_path, "points").asked.unlink()
     after = plan(grid(), store=tmp_path)
     assert {cell.wanted.cell_id: set(cell.points) for cell in after.cells} == before
-    assert after.num_missing == 0
+    assert after.num_to_run == 0
 
 
 def test_the_grid_of_a_trial_repeats_it(store: Path, tmp_path: Path) -> None:

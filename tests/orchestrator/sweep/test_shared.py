@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bilin.cli.sweep.describe import describe_trial, describe_why
 from bilin.cli.sweep.plan import describe_plan
-from bilin.errors import StoreError, SweepRunningError
+from bilin.errors import InterruptedSweepError, StoreError, SweepRunningError
 from bilin.folder import SweepFolder
-from bilin.orchestrator import ClusterSpec, LaunchRequest, Summary, rename, status
+from bilin.orchestrator import ClusterSpec, LaunchRequest, Summary, find_trial, rename, status, why
 from bilin.orchestrator.grid import Grid
 from bilin.orchestrator.sweep.launch import launch, plan
 from bilin.record import TrialResult
 from bilin.results import SweepWriter, UnreadableSweepError, delete, query, stored, verify
 from bilin.spec import TrialSpec
+from bilin.workers import run_trial
 from tests.orchestrator.runs import no_op
+from tests.results.store.test_refused import mount
 
 INLINE = ClusterSpec(kind="inline")
 
@@ -50,8 +54,8 @@ def store(tiny: Callable[..., Grid], tmp_path: Path) -> Path:
 def test_a_sweep_takes_over_what_another_one_has(store: Path, tiny: Callable[..., Grid]) -> None:
     second = named(tiny(m="[2, 3, 5]"), "second")
     said = LaunchRequest.read(second, store=store).explain()
-    assert (said.plan.num_done, said.plan.num_missing) == (4, 2)
-    assert "4 of those done, found in first" in describe_plan(said)
+    assert (said.plan.num_done, said.plan.num_to_run) == (4, 2)
+    assert "4 results found in first" in describe_plan(said)
     summary = launched(second, store)
     assert (summary.num_found, dict(summary.ran), dict(summary.found_in)) == (4, {"done": 2}, {"first": 4})
     again = launched(second, store, run=never)
@@ -74,6 +78,21 @@ def test_rows_and_curves_are_copies_that_say_where_they_were_found(store: Path, 
     assert not any(health.damage for health in verify(store))
 
 
+def test_a_copy_says_which_command_shows_the_original(tiny: Callable[..., Grid], tmp_path: Path) -> None:
+    grid, store = tiny(m="[2]", rate="{choices: [1e-2]}"), tmp_path
+    launched(named(grid, "first"), store, run=run_trial)
+    launched(named(grid, "second"), store, run=never)
+    (row,) = query("select * from trials where sweep = 'second' limit 1", store=store).to_pylist()
+    command = f"bilin sweep show {row['trial_id']} --sweep first --store {store}"
+    (asked,) = why("second", row["trial_id"], store=store)
+    for text in (describe_trial(row, store=store), describe_why(asked, store=store)):
+        rows = [line.split() for line in text.splitlines()]
+        assert ["found", "in", "first"] in rows
+        assert ["original", *command.split()] in rows
+    original = find_trial(row["trial_id"], store=store, sweep="first")
+    assert "original" not in describe_trial(original, store=store)
+
+
 def test_a_cell_counts_each_seed_once(store: Path, tiny: Callable[..., Grid]) -> None:
     launched(named(tiny(), "second"), store, run=never)
     rows = query("select sweep, num_seeds from cells", store=store).to_pylist()
@@ -91,22 +110,22 @@ def test_deleting_from_one_sweep_leaves_the_other(store: Path, tiny: Callable[..
 
 def test_kept_weights_are_copied_and_tested(tiny: Callable[..., Grid], tmp_path: Path) -> None:
     launch(named(tiny(), "first"), store=tmp_path, cluster=INLINE)
-    kept = SweepFolder.of(tmp_path, "first").trials_with_weights()
+    kept = SweepFolder.of(tmp_path, "first").kept_weights().keys()
     assert len(kept) == 2
     longer = named(tiny(lengths="[10, 50, 90]"), "second")
     said = plan(longer, store=tmp_path)
-    assert (said.num_missing, said.num_tests, said.num_done) == (2, 2, 2)
+    assert (said.num_to_run, said.num_tests, said.num_done) == (2, 2, 2)
     summary = launch(longer, store=tmp_path, cluster=INLINE)
     assert (dict(summary.ran), summary.num_tests, dict(summary.found_in)) == ({"done": 2}, 2, {"first": 4})
-    assert SweepFolder.of(tmp_path, "second").trials_with_weights() == kept
-    assert SweepFolder.of(tmp_path, "first").trials_with_weights() == kept
+    assert SweepFolder.of(tmp_path, "second").kept_weights().keys() == kept
+    assert SweepFolder.of(tmp_path, "first").kept_weights().keys() == kept
 
 
 def test_what_is_not_complete_or_has_no_result_is_not_taken(store: Path, tiny: Callable[..., Grid]) -> None:
     longer = named(tiny(lengths="[10, 50, 90]"), "second")
-    assert plan(longer, store=store).num_missing == 4
+    assert plan(longer, store=store).num_to_run == 4
     launched(named(tiny(m="[5]"), "third"), store, run=fails)
-    assert plan(named(tiny(m="[5]"), "second"), store=store).num_missing == 2
+    assert plan(named(tiny(m="[5]"), "second"), store=store).num_to_run == 2
 
 
 def test_a_result_elsewhere_replaces_a_failure(store: Path, tiny: Callable[..., Grid]) -> None:
@@ -120,7 +139,7 @@ def test_every_round_of_a_search_is_found(tiny: Callable[..., Grid], tmp_path: P
     grid = tiny(rate="{log_uniform: [1e-4, 1e-2], trials: 7, round: 3}")
     launched(grid, tmp_path)
     other = named(grid, "other")
-    assert plan(other, store=tmp_path).num_missing == 0
+    assert plan(other, store=tmp_path).num_to_run == 0
     assert dict(launched(other, tmp_path, run=never).found_in) == {"tiny": 14}
     assert plan(other, store=tmp_path).num_done == 14
 
@@ -132,7 +151,7 @@ def test_a_later_round_is_copied_while_the_launch_runs(tiny: Callable[..., Grid]
     launched(grid, tmp_path)
     delete(tmp_path, f"lr in {first_round}", sweep="tiny")
     said = plan(other, store=tmp_path)
-    assert (said.num_now, said.num_missing, said.may_end_early) == (3, 7, True)
+    assert (said.num_to_run_now, said.num_to_run, said.may_end_early) == (3, 7, True)
     summary = launched(other, tmp_path)
     assert (dict(summary.ran), dict(summary.found_in), summary.num_found) == ({"done": 3}, {"tiny": 4}, 4)
     assert len(stored(tmp_path, "other")) == 7
@@ -141,7 +160,7 @@ def test_a_later_round_is_copied_while_the_launch_runs(tiny: Callable[..., Grid]
 def test_a_damaged_sweep_is_left_out(store: Path, tiny: Callable[..., Grid]) -> None:
     for path in (store / "first").glob("trials-*.parquet"):
         path.write_bytes(b"damaged")
-    assert plan(named(tiny(), "second"), store=store).num_missing == 4
+    assert plan(named(tiny(), "second"), store=store).num_to_run == 4
 
 
 def test_a_sweep_of_a_newer_version_is_left_out(store: Path, tiny: Callable[..., Grid]) -> None:
@@ -153,6 +172,34 @@ def test_a_sweep_of_a_newer_version_is_left_out(store: Path, tiny: Callable[...,
     with SweepWriter(store, "third") as writer, pytest.raises(UnreadableSweepError, match="'first' cannot be copied"):
         writer.take_over("first", trial_ids)
     assert dict(launched(named(tiny(), "second"), store).ran) == {"done": 4}
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount(path, "-t", "tmpfs", "-o", "size=2m", "tmpfs")
+    yield path
+    subprocess.run(["umount", path], check=True)
+
+
+@pytest.mark.parametrize("free", [12, 32, 48])
+def test_a_disk_that_is_full_while_results_are_copied_is_named(
+    tiny: Callable[..., Grid], disk: Path, free: int
+) -> None:
+    """The room is enough for some of the weights, for all of them, or for the parts too, in kilobytes."""
+    grid = tiny(seeds="[0, 1]")
+    launch(named(grid, "first"), store=disk, cluster=INLINE)
+    kept = SweepFolder.of(disk, "first").kept_weights().keys()
+    (disk / "full").write_bytes(bytes(shutil.disk_usage(disk).free - free * 1024))
+    said = f"results of sweep 'first' were not copied: {disk / 'second'} cannot be written .*: make room on its disk"
+    with pytest.raises(InterruptedSweepError, match=said) as raised:
+        launched(named(grid, "second"), disk, run=never)
+    assert raised.value.exit_code == 3
+    (disk / "full").unlink()
+    assert launched(named(grid, "second"), disk, run=never).num_found == 8
+    assert SweepFolder.of(disk, "second").kept_weights().keys() == kept
 
 
 def test_a_launch_that_was_killed_between_two_copies_goes_on(store: Path, tiny: Callable[..., Grid]) -> None:

@@ -37,6 +37,8 @@ class StopLoop(BaseException):
 class ScriptedPool:
     """A pool of four workers: of the trials that it gets, one is lost, one runs, one fails, one is done."""
 
+    num_workers = 4
+
     def __init__(self, emit: Emit) -> None:
         self.emit = emit
         self.trials: list[TrialSpec] = []
@@ -70,7 +72,7 @@ class ScriptedPool:
 
 @pytest.fixture
 def trials(tiny: Tiny) -> list[TrialSpec]:
-    return list(make_plan(tiny(), {}).missing())
+    return list(make_plan(tiny(), {}).to_run())
 
 
 @pytest.fixture
@@ -88,6 +90,7 @@ def test_a_snapshot_counts_what_has_ended_runs_and_waits(snapshot: Snapshot, tri
     assert (snapshot.sweep, snapshot.num_cells, snapshot.num_wanted) == ("tiny", 2, 4)
     assert snapshot.ended == {"failed": 1, "done": 1}
     assert (snapshot.num_done, snapshot.num_failed, snapshot.num_ended, snapshot.num_left) == (1, 1, 2, 2)
+    assert snapshot.num_total == 4
     assert snapshot.seconds_left is not None
     (running,) = snapshot.running
     since = running.since

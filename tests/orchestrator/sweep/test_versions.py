@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from bilin.cli.sweep.describe import describe_status
+from bilin.cli.sweep.describe import describe_list, describe_status
 from bilin.cli.sweep.plan import describe_plan, plan_json
-from bilin.orchestrator import ClusterSpec, LaunchRequest, Plan, Summary, status
+from bilin.orchestrator import ClusterSpec, LaunchRequest, NotInstalledError, Plan, Summary, status, statuses
 from bilin.orchestrator.grid import Grid
 from bilin.orchestrator.planning.reasons import Reason
 from bilin.orchestrator.sweep.launch import launch, plan
 from bilin.record import TrialResult
-from bilin.results import query
+from bilin.results import SweepWriter, query, stored_grid
 from bilin.spec import TrialSpec
 from bilin.workers import run_trial
 from tests.orchestrator.runs import no_op
@@ -52,19 +52,19 @@ def test_results_of_another_version_are_counted_and_stand(tiny: Callable[..., Gr
     launched(tiny(), tmp_path, OLD)
     launched(tiny(seeds="[0, 1]"), tmp_path, NOW)
     said = LaunchRequest.read(tiny(seeds="[0, 1]"), store=tmp_path).explain()
-    assert (said.plan.num_done, said.plan.num_missing) == (8, 0)
-    assert dict(said.plan.other_versions) == {"torch 1.0.0": 4}
-    line = "4 by torch 1.0.0, not installed now: --rerun-stale runs them again"
-    assert line in describe_plan(said)
+    assert (said.plan.num_done, said.plan.num_to_run) == (8, 0)
+    assert dict(said.plan.stale) == {"torch 1.0.0": 4}
+    line = "4 trials by torch 1.0.0, not installed now: --rerun-stale runs them again"
+    assert line in " ".join(describe_plan(said).split())
     assert plan_json(said, trials=False)["other_versions"] == {"torch 1.0.0": 4}
-    assert line in describe_status("tiny", status("tiny", store=tmp_path), everything=False)
+    assert line in " ".join(describe_status("tiny", status("tiny", store=tmp_path), everything=False).split())
 
 
 def test_the_same_versions_are_not_mentioned(tiny: Callable[..., Grid], tmp_path: Path) -> None:
     launched(tiny(), tmp_path, {"torch": f"{TORCH.partition('+')[0]}+other_build"})
     said = LaunchRequest.read(tiny(), store=tmp_path).explain()
     assert "versions" not in describe_plan(said)
-    assert planned(tiny(), tmp_path, rerun_stale=True).num_missing == 0
+    assert planned(tiny(), tmp_path, rerun_stale=True).num_to_run == 0
 
 
 def test_rerun_stale_runs_them_again_once(tiny: Callable[..., Grid], tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_rerun_stale_runs_them_again_once(tiny: Callable[..., Grid], tmp_path: P
     assert (reason.reason, reason.num_trials) == (Reason.OTHER_VERSION, 4)
     assert dict(reason.details) == {"units 0.1.0": 4}
     assert dict(launched(grid, tmp_path, NOW, rerun_stale=True).ran) == {"done": 4}
-    assert planned(grid, tmp_path, rerun_stale=True).num_missing == 0
+    assert planned(grid, tmp_path, rerun_stale=True).num_to_run == 0
     rows = query("select distinct tier_package from trials", store=tmp_path).to_pylist()
     assert rows == [{"tier_package": None}]
 
@@ -86,11 +86,34 @@ def test_a_search_keeps_its_learning_rates(tiny: Callable[..., Grid], tmp_path: 
     launched(grid, tmp_path, OLD)
     asked = {*planned(grid, tmp_path).cells[0].points}
     again = planned(grid, tmp_path, rerun_stale=True)
-    assert (again.num_now, {*again.cells[0].points}) == (5, asked)
+    assert (again.num_to_run_now, {*again.cells[0].points}) == (5, asked)
     launched(grid, tmp_path, NOW, rerun_stale=True)
     assert {row["lr"] for row in query("select lr from trials", store=tmp_path).to_pylist()} == {
         point.lr for point in asked
     }
+
+
+def test_a_sweep_says_which_package_it_needs(tiny: Callable[..., Grid], tmp_path: Path) -> None:
+    launched(tiny(), tmp_path, {"tier_package": "zoo-of-tiers 0.1.0"})
+    with SweepWriter(tmp_path, "tiny") as writer:
+        writer.write_grid((stored_grid(tmp_path, "tiny") or "").replace('"real_diagonal"', '"zebra"'))
+    listed = " ".join(describe_list(statuses(store=tmp_path)).split())
+    assert listed.endswith("? ? ? ? cannot be read: needs zoo-of-tiers 0.1.0, not installed here")
+    with pytest.raises(NotInstalledError, match=r"(?s)install zoo-of-tiers 0\.1\.0, which ran its trials .*zebra"):
+        status("tiny", store=tmp_path)
+
+
+def test_no_line_is_longer_than_a_terminal(tiny: Callable[..., Grid], tmp_path: Path) -> None:
+    grid = replace(tiny(m="[2, 3, 5, 7, 11, 13, 17, 19]"), name="a-sweep-with-a-longer-name-than-most")
+    launched(grid, tmp_path, OLD)
+    launched(grid, tmp_path, {**NOW, "tier_package": "a-package-of-tiers-with-a-long-name 0.1.0"}, rerun_stale=True)
+    more = tiny(m="[2, 3, 5, 7, 11, 13, 17, 19]", rate="{choices: [1e-2, 1e-3, 1e-4]}", seeds="[0, 1, 2]")
+    said = LaunchRequest.read(replace(more, name=grid.name), store=tmp_path).explain()
+    shown = status(grid.name, store=tmp_path)
+    texts = [describe_plan(said), describe_list({grid.name: shown}), describe_status(grid.name, shown, everything=True)]
+    lines = [line for text in texts for line in text.splitlines()]
+    assert sum(len(line) > 60 for line in lines) > 5
+    assert not [line for line in lines if len(line) > 80 and str(tmp_path) not in line]
 
 
 def test_another_sweep_gives_results_of_the_installed_version_first(tiny: Callable[..., Grid], tmp_path: Path) -> None:
@@ -104,8 +127,8 @@ def test_another_sweep_gives_results_of_the_installed_version_first(tiny: Callab
 
 def test_rerun_stale_takes_no_stale_results_of_other_sweeps(tiny: Callable[..., Grid], tmp_path: Path) -> None:
     launched(replace(tiny(), name="a"), tmp_path, OLD)
-    assert planned(tiny(), tmp_path).num_missing == 0
-    assert planned(tiny(), tmp_path, rerun_stale=True).num_missing == 4
+    assert planned(tiny(), tmp_path).num_to_run == 0
+    assert planned(tiny(), tmp_path, rerun_stale=True).num_to_run == 4
 
 
 @pytest.mark.parametrize(("versions", "num_tests"), [({"tier_package": "units 0.1.0"}, 0), (OLD, 1)])
@@ -115,7 +138,7 @@ def test_weights_of_another_version_of_a_package_are_not_tested(
     run = partial(trained_with, versions=versions)
     launch(tiny(m="[2]", rate="{choices: [1e-2]}"), store=tmp_path, cluster=INLINE, run=run)
     longer = planned(tiny(m="[2]", rate="{choices: [1e-2]}", lengths="[10, 50, 90]"), tmp_path)
-    assert (longer.num_missing, longer.num_tests) == (1, num_tests)
+    assert (longer.num_to_run, longer.num_tests) == (1, num_tests)
 
 
 def test_hardware_is_mentioned_without_more(tiny: Callable[..., Grid], tmp_path: Path) -> None:
@@ -123,5 +146,5 @@ def test_hardware_is_mentioned_without_more(tiny: Callable[..., Grid], tmp_path:
     launched(tiny(seeds="[0, 1]"), tmp_path, {**NOW, "cpu": "other"})
     said = LaunchRequest.read(tiny(seeds="[0, 1]"), store=tmp_path).explain()
     assert "1 cell with trials of several CPUs or GPUs" in describe_plan(said)
-    assert dict(said.plan.other_versions) == {}
+    assert dict(said.plan.stale) == {}
     assert json.loads(json.dumps(plan_json(said, trials=False)))["cells_of_mixed_hardware"] == 1

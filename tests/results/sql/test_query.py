@@ -105,7 +105,12 @@ def test_times_are_utc_without_zone(filled):
             "no column 'rnk' in trials (did you mean rank?)\ntrials: sweep, trial_id",
         ),
         ({"sql": "SELECT t.rnk FROM trials t"}, "no column 'rnk' in trials (did you mean rank?)"),
-        ({"where": "tier = full"}, "write text in single quotes: 'full'"),
+        (
+            {"where": "tier = full"},
+            "found where: tier = full (syntax error at its end); accepted: one condition in SQL, for example "
+            "tier = 'cp' AND m > 3; write text in single quotes: 'full'",
+        ),
+        ({"where": "lr = 1 LIMIT 2"}, 'found where: lr = 1 LIMIT 2 (syntax error at or near "LIMIT"); accepted: one'),
         ({"where": 'tier = "full"'}, "no column 'full' in cells (write text in single quotes: 'full')"),
         ({"where": "rnk = 1"}, "no column 'rnk' in cells"),
         ({"sort": "rnk"}, "no column 'rnk' in cells"),

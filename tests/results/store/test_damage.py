@@ -43,14 +43,16 @@ def want():
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
-    """Three parts: seeds 0 and 1; 2 and 3; and 3 again."""
-    store = tmp_path_factory.mktemp("template") / "store"
+    """Three parts, as a writer that was killed leaves them: seeds 0 and 1; 2 and 3; and 3 again."""
+    folder = tmp_path_factory.mktemp("template")
+    store, killed = folder / "store", folder / "killed"
     with SweepWriter(store, "sweep") as writer:
         for pairs in (seeds(2), seeds(2, start=2, attempts=1), seeds(1, start=3, attempts=2)):
             writer.append(pairs)
         writer.write_wanted([want()])
         writer.write_grid('{"name": "sweep"}')
-    return store
+        shutil.copytree(store, killed, ignore=shutil.ignore_patterns("lock", "lease.json"))
+    return killed
 
 
 @pytest.fixture
@@ -154,6 +156,8 @@ def test_a_superseded_row_stays_so_when_the_manifest_is_made_anew(store):
 
 
 def test_parts_that_an_older_manifest_does_not_know_are_listed_again(store, sweep):
+    with SweepWriter(store, "sweep"):
+        pass
     before = (sweep / "manifest.json").read_bytes()
     with SweepWriter(store, "sweep") as writer:
         writer.append(seeds(1, start=9))

@@ -32,7 +32,7 @@ def test_a_whole_sweep_is_counted(store, sweep):
     ("name", "change", "what"),
     [
         ("trials", lambda rows: pa.concat_tables([rows.slice(0, 1)] * 2), "has a trial twice"),
-        ("trials", lambda rows: rows.slice(0, 1), "has 1 rows, expected 2"),
+        ("trials", lambda rows: rows.slice(0, 1), "has 1 row, expected 2"),
         ("trials", lambda rows: rows.drop_columns(["status"]), "no column status"),
         ("curves", lambda rows: rows.set_column(0, "trial_id", [["stray"] * 4]), "has curves of trials that"),
     ],

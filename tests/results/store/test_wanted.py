@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 
 import pyarrow.parquet as pq
 
-from bilin.results import WantedRow, query, stored_grid
+from bilin.results import Bounds, WantedRow, last_wanted, query, stored_grid
+from bilin.spec import Point
 from tests.results.samples import cell, pair, seeds
 
 
@@ -46,6 +48,31 @@ def test_rates_of_a_search_lie_within_its_bounds(store, writer):
     writer.append([pair(lr=lr) for lr in (1.22e-5, 1.23e-5, 1e-3, 1.24e-2)])
     writer.write_wanted([want(lrs=None, lr_low=1.2344e-5, lr_high=1.2344e-2)])
     assert sorted(query(store=store, view="trials")["lr"].to_pylist()) == [1.23e-5, 1e-3]
+
+
+def test_bounds_of_a_search_may_be_asked_for(store, writer):
+    bounds = (1.2366e-5, 1.2344e-2)
+    writer.append([pair(lr=lr) for lr in (1.23e-5, *bounds, 1.24e-2)])
+    writer.write_wanted([want(lrs=None, lr_low=bounds[0], lr_high=bounds[1])])
+    assert sorted(query(store=store, view="trials")["lr"].to_pylist()) == [*bounds]
+
+
+def test_points_of_a_search_lie_within_the_bounds_of_every_field(store, writer):
+    of = dataclasses.replace(cell(), searched=("init_scale", "weight_decay"))
+    points = {
+        Point(lr, (("init_scale", scale), ("weight_decay", decay)))
+        for lr, scale, decay in itertools.product((1e-4, 1e-3), (0.5, 1.0), (1e-5, 1e-4))
+    }
+    trials = [pair(of.at(point), lr=point.lr) for point in points]
+    writer.append(trials)
+    decays = Bounds("weight_decay", 1e-4, 1e-2)
+    for ranges in ((decays,), (decays, Bounds("init_scale", 0.75, 2.0)), (Bounds("other", 0.0, 1.0),)):
+        row = want(of, lrs=None, lr_low=1e-3, lr_high=1e-2, ranges=ranges)
+        writer.write_wanted([row])
+        shown = {row["trial_id"] for row in query(store=store, view="trials").to_pylist()}
+        assert shown == {spec.trial_id for spec, _ in trials if row.has(spec.point)}
+        assert len(shown) == {"weight_decay": 3 - len(ranges), "other": 0}[ranges[0].name]
+        assert last_wanted(store, "sweep") == {of.cell_id: row}
 
 
 def test_lengths_that_are_no_longer_tested_are_left_out(store, writer):

@@ -13,6 +13,7 @@ from bilin.record import LengthResult
 from bilin.tasks.copying import Copying
 from bilin.tasks.modular_addition import ModularAddition
 from bilin.workers.training.evaluate import evaluate, run_test, validate
+from bilin.workers.training.pack import alone
 from bilin.workers.training.state import start
 
 CPU = torch.device("cpu")
@@ -42,7 +43,9 @@ def seeded(seed=0):
 
 
 def test_the_score_counts_right_answers_and_means_the_loss():
-    score = evaluate(Counts(3), PARITY, lengths=(1, 4), num_sequences=1000, generator=seeded(), every_token=False)
+    score = alone(
+        evaluate(Counts(3), PARITY, lengths=(1, 4), num_sequences=1000, generator=seeded(), every_token=False)
+    )
     right, wrong = math.log(1 + math.exp(-1)), math.log(1 + math.exp(1))
     assert 650 < score.num_correct < 850
     assert score.accuracy == score.num_correct / 1000
@@ -51,7 +54,7 @@ def test_the_score_counts_right_answers_and_means_the_loss():
 
 def test_lengths_are_mixed_from_the_shortest_to_the_longest():
     model = Counts(9)
-    evaluate(model, PARITY, lengths=(2, 5), num_sequences=200, generator=seeded(), every_token=False)
+    alone(evaluate(model, PARITY, lengths=(2, 5), num_sequences=200, generator=seeded(), every_token=False))
     assert set(model.batches[0][1].tolist()) == {2, 3, 4, 5}
 
 
@@ -59,14 +62,18 @@ def test_lengths_are_mixed_from_the_shortest_to_the_longest():
 def test_many_tokens_are_drawn_in_parts_and_run_in_those_of_the_model(at_once, parts):
     model = Counts(9**9)
     model.tokens_at_once = at_once
-    score = evaluate(model, PARITY, lengths=(2**17, 2**17), num_sequences=6, generator=seeded(), every_token=False)
+    score = alone(
+        evaluate(model, PARITY, lengths=(2**17, 2**17), num_sequences=6, generator=seeded(), every_token=False)
+    )
     assert [len(tokens) for tokens, _ in model.batches] == parts
     assert (score.num_correct, score.num_sequences) == (6, 6)
 
 
 def test_logits_that_are_not_finite_are_wrong_and_their_loss_infinite():
-    score = evaluate(
-        Counts(9, right=math.nan), PARITY, lengths=(2, 2), num_sequences=8, generator=seeded(), every_token=False
+    score = alone(
+        evaluate(
+            Counts(9, right=math.nan), PARITY, lengths=(2, 2), num_sequences=8, generator=seeded(), every_token=False
+        )
     )
     assert (score.num_correct, score.loss) == (0, math.inf)
 
@@ -96,7 +103,7 @@ class Answers(SequenceModel):
 @pytest.mark.parametrize("lengths", [(4, 4), (1, 5)])
 def test_every_label_of_a_sequence_must_be_right(at_once, lengths):
     task, model = Copying(num_letters=3), Answers({2: 0, 5: lengths[0] - 1, 30: 0}, at_once)
-    score = evaluate(model, task, lengths=lengths, num_sequences=40, generator=seeded(), every_token=True)
+    score = alone(evaluate(model, task, lengths=lengths, num_sequences=40, generator=seeded(), every_token=True))
     assert score.num_sequences_right == 37
     assert math.isfinite(score.loss)
     assert max(model.parts) == min(40, max(1, at_once // (2 * lengths[1])))
@@ -112,40 +119,42 @@ class Wide(Copying):
 
 def test_many_classes_make_the_parts_smaller():
     model = Answers()
-    evaluate(model, Wide(num_letters=3), lengths=(8, 8), num_sequences=99, generator=seeded(), every_token=True)
+    alone(evaluate(model, Wide(num_letters=3), lengths=(8, 8), num_sequences=99, generator=seeded(), every_token=True))
     assert model.parts == [64, 35]  # 2**24 logits of 2**14 classes, 16 tokens a sequence
 
 
 def test_a_task_with_its_own_supervision_is_right_with_its_whole_answer_in_validation(make):
     spec = make()
     cell = dataclasses.replace(spec.cell, task=Copying(num_letters=3))
-    points = validate(cell, Answers({0: 0, 1: 1}), seed=0, step=1, complete=False, device=CPU)
+    points = alone(validate(cell, Answers({0: 0, 1: 1}), seed=0, step=1, complete=False, device=CPU))
     assert [point.accuracy for point in points] == [62 / 64]
 
 
 def test_the_test_tells_answers_from_whole_sequences(make):
-    results = run_test(make(), Counts(12), lengths=(10, 30), device=CPU)
+    results = alone(run_test(make(), Counts(12), lengths=(10, 30), device=CPU))
     assert [(result.length, result.num_correct, result.num_sequences_right) for result in results] == [
         (10, 128, 128),
         (30, 0, 0),
     ]
     spec = make(test={"lengths": (4,)})
     copying = dataclasses.replace(spec, cell=dataclasses.replace(spec.cell, task=Copying(num_letters=3)))
-    assert run_test(copying, Answers({0: 0, 1: 3}), lengths=(4,), device=CPU) == (LengthResult(4, 127, 128, 3, 126),)
+    assert alone(run_test(copying, Answers({0: 0, 1: 3}), lengths=(4,), device=CPU)) == (
+        LengthResult(4, 127, 128, 3, 126),
+    )
 
 
 def test_validation_goes_up_from_the_training_lengths_and_stops_below_1(make):
     cell = make().cell
-    points = validate(cell, Counts(30), seed=0, step=7, complete=False, device=CPU)
+    points = alone(validate(cell, Counts(30), seed=0, step=7, complete=False, device=CPU))
     assert [(point.step, point.length, point.accuracy) for point in points] == [(7, None, 1), (7, 20, 1), (7, 40, 0)]
-    assert len(validate(cell, Counts(15), seed=0, step=7, complete=False, device=CPU)) == 2
-    assert len(validate(cell, Counts(15), seed=0, step=7, complete=True, device=CPU)) == 3
+    assert len(alone(validate(cell, Counts(15), seed=0, step=7, complete=False, device=CPU))) == 2
+    assert len(alone(validate(cell, Counts(15), seed=0, step=7, complete=True, device=CPU))) == 3
 
 
 def test_each_step_length_and_seed_validates_on_data_of_its_own(make):
     cell, model = make().cell, Counts(999)
     for seed, step in ((0, 7), (0, 7), (0, 8), (1, 7)):
-        validate(cell, model, seed=seed, step=step, complete=True, device=CPU)
+        alone(validate(cell, model, seed=seed, step=step, complete=True, device=CPU))
     drawn = [tokens for tokens, _ in model.batches[2::3]]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
@@ -155,12 +164,12 @@ def test_each_step_length_and_seed_validates_on_data_of_its_own(make):
 def test_a_tested_length_is_drawn_apart_from_the_same_length_in_training(make):
     spec = make()
     model = Counts(999)
-    results = run_test(spec, model, lengths=(10, 10), device=CPU)
+    results = alone(run_test(spec, model, lengths=(10, 10), device=CPU))
     assert [(result.length, result.accuracy, result.num_classes) for result in results] == [(10, 1.0, 2)] * 2
     assert torch.equal(model.batches[0][0], model.batches[1][0])
 
 
 def test_evaluation_leaves_weights_and_gradients_alone(make):
     state = start(make(), CPU)
-    evaluate(state.model, PARITY, lengths=(2, 9), num_sequences=16, generator=seeded(), every_token=True)
+    alone(evaluate(state.model, PARITY, lengths=(2, 9), num_sequences=16, generator=seeded(), every_token=True))
     assert all(weight.grad is None for weight in state.model.parameters())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bilin.spec import TrainSpec
-from bilin.workers.training.train import lr_at
+from bilin.workers.training.step import lr_at
 
 
 def rates(**fields):

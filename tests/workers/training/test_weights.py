@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from bilin.errors import InputError
 from bilin.fields import fields_of
+from bilin.folder import weights_name
 from bilin.models import MODELS, tier_settings
-from bilin.record import TrialResult
+from bilin.record import TrialResult, microseconds
 from bilin.spec import TrialSpec
 from bilin.workers.training.weights import load_model
 from bilin.workers.trial import run_trial
@@ -32,17 +33,19 @@ def kept(make: Make, tmp_path: Path) -> Callable[..., TrialSpec]:
 
     def train(**blocks: object) -> TrialSpec:
         spec = make(**{"train": SHORT, **blocks})
-        spec = dataclasses.replace(spec, weights=tmp_path / "weights" / f"{spec.trial_id}.safetensors")
-        assert run_trial(spec).note is None
+        spec = dataclasses.replace(spec, weights=tmp_path / "weights")
+        result = run_trial(spec)
+        assert result.note is None
         test = dataclasses.replace(spec.test, lengths=(*spec.test.lengths, 25))
-        return dataclasses.replace(spec, test=test, untested=(25,))
+        kept = tmp_path / "weights" / weights_name((spec.trial_id, microseconds(result.started_at)))
+        return dataclasses.replace(spec, test=test, kept=kept, test_only=(25,))
 
     return train
 
 
 def file_of(spec: TrialSpec) -> Path:
-    assert spec.weights is not None
-    return spec.weights
+    assert spec.kept is not None
+    return spec.kept
 
 
 def is_trained_again(spec: TrialSpec, *, because: str) -> bool:
@@ -65,7 +68,7 @@ def test_a_length_tested_later_gives_what_it_would_have_given_at_once(make: Make
 def test_more_sequences_later_give_what_they_would_have_given_at_once(make: Make, kept: Make) -> None:
     spec = kept()
     more = dataclasses.replace(spec.test, num_sequences=300)
-    later = run_trial(dataclasses.replace(spec, test=more, untested=more.lengths))
+    later = run_trial(dataclasses.replace(spec, test=more, test_only=more.lengths))
     assert later.lengths == run_trial(make(train=SHORT, test={"lengths": (10, 30, 25), "num_sequences": 300})).lengths
 
 
@@ -75,9 +78,9 @@ def test_a_trial_without_a_file_keeps_no_weights(make: Make, tmp_path: Path) -> 
 
 
 def test_a_trial_that_diverges_keeps_no_weights(make: Make, tmp_path: Path) -> None:
-    spec = dataclasses.replace(make(lr=1e30, tier="full", train={"normalize": "none"}), weights=tmp_path / "a" / "w")
+    spec = dataclasses.replace(make(lr=1e30, tier="full", train={"normalize": "none"}), weights=tmp_path / "a")
     assert run_trial(spec).status == "diverged"
-    assert not file_of(spec).parent.exists()
+    assert not (tmp_path / "a").exists()
 
 
 def test_missing_weights_are_trained_again_and_kept(kept: Make) -> None:
@@ -85,7 +88,9 @@ def test_missing_weights_are_trained_again_and_kept(kept: Make) -> None:
     before = load_file(file_of(spec))
     file_of(spec).unlink()
     assert is_trained_again(spec, because="there is no file")
-    after = load_file(file_of(spec))
+    (again,) = file_of(spec).parent.iterdir()
+    after = load_file(again)
+    assert again != file_of(spec), "the row of the new training has not been stored"
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
@@ -130,7 +135,7 @@ def test_weights_that_cannot_be_written_do_not_fail_the_trial(
     make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "weights").write_text("in the way")
-    result = run_trial(dataclasses.replace(make(train=SHORT), weights=tmp_path / "weights" / "w"))
+    result = run_trial(dataclasses.replace(make(train=SHORT), weights=tmp_path / "weights"))
     assert result.status == "done"
     assert "weights not kept" in capsys.readouterr().err
 

@@ -26,6 +26,7 @@ from bilin.machine.ray_node import DOWN, HEAD_JOB, JOB_RAY_SETTINGS, UP, NodeCom
 from bilin.machine.slurm import SLURM, Slurm
 from bilin.orchestrator.clusters.slurm.script import further_node_script
 from bilin.orchestrator.grid import ClusterSettings
+from bilin.units import plural
 
 START_S = 600.0  # how long the nodes may take to come up; the sweep then begins with those that are up
 
@@ -94,14 +95,16 @@ def _wait_for_nodes(step: subprocess.Popen[str], num_nodes: int) -> None:
         raise ClusterError(f"the first node of this job did not start Ray within {START_S:g} s: are its disks slow?")
     names = " ".join(sorted(name for name, *_ in up.values()))
     cpus, gpus = (sum(int(words[i]) for words in up.values()) for i in (1, 2))
-    print(f"Ray is up on {len(up)} of {num_nodes} nodes ({names}): {cpus} CPUs, {gpus} GPUs", file=sys.stderr)
+    where = f"{len(up)} of {plural(num_nodes, 'node')} ({names})"
+    print(f"Ray is up on {where}: {plural(cpus, 'CPU')}, {plural(gpus, 'GPU')}", file=sys.stderr)
     threading.Thread(target=_report_later_nodes, args=(lines,), daemon=True).start()
 
 
 def _report_later_nodes(lines: queue.SimpleQueue[list[str]]) -> None:
     while words := lines.get():
         if words[0] == UP:
-            print(f"and on {words[2]}: {words[3]} CPUs, {words[4]} GPUs", file=sys.stderr)
+            cpus, gpus = plural(int(words[3]), "CPU"), plural(int(words[4]), "GPU")
+            print(f"Ray is also up on {words[2]}: {cpus}, {gpus}", file=sys.stderr)
 
 
 def _pass_lines(step: subprocess.Popen[str], lines: queue.SimpleQueue[list[str]]) -> None:
@@ -155,7 +158,7 @@ def further_nodes(settings: ClusterSettings, command: NodeCommand, *, slurm: Slu
         options = [f"--job-name={name}", f"--array=1-{count}", "--export=ALL"]
         try:
             job_id = slurm.submit(further_node_script(settings, command), *options, log=log)
-            print(f"requested {count} more nodes: job {job_id}", file=sys.stderr)
+            print(f"requested {plural(count, 'more node')}: job {job_id}", file=sys.stderr)
         except ClusterError as error:
             print(f"Could not request more nodes: {error}", file=sys.stderr)
     try:

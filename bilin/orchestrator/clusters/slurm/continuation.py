@@ -2,7 +2,7 @@
 
 If Slurm ends the job, because of its time limit or a preemption, the sweep continues: in the same job if Slurm takes
 it back into the queue, otherwise in another one with the same script. If the user ends it, with `scancel` or Ctrl-C,
-no job follows. After several jobs in a row that brought neither a result nor a checkpoint, none follows either.
+no further job is submitted. The same holds after several jobs in a row with neither a new result nor a checkpoint.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bilin.errors import ClusterError, InterruptedSweepError
 from bilin.folder import SweepFolder
-from bilin.machine.slurm import SLURM, Slurm
+from bilin.machine.slurm import SLURM, WARNING_SIGNAL, Slurm
 from bilin.orchestrator.clusters.slurm.job import (
     Job,
     begin_own_job,
@@ -26,14 +26,12 @@ from bilin.orchestrator.clusters.slurm.job import (
     recorded_job,
 )
 
-WARNING = signal.SIGUSR1  # the signal that `#SBATCH --signal` sends before the time limit
-
 
 @contextmanager
 def continued(folder: SweepFolder, patience: int, *, slurm: Slurm = SLURM) -> Iterator[None]:
     """Run a launch in a job; if Slurm ends the job first, let another one continue.
 
-    After ``patience`` jobs in a row without progress, none follows.
+    After ``patience`` jobs in a row without progress, no further job is submitted.
 
     Raises:
         ClusterError: There have been that many: Slurm itself takes a job back without limit.
@@ -52,9 +50,9 @@ def continued(folder: SweepFolder, patience: int, *, slurm: Slurm = SLURM) -> It
 def is_ended_by_slurm(number: int | None, folder: SweepFolder, *, slurm: Slurm = SLURM) -> bool:
     """Return whether a signal came from Slurm because the time is up or another job takes the place."""
     job = recorded_job(folder)
-    if job is None or number not in (WARNING, signal.SIGTERM):
+    if job is None or number not in (WARNING_SIGNAL, signal.SIGTERM):
         return False
-    if number == WARNING:
+    if number == WARNING_SIGNAL:
         return True
     status = job_status(job, slurm=slurm)
     return status is not None and status.is_to_make_room
@@ -75,7 +73,7 @@ def continue_in_next_job(folder: SweepFolder, patience: int, *, slurm: Slurm = S
         after = f"--dependency=afterany:{job.job_id}"
         next_id = slurm.submit(slurm.script_of(job.job_id), after, log=log_pattern(folder))
     except ClusterError as error:
-        return f"no job follows: {error}; launch the sweep again"
+        return f"no further job was submitted: {error}; launch the sweep again"
     record_submission(folder, next_id, str(folder.jobs / f"{next_id}.log"), before=job, slurm=slurm)
     return f"job {next_id} continues the sweep"
 
@@ -88,4 +86,5 @@ def log_pattern(folder: SweepFolder) -> Path:
 def _end_here(folder: SweepFolder, job: Job, fruitless: int) -> str:
     why = f"{fruitless} jobs in a row brought no result and no checkpoint"
     record_job(folder, replace(job, ended=why))
-    return f"no job follows by itself: {why}; is their time too short? See {job.log or 'their logs'}"
+    advice = "raise cluster.time if the jobs were too short"
+    return f"no further job was submitted: {why}; {advice}. See {job.log or 'their logs'}"

@@ -8,10 +8,10 @@ begin in this job or, without checkpoints, the time that whole trials have taken
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections.abc import Callable, Collection
 
+from bilin.machine.slurm import WARNING_SIGNAL
 from bilin.record import Progress
 from bilin.spec import Resources
 from bilin.workers.events import Cancelled, Emit, Event, Finished, Lost
@@ -56,7 +56,7 @@ class Deadline:
         self._ends_at = math.inf if left_s is None else self._looked_at + left_s
 
 
-class Starts:
+class StartupTimes:
     """Measures, from the events of trials, how long one takes until it can be checkpointed, or else until it ends.
 
     Attributes:
@@ -100,31 +100,36 @@ class Starts:
         self._emit(event)
 
 
-class TimedPool:
+class DeadlinePool:
     """A pool around another one, which accepts no group for which the time is too short.
 
     If nothing runs any more and there is no time for what waits, `wait` interrupts the sweep as the warning does.
     """
 
-    def __init__(self, pool: Pool, deadline: Deadline, starts: Starts) -> None:
+    def __init__(self, pool: Pool, deadline: Deadline, times: StartupTimes) -> None:
         self.cancel, self.keep, self.close = pool.cancel, pool.keep, pool.close
         self._pool = pool
         self._deadline = deadline
-        self._starts = starts
+        self._times = times
         self._is_late = False
+
+    @property
+    def num_workers(self) -> int:
+        """That of the other pool."""
+        return self._pool.num_workers
 
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
         """Return whether the other pool accepts it, and there is time."""
-        self._is_late = not self._deadline.has(self._starts.longest_s)
+        self._is_late = not self._deadline.has(self._times.longest_s)
         return not self._is_late and self._pool.accepts(resources, avoid)
 
     def submit(self, group: Group) -> None:
         """Start a group."""
-        self._starts.submitted(group)
+        self._times.submitted(group)
         self._pool.submit(group)
 
     def wait(self, timeout_s: float) -> None:
         """Emit what has happened."""
-        if self._is_late and self._starts.is_idle:
-            raise KeyboardInterrupt(signal.SIGUSR1)
+        if self._is_late and self._times.is_idle:
+            raise KeyboardInterrupt(WARNING_SIGNAL)
         self._pool.wait(timeout_s)

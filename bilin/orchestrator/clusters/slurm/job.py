@@ -96,7 +96,7 @@ def begin_own_job(folder: SweepFolder, *, slurm: Slurm = SLURM) -> Job | None:
 
 
 def job_status(job: Job, *, slurm: Slurm = SLURM) -> JobStatus | None:
-    """Return how a job stands; None if Slurm does not answer.
+    """Return the state of a job; None if Slurm does not answer.
 
     It is gone if its number now belongs to a job with another name, for example on another cluster with the same store.
     """
@@ -106,7 +106,7 @@ def job_status(job: Job, *, slurm: Slurm = SLURM) -> JobStatus | None:
 
 
 def active_job(folder: SweepFolder, *, slurm: Slurm = SLURM) -> tuple[Job, JobStatus] | None:
-    """Return the job that is a sweep, and how it stands; None if none waits or runs, or Slurm does not answer."""
+    """Return the job that runs a sweep, and its state; None if none waits or runs, or Slurm does not answer."""
     job = recorded_job(folder)
     status = job_status(job, slurm=slurm) if job and job.alone else None
     return (job, status) if job and status and not status.is_over else None

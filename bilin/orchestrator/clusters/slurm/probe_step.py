@@ -13,9 +13,10 @@ from dataclasses import replace
 
 from bilin.machine.probe import ANSWER_S
 from bilin.machine.slurm import SLURM, Slurm, seconds
-from bilin.orchestrator.clusters.inquiry import Answers, Finding, Questions, command, counted, last_error, read
+from bilin.orchestrator.clusters.inquiry import Answers, Finding, Questions, command, last_error, read
 from bilin.orchestrator.clusters.slurm.script import extra, place
 from bilin.orchestrator.grid import ClusterSettings
+from bilin.units import plural
 
 PLACE = "Slurm"  # place of a finding about Slurm or about all nodes of a job
 START_S = 60.0  # how long the set-up commands and Python may take on a node
@@ -70,14 +71,14 @@ def ask_job(
         lines = [line for line in errors.read().splitlines() if "lacks support for cpu binding" not in line]
     num_nodes = max((node.facts.get("num_nodes", 0) for node in answers.values()), default=0)
     if not step.returncode and len(answers) >= num_nodes:
-        return Finding("ok", PLACE, "nodes", f"{counted(len(answers))} asked"), dict(sorted(answers.items()))
+        return Finding("ok", PLACE, "nodes", f"{plural(len(answers), 'node')} asked"), dict(sorted(answers.items()))
     error = " ".join(" ".join(map(last_error, lines[-4:])).split())
     if not answers and any(text in error for text in BUSY):
-        found = f"no place for {settings.nodes} nodes within {wait_s:g} s: they were not examined"
+        found = f"Slurm granted no nodes within {wait_s:g} s, so none was checked"
         advice = "wait longer with --wait SECONDS, or try again later"
         return Finding("warning", PLACE, "nodes", found, advice), {}
     found = f"{len(answers)} of {num_nodes or settings.nodes} nodes answer: {error}"
-    advice = "see that cluster.python and cluster.setup work on the nodes"
+    advice = "check that cluster.python and cluster.setup work on the nodes"
     return Finding("error", PLACE, "nodes", found, advice), dict(sorted(answers.items()))
 
 

@@ -11,9 +11,12 @@ import sys
 from collections.abc import Iterator
 
 from bilin.machine.ray_node import NodeCommand
+from bilin.machine.slurm import WARNING_SIGNAL
 from bilin.orchestrator.grid import ClusterSettings
 
 END = "END_OF_REQUEST"  # no line of JSON can be this
+
+_WARNING = WARNING_SIGNAL.name.removeprefix("SIG")
 
 
 def batch_script(name: str, job: ClusterSettings, request: str) -> str:
@@ -25,7 +28,7 @@ def batch_script(name: str, job: ClusterSettings, request: str) -> str:
         *(f"#SBATCH {option}" for option in options(job, nodes=job.min_nodes, signal=True)),
         "",
         f"# Runs the missing trials of sweep {name}. Safe to submit again: it continues from what is stored.",
-        "trap '' USR1  # the warning before the time limit; the sweep handles it once it has started",
+        f"trap '' {_WARNING}  # the warning before the time limit; the sweep handles it once it has started",
         *job.setup,
         "# exec: Slurm signals the sweep process itself, and all that it started ends with it.",
         f"exec {shlex.join([python, '-P', '-m', 'bilin', 'sweep', 'launch', '-'])} << '{END}'",
@@ -54,7 +57,7 @@ def options(settings: ClusterSettings, *, nodes: int, signal: bool = False) -> I
     yield from place(settings)
     yield "--requeue" if settings.requeue else "--no-requeue"
     if signal and settings.warning_s:
-        yield f"--signal=B:USR1@{settings.warning_s}"
+        yield f"--signal=B:{_WARNING}@{settings.warning_s}"
     yield "--no-kill"
     yield "--open-mode=append"
     yield from extra(settings)

@@ -80,7 +80,7 @@ def test_a_slurm_that_takes_no_job_is_reported(
 ) -> None:
     slurm.can_requeue, slurm.refuses = False, "the queue is full"
     interrupt(folder, slurm, signal.SIGUSR1)
-    assert "no job follows: the queue is full; launch the sweep again" in capsys.readouterr().err
+    assert "no further job was submitted: the queue is full; launch the sweep again" in capsys.readouterr().err
 
 
 def test_a_job_that_is_preempted_continues_and_one_that_the_user_ends_does_not(
@@ -101,7 +101,7 @@ def test_after_as_many_fruitless_jobs_as_patience_allows_none_follows(folder: Sw
     assert "1 jobs in a row" in job.ended
     assert slurm.jobs["1"].restarts == 0
     with (
-        pytest.raises(ClusterError, match="no job follows"),
+        pytest.raises(ClusterError, match="no further job was submitted"),
         continued(folder, patience=1, slurm=slurm),
     ):
         pytest.fail("Slurm took it back, and it ran")

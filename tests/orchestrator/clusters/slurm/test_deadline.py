@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from bilin.orchestrator.clusters.slurm.deadline import LOOK_S, Deadline, Starts, TimedPool
+from bilin.orchestrator.clusters.slurm.deadline import LOOK_S, Deadline, DeadlinePool, StartupTimes
 from bilin.record import Progress, TrialResult
 from bilin.spec import Resources, TrialSpec
 from bilin.workers.events import Cancelled, Emit, Event, Finished, Lost, Report, ignore
@@ -35,19 +35,19 @@ class Job:
         return None if self.ends_at is None else self.ends_at - self.now
 
 
-def made(job: Job, *, warning_s: float = 0.0, with_checkpoints: bool = False, emit: Emit = ignore) -> TimedPool:
+def made(job: Job, *, warning_s: float = 0.0, with_checkpoints: bool = False, emit: Emit = ignore) -> DeadlinePool:
     """A pool whose trials report at once that they have begun, and take a while then."""
-    starts = Starts(emit, with_checkpoints=with_checkpoints, clock=job.clock)
+    times = StartupTimes(emit, with_checkpoints=with_checkpoints, clock=job.clock)
 
     def run(spec: TrialSpec, *, report: Report, checkpoints: object) -> TrialResult:
         report(Progress(trial_id=spec.trial_id, step=1, max_steps=2))
         job.now += TAKES_S
         return no_op(spec)
 
-    return TimedPool(InlinePool(run, emit=starts.take), Deadline(job.time_left, warning_s, job.clock), starts)
+    return DeadlinePool(InlinePool(run, emit=times.take), Deadline(job.time_left, warning_s, job.clock), times)
 
 
-def run_one(pool: TimedPool, seed: int = 0) -> None:
+def run_one(pool: DeadlinePool, seed: int = 0) -> None:
     assert pool.accepts(ONE)
     pool.submit(Group((dataclasses.replace(spec(), seed=seed),)))
     pool.wait(1.0)
@@ -75,8 +75,8 @@ def test_what_would_not_finish_is_not_begun_and_a_pool_without_work_is_interrupt
 
 
 def test_what_was_lost_and_comes_back_after_all_counts_once() -> None:
-    trial, starts = spec(), Starts(ignore, with_checkpoints=False)
-    pool = TimedPool(LosesOne(trial, starts.take), Deadline(Job(-1).time_left, 0.0), starts)
+    trial, times = spec(), StartupTimes(ignore, with_checkpoints=False)
+    pool = DeadlinePool(LosesOne(trial, times.take), Deadline(Job(-1).time_left, 0.0), times)
     for _ in range(2):
         pool.submit(Group((trial,)))
         pool.wait(0.0)

@@ -10,6 +10,9 @@ import pytest
 
 from bilin.errors import GridError, InputError
 from bilin.orchestrator import ClusterSpec, LaunchRequest, script
+from bilin.orchestrator.clusters.capacity import check_job_size
+from bilin.orchestrator.grid import ClusterSettings
+from bilin.spec import Resources
 from tests.orchestrator.grid.grids import HEAD
 from tests.sweeps import write_grid
 
@@ -182,6 +185,11 @@ def test_a_trial_that_no_node_of_the_job_could_hold_is_refused_before_it_waits(
     node = "\ncluster: {cpus: 32, gpus: a100:4, memory: 128G}"
     with pytest.raises(InputError, match=message):
         rendered(tmp_path, f"{node}\nresources: {resources}")
+
+
+def test_every_size_that_no_node_of_the_job_could_hold_is_named() -> None:
+    with pytest.raises(InputError, match=r"64 CPUs of one node[^\n]*\n.*96 CPUs of one node"):
+        check_job_size(ClusterSettings(cpus=32), [Resources(cpus=64), Resources(cpus=96)])
 
 
 @pytest.mark.parametrize("resources", ["{cpus: 32, gpus: 4, accelerator: A100, memory: 100GiB}", "{memory: 1GB}"])

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from bilin.models.bilinear.full import Full
-from bilin.orchestrator.clusters import ClusterSpec, Work, open_pool
+from bilin.orchestrator.clusters import ClusterSpec, PoolSpec, open_pool
 from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, ValidateSpec
 from bilin.tasks.modular_addition import ModularAddition
 from bilin.workers.actors.actor import Answer
@@ -46,7 +46,7 @@ def test_with_one_question_a_period_all_workers_are_heard_by_turns(monkeypatch: 
     trials = [
         TrialSpec(cell=CELL, lr=lr, seed=SLEEPS, test=TestSpec(), resources=resources) for lr in (1e-2, 1e-3, 1e-4)
     ]
-    with open_pool(ClusterSpec(workers=3), Work(run=by_seed, demand=[resources], emit=seen)) as pool:
+    with open_pool(ClusterSpec(workers=3), PoolSpec(run=by_seed, demand=[resources], emit=seen)) as pool:
         for trial in trials:
             pool.submit(Group((trial,)))
         hear(pool, answers, 1)

@@ -1,0 +1,250 @@
+"""A pack: several trials of one shape that run as one program.
+
+The code of a trial is a coroutine (`Work`). It draws, decides and measures by itself, and asks the pack for what costs
+time: training steps, and logits in an evaluation. The pack answers what several trials ask for with one stack. When a
+trial ends, the next one takes its place. A lone trial is a pack of one, which calls its module directly.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+
+from bilin.models.module import SequenceModel
+from bilin.tasks import Batch
+from bilin.workers.training.checkpoint import Clock
+from bilin.workers.training.state import TrialState
+from bilin.workers.training.step import Stack, Stacks
+
+T = TypeVar("T")
+
+BURST_S = 0.25
+"""After so long, steps return to their trials, which report and write checkpoints."""
+
+SIZES, TRIES = (1, 4, 16, 64), 3
+"""Sizes of stacks that are tried, each so many times, before the fastest one is taken."""
+
+TOKENS_AT_ONCE = 2**18
+"""Most tokens of a stack in one forward pass of an evaluation."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Steps:
+    """Asks for training steps, at most one for each batch. Answered with None when at least one is done."""
+
+    state: TrialState
+    batches: Sequence[Batch]
+
+    @property
+    def alike(self) -> tuple[object, ...]:
+        """Requests for which this is equal can be answered together."""
+        return Steps, self.batches[0].tokens.shape, self.state.spec.cell.supervision
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forward:
+    """Asks for the logits of a model in evaluation mode, without gradients."""
+
+    model: SequenceModel
+    tokens: Tensor
+    num_tokens: Tensor
+    every_token: bool
+
+    @property
+    def alike(self) -> tuple[object, ...]:
+        """Requests for which this is equal can be answered together."""
+        return Forward, self.tokens.shape, self.every_token
+
+
+Request: TypeAlias = Steps | Forward
+Work: TypeAlias = Generator[Request, Any, T]
+
+
+def alone(work: Work[T]) -> T:
+    """Run the code of one trial to its end, or a part of it."""
+    stacks, answer = Stacks(), None
+    try:
+        while True:
+            request = work.send(answer)
+            answer = logits_of([request])[0] if isinstance(request, Forward) else None
+            if isinstance(request, Steps):
+                stacks.step([request.state], request.batches[:1])
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+@dataclass(slots=True, eq=False)
+class Member(Generic[T]):
+    """A trial of a pack.
+
+    Attributes:
+        around: Makes the context in which its own code runs.
+        clock: Counts the time of its own code, and its share of what is computed together.
+    """
+
+    work: Work[T]
+    clock: Clock
+    around: Callable[[], AbstractContextManager[object]]
+    request: Request | None = None
+    error: BaseException | None = None
+
+    def resume(self, answer: object = None) -> None:
+        """Run its own code up to the next request. Raises StopIteration with its result at its end."""
+        error, self.error = self.error, None
+        with self.around(), self.clock:
+            self.request = self.work.throw(error) if error else self.work.send(answer)
+
+
+class Sizes:
+    """How many trials a stack has: a given number, or the one of `SIZES` that turned out to be fastest."""
+
+    def __init__(self, given: int | None) -> None:
+        self._given = given
+        self._times: dict[int, list[float]] = defaultdict(list)
+
+    def choose(self, num_members: int) -> int:
+        """Return the size for the next steps of some members."""
+        if self._given is not None:
+            return min(self._given, num_members) if math.inf not in self._times[self._given] else 1
+        fits = [size for size in SIZES if size <= 2 * num_members]  # the last one may be larger than all there are
+        sizes = [size for size in fits if math.inf not in self._times[size]] or [1]
+        untried = [size for size in sizes if len(self._times[size]) < TRIES]
+        return untried[0] if untried else min(sizes, key=lambda size: min(self._times[size]))
+
+    def is_tried(self, size: int) -> bool:
+        """Whether it is known how long a step takes with stacks of a size."""
+        return self._given is not None or len(self._times[size]) >= TRIES
+
+    def note(self, size: int, seconds: float) -> None:
+        """Note how long a step of one member took; infinity if a stack of this size does not run."""
+        self._times[size].append(seconds)
+
+
+@dataclass(slots=True)
+class Pack(Generic[T]):
+    """Runs trials of one shape, a number of them at a time.
+
+    Attributes:
+        limit: Most trials at a time.
+        sizes: How many of them a stack has.
+        check: Raises what others than the code of trials have raised, such as a user's interrupt.
+        largest: Members of the largest stack so far.
+        is_over: Whether the trials that are running will not go on.
+    """
+
+    limit: int
+    sizes: Sizes
+    check: Callable[[], None]
+    largest: int = 1
+    is_over: bool = False
+    _stacks: Stacks = field(default_factory=Stacks)
+
+    def run(self, trials: Iterable[Member[T]]) -> Iterator[T]:
+        """Run trials to their ends; yield their results as they end."""
+        waiting, running = iter(trials), list[Member[T]]()
+        try:
+            while True:
+                while len(running) < self.limit and (member := next(waiting, None)):
+                    running.append(member)
+                    yield from self._resume(running, [(member, None)])
+                if not running:
+                    return
+                yield from self._answer(running)
+        finally:
+            self.is_over = True
+            for member in running:
+                member.work.close()
+
+    def _answer(self, running: list[Member[T]]) -> Iterator[T]:
+        """Answer what the trials ask for: evaluations first, so that trials stay at the same step."""
+        forward = [member for member in running if isinstance(member.request, Forward)]
+        alike = defaultdict[object, list[Member[T]]](list)
+        for member in forward or running:
+            assert member.request is not None
+            alike[member.request.alike].append(member)
+        for members in alike.values():
+            with members[0].around():  # what is printed cannot be told apart
+                answers = self._forward(members) if forward else self._steps(members)
+            yield from self._resume(running, list(zip(members, answers, strict=True)))
+
+    def _resume(self, running: list[Member[T]], answered: Sequence[tuple[Member[T], object]]) -> Iterator[T]:
+        for member, answer in answered:
+            try:
+                member.resume(answer)
+            except StopIteration as end:
+                running.remove(member)
+                yield end.value
+
+    def _steps(self, members: Sequence[Member[T]]) -> Sequence[None]:
+        """Make steps of some members for a while."""
+        requests = {member: member.request for member in members if isinstance(member.request, Steps)}
+        began = time.monotonic()
+        for index in range(min(len(request.batches) for request in requests.values())):
+            able = [member for member in members if not member.error]
+            size, begun = self.sizes.choose(len(able)), time.perf_counter()
+
+            def step(some: Sequence[Member[T]], index: int = index) -> None:
+                asked = [requests[member] for member in some]
+                self._stacks.step([request.state for request in asked], [request.batches[index] for request in asked])
+
+            for first in range(0, len(able), size):
+                self._together(able[first : first + size], step)
+            self.sizes.note(size, (time.perf_counter() - begun) / max(1, len(able)))
+            if time.monotonic() - began > BURST_S:
+                break
+        return [None] * len(members)
+
+    def _forward(self, members: Sequence[Member[T]]) -> Sequence[Tensor | None]:
+        """Compute logits for some members."""
+        requests = {member: member.request for member in members if isinstance(member.request, Forward)}
+        logits: dict[Member[T], Tensor] = {}
+        fit = max(1, TOKENS_AT_ONCE // requests[members[0]].tokens.numel())
+        size = min(fit, self.sizes.choose(len(members)))
+
+        def forward(some: Sequence[Member[T]]) -> None:
+            logits.update(zip(some, logits_of([requests[member] for member in some]), strict=True))
+
+        for first in range(0, len(members), size):
+            self._together(members[first : first + size], forward)
+        return [logits.get(member) for member in members]
+
+    def _together(self, members: Sequence[Member[T]], compute: Callable[[Sequence[Member[T]]], None]) -> None:
+        """Compute something for some members; if that fails, for each half of them, so that only one at fault fails."""
+        begun = time.perf_counter()
+        try:
+            compute(members)
+        except BaseException as error:  # whatever the code of a tier raises
+            self.check()
+            if len(members) == 1:
+                members[0].error = error
+                return
+            self.sizes.note(len(members), math.inf)
+            half = len(members) // 2
+            for part in (members[:half], members[half:]):
+                self._together(part, compute)
+            return
+        self.largest = max(self.largest, len(members))
+        for member in members:
+            member.clock.add((time.perf_counter() - begun) / len(members))
+
+
+@torch.no_grad()
+def logits_of(requests: Sequence[Forward]) -> Sequence[Tensor]:
+    """Answer requests that are alike."""
+    models, first = [request.model.eval() for request in requests], requests[0]
+    if len(requests) == 1:
+        logits: Tensor = first.model(first.tokens, first.num_tokens, every_token=first.every_token)
+        return [logits]
+    tokens, num_tokens = (
+        torch.stack(list(of_each)) for of_each in zip(*((r.tokens, r.num_tokens) for r in requests), strict=True)
+    )
+    return Stack(models, share=False)(tokens, num_tokens, every_token=first.every_token).unbind()
