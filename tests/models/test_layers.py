@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bilin.models.layers import ShortConvolution, SwiGLU
+from bilin.models.layers import ShortConvolution, SwiGLU, linear
 from tests.models.formulas import gradients, normal, silu
 
 
@@ -20,6 +20,25 @@ def test_it_is_a_causal_convolution_of_every_channel(size: int, length: int, bia
     torch.testing.assert_close(y, expected)
     leaves = [x, *ours.parameters()]
     torch.testing.assert_close(*(torch.autograd.grad(values.square().sum(), leaves) for values in (y, expected)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize(
+    ("rows", "inputs", "outputs"), [(64, 64, 5), (640, 64, 192), (13, 8, 4), (640, 1, 32), (1, 9, 9), (7, 30, 1)]
+)
+def test_a_linear_map_has_the_same_bits_in_a_stack(
+    rows: int, inputs: int, outputs: int, members: int, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    shapes = ((10, rows, inputs), (outputs, inputs), (outputs,))
+    tensors = [torch.randn(members, *shape, dtype=dtype, requires_grad=True) for shape in shapes]
+    stacked = torch.func.vmap(linear)(*tensors)
+    alone = torch.stack([linear(*each) for each in zip(*tensors, strict=True)])
+    weights = torch.randn_like(stacked)
+    assert torch.equal(stacked, alone)
+    for found, expected in zip(*((gradients(y * weights, tensors)) for y in (stacked, alone)), strict=True):
+        assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize(("hidden", "width"), [(6, 16), (7, 18), (64, 170)])
