@@ -78,6 +78,17 @@ def trained(tier: Tier, seed: int) -> SequenceModel:
     return module
 
 
+def assert_same(values: Tensor, expected: Tensor) -> None:
+    """Check that values are the same to the last bit; on processors other than those with AVX2, up to rounding.
+
+    It is not known for others which kernels round in the same way in a stack.
+    """
+    if torch.backends.cpu.get_cpu_capability() == "AVX2":
+        assert torch.equal(values, expected)
+    else:
+        assert_close(values, expected)
+
+
 class TierContract:
     """Tests of a tier. A subclass whose name starts with ``Test`` lists the settings to test.
 
@@ -174,7 +185,7 @@ class TierContract:
         batch = draw(size, 13, 9), draw(size, 13, seed=1).clamp(min=1) + 4, draw(size, 13, seed=2) % NUM_CLASSES
         for module, found, *part in zip(modules, step_of_a_stack(modules, *batch), *batch, strict=True):
             for values, expected in zip(found, step(module, *part), strict=True):
-                assert torch.equal(values, expected)
+                assert_same(values, expected)
 
     @pytest.mark.usefixtures("one_thread")
     @pytest.mark.parametrize("every_token", [True, False])
@@ -197,7 +208,7 @@ class TierContract:
                 module(*batch, every_token=every_token)
                 for module, *batch in zip(modules, tokens, num_tokens, strict=True)
             ]
-        assert torch.equal(stacked[there], torch.stack(alone)[there])
+        assert_same(stacked[there], torch.stack(alone)[there])
 
     def test_a_stack_gives_the_values_and_gradients_of_its_modules(self, stackable_tier: Tier) -> None:
         """A stack computes what each of its modules computes."""

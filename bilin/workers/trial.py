@@ -100,13 +100,23 @@ def _own_torch(spec: TrialSpec) -> AbstractContextManager[None]:
 
 
 def _unstackable(spec: TrialSpec) -> str:
-    """Return why trials of a shape cannot run as a stack; an empty string if they can."""
+    """Return why trials of a shape train alone; an empty string if they can share a pack.
+
+    On a CPU they must have the same bits in a pack, unless the grid asks for packs of a given size.
+    """
+    import torch
+
     from bilin.models.stacking import fault
+    from bilin.workers.training.pack import has_bits_of_its_own
     from bilin.workers.training.state import build
 
+    device = torch.device(device_of(spec.resources))
     try:
         with isolated(), _own_torch(spec):
-            return fault(build(spec))
+            if reason := fault(build(spec)):
+                return reason
+            differs = device.type == "cpu" and not spec.resources.pack and has_bits_of_its_own(spec, device)
+            return "on this processor, a stack rounds otherwise" if differs else ""
     except BaseException as error:  # it will fail as a trial too
         return one_line(error)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bilin.models.layers import ShortConvolution, SwiGLU, linear
+from bilin.testing.tiers import assert_same
 from tests.models.formulas import gradients, normal, silu
 
 
@@ -36,9 +37,9 @@ def test_a_linear_map_has_the_same_bits_in_a_stack(
     stacked = torch.func.vmap(linear)(*tensors)
     alone = torch.stack([linear(*each) for each in zip(*tensors, strict=True)])
     weights = torch.randn_like(stacked)
-    assert torch.equal(stacked, alone)
+    assert_same(stacked, alone)
     for found, expected in zip(*((gradients(y * weights, tensors)) for y in (stacked, alone)), strict=True):
-        assert torch.equal(found, expected)
+        assert_same(found, expected)
 
 
 @pytest.mark.parametrize(("hidden", "width"), [(6, 16), (7, 18), (64, 170)])

@@ -12,16 +12,17 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
 from bilin.models.module import SequenceModel
+from bilin.spec import TrialSpec
 from bilin.tasks import Batch
 from bilin.workers.training.checkpoint import Clock
-from bilin.workers.training.state import TrialState
+from bilin.workers.training.state import TrialState, batches_at, start
 from bilin.workers.training.step import Stack, Stacks
 
 T = TypeVar("T")
@@ -235,6 +236,27 @@ class Pack(Generic[T]):
         self.largest = max(self.largest, len(members))
         for member in members:
             member.clock.add((time.perf_counter() - begun) / len(members))
+
+
+def has_bits_of_its_own(spec: TrialSpec, device: torch.device) -> bool:
+    """Return whether a trial has other bits in a stack than alone on this machine, by a step of each of three trials.
+
+    Kernels choose how they round by the processor, and by the sizes of what they compute.
+    """
+    members = [replace(spec, seed=spec.seed + number) for number in range(3)]
+    alone, together = ([start(member, device) for member in members] for _ in range(2))
+    batches = [batches_at(state)[0] for state in alone]
+    for state, batch in zip(alone, batches, strict=True):
+        Stacks().step([state], [batch])
+    Stacks().step(together, batches)
+    asked = [
+        Forward(state.model, batch.tokens, batch.num_tokens, every_token=False)
+        for state, batch in zip(alone, batches, strict=True)
+    ]
+    pairs = [*zip([logits_of([request])[0] for request in asked], logits_of(asked), strict=True)]
+    for one, other in zip(alone, together, strict=True):
+        pairs += [*zip([*one.means, *one.squares], [*other.means, *other.squares], strict=True)]
+    return not all(torch.equal(one, other) for one, other in pairs)
 
 
 @torch.no_grad()

@@ -21,7 +21,12 @@ from bilin.tasks.modular_addition import ModularAddition
 from bilin.workers.events import TrialCancelled, ignore
 from bilin.workers.training.checkpoint import Checkpoints
 from bilin.workers.training.pack import TRIES, Sizes
+from bilin.workers.training.step import Stack
 from bilin.workers.trial import run_trial, run_trials
+
+pytestmark = pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() != "AVX2", reason="that a stack has the same bits is known for AVX2 alone"
+)
 
 VARYING: dict[str, Any] = {"wall_s": 0.0, "test_s": None, "started_at": 0.0, "finished_at": 0.0, "environment": None}
 
@@ -139,8 +144,6 @@ def test_a_stack_that_does_not_run_is_halved_until_it_does(make, monkeypatch, er
 
 def before(look: Any) -> Any:
     """`Stack.__init__`, after a look at its arguments."""
-    from bilin.workers.training.step import Stack
-
     make_stack = Stack.__init__
 
     def init(self: Stack, models: Sequence[Any], **share: Any) -> None:
@@ -188,6 +191,15 @@ def test_members_continue_from_their_checkpoints_in_another_pack_or_alone(make, 
     alone = run_trial(specs[0], checkpoints=checkpoints)
     others = together([specs[3], specs[1], specs[2]], checkpoints=checkpoints)
     assert [measured(result) for result in (alone, *others)] == [expected[index] for index in (0, 3, 1, 2)]
+
+
+def test_where_a_stack_rounds_otherwise_trials_run_alone_unless_a_size_is_given(make, monkeypatch):
+    compute = Stack.__call__
+    monkeypatch.setattr(Stack, "__call__", lambda *args, **named: compute(*args, **named) * (1 + 1e-6))
+    specs = [make(seed=seed, train={"steps": 4}) for seed in range(3)]
+    assert [result.environment.pack for result in together(specs) if result.environment] == [1, 1, 1]
+    given = [of(spec, 3) for spec in specs]
+    assert [result.environment.pack for result in together(given) if result.environment] == [3, 3, 3]
 
 
 def test_the_time_of_a_pack_is_shared_among_its_trials(make):
