@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -152,6 +153,8 @@ def _trial(
             raise
         pack.check()
         measured = _failure(spec, error)
+        if spec.test_only:  # its stored row is kept, so only its output can tell what was raised
+            print(measured.get("traceback", ""), file=sys.stderr)
     return spec, TrialResult(
         trial_id=spec.trial_id,
         started_at=clock.started_at,

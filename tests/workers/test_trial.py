@@ -115,6 +115,12 @@ def test_an_exception_is_a_row_with_its_text_and_traceback(make, error, status):
     assert result.environment is not None
 
 
+def test_what_a_trial_raises_that_is_only_tested_is_in_its_output(make, capsys):
+    spec = dataclasses.replace(broken(make(), ValueError), test_only=(70,))
+    assert run_trial(spec).status == "failed"
+    assert "in sample" in capsys.readouterr().err
+
+
 def test_a_device_that_fails_is_one_of_hardware(make):
     """As CUDA says it, raised by a task since there is no such device here."""
     error = partial(torch.AcceleratorError, "CUDA error: uncorrectable ECC error encountered")

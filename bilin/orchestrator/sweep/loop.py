@@ -408,9 +408,9 @@ class _Errors:
         if place := place_of(result.traceback):
             lines.append(f"  at {place}")
         if keeps_row:
-            return ["\n".join([*lines, "  the stored result is kept; the next launch runs the trial again"])]
-        show = ["bilin", "sweep", "show", result.trial_id, *self._place]
-        return ["\n".join([*lines, f"  more: {shlex.join(show)}"])]
+            lines.append("  the stored result is kept; the next launch runs the trial again")
+        more = ["bilin", "sweep", "logs" if keeps_row else "show", result.trial_id, *self._place]
+        return ["\n".join([*lines, f"  more: {shlex.join(more)}"])]
 
 
 def _lost(trial: _Trial, event: Lost) -> TrialResult:
