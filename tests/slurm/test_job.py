@@ -168,7 +168,7 @@ def test_what_slurm_refuses_is_said_in_its_words_and_changes_nothing(lab: Lab, t
     code, out, err = bilin(lab, "sweep", "launch", grid, *places)
     assert (code, out) == (4, "")
     assert "invalid partition specified: nowhere" in err
-    assert not list((tmp_path / "store").iterdir())
+    assert not (tmp_path / "store").exists()
 
 
 def tokens(process: Path) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -162,6 +164,8 @@ def cancel(
     from bilin.cli.sweep.describe import describe_cancelled
     from bilin.orchestrator import background
 
+    if "SLURM_JOB_ID" in os.environ:  # Slurm ends all steps of a job that ends: this one still says how it went
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     typer.echo(describe_cancelled(background.cancel(sweep, store=store, grace_s=grace), grace_s=grace))
 
 

@@ -104,6 +104,8 @@ class SweepWriter:
                 for path in set(self.folder.path.iterdir()) - {self.folder.jobs}:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
         if not_begun:  # after the lock: network file systems keep a folder until the files in it are closed
+            with suppress(OSError):  # it has the output of a detached launch, or there is none
+                self.folder.jobs.rmdir()
             remove_empty(self._made)
 
     def append(self, pairs: Sequence[tuple[TrialSpec, TrialResult]]) -> None:
