@@ -108,7 +108,7 @@ def _unstackable(spec: TrialSpec) -> str:
     import torch
 
     from bilin.models.stacking import fault
-    from bilin.workers.training.pack import has_bits_of_its_own
+    from bilin.workers.training.pack import differs_in_a_stack
     from bilin.workers.training.state import build
 
     device = torch.device(device_of(spec.resources))
@@ -116,7 +116,7 @@ def _unstackable(spec: TrialSpec) -> str:
         with isolated(), _own_torch(spec):
             if reason := fault(build(spec)):
                 return reason
-            differs = device.type == "cpu" and not spec.resources.pack and has_bits_of_its_own(spec, device)
+            differs = device.type == "cpu" and not spec.resources.pack and differs_in_a_stack(spec, device)
             return "on this processor, a stack rounds otherwise" if differs else ""
     except BaseException as error:  # it will fail as a trial too
         return one_line(error)
@@ -190,7 +190,7 @@ def _measure(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpo
     note = None
     if spec.test_only:
         try:
-            return (yield from _test_kept(spec, device))
+            return (yield from _test_kept(spec, clock, device))
         except UnusableWeightsError as error:
             note = f"trained again, since its kept weights cannot be used: {error}"
     state = start(spec, device)
@@ -206,7 +206,7 @@ def _measure(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpo
         "curve": tuple(state.curve),
     }
     if stop_reason != "diverged":
-        tested = yield from _test(spec, state.model, spec.test.lengths, device)
+        tested = yield from _test(spec, clock, state.model, spec.test.lengths)
         measured |= {
             "solved": is_solved(state.accuracies),
             "validation_accuracy": state.accuracies[-1],
@@ -217,20 +217,23 @@ def _measure(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpo
     return measured
 
 
-def _test_kept(spec: TrialSpec, device: torch.device) -> Work[dict[str, Any]]:
+def _test_kept(spec: TrialSpec, clock: Clock, device: torch.device) -> Work[dict[str, Any]]:
     """Test a trial with its kept weights, at the lengths that it lacks. Raises UnusableWeightsError."""
     from bilin.workers.training.state import build
 
     model = build(spec)
     restore_weights(spec, model)
     model.to(device)
-    tested = yield from _test(spec, model, spec.test_only, device)
+    tested = yield from _test(spec, clock, model, spec.test_only)
     return {"status": "done", "is_test": True, **tested}
 
 
-def _test(spec: TrialSpec, model: SequenceModel, lengths: Sequence[int], device: torch.device) -> Work[dict[str, Any]]:
+def _test(spec: TrialSpec, clock: Clock, model: SequenceModel, lengths: Sequence[int]) -> Work[dict[str, Any]]:
+    import torch
+
     from bilin.workers.training.evaluate import run_test
 
-    began = time.perf_counter()
+    before_s = clock.seconds()  # the trial's share of the time, as `wall_s` is: other trials of its pack run meanwhile
+    device = torch.device(device_of(spec.resources))
     results = yield from run_test(spec, model, lengths=lengths, device=device)
-    return {"lengths": results, "test_s": time.perf_counter() - began}
+    return {"lengths": results, "test_s": clock.seconds() - before_s}

@@ -198,7 +198,6 @@ def _plain(state: TrialState) -> dict[str, Any]:
         "model": {name: weight.clone() for name, weight in state.model.state_dict().items()},
         "means": state.means,
         "squares": state.squares,
-        "num_updates": state.num_updates,
         "loss_sum": state.loss_sum,
         "lr": state.lr,
         "step": state.step,
@@ -218,7 +217,6 @@ def _restore(state: TrialState, kept: Mapping[str, Any]) -> None:
     for name in ("means", "squares"):
         for own, value in zip(getattr(state, name), kept[name], strict=True):
             own.copy_(value)
-    state.num_updates.copy_(kept["num_updates"])
     state.loss_sum.copy_(kept["loss_sum"])
     state.lr, state.step = kept["lr"], kept["step"]
     state.curve = [CurvePoint(*point) for point in kept["curve"]]

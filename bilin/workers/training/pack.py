@@ -7,7 +7,7 @@ trial ends, the next one takes its place. A lone trial is a pack of one, which c
 
 from __future__ import annotations
 
-import math
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -110,24 +110,24 @@ class Sizes:
 
     def __init__(self, given: int | None) -> None:
         self._given = given
-        self._times: dict[int, list[float]] = defaultdict(list)
+        self._limit = sys.maxsize
+        self._seconds: dict[int, list[float]] = defaultdict(list)
 
     def choose(self, num_members: int) -> int:
-        """Return the size for the next steps of some members."""
+        """Return the size for the next steps of some members; it may be larger than their number."""
         if self._given is not None:
-            return min(self._given, num_members) if math.inf not in self._times[self._given] else 1
-        fits = [size for size in SIZES if size <= 2 * num_members]  # the last one may be larger than all there are
-        sizes = [size for size in fits if math.inf not in self._times[size]] or [1]
-        untried = [size for size in sizes if len(self._times[size]) < TRIES]
-        return untried[0] if untried else min(sizes, key=lambda size: min(self._times[size]))
+            return min(self._given, self._limit)
+        sizes = [size for size in SIZES if size <= min(2 * num_members, self._limit)] or [1]
+        untried = [size for size in sizes if len(self._seconds[size]) < TRIES]
+        return untried[0] if untried else min(sizes, key=lambda size: min(self._seconds[size]))
 
-    def is_tried(self, size: int) -> bool:
-        """Whether it is known how long a step takes with stacks of a size."""
-        return self._given is not None or len(self._times[size]) >= TRIES
+    def took(self, size: int, seconds: float) -> None:
+        """Note how long a step of one member took in stacks of a size."""
+        self._seconds[size].append(seconds)
 
-    def note(self, size: int, seconds: float) -> None:
-        """Note how long a step of one member took; infinity if a stack of this size does not run."""
-        self._times[size].append(seconds)
+    def failed(self, num_members: int) -> None:
+        """Note that a stack of so many members does not run: from now on, none has more than half."""
+        self._limit = min(self._limit, max(1, num_members // 2))
 
 
 @dataclass(slots=True)
@@ -168,6 +168,8 @@ class Pack(Generic[T]):
     def _answer(self, running: list[Member[T]]) -> Iterator[T]:
         """Answer what the trials ask for: evaluations first, so that trials stay at the same step."""
         forward = [member for member in running if isinstance(member.request, Forward)]
+        if not forward:
+            self._stacks.keep([member.request.state.model for member in running if isinstance(member.request, Steps)])
         alike = defaultdict[object, list[Member[T]]](list)
         for member in forward or running:
             assert member.request is not None
@@ -199,7 +201,7 @@ class Pack(Generic[T]):
 
             for first in range(0, len(able), size):
                 self._together(able[first : first + size], step)
-            self.sizes.note(size, (time.perf_counter() - begun) / max(1, len(able)))
+            self.sizes.took(size, (time.perf_counter() - begun) / max(1, len(able)))
             if time.monotonic() - began > BURST_S:
                 break
         return [None] * len(members)
@@ -228,7 +230,7 @@ class Pack(Generic[T]):
             if len(members) == 1:
                 members[0].error = error
                 return
-            self.sizes.note(len(members), math.inf)
+            self.sizes.failed(len(members))
             half = len(members) // 2
             for part in (members[:half], members[half:]):
                 self._together(part, compute)
@@ -238,7 +240,7 @@ class Pack(Generic[T]):
             member.clock.add((time.perf_counter() - begun) / len(members))
 
 
-def has_bits_of_its_own(spec: TrialSpec, device: torch.device) -> bool:
+def differs_in_a_stack(spec: TrialSpec, device: torch.device) -> bool:
     """Return whether a trial has other bits in a stack than alone on this machine, by a step of each of three trials.
 
     Kernels choose how they round by the processor, and by the sizes of what they compute.

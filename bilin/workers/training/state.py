@@ -33,7 +33,7 @@ class TrialState:
         weights: The weights of the model that are trained.
         means: The running means of their gradients, of Adam.
         squares: Those of the squares of their gradients.
-        num_updates: Number of steps, as a tensor on the device.
+        num_updates: The number of the last update, as Adam takes it: a tensor on the device.
         loss_sum: Sum of the losses of all steps; stays on the device, so that no step waits for it.
         examples: The training sequences, if they are drawn once.
         batches: The batches of the current steps; see `batches_at`.

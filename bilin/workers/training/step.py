@@ -85,6 +85,12 @@ class Stacks:
             self._by_models[key] = Stack(models)
         return self._by_models[key]
 
+    def keep(self, models: Sequence[SequenceModel]) -> None:
+        """Forget the stacks of all other models, which have ended."""
+        running = set(map(id, models))
+        for ended in [members for members in self._by_models if not running.issuperset(members)]:
+            del self._by_models[ended]
+
     def step(self, states: Sequence[TrialState], batches: Sequence[Batch]) -> None:
         """Update the weights of some trials once, each with its own batch; all batches have the same shape."""
         for state in states:
@@ -130,7 +136,7 @@ def _update(state: TrialState, grads: Sequence[Tensor]) -> None:
         norm = torch.nn.utils.get_total_norm(grads)
         torch._foreach_mul_(list(grads), (train.clip_norm / (norm + 1e-6)).clamp(max=1.0))
     state.lr = lr_at(train, state.spec.lr, state.step)
-    state.num_updates.add_(1)
+    state.num_updates.fill_(state.step + 1)
     update = torch._fused_adam_ if train.optimizer == "adam" else torch._fused_adamw_
     update(
         state.weights,

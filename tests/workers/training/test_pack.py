@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -239,15 +240,38 @@ def test_the_fastest_size_is_taken_after_all_were_tried():
     tried = []
     for _ in range(3 * TRIES):
         tried.append(size := sizes.choose(20))
-        sizes.note(size, seconds[size])
+        sizes.took(size, seconds[size])
     assert sorted(tried) == sorted([1, 4, 16] * TRIES)
     assert (sizes.choose(20), sizes.choose(1)) == (4, 1)
-    sizes.note(4, math.inf)
-    assert sizes.choose(20) == 16
 
 
-def test_a_given_size_is_kept_unless_it_does_not_run():
-    sizes = Sizes(8)
-    assert (sizes.choose(20), sizes.choose(3)) == (8, 3)
-    sizes.note(8, math.inf)
-    assert sizes.choose(20) == 1
+@pytest.mark.parametrize("given", [None, 16])
+def test_no_stack_is_larger_than_half_of_one_that_failed(given):
+    sizes = Sizes(given)
+    if given is None:
+        for size in (1, 4, 16) * TRIES:
+            sizes.took(size, 1 / size)
+    assert sizes.choose(9) == 16
+    sizes.failed(9)
+    assert sizes.choose(9) == 4
+    sizes.failed(1)
+    assert sizes.choose(9) == 1
+
+
+def test_stacks_of_trials_that_have_ended_are_forgotten(make):
+    specs = [of(make(seed=seed, train={"steps": 6}, validate={"every": 3}), 2) for seed in range(8)]
+    alive = []
+
+    def ended(spec: TrialSpec, result: TrialResult | TrialCancelled) -> None:
+        gc.collect()
+        alive.append(sum(type(thing) is Stack for thing in gc.get_objects()))
+
+    run_trials(specs, report=ignore, ended=ended, limit=2)
+    assert max(alive) <= 2
+
+
+def test_the_time_of_tests_is_a_part_of_the_time_of_the_trial(make):
+    specs = [make(seed=seed, train={"steps": 4}, test={"num_sequences": 2048}) for seed in range(8)]
+    for result in together(specs):
+        assert result.test_s is not None
+        assert 0 < result.test_s <= result.wall_s
