@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from bilin.machine.streams import UnfailingStream
 from bilin.orchestrator import Snapshot
 from bilin.orchestrator.sweep.progress import Lines, Notes, counts
 
@@ -24,12 +27,29 @@ NUM_SHOWN_LEADERS = 5
 @contextmanager
 def display() -> Iterator[Lines | View]:
     """Show a sweep while it runs, and what it waits for."""
-    console = Console(file=sys.stderr)  # that of now: while a trial runs in this process, sys.stderr is a copy
-    if not console.is_terminal:
-        yield Lines(sys.stderr)
+    with _own_stderr() as stream:
+        console = Console(file=stream)
+        if not console.is_terminal:
+            yield Lines(stream)
+            return
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            yield View(live)
+
+
+@contextmanager
+def _own_stderr() -> Iterator[Any]:
+    """Open standard error once more: a trial that runs in this process may close or redirect what it finds."""
+    try:
+        descriptor = os.dup(sys.stderr.fileno())
+    except (OSError, ValueError):  # a stream without a descriptor, as in a notebook
+        yield sys.stderr
         return
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        yield View(live)
+    stream = os.fdopen(descriptor, "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors)
+    try:
+        yield UnfailingStream(stream)
+    finally:
+        with suppress(OSError):
+            stream.close()
 
 
 class View:

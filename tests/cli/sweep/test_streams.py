@@ -29,7 +29,7 @@ learning_rate: {choices: [1e-2]}
 """
 
 ZOO = """
-import atexit, os, sys, threading
+import atexit, os, sys, threading, time
 from dataclasses import dataclass
 from typing import ClassVar
 from bilin.fields import option
@@ -61,6 +61,7 @@ class Zoo(Tier):
             case "close":
                 sys.stdout.close()
                 os.close(2)
+                time.sleep(1)  # reports come meanwhile, from the trials before
             case "thread":
                 threading.Thread(target=threading.Event().wait).start()
             case "exit":

@@ -258,13 +258,18 @@ def test_no_stack_is_larger_than_half_of_one_that_failed(given):
     assert sizes.choose(9) == 1
 
 
+def stacks() -> list[Stack]:
+    gc.collect()
+    return [thing for thing in gc.get_objects() if type(thing) is Stack]
+
+
 def test_stacks_of_trials_that_have_ended_are_forgotten(make):
     specs = [of(make(seed=seed, train={"steps": 6}, validate={"every": 3}), 2) for seed in range(8)]
+    earlier = {id(thing) for thing in stacks()}
     alive = []
 
     def ended(spec: TrialSpec, result: TrialResult | TrialCancelled) -> None:
-        gc.collect()
-        alive.append(sum(type(thing) is Stack for thing in gc.get_objects()))
+        alive.append(sum(id(thing) not in earlier for thing in stacks()))
 
     run_trials(specs, report=ignore, ended=ended, limit=2)
     assert max(alive) <= 2
