@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +54,7 @@ _STATES = {
     "ended": "has ended",
     "running": "runs",
     "waiting": "waits",
-    "later": "waits for an earlier round of its search",
+    "later": "waits for the learning rates before it",
     "not asked for": "is not asked for",
     "not in the grid": "is not in the grid of the last launch",
 }
@@ -83,6 +84,8 @@ def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Se
         rows.append(("", f"{summary.num_left} still to run"))
     if summary.num_elsewhere:
         rows.append(("", f"{summary.num_elsewhere} to run in the cells that --only leaves out"))
+    if text := describe_versions(summary.stale, summary.num_mixed):
+        rows.append(("versions", text))
     copies = [f"{plural(count, 'result')} found in {name}" for name, count in summary.found_in.items()]
     rows += [("" if index else "copied", text) for index, text in enumerate(copies)]
     if summary.stopped:
@@ -141,7 +144,7 @@ def describe_status(
         rows.insert(1, ("now", f"{plural(len(snapshot.running), 'trial')} running; since {since}: {ended}{speed}"))
     if plan.num_failed:
         rows.append(("", f"{plan.num_failed} without a result are not run again unless --retry names their class"))
-    rows += [("versions", text)] if (text := describe_versions(plan)) else []
+    rows += [("versions", text)] if (text := describe_versions(plan.stale, plan.num_mixed)) else []
     if plan.num_to_run:
         rows.append(("time", describe_time(plan)))
     if everything:
@@ -237,7 +240,7 @@ def describe_state(status: SweepStatus) -> str:
     if status.state is SweepState.RUNNING:
         return _running(holder)
     silent = duration(holder.silent_s)
-    return f"silent for {silent} (pid {holder.pid} on {holder.host}): if it is dead, the next launch takes over"
+    return f"silent for {silent} ({holder.place}): if it is dead, the next launch takes over"
 
 
 def describe_plan_state(plan: Plan, holder: Holder | None) -> str:
@@ -248,7 +251,7 @@ def describe_plan_state(plan: Plan, holder: Holder | None) -> str:
 
 
 def _running(holder: Holder) -> str:
-    return f"running on {holder.host}, pid {holder.pid}"
+    return f"running: {holder.place}"
 
 
 def _standing(state: SweepState, num_done: int) -> str:
@@ -282,16 +285,16 @@ def _failure_rows(sweep: str, failures: Sequence[Failure], store: Path) -> Itera
     yield "output", shlex.join(["bilin", "sweep", "logs", sweep, trial_id, *place])
 
 
-def wrapped(rows: Sequence[tuple[str, str]]) -> list[list[str]]:
+def wrapped(rows: Sequence[tuple[str, str]], *, indent: int = 2) -> list[list[str]]:
     """Return rows of labels and texts, with the texts wrapped to a terminal."""
-    width = WIDTH - 4 - max(len(label) for label, _ in rows)
+    width = WIDTH - 2 - indent - max(len(label) for label, _ in rows)
     return [line for row in rows for line in _wrap(row, width)]
 
 
 def _wrap(row: Sequence[str], width: int) -> list[list[str]]:
     """Return a row whose last text is wrapped, unless it is a command, a place in a file, or has several lines."""
     *others, text = row
-    if text.startswith(("bilin ", "at ")) or "\n" in text:
+    if re.match(r"bilin |at (?!most )", text) or "\n" in text:
         return [[*others, text]]
     first, *more = wrap(" ".join(text.split()), width)
     return [[*others, first], *([*([""] * len(others)), line] for line in more)]
@@ -338,7 +341,7 @@ def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
         tried = ", ".join(map(str, why.cell.points))
         waits = f"have {plural(len(why.cell.to_run), 'trial')} to run, which decide"
         how = waits if why.state == "later" else "were enough, so nothing runs it"
-        yield "search", f"the points before it ({tried}) {how}"
+        yield "search", f"those before it ({tried}) {how}"
     elif why.state == "not in the grid":
         yield "grid", "no launch runs it; its row stays, and `bilin results query --view trials --all` shows it"
     yield from _stored_rows(why, store)
@@ -400,12 +403,13 @@ def describe_time(plan: Plan) -> str:
     return f"about {duration(estimate.seconds)} on one worker, from {known}{left_out}"
 
 
-def describe_versions(plan: Plan) -> str:
-    """Say how many stored results are of other versions than the installed ones; nothing if none."""
-    if not (others := plan.stale):
+def describe_versions(stale: Mapping[str, int], num_mixed: int) -> str:
+    """Say how many results are of other versions than the installed ones, and how many cells mix versions."""
+    if not stale:
         return ""
-    counts = ", ".join(f"{plural(count, 'trial')} by {versions}" for versions, count in others.items())
-    return f"{counts}, not installed now: --rerun-stale runs them again"
+    counts = ", ".join(f"{plural(count, 'trial')} by {versions}" for versions, count in stale.items())
+    mixed = f", in {plural(num_mixed, 'cell')} beside results of the installed versions" if num_mixed else ""
+    return f"{counts}, not installed now{mixed}: --rerun-stale runs them again"
 
 
 def counted(statuses: Mapping[Any, int]) -> str:

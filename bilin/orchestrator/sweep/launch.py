@@ -61,6 +61,8 @@ class Summary:
         num_tests: Those of them that were only tested, with their kept weights.
         found_in: How many results were copied from each other sweep of the store.
         stopped: Why the launch stopped early, if it did.
+        stale: How many results other versions than the installed ones ran, by these versions.
+        num_mixed: How many cells have such results beside results of the installed versions.
     """
 
     sweep: str
@@ -74,6 +76,8 @@ class Summary:
     num_left: int = 0
     num_unfinished: int = 0
     num_elsewhere: int = 0
+    stale: Mapping[str, int] = field(default_factory=dict)
+    num_mixed: int = 0
 
     @property
     def num_done(self) -> int:
@@ -171,6 +175,8 @@ def launch(
         num_left=end.num_to_go,
         num_unfinished=end.num_unfinished,
         num_elsewhere=end.num_elsewhere,
+        stale=plan.stale,
+        num_mixed=plan.num_mixed,
     )
 
 

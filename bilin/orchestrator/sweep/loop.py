@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from bilin.errors import plain
 from bilin.failures import MAX_SAME_ERRORS, RULES, error_key, place_of
 from bilin.folder import SweepFolder
 from bilin.orchestrator.grid import LogUniform
@@ -420,7 +421,7 @@ def _lost(trial: _Trial, event: Lost) -> TrialResult:
         trial_id=trial.trial_id,
         status=event.status,
         error=f"its worker died{times}: {_short(event.reason)}",
-        traceback=event.reason,
+        traceback=plain(event.reason),
         started_at=now,
         finished_at=now,
     )
@@ -431,4 +432,4 @@ def _rank(trial: Leader) -> tuple[float, float, int, str]:
 
 
 def _short(reason: str) -> str:
-    return " ".join(reason.split())[:200]
+    return " ".join(plain(reason).split())[:200]
