@@ -41,6 +41,8 @@ WIDTH = 80
 MIN_WIDTH = 30
 """Least width of the last text of a table."""
 
+NOT_AGAIN = "{} without a result are not run again unless --retry names their class"
+
 _TIME = "%Y-%m-%d %H:%M:%S"
 
 _BLOCKS = ("task", "model", "train", "validate", "test", "resources")
@@ -143,7 +145,7 @@ def describe_status(
         since = _utc(snapshot.started_at)
         rows.insert(1, ("now", f"{plural(len(snapshot.running), 'trial')} running; since {since}: {ended}{speed}"))
     if plan.num_failed:
-        rows.append(("", f"{plan.num_failed} without a result are not run again unless --retry names their class"))
+        rows.append(("", NOT_AGAIN.format(plan.num_failed)))
     rows += [("versions", text)] if (text := describe_versions(plan.stale, plan.num_mixed)) else []
     if plan.num_to_run:
         rows.append(("time", describe_time(plan)))

@@ -8,7 +8,15 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bilin.cli.sweep.describe import WIDTH, columns, describe_plan_state, describe_time, describe_versions, wrapped
+from bilin.cli.sweep.describe import (
+    NOT_AGAIN,
+    WIDTH,
+    columns,
+    describe_plan_state,
+    describe_time,
+    describe_versions,
+    wrapped,
+)
 from bilin.cli.text import wrap
 from bilin.orchestrator import Explanation, Plan, Reason, ReasonCount, TrialReason
 from bilin.orchestrator.sweep.snapshot import Labels
@@ -38,6 +46,8 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None, *, sto
     limit = "at most " if plan.may_end_early else ""
     rows.append(("trials", f"{limit}{plan.num_wanted}: {_product(plan)}"))
     rows.append(("", ", ".join(f"{count} {what}" for what, count in plan.counts().items())))
+    if plan.num_failed:
+        rows.append(("", NOT_AGAIN.format(plan.num_failed)))
     for index, (name, trial_ids) in enumerate(plan.found_in.items()):
         rows.append(("" if index else "copies", f"{plural(len(trial_ids), 'result')} found in {name}"))
     if earlier := explanation.earlier_name:
@@ -54,7 +64,7 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None, *, sto
     if plan.num_tests:
         rows.append(("tests", f"{plan.num_tests} of those to run are only tested, with their kept weights"))
     if plan.num_retrained:
-        why = "no weights that these versions trained are kept"
+        why = "their weights are not kept, or are of another version"
         rows.append(("", f"{plan.num_retrained} of them are trained again for a tested length: {why}"))
     rows += _headed("leave the results", explanation.leaves)
     sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)

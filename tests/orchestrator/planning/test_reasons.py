@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 
 from bilin.cli.sweep.plan import describe_plan, list_trials, plan_json
 from bilin.orchestrator import ClusterSpec, Explanation, LaunchRequest, Reason, rename
-from bilin.orchestrator.grid import Grid
+from bilin.orchestrator.grid import Grid, resolved
 from bilin.orchestrator.sweep.launch import launch
 from bilin.record import TrialResult
 from bilin.results import stored
@@ -86,6 +88,7 @@ def test_what_another_sweep_has_is_not_new(tiny: Callable[..., Grid], tmp_path: 
 def test_failed_trials_run_for_a_reason_only_with_retry(tiny: Callable[..., Grid], tmp_path: Path) -> None:
     launch(tiny(), store=tmp_path, cluster=INLINE, run=fails)
     assert reasons(explained(tiny(), tmp_path)) == {}
+    assert "4 without a result are not run again unless --retry" in describe_plan(explained(tiny(), tmp_path))
     assert reasons(explained(tiny(), tmp_path, retry=["failed"])) == {"failed before": (4, 2, {"failed": 4})}
     text = describe_plan(explained(tiny(), tmp_path, retry=["failed"]))
     (again,) = [line for line in text.splitlines() if "before" in line]
@@ -176,19 +179,30 @@ def test_a_sweep_of_its_own_is_not_told_to_rename_another(store: Path, tiny: Cal
     assert "rename" not in describe_plan(explanation)
 
 
+EARLIER = """
+import sys
+import bilin.spec
+bilin.spec.RESULTS_VERSION = 0
+from bilin.orchestrator import ClusterSpec, launch
+from tests.orchestrator.runs import no_op
+launch(sys.argv[1], store=sys.argv[2], cluster=ClusterSpec(kind="inline"), run=no_op)
+"""
+
+
 def test_a_plan_says_that_another_version_of_the_numbers_makes_every_cell_new(
-    tiny: Callable[..., Grid], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Callable[..., Grid], tmp_path: Path
 ) -> None:
     line = "versions a new version of bilin or of a package computes other numbers for what the last launch asked for"
-    with monkeypatch.context() as earlier:
-        earlier.setattr("bilin.spec.RESULTS_VERSION", 0)
-        launch(tiny(m="[7, 11]"), store=tmp_path, cluster=INLINE, run=no_op)
-    for grid in (tiny(m="[7, 11]"), tiny(m="[7, 5]", seeds="[0, 1]")):
-        explanation = explained(grid, tmp_path)
+    (tmp_path / "grid.json").write_text(resolved(tiny()))
+    store = tmp_path / "store"
+    command = [sys.executable, "-c", EARLIER, str(tmp_path / "grid.json"), str(store)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[3])
+    for grid in (tiny(), tiny(m="[2, 5]", seeds="[0, 1]")):
+        explanation = explained(grid, store)
         assert {*reasons(explanation)} == {"new cell", "cell not in the grid"}
         assert line in " ".join(describe_plan(explanation).split())
-    launch(tiny(m="[7, 11]"), store=tmp_path, cluster=INLINE, run=no_op)
-    assert not explained(tiny(m="[5]"), tmp_path).is_renumbered
+    launch(tiny(), store=store, cluster=INLINE, run=no_op)
+    assert not explained(tiny(m="[5]"), store).is_renumbered
 
 
 def test_what_an_interrupted_launch_left_is_not_new(tiny: Callable[..., Grid], tmp_path: Path) -> None:
