@@ -7,7 +7,6 @@ query runs, so that the store can be read without them.
 
 from bilin.folder import DEFAULT_STORE as DEFAULT_STORE
 from bilin.folder import store_option as store_option
-from bilin.results.comparison import table as table
 from bilin.results.export import export as export
 from bilin.results.export import output_file as output_file
 from bilin.results.maintenance import Health as Health
@@ -47,5 +46,6 @@ from bilin.results.store.rows import WantedRow as WantedRow
 from bilin.results.store.sharing import UnreadableSweepError as UnreadableSweepError
 from bilin.results.store.sharing import shared_trials as shared_trials
 from bilin.results.store.writer import SweepWriter as SweepWriter
+from bilin.results.tables.table import table as table
 
 hierarchy = table  # its name in 0.1.0, kept for one version

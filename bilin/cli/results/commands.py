@@ -61,12 +61,27 @@ def query(
 @app.command()
 def table(
     sweep: Sweep = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD,…", help="Fields that tell the rows apart: tier,rank. By default, models."),
+    ] = None,
+    cols: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD,…", help="Fields that tell the columns apart: task,m. By default, tasks."),
+    ] = None,
     length: Annotated[
         int | None,
         typer.Option(help="The tested length to show; by default the longest of each task, or all with --by length."),
     ] = None,
     by: Annotated[str, typer.Option(help="The columns: task, or length with a table per task.")] = "task",
-    value: Annotated[str, typer.Option(help="mean, low, high, best, lr, num_seeds or num_solved.")] = "mean",
+    value: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[@LENGTH]",
+            help="mean, low, high, best, lr, num_seeds, num_solved, accuracy, accuracy_scaled, sequence_accuracy, "
+            "validation_accuracy, training_loss, steps or wall_s.",
+        ),
+    ] = "mean",
     stat: Annotated[
         str | None,
         typer.Option(
@@ -75,18 +90,60 @@ def table(
             show_default=False,
         ),
     ] = None,
+    decimals: Annotated[
+        int | None, typer.Option(help="Digits after the point; by default 2 for accuracies.", show_default=False)
+    ] = None,
+    bold: Annotated[
+        str, typer.Option(metavar="<best|within-interval|none>", help="Which numbers are bold, where a format can.")
+    ] = "best",
+    bold_by: Annotated[
+        str, typer.Option(metavar="<column|group>", help="The best of a column, or of a group of rows in it.")
+    ] = "column",
+    show_: Annotated[
+        str | None,
+        typer.Option(
+            "--show",
+            metavar="NAME,…",
+            help="Columns beside each number: lr, num_seeds, num_solved, params, recurrent_params.",
+        ),
+    ] = None,
+    published: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="Published accuracies beside yours, such as 2505.21749.")
+    ] = None,
+    where: Annotated[str | None, typer.Option(help='A condition on cells, for example "hidden = 64".')] = None,
     everything: Everything = False,
     format_: Format = None,
     output: Output = None,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Show models against tasks, or against tested lengths, one number for each."""
+    """Show models against tasks, or any fields against any others, one number for each."""
     from bilin import results
 
-    shown = results.table(store, sweep=sweep, length=length, by=by, value=value, stat=stat, everything=everything)
+    shown = results.table(
+        store,
+        sweep=sweep,
+        length=length,
+        by=by,
+        value=value,
+        stat=stat,
+        everything=everything,
+        where=where,
+        rows=_names(rows),
+        cols=_names(cols),
+        show=_names(show_),
+        decimals=decimals,
+        bold=bold,
+        bold_by=bold_by,
+        published=published,
+    )
     show(shown, format_, output)
     if output is None and format_ in (None, results.Format.TABLE):
         _say_what_is_missing(store, sweep)
+
+
+def _names(text: str | None) -> list[str]:
+    """Return the names of an option, which commas separate."""
+    return [name.strip() for name in text.split(",") if name.strip()] if text else []
 
 
 @app.command()
