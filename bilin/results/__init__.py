@@ -19,7 +19,6 @@ from bilin.results.origin import HARDWARE as HARDWARE
 from bilin.results.origin import Origin as Origin
 from bilin.results.origin import mixture as mixture
 from bilin.results.published import published as published
-from bilin.results.published.compare import compare as compare
 from bilin.results.result_table import Format as Format
 from bilin.results.result_table import ResultTable as ResultTable
 from bilin.results.result_table import encode as encode
@@ -46,6 +45,7 @@ from bilin.results.store.rows import WantedRow as WantedRow
 from bilin.results.store.sharing import UnreadableSweepError as UnreadableSweepError
 from bilin.results.store.sharing import shared_trials as shared_trials
 from bilin.results.store.writer import SweepWriter as SweepWriter
+from bilin.results.tables.differences import compare as compare
 from bilin.results.tables.table import table as table
 
 hierarchy = table  # its name in 0.1.0, kept for one version

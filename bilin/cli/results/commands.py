@@ -148,16 +148,31 @@ def _names(text: str | None) -> list[str]:
 
 @app.command()
 def compare(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[SWEEP]", help="The sweep to look at; by default all.", show_default=False)
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[OTHER]",
+            help="Another sweep, or a source of published accuracies such as 2505.21749; by default all sources.",
+            show_default=False,
+        ),
+    ] = None,
+    tolerance: Annotated[float, typer.Option(help="Up to this difference, two accuracies are the same.")] = 0.0,
     sweep: Sweep = None,
     everything: Everything = False,
     format_: Format = None,
     output: Output = None,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Show cells beside the published accuracies of the same task and tier, and which sizes differ."""
+    """Show the cells of a sweep beside those of another, or beside published accuracies."""
     from bilin import results
 
-    show(results.compare(store, sweep=sweep, everything=everything), format_, output)
+    if name is not None and sweep not in (None, name):
+        raise InputError(f"found two sweeps to look at, {name} and --sweep {sweep}: leave out one")
+    shown = results.compare(store, sweep=name or sweep, against=against, tolerance=tolerance, everything=everything)
+    show(shown, format_, output)
 
 
 @app.command()
