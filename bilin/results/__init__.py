@@ -9,6 +9,11 @@ from bilin.folder import DEFAULT_STORE as DEFAULT_STORE
 from bilin.folder import store_option as store_option
 from bilin.results.export import export as export
 from bilin.results.export import output_file as output_file
+from bilin.results.figures.plot import check_figure_path as check_figure_path
+from bilin.results.figures.plot import draw_figure as draw_figure
+from bilin.results.figures.plot import figure_data as figure_data
+from bilin.results.figures.plot import plot as plot
+from bilin.results.figures.plot import save_figure as save_figure
 from bilin.results.maintenance import Health as Health
 from bilin.results.maintenance import compact as compact
 from bilin.results.maintenance import copy_weights as copy_weights

@@ -176,6 +176,72 @@ def compare(
 
 
 @app.command()
+def plot(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND",
+            help="length, heatmap, lr, size, training or cost.",
+            show_default=False,
+            autocompletion=lambda: ["length", "heatmap", "lr", "size", "training", "cost"],
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The picture: .png, .svg or .pdf.", show_default=False),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="FILE", help="Write the numbers behind it: .csv, .json or .parquet.", show_default=False
+        ),
+    ] = None,
+    sweep: Sweep = None,
+    where: Annotated[str | None, typer.Option(help="A condition, for example \"m = 5 AND tier <> 'lstm'\".")] = None,
+    length: Annotated[
+        int | None, typer.Option(help="The tested length; by default the longest of each task.", show_default=False)
+    ] = None,
+    stat: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<mean-range|mean-se|mean-std|mean-ci|mean-bootstrap|median-mad|best>",
+            help="The line and the band over the seeds; by default mean-range.",
+            show_default=False,
+        ),
+    ] = None,
+    value: Annotated[
+        str | None, typer.Option(metavar="<accuracy|loss>", help="For training: by default accuracy.")
+    ] = None,
+    x: Annotated[
+        str | None, typer.Option("--x", metavar="FIELD", help="For size: by default the rank or block size.")
+    ] = None,
+    width: Annotated[
+        str, typer.Option(metavar="<column|text|page|INCHES>", help="Width in a paper: 3.25, 5.5 or 6.75 inches.")
+    ] = "text",
+    everything: Everything = False,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Draw a figure: accuracy by length, a heat map, learning rates, sizes, training curves, or cost by tier.
+
+    Needs matplotlib: pip install 'bilin[plot]'.
+    """
+    from bilin import results
+
+    if output is None and data is None:
+        raise InputError("name a file: -o FILE for the picture, --data FILE for its numbers")
+    if output is not None:
+        results.check_figure_path(output)
+    numbers = results.figure_data(
+        kind, store, sweep=sweep, where=where, length=length, stat=stat, value=value, x=x, everything=everything
+    )
+    if data is not None:
+        show(results.ResultTable.of(numbers), None, data)
+    if output is not None:
+        results.save_figure(results.draw_figure(kind, numbers, width), output)
+        typer.echo(f"written to {output}", err=True)
+
+
+@app.command()
 def delete(
     where: Annotated[
         str, typer.Option(help="A condition on trials, for example \"status = 'failed'\".", show_default=False)

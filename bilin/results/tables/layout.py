@@ -84,32 +84,22 @@ def at_lengths(cells: Sequence[Cell], length: int | None, *, only_greatest: bool
         shown = [cell for cell in cells if cell["length"] == length]
     else:
         shown = [cell for cell in cells if not only_greatest or cell["length"] == max(tested[cell["task"]])]
-    return [{**cell, **{field["name"]: _SEARCHED for field in cell["searched"] or ()}} for cell in shown]
+    return [without_searched(cell) for cell in shown]
 
 
 def models_by_tasks(cells: Sequence[Cell], schema: pa.Schema, *, by_length: bool) -> Layout:
-    """Return a row for each model, and a column for each task, or for each length of each task.
-
-    Models with one label, which differ in their validation, get their ids.
-    """
-    models = _labels(cells, "tier", schema, shared=[*fields_in(schema, "train"), "sweep"])
-    tasks = _labels(cells, "task", schema)
-    ids = defaultdict(set)
-    for cell, model, task in zip(cells, models, tasks, strict=True):
-        ids[model, task].add(cell["cell_id"])
+    """Return a row for each model, and a column for each task, or for each length of each task."""
     placed: dict[tuple[tuple[str], str], Cell] = {}
     places: dict[Place, None] = {}
     first: dict[str, Cell] = {}
-    for cell, label, task in zip(cells, models, tasks, strict=True):
-        model = label if len(ids[label, task]) == 1 else f"{label} {cell['cell_id']}"
+    for cell, (model, task) in zip(cells, labels(cells, schema), strict=True):
         kind, at = cell["task"], cell["length"]
         section = task if by_length else f"{kind}, length {at}"
         place = Place(f"{task}, length {at}", section, str(at) if by_length else task.removeprefix(f"{kind} "))
         places[place] = None
         placed[(model,), place.name] = cell
         first.setdefault(model, cell)
-    names = [*fields_in(schema, "tier", "train"), "sweep", "cell_id"]
-    in_order = sorted(first, key=lambda model: [_sortable(name, first[model][name]) for name in ("tier", *names)])
+    in_order = sorted(first, key=lambda model: model_order(first[model], schema))
     return Layout(
         headings=["model"],
         rows=[(model,) for model in in_order],
@@ -118,6 +108,38 @@ def models_by_tasks(cells: Sequence[Cell], schema: pa.Schema, *, by_length: bool
         cells=placed,
         schema=schema,
     )
+
+
+def labels(cells: Sequence[Cell], schema: pa.Schema) -> list[tuple[str, str]]:
+    """Return a short label for the model and the task of each row of `cells` or `trials`.
+
+    Models with one label, which differ in their validation, get their ids.
+    """
+    models = _labels(cells, "tier", schema, shared=[*fields_in(schema, "train"), "sweep"])
+    tasks = _labels(cells, "task", schema)
+    ids = defaultdict(set)
+    for cell, model, task in zip(cells, models, tasks, strict=True):
+        ids[model, task].add(cell["cell_id"])
+    return [
+        (model if len(ids[model, task]) == 1 else f"{model} {cell['cell_id']}", task)
+        for cell, model, task in zip(cells, models, tasks, strict=True)
+    ]
+
+
+def model_order(cell: Cell, schema: pa.Schema) -> list[Any]:
+    """Sort models by tier, then by their fields."""
+    names = ["tier", *fields_in(schema, "tier", "train"), "sweep", "cell_id"]
+    return [_sortable(name, cell[name]) for name in names]
+
+
+def task_order(cell: Cell, schema: pa.Schema) -> list[Any]:
+    """Sort tasks by kind, then by their fields."""
+    return [_sortable(name, cell[name]) for name in ("task", *fields_in(schema, "task"))]
+
+
+def without_searched(cell: Cell) -> Cell:
+    """Return a row without the values of searched fields, which do not tell models apart."""
+    return {**cell, **{field["name"]: _SEARCHED for field in cell["searched"] or ()}}
 
 
 def pivot(cells: Sequence[Cell], schema: pa.Schema, *, rows: Sequence[str], cols: Sequence[str]) -> Layout:
