@@ -7,6 +7,7 @@ query runs, so that the store can be read without them.
 
 from bilin.folder import DEFAULT_STORE as DEFAULT_STORE
 from bilin.folder import store_option as store_option
+from bilin.results.explain import explain as explain
 from bilin.results.export import export as export
 from bilin.results.export import output_file as output_file
 from bilin.results.figures.plot import check_figure_path as check_figure_path

@@ -36,6 +36,9 @@ def query(
     sort: Annotated[str | None, typer.Option(help="Columns to sort by, for example 'm, mean desc'.")] = None,
     limit: Annotated[int | None, typer.Option(help="Maximum number of rows.")] = None,
     everything: Everything = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="List the columns of the views with type, unit and meaning instead.")
+    ] = False,
     format_: Format = None,
     output: Output = None,
     store: Store = DEFAULT_STORE,
@@ -44,6 +47,9 @@ def query(
     with ends_at_once():
         from bilin import results
 
+        if explain:
+            show(results.explain(view, store=store, sweep=sweep), format_, output)
+            return
         question = results.Question(
             sql=sql,
             store=store,
