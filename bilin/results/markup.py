@@ -56,7 +56,8 @@ class Sheet:
 def latex(sheet: Sheet) -> str:
     """Return a ``table`` that needs no package but booktabs."""
     alignment = "".join("r" if right else "l" for right in sheet.right_aligned)
-    caption, *remarks = sheet.note.splitlines() or [""]
+    first, *remarks = sheet.note.splitlines() or [""]
+    caption = f"{first[:1].upper()}{first[1:]}." if first else ""
     return "\n".join(
         [
             r"% \usepackage{booktabs}",

@@ -161,6 +161,14 @@ def test_a_tier_has_one_look_of_its_own():
     assert line_style("of_another_package") == line_style("of_another_package")
 
 
+def test_a_line_that_another_covers_is_wider(tmp_path):
+    with SweepWriter(tmp_path, "drawn") as writer:
+        writer.append([pair(cell("full")), pair(cell("elman")), pair(cell("lstm"), accuracy=0.5)])
+    drawn = lines(plot("length", tmp_path).axes[0])
+    assert drawn["full"].get_linewidth() > drawn["elman"].get_linewidth() == drawn["lstm"].get_linewidth()
+    assert drawn["full"].get_markersize() > drawn["elman"].get_markersize()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tier_keeps_its_look_in_every_figure(store, kind):
     for panel in plot(kind, store).axes:

@@ -60,7 +60,7 @@ def test_latex_has_groups_of_rows_and_columns_and_the_best_in_bold():
         r"  \par\smallskip\footnotesize $^\dagger$ a remark",
         r"\end{table}",
     ]
-    assert r"\caption{mean of 95 \%}" in latex(RANKS)
+    assert r"\caption{Mean of 95 \%.}" in latex(RANKS)
 
 
 def test_rows_without_groups_have_no_rules():

@@ -10,7 +10,17 @@ import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bilin.results.figures.style import Drawing, label, legend, line_style, panels, settings
+from bilin.results.figures.style import (
+    CHARACTER_IN,
+    LINE_WIDTH,
+    MARKER_SIZE,
+    Drawing,
+    label,
+    legend,
+    line_style,
+    panels,
+    settings,
+)
 from bilin.units import duration
 
 Row = dict[str, Any]
@@ -18,7 +28,9 @@ Row = dict[str, Any]
 _ACCURACY = "accuracy (0 is chance)"
 _SHORT = "scaled accuracy"
 _BAND = 0.18
-_TEXT_IN = 0.95
+_COVERED = 0.02
+_MAX_COVERS = 3
+_MAX_TICKS = 6
 _WORST, _BEST = -0.1, 1.1
 """The limits of an axis of accuracies; a marker at 0 or 1 is whole."""
 
@@ -49,6 +61,9 @@ def rates(data: pa.Table, width_in: float) -> Figure:
                 panel.plot(*_points(chosen, "lr"), "o", markersize=8, fillstyle="none", color=style["color"])
                 panel.plot(*_points(lost, "lr"), "x", markersize=6, color=style["color"])
             panel.set_xscale("log")
+            tried = sorted({row["lr"] for row in of_task})
+            if len(tried) <= _MAX_TICKS:
+                _plain_ticks(panel, tried)
         axes[0].plot([], [], "o", markersize=8, fillstyle="none", color="#666666", label="selected")
         if any(row["num_lost"] for of_task in rows for row in of_task):
             axes[0].plot([], [], "x", markersize=6, color="#666666", label="some trials diverged or failed")
@@ -64,10 +79,12 @@ def sizes(data: pa.Table, width_in: float) -> Figure:
         for panel, of_task in zip(axes, rows, strict=True):
             sized = [row for row in of_task if row["x"] is not None]
             _lines(panel, [{**row, "model": row["tier"]} for row in sized], "x")
-            for style, of_model in _models([row for row in of_task if row["x"] is None and row["value"] is not None]):
-                look = {**style, "marker": "", "linewidth": 0.8}
-                for row in of_model[:1]:
-                    panel.axhline(row["value"], label=row["model"], **look)
+            levels = _models([row for row in of_task if row["x"] is None and row["value"] is not None])
+            heights = [of_model[0]["value"] for _, of_model in levels]
+            for index, (style, of_model) in enumerate(levels):
+                covers = sum(abs(other - heights[index]) < _COVERED for other in heights[index + 1 :])
+                look = {**style, "marker": "", "linewidth": 0.8 + 1.3 * min(_MAX_COVERS, covers)}
+                panel.axhline(heights[index], label=of_model[0]["model"], **look)
             panel.set_xscale("log", base=2)
             _plain_ticks(panel, sorted({row["x"] for row in sized}))
         _finish(figure, axes, x=name.replace("_", " "), y=_SHORT)
@@ -122,23 +139,22 @@ def cost(data: pa.Table, width_in: float) -> Figure:
     figure, (panel,) = panels([""], width_in, height_in=0.6 + 0.22 * len(rows))
     with settings():
         tiers = [row["tier"] for row in rows]
-        cpu = [row["hours"] - row["gpu_hours"] for row in rows]
-        gpu = [row["gpu_hours"] for row in rows]
+        unit, per_hour = ("hours", 1) if max(row["hours"] for row in rows) >= 1 else ("minutes", 60)
+        cpu = [(row["hours"] - row["gpu_hours"]) * per_hour for row in rows]
+        gpu = [row["gpu_hours"] * per_hour for row in rows]
         colours = [line_style(tier)["color"] for tier in tiers]
         panel.barh(tiers, cpu, color=colours, height=0.7, label="CPU" if any(cpu) else None)
         if any(gpu):
             panel.barh(tiers, gpu, left=cpu, color=colours, height=0.7, hatch="////", edgecolor="white", label="GPU")
-        for y, row in enumerate(rows):
-            mean_s = 3600 * row["hours"] / row["num_trials"]
-            mean = f"{mean_s:.2g} s" if mean_s < 10 else duration(mean_s)
-            text = f" {row['num_trials']} × {mean}"  # noqa: RUF001
-            panel.text(row["hours"], y, text, va="center", fontsize=7)
-        room = _TEXT_IN / (width_in - 0.4 - 0.06 * max(map(len, tiers)))  # for the text behind the longest bar
-        panel.set_xlim(0, max(row["hours"] for row in rows) / max(0.2, 1 - room) or 1.0)
+        texts = [f" {row['num_trials']} × {_mean_time(row)}" for row in rows]  # noqa: RUF001
+        for y, (row, text) in enumerate(zip(rows, texts, strict=True)):
+            panel.text(row["hours"] * per_hour, y, text, va="center", fontsize=7)
+        room = max(map(len, texts)) / (width_in / CHARACTER_IN - max(map(len, tiers)) - 7)  # for the longest text
+        panel.set_xlim(0, max(row["hours"] for row in rows) * per_hour / max(0.2, 1 - room) or 1.0)
         panel.invert_yaxis()
         panel.grid(visible=False, axis="y")
         panel.tick_params(axis="y", length=0)
-        panel.set_xlabel("hours (trials × mean time)")  # noqa: RUF001
+        panel.set_xlabel(f"{unit} (trials × mean time)")  # noqa: RUF001
         if any(cpu) and any(gpu):
             legend(figure, [panel])
     return figure
@@ -153,6 +169,11 @@ DRAWINGS: Mapping[str, Callable[[pa.Table, float], Figure]] = {
     "cost": cost,
 }
 """How each kind of figure is drawn, from its numbers and its width in inches."""
+
+
+def _mean_time(row: Row) -> str:
+    mean_s = 3600 * row["hours"] / row["num_trials"]
+    return f"{mean_s:.2g} s" if mean_s < 10 else duration(mean_s)
 
 
 def _by_task(data: pa.Table, width_in: float) -> tuple[Drawing, list[Axes], list[list[Row]]]:
@@ -177,15 +198,31 @@ def _models(rows: Sequence[Row]) -> list[tuple[dict[str, Any], list[Row]]]:
 
 
 def _lines(panel: Axes, rows: Sequence[Row], x: str) -> None:
-    """Draw a line for each model, with a band over its seeds."""
-    for style, of_model in _models(rows):
-        known = [row for row in of_model if row["value"] is not None]
-        is_dense = len(known) > 12
-        every = max(1, len(known) // 6) if is_dense else 1
-        panel.plot(*_points(known, x), label=of_model[0]["model"], markevery=every, **style)
-        banded = [row for row in known if row["low"] is not None]
+    """Draw a line for each model, with a band over its seeds. One that others cover is wider, to be seen below them."""
+    drawn = [(style, of_model, _known(of_model, x)) for style, of_model in _models(rows)]
+    for index, (style, of_model, known) in enumerate(drawn):
+        wider = min(_MAX_COVERS, sum(_cover(known, other) for _, _, other in drawn[index + 1 :]))
+        panel.plot(
+            list(known),
+            list(known.values()),
+            label=of_model[0]["model"],
+            markevery=max(1, len(known) // 6) if len(known) > 12 else 1,
+            linewidth=LINE_WIDTH + 1.3 * wider,
+            markersize=MARKER_SIZE + 1.8 * wider,
+            **style,
+        )
+        banded = [row for row in of_model if row["low"] is not None]
         low, high = ([row[end] for row in banded] for end in ("low", "high"))
         panel.fill_between([row[x] for row in banded], low, high, color=style["color"], alpha=_BAND, linewidth=0)
+
+
+def _known(rows: Sequence[Row], x: str) -> dict[float, float]:
+    return {row[x]: row["value"] for row in rows if row["value"] is not None}
+
+
+def _cover(one: Mapping[float, float], other: Mapping[float, float]) -> bool:
+    """Return whether one line would lie under the other."""
+    return bool(one) and all(abs(other.get(x, float("inf")) - value) < _COVERED for x, value in one.items())
 
 
 def _points(rows: Sequence[Row], x: str) -> tuple[list[float], list[float]]:
@@ -194,7 +231,7 @@ def _points(rows: Sequence[Row], x: str) -> tuple[list[float], list[float]]:
 
 def _plain_ticks(panel: Axes, values: Sequence[float]) -> None:
     """Label a logarithmic axis with its values, as many as there is room for."""
-    shown = values if len(values) <= 6 else values[:: -(-len(values) // 6)]
+    shown = values if len(values) <= _MAX_TICKS else values[:: -(-len(values) // _MAX_TICKS)]
     panel.set_xticks(shown, [f"{value:g}" for value in shown])
     panel.minorticks_off()
 

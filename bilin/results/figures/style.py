@@ -25,6 +25,8 @@ _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 _LIGHTEST = 0.6
 
+LINE_WIDTH, MARKER_SIZE = 1.2, 3.5
+
 _PANEL_IN = 1.9
 """The least width of a panel."""
 
@@ -32,7 +34,7 @@ _RATIO, _HIGHEST_IN = 0.62, 2.2
 """The height of a panel by its width, and its greatest height."""
 
 _LINE_IN = 0.15
-_CHARACTER_IN = 0.056
+CHARACTER_IN = 0.056
 _HANDLE_IN = 0.5
 """Sizes of a legend."""
 
@@ -48,8 +50,8 @@ _SETTINGS: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 3.5,
+    "lines.linewidth": LINE_WIDTH,
+    "lines.markersize": MARKER_SIZE,
     "grid.linewidth": 0.4,
     "grid.color": "#dddddd",
     "pdf.fonttype": 42,  # TrueType: conferences refuse type 3
@@ -129,7 +131,10 @@ def legend(figure: Figure, axes: Sequence[Axes]) -> None:
     if not entries:
         return
     width, height = figure.get_size_inches()
-    widest = max(map(len, entries)) * _CHARACTER_IN + _HANDLE_IN
+    widest = max(map(len, entries)) * CHARACTER_IN + _HANDLE_IN
     num_cols = max(1, min(len(entries), int(width / widest)))
     figure.set_size_inches(width, height + _LINE_IN * -(-len(entries) // num_cols) + 0.1)
-    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=num_cols)
+    below = figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=num_cols)
+    for line in below.get_lines():
+        if line.get_linewidth() > LINE_WIDTH:
+            line.set(linewidth=LINE_WIDTH, markersize=MARKER_SIZE)
