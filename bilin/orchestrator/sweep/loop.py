@@ -7,13 +7,14 @@ import itertools
 import os
 import shlex
 import socket
+import sys
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from bilin.failures import MAX_SAME_ERRORS, RULES, error_key, place_of
+from bilin.failures import MAX_ATTEMPTS, MAX_SAME_ERRORS, RULES, error_key, place_of
 from bilin.folder import SweepFolder
 from bilin.orchestrator.grid import LogUniform
 from bilin.orchestrator.planning.cell import CellPlan, Shape
@@ -47,6 +48,9 @@ MAX_GROUP = 64
 MAX_PACK = {"cpu": 16, "cuda": 64}
 """Most trials of a pack whose size is not given. On a CPU no tier gains from more."""
 
+SMALLER = 4
+"""How many times smaller the groups are in which the trials of a group that was lost run again."""
+
 MAX_PASSED = 256
 """How many trials of other shapes are passed over in search of those of one shape."""
 
@@ -59,6 +63,7 @@ class _Trial:
         attempts: How many times it was started.
         avoid: The nodes that its next attempt must not run on.
         reason: Why it waits to run again.
+        group_size: With how many trials it was last given to a worker, itself included.
         since: When it was given to a worker, in seconds since the epoch; the attributes below are of this attempt.
     """
 
@@ -68,10 +73,23 @@ class _Trial:
     attempts: int = 0
     avoid: frozenset[str] = frozenset()
     reason: str | None = None
+    group_size: int = 1
     since: float = 0.0
     started: Started | None = None
     progress: Progress | None = None
     checkpointed: Checkpointed | None = None
+
+    @property
+    def most(self) -> int:
+        """Most trials in its next group.
+
+        If a worker dies, it is not known which trial of its group was at fault. So the groups of those that start
+        again are smaller, and the last attempt is alone.
+        """
+        if not self.attempts:
+            return sys.maxsize
+        is_last = self.attempts + 1 >= MAX_ATTEMPTS
+        return 1 if is_last or self.avoid else max(1, self.group_size // SMALLER)
 
 
 class Sweep:
@@ -213,24 +231,23 @@ class Sweep:
                 for trial in group:
                     self._running[trial.trial_id] = trial
                     trial.attempts += 1
+                    trial.group_size = len(group)
                     trial.reason, trial.since = None, time.time()
                     trial.started = trial.progress = trial.checkpointed = None
                 pool.submit(Group(tuple(trial.spec for trial in group), avoid))
 
     def _next_group(self, queue: deque[_Trial], pool: Pool) -> list[_Trial]:
-        """Take the next trial from a queue, with others of its shape if they can share a pack or are short.
-
-        A trial that starts again runs alone: if a worker dies, it is not known which trial of a group was at fault.
-        """
+        """Take the next trial from a queue, with others of its shape if they can share a pack or are short."""
         first = queue.popleft()
         group, passed = [first], list[_Trial]()
-        if first.attempts or first.spec.test_only:
+        if first.spec.test_only:
             return group
         wall_s = self._wall_s.get(self._cells[first.cell_id].shape)
         size = min(MAX_GROUP, int(GROUP_S / wall_s)) if wall_s else 1
         if self._packs:
             resources, share = first.spec.resources, -(-(len(queue) + 1) // pool.num_workers)
             size = max(size, min(share, resources.pack or MAX_PACK[device_of(resources)]))
+        size = min(size, first.most)
         while queue and len(group) < size and len(passed) < MAX_PASSED:
             trial = queue.popleft()
             (group if self._fits(trial, first) else passed).append(trial)
@@ -239,7 +256,7 @@ class Sweep:
 
     def _fits(self, trial: _Trial, first: _Trial) -> bool:
         """Whether a trial that waits can join the group of another one."""
-        if trial.attempts or trial.spec.test_only:
+        if trial.attempts != first.attempts or trial.spec.test_only:
             return False
         if self._packs:
             return trial.spec.shape == first.spec.shape
