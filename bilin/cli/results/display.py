@@ -141,8 +141,8 @@ def _standard_output() -> Iterator[BinaryIO]:
 def _draw(table: ResultTable) -> None:
     """Show a table on a terminal. Long lines break between columns, and nothing is cut.
 
-    A section with a title becomes several tables, each with the columns that all sections begin with. Of one without,
-    each row takes several lines, or is shown as a list of its values if these would be too many.
+    A section whose rows have names becomes several tables, each with the columns of the names. Of one without, each
+    row takes several lines, or is shown as a list of its values if these would be too many.
     """
     from rich.cells import cell_len
     from rich.console import Console
@@ -154,7 +154,8 @@ def _draw(table: ResultTable) -> None:
         labels = [column.heading for column in section.columns]
         widths = [max(map(cell_len, column)) for column in zip(labels, *texts, strict=True)]
         blocks = _blocks(section, widths, console.width)
-        if not section.title and len(blocks) > _MAX_LINES:
+        in_blocks = bool(section.title) or any(column.section is None for column in section.columns)
+        if not in_blocks and len(blocks) > _MAX_LINES:
             console.print(_records(labels, texts))
             continue
         lines = [[Text(label, style="bold") for label in labels]]
@@ -165,6 +166,7 @@ def _draw(table: ResultTable) -> None:
                 text.align("right" if column.right_aligned else "left", width)
         if section.title:
             console.print(Text(section.title, style="bold"))
+        if in_blocks:
             shown = [[line[index] for index in block] for block in blocks for line in lines]
         else:
             shown = [[line[index] for index in block] for line in lines for block in blocks]
@@ -172,7 +174,7 @@ def _draw(table: ResultTable) -> None:
             joined = Text(" " * _GAP).join(line)
             joined.rstrip()
             console.print(joined, soft_wrap=True)
-        if section.title:
+        if in_blocks:
             console.print()
     if table.note:
         typer.echo("\n".join(wrap(table.note, console.width)))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +85,7 @@ def by_length(subject: Subject) -> pa.Table:
 def by_model(subject: Subject) -> pa.Table:
     """Return the accuracy of each cell at one length, and why there is none."""
     cells, _ = subject.cells(only_greatest=True)
-    failed = _grouped(subject.trials()[0], "sweep", "cell_id")
+    failed = _grouped(replace(subject, where=None).trials()[0], "sweep", "cell_id")
     rows = []
     for cell in cells:
         statuses = {trial["status"] for trial in failed[cell["sweep"], cell["cell_id"]]}
@@ -132,8 +134,8 @@ def by_step(subject: Subject) -> pa.Table:
     for seeds in _grouped([trial for trial in trials if trial["trial_id"] in curves], "sweep", "cell_id").values():
         of_cell = [curves[trial["trial_id"]] for trial in seeds]
         for step in sorted({point["step"] for curve in of_cell for point in curve}):
-            scores = [_last(curve, step, value) for curve in of_cell]
-            known = [score for score in scores if score is not None]
+            ends = [bisect.bisect(curve, step, key=itemgetter("step")) for curve in of_cell]
+            known = [curve[end - 1][value] for curve, end in zip(of_cell, ends, strict=True) if end]
             rows.append({**seeds[0], **_summary(known, subject), "step": step, "of": value})
     return _table(rows, {"step": pa.int64(), "of": pa.string(), **_NUMBER})
 
@@ -203,9 +205,3 @@ def _values(cells: Sequence[Row], name: str) -> set[Any]:
 
 def _size(cell: Row, name: str) -> float | None:
     return None if cell[name] is None or isinstance(cell[name], str) else float(cell[name])
-
-
-def _last(curve: Sequence[Row], step: int, value: str) -> float | None:
-    """Return the last value of a curve up to a step; None before its first."""
-    points = [point[value] for point in curve if point["step"] <= step]
-    return points[-1] if points else None
