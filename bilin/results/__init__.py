@@ -12,6 +12,7 @@ from bilin.results.export import export as export
 from bilin.results.export import output_file as output_file
 from bilin.results.figures.plot import check_figure_path as check_figure_path
 from bilin.results.figures.plot import draw_figure as draw_figure
+from bilin.results.figures.plot import draw_text as draw_text
 from bilin.results.figures.plot import figure_data as figure_data
 from bilin.results.figures.plot import plot as plot
 from bilin.results.figures.plot import save_figure as save_figure

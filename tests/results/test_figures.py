@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from bilin.cli.results import app
 from bilin.errors import InputError, QueryError
 from bilin.models import MODELS
-from bilin.record import LengthResult
+from bilin.record import CurvePoint, LengthResult
 from bilin.results import SweepWriter, WantedRow, figure_data, plot, save_figure
 from bilin.results.figures.plot import KINDS
 from bilin.results.figures.style import WIDTHS_IN, line_style
@@ -113,6 +113,15 @@ def test_training_curves_hold_the_last_value_of_a_seed_that_ended(tmp_path):
     (panel,) = plot("training", tmp_path, value="loss").axes
     assert list(lines(panel)["full"].get_xdata()) == [0, 250, 500]
     assert panel.get_ylabel() == "training loss"
+
+
+def test_a_loss_that_is_not_finite_is_left_out(tmp_path):
+    with SweepWriter(tmp_path, "drawn") as writer:
+        spec, result = pair()
+        curve = (CurvePoint(0, None, 2.0, 0.5), CurvePoint(10, None, float("inf"), 0.5))
+        writer.append([(spec, dataclasses.replace(result, curve=curve))])
+    assert figure_data("training", tmp_path, value="loss")["value"].to_pylist() == [2.0, None]
+    assert list(lines(plot("training", tmp_path, value="loss").axes[0])["full"].get_xdata()) == [0]
 
 
 def test_a_heat_map_has_the_number_in_each_cell_and_marks_what_is_missing(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 import textwrap
 from collections import Counter
@@ -221,6 +222,7 @@ def plot(
     x: Annotated[
         str | None, typer.Option("--x", metavar="FIELD", help="For size: by default the rank or block size.")
     ] = None,
+    terminal: Annotated[bool, typer.Option("--terminal", help="Draw with characters on the terminal.")] = False,
     width: Annotated[
         str, typer.Option(metavar="<column|text|page|INCHES>", help="Width in a paper: 3.25, 5.5 or 6.75 inches.")
     ] = "text",
@@ -229,12 +231,14 @@ def plot(
 ) -> None:
     """Draw a figure: accuracy by length, a heat map, learning rates, sizes, training curves, or cost by tier.
 
-    Needs matplotlib: pip install 'bilin[plot]'.
+    A picture needs matplotlib: pip install 'bilin[plot]'.
     """
     from bilin import results
 
-    if output is None and data is None:
-        raise InputError("name a file: -o FILE for the picture, --data FILE for its numbers")
+    if output is None and data is None and not terminal:
+        raise InputError(
+            "say where to draw: -o FILE for the picture, --data FILE for its numbers, or --terminal for characters"
+        )
     if output is not None:
         results.check_figure_path(output)
     numbers = results.figure_data(
@@ -242,6 +246,8 @@ def plot(
     )
     if data is not None:
         show(results.ResultTable.of(numbers), None, data)
+    if terminal:
+        typer.echo(results.draw_text(kind, numbers, shutil.get_terminal_size().columns))
     if output is not None:
         results.save_figure(results.draw_figure(kind, numbers, width), output)
         typer.echo(f"written to {output}", err=True)

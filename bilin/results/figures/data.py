@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -135,8 +136,9 @@ def by_step(subject: Subject) -> pa.Table:
         of_cell = [curves[trial["trial_id"]] for trial in seeds]
         for step in sorted({point["step"] for curve in of_cell for point in curve}):
             ends = [bisect.bisect(curve, step, key=itemgetter("step")) for curve in of_cell]
-            known = [curve[end - 1][value] for curve, end in zip(of_cell, ends, strict=True) if end]
-            rows.append({**seeds[0], **_summary(known, subject), "step": step, "of": value})
+            scores = [curve[end - 1][value] for curve, end in zip(of_cell, ends, strict=True) if end]
+            finite = [score for score in scores if math.isfinite(score)]  # a loss is not, if the trial diverged
+            rows.append({**seeds[0], **_summary(finite, subject), "step": step, "of": value})
     return _table(rows, {"step": pa.int64(), "of": pa.string(), **_NUMBER})
 
 

@@ -12,6 +12,7 @@ from bilin.errors import InputError, QueryError
 from bilin.folder import DEFAULT_STORE
 from bilin.results.export import output_file
 from bilin.results.figures.data import DATA, Subject
+from bilin.results.figures.text import LEAST_COLUMNS, TEXTS
 from bilin.results.statistics import DEFAULT_STATISTIC, Statistic
 
 if TYPE_CHECKING:
@@ -118,6 +119,11 @@ def draw_figure(kind: str, data: pa.Table, width: str | float = "text") -> Figur
     except ImportError as error:
         raise InputError(f"figures need matplotlib: pip install 'bilin[plot]' ({error})") from error
     return drawings.DRAWINGS[kind](data, _inches(width, style.WIDTHS_IN))
+
+
+def draw_text(kind: str, data: pa.Table, columns: int = 80) -> str:
+    """Return the numbers that `figure_data` returned as a figure of characters, for a terminal of some columns."""
+    return TEXTS[kind](data, max(columns, LEAST_COLUMNS))
 
 
 def save_figure(figure: Figure, path: Path) -> None:
