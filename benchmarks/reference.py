@@ -31,7 +31,10 @@ NAMES = {
     "bilin.orchestrator": [
         *("Snapshot", "status", "statuses", "watch", "find_trial", "why", "output", "submit", "script"),
     ],
-    "bilin.results": ["Rows", "table", "ResultTable", "encode", "delete", "copy_weights", "compact", "verify"],
+    "bilin.results": [
+        *("Rows", "table", "compare", "explain", "ResultTable", "encode", "plot", "figure_data", "save_figure"),
+        *("delete", "copy_weights", "compact", "verify"),
+    ],
     "bilin.errors": [
         *("BilinError", "InputError", "GridError", "Fault", "QueryError", "StoreError", "SweepRunningError"),
         *("InterruptedSweepError", "ClusterError"),
