@@ -83,7 +83,7 @@ def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Se
         rows.append(("", f"{summary.num_left} still to run"))
     if summary.num_elsewhere:
         rows.append(("", f"{summary.num_elsewhere} to run in the cells that --only leaves out"))
-    copies = [f"{plural(count, 'result')} found in {name}" for name, count in summary.found_in.items()]
+    copies = [f"{plural(count, 'result')} found in {name}" for name, count in summary.num_copied.items()]
     rows += [("" if index else "copied", text) for index, text in enumerate(copies)]
     if summary.stopped:
         rows.append(("stopped", f"stopped early: {summary.stopped}"))
@@ -358,7 +358,7 @@ def _waits_for(why: Why) -> str:
         return "a launch that has just begun, or whose snapshot cannot be read"
     num_running = len(snapshot.running)
     part = ", if the launch includes it: it was limited by --only" if snapshot.is_part else ""
-    return f"a free worker: {plural(num_running, 'trial')} running, {snapshot.num_left - num_running} waiting{part}"
+    return f"a free worker: {plural(num_running, 'trial')} running, {snapshot.num_open - num_running} waiting{part}"
 
 
 def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:

@@ -144,8 +144,8 @@ def _is_inside(job_id: str) -> bool:
 
 def _wait_until(condition: Callable[[], bool], timeout_s: float, *, look_s: float = _LOOK_S) -> bool:
     """Wait for a condition, and return whether it came true in time."""
-    end = time.monotonic() + timeout_s
-    while not (met := condition()) and time.monotonic() < end:
+    until = time.monotonic() + timeout_s
+    while not (met := condition()) and time.monotonic() < until:
         time.sleep(look_s)
     return met
 
@@ -170,8 +170,8 @@ def guarded_folders(pid: int) -> set[str]:
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError):
             parent = int((process / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
-            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if parent == pid and (folder := guardian.guarded_folder(words)):
+            argv = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if parent == pid and (folder := guardian.guarded_folder(argv)):
                 folders.add(folder)
     return folders
 

@@ -58,8 +58,8 @@ def detach(request: LaunchRequest) -> Detached:
     made = missing_folders(folder.jobs)
     folder.jobs.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    names = (f"{now}{suffix}.log" for suffix in ("", *(f"-{count}" for count in range(2, 1000))))
-    log = next(path for name in names if not (path := folder.jobs / name).exists())
+    names = (f"{now}{suffix}" for suffix in ("", *(f"-{count}" for count in range(2, 1000))))
+    log = next(path for name in names if not (path := folder.job_log(name)).exists())
     for number in INTERRUPTS:  # a signal that is ignored here would be ignored there, and could not end the sweep
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
@@ -120,7 +120,7 @@ def submit_job(request: LaunchRequest) -> RayJob:
     made = missing_folders(folder.jobs)
     folder.jobs.mkdir(parents=True, exist_ok=True)
     job_id = f"bilin-{folder.name}-{secrets.token_hex(4)}"
-    source, log = (folder.jobs.absolute() / f"{job_id}{suffix}" for suffix in (".json", ".log"))
+    source, log = folder.job_request(job_id).absolute(), folder.job_log(job_id).absolute()
     source.write_text(replace(request, cluster=replace(request.cluster, address="auto")).to_json())
     # This Python, if the head has it too, as in a shared environment.
     command = (

@@ -133,8 +133,8 @@ def read(lines: Iterable[str], answers: dict[str, Answers]) -> None:
 
 def ask_here(questions: Questions) -> dict[str, Answers]:
     """Ask this machine, in a process of its own, as the node at place 0."""
-    words = command(sys.executable, questions, place="0")
-    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    argv = command(sys.executable, questions, place="0")
+    ended = subprocess.run(argv, capture_output=True, text=True, check=False)
     answers = Answers(platform.node(), error=last_error(ended.stderr, ended.returncode))
     read(ended.stdout.splitlines(), {"0": answers})
     return {"0": answers}

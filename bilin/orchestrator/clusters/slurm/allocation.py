@@ -59,7 +59,7 @@ def _nodes(slurm: Slurm) -> Iterator[NodeCommand]:
     """Start a node of Ray on each node of this job, and yield the command that was used."""
     port, client_port = free_ports(2)
     command = NodeCommand(head=f"{_address(slurm)}:{port}", client_port=client_port)
-    step = slurm.start_step(["--overlap", "--cpu-bind=none"], command.words(sys.executable), stdin=subprocess.PIPE)
+    step = slurm.start_step(["--overlap", "--cpu-bind=none"], command.argv(sys.executable), stdin=subprocess.PIPE)
     try:
         _wait_for_nodes(step, int(os.environ["SLURM_JOB_NUM_NODES"]))
         yield command

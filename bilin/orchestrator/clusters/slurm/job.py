@@ -47,7 +47,7 @@ def progress_mark(folder: SweepFolder) -> str:
     """Return a text that changes when a sweep brings results or checkpoints."""
     newest = max((number for number, _ in folder.part_files()), default=0)
     part = folder.trials_part(newest).name if newest else "nothing"
-    checkpoints = sorted((path.name, path.stat().st_mtime_ns) for path in folder.checkpoints.glob("*[0-9a-f]"))
+    checkpoints = sorted((path.name, path.stat().st_mtime_ns) for path in folder.complete_checkpoints())
     return f"{part} {zlib.crc32(repr(checkpoints).encode()):08x}"
 
 

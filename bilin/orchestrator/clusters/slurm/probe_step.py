@@ -53,10 +53,10 @@ def ask_job(
     in_job = "SLURM_JOB_ID" in os.environ
     options = ["--overlap"] if in_job else [*_options(settings), f"--immediate={max(int(wait_s), 2)}"]
     script = "\n".join([*settings.setup, 'exec "$@"'])
-    words = ["bash", "-c", script, "bash", *command(settings.python or sys.executable, questions)]
+    argv = ["bash", "-c", script, "bash", *command(settings.python or sys.executable, questions)]
     answers: dict[str, Answers] = {}
     with tempfile.TemporaryFile("w+") as errors:
-        with slurm.start_step(options, words, stdin=subprocess.DEVNULL, stderr=errors.fileno()) as step:
+        with slurm.start_step(options, argv, stdin=subprocess.DEVNULL, stderr=errors.fileno()) as step:
             limit = threading.Timer(START_S + ANSWER_S + wait_s, step.terminate)
             limit.start()
             try:

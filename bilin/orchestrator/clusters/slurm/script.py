@@ -45,7 +45,7 @@ def further_node_script(settings: ClusterSettings, command: NodeCommand) -> str:
         *(f"#SBATCH {option}" for option in options(settings, nodes=1)),
         "",
         *settings.setup,
-        f"exec {shlex.join(command.words(settings.python or sys.executable))}",
+        f"exec {shlex.join(command.argv(settings.python or sys.executable))}",
     ]
     return "".join(f"{line}\n" for line in lines)
 
