@@ -7,7 +7,7 @@ SOURCES := bilin tests benchmarks
 # Trials compute with one thread each, so two processes fill two cores.
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-clusters check coverage format metrics tables hierarchy survival fuzz clean
+.PHONY: demo test test-clusters check coverage format metrics tables hierarchy survival fuzz gpu-check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bilin sweep launch examples/quickstart.yaml
@@ -56,6 +56,10 @@ survival: $(VENV)/.installed-dev
 fuzz: $(VENV)/.installed-dev
 	BILIN_TEST_EXAMPLES=50 $(BIN)/python -m pytest --timeout 3600 tests/orchestrator/grid/test_fuzz.py \
 	    tests/orchestrator/sweep/test_damaged_store.py tests/results/store/test_writer.py
+
+# On a machine with a GPU; it needs no network and no Ray. It uses the Python that has torch with CUDA: PYTHON=...
+gpu-check:
+	$(PYTHON) benchmarks/gpu_check.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \

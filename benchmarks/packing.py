@@ -1,10 +1,11 @@
 """Trials that train as one program: member steps a second for stacks of several sizes.
 
     python benchmarks/packing.py [--hidden 64] [--m 5] [--sizes 1 4 16 64] [--tier full lstm] [--json packing.json]
+                                 [--device cuda]
 
 A step is what a trial does: draw 64 sequences of 2 to 10 tokens, forward, loss, backward, Adam; with one thread. A
-stack of 1 is a lone trial. The sizes take turns. Prints member steps a second, at the shortest times, and the ratio of
-the best size to a lone trial.
+stack of 1 is a lone trial. On a GPU, steps are replayed as CUDA graphs. The sizes take turns. Prints member steps a
+second, at the shortest times, and the ratio of the best size to a lone trial.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from bilin.fields import fields_of
 from bilin.models import MODELS, tier_settings
 from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, ValidateSpec
 from bilin.tasks.modular_addition import ModularAddition
+from bilin.workers.training.graph import Programs
 from bilin.workers.training.state import batches_at, start
 from bilin.workers.training.step import Stacks
 
+STEPS = 4
 FIELDS: dict[str, dict[str, Any]] = {"cp": {"rank": 64}, "block_diagonal": {"block_size": 2}}
 
 
@@ -36,15 +39,17 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 4, 16, 64])
     parser.add_argument("--tier", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--seconds", type=float, default=1.0, help="time for each tier and size")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, help="file for the results")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"hidden {options.hidden}, m {options.m}, member steps a second, {platform.machine()}\n")
+    device = torch.device(options.device)
+    print(f"hidden {options.hidden}, m {options.m}, member steps a second, {name_of(device)}\n")
     print("| tier |" + "".join(f" {size} |" for size in options.sizes) + " best / first |")
     print("|---|" + "--:|" * (len(options.sizes) + 1))
     results = {}
     for name in options.tier:
-        steps = {size: steps_of(spec(name, options.hidden, options.m), size) for size in options.sizes}
+        steps = {size: steps_of(spec(name, options.hidden, options.m), size, device) for size in options.sizes}
         results[name] = rates = measure(steps, options.seconds)
         cells = "".join(f" {rate:.0f} |" for rate in rates.values())
         print(f"| {name} |{cells} {max(rates.values()) / rates[options.sizes[0]]:.2f} |", flush=True)
@@ -66,10 +71,18 @@ def spec(name: str, hidden: int, m: int) -> TrialSpec:
     return TrialSpec(cell=cell, lr=1e-5, seed=0, test=TestSpec(), resources=Resources())
 
 
-def steps_of(trial: TrialSpec, size: int) -> Callable[[], None]:
-    """Return a function that makes one step of each of some trials, as one program."""
-    states, stacks = [start(trial, torch.device("cpu")) for _ in range(size)], Stacks()
-    return lambda: stacks.step(states, [batches_at(state)[0] for state in states])
+def steps_of(trial: TrialSpec, size: int, device: torch.device, *, graph: bool = True) -> Callable[[], None]:
+    """Return a function that makes some steps of each of some trials, as one program."""
+    states = [start(trial, device) for _ in range(size)]
+    stacks = Programs() if graph and device.type == "cuda" else Stacks()
+
+    def steps() -> None:
+        for _ in range(STEPS):
+            stacks.step(states, [batches_at(state)[0] for state in states])
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return steps
 
 
 def measure(steps: dict[int, Callable[[], None]], seconds: float) -> dict[int, float]:
@@ -81,10 +94,14 @@ def measure(steps: dict[int, Callable[[], None]], seconds: float) -> dict[int, f
     while time.perf_counter() - started < seconds * len(steps):
         for size, step in steps.items():
             before = time.perf_counter()
-            for _ in range(4):
-                step()
-            shortest[size] = min(shortest[size], (time.perf_counter() - before) / 4)
+            step()
+            shortest[size] = min(shortest[size], (time.perf_counter() - before) / STEPS)
     return {size: size / shortest[size] for size in steps}
+
+
+def name_of(device: torch.device) -> str:
+    """Return the name of a device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
 
 
 if __name__ == "__main__":

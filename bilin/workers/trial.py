@@ -68,7 +68,11 @@ def run_trials(
         limit: Most trials at a time; ``resources.pack`` may lower it.
         around: Makes the context in which the code of a trial runs, from its id.
     """
+    import torch
+
+    from bilin.workers.training.graph import Programs
     from bilin.workers.training.pack import Member, Pack, Sizes
+    from bilin.workers.training.step import Stacks
 
     def member(spec: TrialSpec) -> Member[tuple[TrialSpec, TrialResult | TrialCancelled]]:
         clock, trial_id = Clock(), spec.trial_id
@@ -80,8 +84,12 @@ def run_trials(
         at_once = min(limit, given or limit)
         at_once = at_once if at_once > 1 and not _unstackable(first) else 1
         with isolated() as isolation, _own_torch(first):
+            on_gpu = device_of(first.resources) == "cuda" and torch.cuda.is_available()
             pack: Pack[tuple[TrialSpec, TrialResult | TrialCancelled]] = Pack(
-                limit=at_once, sizes=Sizes(given), check=isolation.raise_from_others
+                limit=at_once,
+                sizes=Sizes(given or (sys.maxsize if on_gpu else None)),  # on a GPU, the largest stack is the fastest
+                stacks=Programs() if on_gpu else Stacks(),
+                check=isolation.raise_from_others,
             )
             if at_once > 1:
                 for spec, result in pack.run(map(member, itertools.chain([first], waiting))):

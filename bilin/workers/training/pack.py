@@ -12,7 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import torch
@@ -22,6 +22,7 @@ from bilin.models.module import SequenceModel
 from bilin.spec import TrialSpec
 from bilin.tasks import Batch
 from bilin.workers.training.checkpoint import Clock
+from bilin.workers.training.graph import Programs
 from bilin.workers.training.state import TrialState, batches_at, start
 from bilin.workers.training.step import Stack, Stacks
 
@@ -33,7 +34,7 @@ BURST_S = 0.25
 SIZES, TRIES = (1, 4, 16, 64), 3
 """Sizes of stacks that are tried, each so many times, before the fastest one is taken."""
 
-TOKENS_AT_ONCE = 2**18
+TOKENS_AT_ONCE = {"cpu": 2**18, "cuda": 2**23}
 """Most tokens of a stack in one forward pass of an evaluation."""
 
 
@@ -137,6 +138,7 @@ class Pack(Generic[T]):
     Attributes:
         limit: Most trials at a time.
         sizes: How many of them a stack has.
+        stacks: Makes the steps of stacks.
         check: Raises what others than the code of trials have raised, such as a user's interrupt.
         largest: Members of the largest stack so far.
         is_over: Whether the trials that are running will not go on.
@@ -144,10 +146,10 @@ class Pack(Generic[T]):
 
     limit: int
     sizes: Sizes
+    stacks: Stacks | Programs
     check: Callable[[], None]
     largest: int = 1
     is_over: bool = False
-    _stacks: Stacks = field(default_factory=Stacks)
 
     def run(self, trials: Iterable[Member[T]]) -> Iterator[T]:
         """Run trials to their ends; yield their results as they end."""
@@ -169,7 +171,7 @@ class Pack(Generic[T]):
         """Answer what the trials ask for: evaluations first, so that trials stay at the same step."""
         forward = [member for member in running if isinstance(member.request, Forward)]
         if not forward:
-            self._stacks.keep([member.request.state.model for member in running if isinstance(member.request, Steps)])
+            self.stacks.keep([member.request.state.model for member in running if isinstance(member.request, Steps)])
         alike = defaultdict[object, list[Member[T]]](list)
         for member in forward or running:
             assert member.request is not None
@@ -190,19 +192,22 @@ class Pack(Generic[T]):
     def _steps(self, members: Sequence[Member[T]]) -> Sequence[None]:
         """Make steps of some members for a while."""
         requests = {member: member.request for member in members if isinstance(member.request, Steps)}
-        began = time.monotonic()
-        for index in range(min(len(request.batches) for request in requests.values())):
+        num_steps, began = min(len(request.batches) for request in requests.values()), time.monotonic()
+        for index in range(num_steps):
             able = [member for member in members if not member.error]
             size, begun = self.sizes.choose(len(able)), time.perf_counter()
+            is_last = index == num_steps - 1 or time.monotonic() - began > BURST_S
 
-            def step(some: Sequence[Member[T]], index: int = index) -> None:
+            def step(some: Sequence[Member[T]], index: int = index, is_last: bool = is_last) -> None:
                 asked = [requests[member] for member in some]
-                self._stacks.step([request.state for request in asked], [request.batches[index] for request in asked])
+                self.stacks.step([request.state for request in asked], [request.batches[index] for request in asked])
+                if is_last and asked[0].state.device.type == "cuda":
+                    torch.cuda.synchronize()  # its time is that of these trials, not of whoever looks at a value first
 
             for first in range(0, len(able), size):
                 self._together(able[first : first + size], step)
             self.sizes.took(size, (time.perf_counter() - begun) / max(1, len(able)))
-            if time.monotonic() - began > BURST_S:
+            if is_last:
                 break
         return [None] * len(members)
 
@@ -210,7 +215,8 @@ class Pack(Generic[T]):
         """Compute logits for some members."""
         requests = {member: member.request for member in members if isinstance(member.request, Forward)}
         logits: dict[Member[T], Tensor] = {}
-        fit = max(1, TOKENS_AT_ONCE // requests[members[0]].tokens.numel())
+        tokens = requests[members[0]].tokens
+        fit = max(1, TOKENS_AT_ONCE[tokens.device.type] // tokens.numel())
         size = min(fit, self.sizes.choose(len(members)))
 
         def forward(some: Sequence[Member[T]]) -> None:
@@ -230,14 +236,16 @@ class Pack(Generic[T]):
             if len(members) == 1:
                 members[0].error = error
                 return
-            self.sizes.failed(len(members))
-            half = len(members) // 2
-            for part in (members[:half], members[half:]):
-                self._together(part, compute)
+        else:
+            self.largest = max(self.largest, len(members))
+            for member in members:
+                member.clock.add((time.perf_counter() - begun) / len(members))
             return
-        self.largest = max(self.largest, len(members))
-        for member in members:
-            member.clock.add((time.perf_counter() - begun) / len(members))
+        # now that the error is gone, and with it what it refers to: memory may be what was lacking
+        self.sizes.failed(len(members))
+        half = len(members) // 2
+        for part in (members[:half], members[half:]):
+            self._together(part, compute)
 
 
 def differs_in_a_stack(spec: TrialSpec, device: torch.device) -> bool:

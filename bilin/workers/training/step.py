@@ -37,7 +37,7 @@ class Stack:
     """
 
     def __init__(self, models: Sequence[SequenceModel], *, share: bool = True) -> None:
-        self._models = tuple(models)
+        self._model = models[0]
         self.weights = _stacked([dict(model.named_parameters()) for model in models], share=share)
         self.buffers = _stacked([dict(model.named_buffers()) for model in models], share=share)
 
@@ -49,7 +49,7 @@ class Stack:
         every_token: bool,
     ) -> Float[Tensor, "members batch ... classes"]:
         """Return the logits of each model for its own sequences."""
-        model = self._models[0]
+        model = self._model
 
         def run(weights: dict[str, Tensor], buffers: dict[str, Tensor], *sequences: Tensor) -> Tensor:
             logits: Tensor = functional_call(model, (weights, buffers), sequences, {"every_token": every_token})
@@ -57,6 +57,21 @@ class Stack:
 
         logits: Tensor = vmap(run)(self.weights, self.buffers, tokens, num_tokens)
         return logits
+
+    @torch.no_grad()
+    def put(self, index: int, model: SequenceModel) -> None:
+        """Make a model a member, in place of the one that has this index and has been detached."""
+        for named, stacked in ((model.named_parameters(), self.weights), (model.named_buffers(), self.buffers)):
+            for name, tensor in named:
+                place = stacked[name].detach()[index]
+                place.copy_(tensor)
+                tensor.data = place
+
+    @staticmethod
+    def detach(model: SequenceModel) -> None:
+        """Give a model weights and buffers of its own again, equal to those in its stack."""
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.data = tensor.data.clone()
 
 
 def _stacked(of_models: Sequence[dict[str, Tensor]], *, share: bool) -> dict[str, Tensor]:
@@ -74,11 +89,11 @@ def _stacked(of_models: Sequence[dict[str, Tensor]], *, share: bool) -> dict[str
 class Stacks:
     """The stacks that are in use. A model is in one of them at most."""
 
-    _by_models: dict[tuple[int, ...], Stack] = field(default_factory=dict)
+    _by_models: dict[tuple[SequenceModel, ...], Stack] = field(default_factory=dict)
 
     def of(self, models: Sequence[SequenceModel]) -> Stack:
         """Return the stack of some models; a new one if they are not in one together."""
-        key = tuple(map(id, models))
+        key = tuple(models)
         if key not in self._by_models:
             for other in [other for other in self._by_models if not set(key).isdisjoint(other)]:
                 del self._by_models[other]
@@ -87,7 +102,7 @@ class Stacks:
 
     def keep(self, models: Sequence[SequenceModel]) -> None:
         """Forget the stacks of all other models, which have ended."""
-        running = set(map(id, models))
+        running = set(models)
         for ended in [members for members in self._by_models if not running.issuperset(members)]:
             del self._by_models[ended]
 
@@ -96,30 +111,44 @@ class Stacks:
         for state in states:
             if not state.model.training:
                 state.model.train()
+        batch = Batch(*map(torch.stack, zip(*((b.tokens, b.targets, b.num_tokens) for b in batches), strict=True)))
+        lone = len(states) == 1
+        model = states[0].model if lone else self.of([state.model for state in states])
         every_token = states[0].spec.cell.supervision == "every_token"
-        tokens = torch.stack([batch.tokens for batch in batches])
-        num_tokens = torch.stack([batch.num_tokens for batch in batches])
-        targets = torch.stack([batch.targets for batch in batches])
-        if not every_token:
-            targets = targets.gather(2, num_tokens.unsqueeze(2) - 1)
-        if len(states) == 1:
-            logits = states[0].model(tokens[0], num_tokens[0], every_token=every_token).unsqueeze(0)
-        else:
-            logits = self.of([state.model for state in states])(tokens, num_tokens, every_token=every_token)
-        losses = _losses(logits, targets)
-        for state, loss, grads in zip(states, losses.detach(), self._gradients(states, losses), strict=True):
-            _update(state, grads)
+        losses, gradients = differentiate(model, states[0].weights, batch, every_token=every_token)
+        for state, loss, grads in zip(states, losses, gradients, strict=True):
+            state.lr = lr_at(state.spec.cell.train, state.spec.lr, state.step)
+            state.num_updates.fill_(state.step + 1)
+            update(state, grads, state.lr)
             state.loss_sum += loss
             state.step += 1
 
-    def _gradients(self, states: Sequence[TrialState], losses: Tensor) -> Sequence[Sequence[Tensor]]:
-        weights: Sequence[Tensor] = states[0].weights
-        if len(states) > 1:
-            stack = self.of([state.model for state in states])
-            weights = [weight for weight in stack.weights.values() if weight.requires_grad]
-        found = torch.autograd.grad(losses.sum(), weights, materialize_grads=True)
-        grads = [grad.contiguous() for grad in found]  # as the weights are; Adam goes through memory as it lies
-        return [grads] if len(states) == 1 else list(zip(*(grad.unbind() for grad in grads), strict=True))
+
+def differentiate(
+    model: SequenceModel | Stack, weights: Sequence[Tensor], batch: Batch, *, every_token: bool
+) -> tuple[Float[Tensor, " members"], Sequence[Sequence[Tensor]]]:
+    """Return the loss of each member of a stack on its own batch, and its gradients.
+
+    Args:
+        model: The stack; or a model, which counts as a stack of one.
+        weights: Those of the model that are trained. A stack knows its own.
+        batch: Its tensors have the members as their first axis.
+        every_token: Whether all labels count, or only that of the last token of each sequence.
+    """
+    tokens, targets, num_tokens = batch.tokens, batch.targets, batch.num_tokens
+    if not every_token:
+        targets = targets.gather(2, num_tokens.unsqueeze(2) - 1)
+    if isinstance(model, Stack):
+        logits = model(tokens, num_tokens, every_token=every_token)
+        weights = [weight for weight in model.weights.values() if weight.requires_grad]
+    else:
+        logits = model(tokens[0], num_tokens[0], every_token=every_token).unsqueeze(0)
+    losses = _losses(logits, targets)
+    found = torch.autograd.grad(losses.sum(), weights, materialize_grads=True)
+    grads = [grad.contiguous() for grad in found]  # as the weights are; Adam goes through memory as it lies
+    if isinstance(model, Stack):
+        return losses.detach(), list(zip(*(grad.unbind() for grad in grads), strict=True))
+    return losses.detach(), [grads]
 
 
 def _losses(logits: Float[Tensor, "members ... classes"], targets: Int[Tensor, "members ..."]) -> Tensor:
@@ -129,23 +158,21 @@ def _losses(logits: Float[Tensor, "members ... classes"], targets: Int[Tensor, "
 
 
 @torch.no_grad()
-def _update(state: TrialState, grads: Sequence[Tensor]) -> None:
-    """Clip the gradients, and make one step of Adam, or of AdamW."""
+def update(state: TrialState, grads: Sequence[Tensor], lr: float | Tensor) -> None:
+    """Clip the gradients, and make one step of Adam, or of AdamW, the one that `TrialState.num_updates` counts."""
     train = state.spec.cell.train
     if train.clip_norm is not None:
         norm = torch.nn.utils.get_total_norm(grads)
         torch._foreach_mul_(list(grads), (train.clip_norm / (norm + 1e-6)).clamp(max=1.0))
-    state.lr = lr_at(train, state.spec.lr, state.step)
-    state.num_updates.fill_(state.step + 1)
-    update = torch._fused_adam_ if train.optimizer == "adam" else torch._fused_adamw_
-    update(
+    adam = torch._fused_adam_ if train.optimizer == "adam" else torch._fused_adamw_
+    adam(
         state.weights,
         list(grads),
         state.means,
         state.squares,
         [],
         [state.num_updates] * len(grads),
-        lr=state.lr,
+        lr=lr,
         beta1=BETAS[0],
         beta2=BETAS[1],
         weight_decay=train.weight_decay,

@@ -1,0 +1,237 @@
+"""Training on a GPU: the step of a stack is captured once as a CUDA graph, and then replayed.
+
+A GPU computes a step of a small model in less time than Python takes to launch its kernels. A graph launches all of
+them at once. Its kernels read and write fixed addresses, so a program has seats: a member's tensors lie in its seat
+while it trains, and when it ends, another member may take the seat without a new capture.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from bilin.errors import one_line
+from bilin.models.module import SequenceModel
+from bilin.tasks import Batch
+from bilin.workers.training.state import TrialState
+from bilin.workers.training.step import Stack, differentiate, lr_at, update
+
+WARM_UP_STEPS = 3
+"""Libraries choose their kernels and allocate their workspaces in the first steps, which cannot be captured."""
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """A place in a program.
+
+    Attributes:
+        tensors: Everything that a step changes, as the state of a trial whose tensors never move.
+        member: The trial that sits here; None if the seat is free.
+    """
+
+    tensors: TrialState
+    member: TrialState | None
+
+    def seats(self, state: TrialState) -> bool:
+        """Whether a trial may sit here: what the kernels know as constants must be equal."""
+        return _constants(state) == _constants(self.tensors)
+
+
+class Program:
+    """The training step of a stack, with its inputs at fixed addresses; on a CUDA device, it becomes a graph.
+
+    On another device every step runs as it is written, which is how this is tested without a GPU.
+
+    Args:
+        states: The first members, one for each seat.
+        like: A batch of the shape that all batches have.
+    """
+
+    def __init__(self, states: Sequence[TrialState], like: Batch) -> None:
+        self._every_token = states[0].spec.cell.supervision == "every_token"
+        self._model: Stack | SequenceModel = states[0].model
+        if len(states) > 1:
+            self._model = Stack([state.model for state in states])
+        self.seats = [Seat(tensors=_fixed(state, states[0].model), member=None) for state in states]
+        inputs = (like.tokens, like.targets, like.num_tokens)
+        self._batch = Batch(*(torch.zeros_like(tensor).repeat(len(states), *[1] * tensor.ndim) for tensor in inputs))
+        self._rates = torch.zeros(len(states), device=states[0].device)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._can_be_captured = self._rates.is_cuda
+        for seat, state in zip(self.seats, states, strict=True):
+            self._sit(seat, state)
+
+    @property
+    def members(self) -> list[TrialState]:
+        """Those who have a seat."""
+        return [seat.member for seat in self.seats if seat.member]
+
+    def fits(self, states: Sequence[TrialState], like: Batch) -> bool:
+        """Whether this program can train some trials, at least half of its seats, and leaves no other out."""
+        is_alike = self._every_token == (states[0].spec.cell.supervision == "every_token")
+        if not is_alike or self._batch.tokens.shape[1:] != like.tokens.shape or 2 * len(states) <= len(self.seats):
+            return False
+        members, free = self.members, [seat for seat in self.seats if not seat.member]
+        if any(member not in states for member in members):
+            return False
+        for state in states:
+            if state not in members:
+                seat = next((seat for seat in free if seat.seats(state)), None)
+                if seat is None or len(self.seats) == 1:  # the graph of a lone trial is that of its own module
+                    return False
+                free.remove(seat)
+        return True
+
+    def step(self, states: Sequence[TrialState], batches: Sequence[Batch]) -> None:
+        """Update the weights of some trials once, each with its own batch; they must fit."""
+        self._seat(states)
+        batch_of = dict(zip(states, batches, strict=True))
+        each = [batch_of[seat.member] if seat.member else batches[0] for seat in self.seats]
+        torch.stack([batch.tokens for batch in each], out=self._batch.tokens)
+        torch.stack([batch.targets for batch in each], out=self._batch.targets)
+        torch.stack([batch.num_tokens for batch in each], out=self._batch.num_tokens)
+        for state in states:
+            state.lr = lr_at(state.spec.cell.train, state.spec.lr, state.step)
+        rates = [seat.member.lr if seat.member else 0.0 for seat in self.seats]
+        # from pinned memory, the copy does not wait for the GPU
+        self._rates.copy_(torch.tensor(rates, pin_memory=self._rates.is_cuda), non_blocking=True)
+        if self._can_be_captured and self._graph is None:
+            self._capture()
+        if self._graph:
+            self._graph.replay()
+        else:
+            self._compute()
+        for state in states:
+            state.step += 1
+
+    def vacate(self, states: Sequence[TrialState]) -> None:
+        """Free the seats of some trials, which take their tensors with them."""
+        for seat in self.seats:
+            if seat.member and seat.member in states:
+                state, seat.member = seat.member, None
+                Stack.detach(state.model)
+                state.means = [tensor.clone() for tensor in state.means]
+                state.squares = [tensor.clone() for tensor in state.squares]
+                state.num_updates, state.loss_sum = state.num_updates.clone(), state.loss_sum.clone()
+
+    def _seat(self, states: Sequence[TrialState]) -> None:
+        members = self.members
+        self.vacate([member for member in members if member not in states])
+        for state in states:
+            if state not in members:
+                self._sit(next(seat for seat in self.seats if not seat.member and seat.seats(state)), state)
+
+    def _sit(self, seat: Seat, state: TrialState) -> None:
+        """Move the tensors of a trial into a seat."""
+        seat.member, fixed = state, seat.tensors
+        if isinstance(self._model, Stack):
+            self._model.put(self.seats.index(seat), state.model)
+        for own, place in zip((*state.means, *state.squares), (*fixed.means, *fixed.squares), strict=True):
+            place.copy_(own)
+        fixed.loss_sum.copy_(state.loss_sum)
+        fixed.num_updates.fill_(state.step)
+        state.means, state.squares = [*fixed.means], [*fixed.squares]
+        state.loss_sum, state.num_updates = fixed.loss_sum, fixed.num_updates
+
+    def _compute(self) -> None:
+        """Make one step of all seats with the inputs that are there."""
+        losses, gradients = self._differentiate()
+        for seat, loss, grads, lr in zip(self.seats, losses, gradients, self._rates, strict=True):
+            seat.tensors.num_updates.add_(1)
+            update(seat.tensors, grads, lr)
+            seat.tensors.loss_sum.add_(loss)
+
+    def _differentiate(self) -> tuple[Tensor, Sequence[Sequence[Tensor]]]:
+        for seat in self.seats:
+            if seat.member:
+                seat.member.model.train()
+        weights = self.seats[0].tensors.weights
+        if not isinstance(self._model, Stack):
+            weights = [weight for weight in self._model.parameters() if weight.requires_grad]
+        return differentiate(self._model, weights, self._batch, every_token=self._every_token)
+
+    def _capture(self) -> None:
+        """Capture the step, without making one. If that is impossible, every step runs as it is written."""
+        current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+        aside.wait_stream(current)
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UP_STEPS):
+                self._differentiate()
+        current.wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self._compute()
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            self._can_be_captured = False
+            tier = self.seats[0].tensors.spec.cell.model.tier
+            warnings.warn(f"{tier} trains without a CUDA graph, several times slower: {one_line(error)}", stacklevel=2)
+            return
+        self._graph = graph
+
+
+@dataclass(slots=True)
+class Programs:
+    """The programs that are in use on a GPU. A trial has a seat in one of them at most."""
+
+    _programs: list[Program] = field(default_factory=list)
+
+    def keep(self, models: Sequence[SequenceModel]) -> None:
+        """Free the seats of all other models, which have ended, and forget the programs that nobody uses."""
+        running = set(models)
+        for program in self._programs:
+            program.vacate([state for state in program.members if state.model not in running])
+        self._forget_empty()
+
+    def step(self, states: Sequence[TrialState], batches: Sequence[Batch]) -> None:
+        """Update the weights of some trials once, each with its own batch; all batches have the same shape."""
+        program = self._program_of(states, batches[0])
+        try:
+            program.step(states, batches)
+        except BaseException:
+            program.vacate(states)  # what is left of it takes no memory
+            self._forget_empty()
+            raise
+
+    def _program_of(self, states: Sequence[TrialState], like: Batch) -> Program:
+        """Return the program in which most of the trials sit, if all of them fit; otherwise a new one."""
+        for program in self._programs:
+            if not program.fits(states, like):
+                continue
+            for other in self._programs:
+                if other is not program:
+                    other.vacate(states)
+            return program
+        for program in self._programs:
+            program.vacate(states)
+        self._forget_empty()
+        self._programs.append(Program(states, like))
+        return self._programs[-1]
+
+    def _forget_empty(self) -> None:
+        self._programs = [program for program in self._programs if program.members]
+
+
+def _fixed(state: TrialState, model: SequenceModel) -> TrialState:
+    """Return a state with the weights of a trial, where they are, and tensors of its own for all else."""
+    return replace(
+        state,
+        model=model,
+        weights=[weight.data for weight in state.weights],
+        means=[torch.empty_like(mean) for mean in state.means],
+        squares=[torch.empty_like(square) for square in state.squares],
+        num_updates=torch.empty_like(state.num_updates),
+        loss_sum=torch.empty_like(state.loss_sum),
+    )
+
+
+def _constants(state: TrialState) -> tuple[object, ...]:
+    """Return the settings that the kernels of an update have as constants."""
+    train = state.spec.cell.train
+    return train.optimizer, train.weight_decay, train.clip_norm

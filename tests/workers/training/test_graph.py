@@ -1,0 +1,151 @@
+"""Programs: the steps of stacks with inputs at fixed addresses. On a GPU they are CUDA graphs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+from bilin.fields import fields_of
+from bilin.models import MODELS, tier_settings
+from bilin.record import StopReason
+from bilin.spec import TrialSpec
+from bilin.workers.events import ignore
+from bilin.workers.training.graph import Program, Programs
+from bilin.workers.training.pack import Member, Pack, Sizes
+from bilin.workers.training.pack import alone as run_alone
+from bilin.workers.training.state import TrialState, batches_at, start
+from bilin.workers.training.step import Stacks
+from bilin.workers.training.train import train
+
+CPU = torch.device("cpu")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+SMALL = {"rank": 4, "block_size": 2, "evaluation_iterations": 8}
+
+
+def alone(spec: TrialSpec, steps: int, device: torch.device = CPU) -> TrialState:
+    """A trial after some steps on its own."""
+    state = start(spec, device)
+    for _ in range(steps):
+        Stacks().step([state], batches_at(state)[:1])
+    return state
+
+
+def together(programs: Programs, states: Sequence[TrialState], steps: int) -> None:
+    for _ in range(steps):
+        programs.keep([state.model for state in states])
+        programs.step(states, [batches_at(state)[0] for state in states])
+
+
+def assert_same(state: TrialState, other: TrialState, *, rtol: float = 1e-4, atol: float = 1e-5) -> None:
+    assert state.step == other.step == int(state.num_updates)
+    values, others = ([*of.model.parameters(), *of.means, *of.squares, of.loss_sum] for of in (state, other))
+    torch.testing.assert_close(
+        [value.detach() for value in values], [value.detach() for value in others], rtol=rtol, atol=atol
+    )
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
+@pytest.mark.parametrize("tier", MODELS)
+def test_members_train_as_they_would_alone(make, tier, device):
+    model = {name: SMALL[name] for name in fields_of(tier_settings(tier)) if name in SMALL}
+    specs = [make(seed=seed, lr=2.0 ** -(8 + seed), tier=tier, model=model, task={"m": 3}) for seed in range(3)]
+    states, programs = [start(spec, torch.device(device)) for spec in specs], Programs()
+    together(programs, states, 5)
+    for spec, state in zip(specs, states, strict=True):
+        assert_same(state, alone(spec, 5, torch.device(device)), rtol=1e-3, atol=1e-4)
+
+
+def test_one_that_ends_keeps_its_weights_and_another_takes_its_seat(make):
+    specs = [make(seed=seed, lr=2.0 ** -(7 + seed % 3)) for seed in range(5)]
+    programs, states = Programs(), [start(spec, CPU) for spec in specs]
+    together(programs, states[:3], 4)
+    program = programs._programs[0]
+    together(programs, [states[0], states[3], states[2]], 3)
+    together(programs, [states[4], states[2]], 2)
+    assert programs._programs == [program]
+    for spec, state, steps in zip(specs, states, (7, 4, 9, 3, 2), strict=True):
+        assert_same(state, alone(spec, steps))
+
+
+def test_a_program_shrinks_when_half_of_its_seats_are_free(make):
+    specs = [make(seed=seed) for seed in range(4)]
+    programs, states = Programs(), [start(spec, CPU) for spec in specs]
+    together(programs, states, 2)
+    together(programs, states[1:3], 2)
+    assert [len(program.seats) for program in programs._programs] == [2]
+    together(programs, states[2:3], 2)
+    assert [len(program.seats) for program in programs._programs] == [1]
+    for spec, state, steps in zip(specs, states, (2, 4, 6, 2), strict=True):
+        assert_same(state, alone(spec, steps))
+
+
+def test_two_programs_exchange_a_member(make):
+    states = [start(make(seed=seed), CPU) for seed in range(6)]
+    programs = Programs()
+    for some in (states[:3], states[3:], states[:3], states[3:]):
+        programs.step(some, [batches_at(state)[0] for state in some])
+    before = [*programs._programs]
+    programs.keep([state.model for state in states[1:]])
+    programs.step(states[1:4], [batches_at(state)[0] for state in states[1:4]])
+    programs.step(states[4:], [batches_at(state)[0] for state in states[4:]])
+    assert programs._programs == before
+    for seed, (state, steps) in enumerate(zip(states, (2, 3, 3, 3, 3, 3), strict=True)):
+        assert_same(state, alone(make(seed=seed), steps))
+
+
+@pytest.mark.parametrize("train", [{"optimizer": "adamw", "weight_decay": 0.1}, {"clip_norm": 0.1}])
+def test_only_trials_with_the_same_constants_share_a_seat(make, train):
+    first, second, other = make(seed=0), make(seed=1), make(seed=2, train=train)
+    states, programs = [start(spec, CPU) for spec in (first, second, other)], Programs()
+    together(programs, states[:2], 2)
+    program = programs._programs[0]
+    assert not program.fits([states[0], states[2]], batches_at(states[0])[0])
+    together(programs, [states[0], states[2]], 2)
+    assert programs._programs != [program]
+    for spec, state, steps in zip((first, second, other), states, (4, 2, 2), strict=True):
+        assert_same(state, alone(spec, steps))
+
+
+def test_members_may_leave_a_program_that_fails(make):
+    states, programs = [start(make(seed=seed), CPU) for seed in range(3)], Programs()
+    together(programs, states, 2)
+    batches = [batches_at(state)[0] for state in states]
+    batches[1] = batches[1].take(torch.arange(3))
+    with pytest.raises(RuntimeError):
+        programs.step(states, batches)
+    assert not programs._programs
+    for seed, state in enumerate(states):
+        together(programs, [state], 1)
+        assert_same(state, alone(make(seed=seed), 3))
+
+
+def test_a_pack_trains_and_evaluates_in_programs(make):
+    blocks = {"validate": {"every": 4}}
+    specs = [
+        make(seed=seed, lr=2.0**-7, train={"steps": 8 + 4 * (seed % 2)}, task={"m": 5}, **blocks) for seed in range(5)
+    ]
+    states, others = ([start(spec, CPU) for spec in specs] for _ in range(2))
+    pack = Pack[StopReason](limit=3, sizes=Sizes(sys.maxsize), stacks=Programs(), check=lambda: None)
+    members = [
+        Member(work=train(spec, state, report=ignore), clock=state.clock, around=nullcontext)
+        for spec, state in zip(specs, states, strict=True)
+    ]
+    assert list(pack.run(members)) == ["budget"] * 5
+    assert pack.largest == 3
+    for spec, state, other in zip(specs, states, others, strict=True):
+        run_alone(train(spec, other, report=ignore))
+        assert_same(state, other)
+        assert [point[:2] for point in state.curve] == [point[:2] for point in other.curve]
+
+
+@needs_gpu
+def test_the_steps_of_a_stack_are_captured(make):
+    states, programs = [start(make(seed=seed, tier="full"), torch.device("cuda")) for seed in range(4)], Programs()
+    together(programs, states, 2)
+    (program,) = programs._programs
+    assert isinstance(program, Program)
+    assert program._graph is not None
