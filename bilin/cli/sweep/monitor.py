@@ -48,7 +48,7 @@ def show(
 ) -> None:
     """Show a trial: its spec, its result, where it ran, and how to repeat it."""
     from bilin import orchestrator
-    from bilin.cli.sweep.describe import describe_trial
+    from bilin.cli.sweep.describe_trial import describe_trial
 
     found = orchestrator.find_trial(trial, store=store, sweep=sweep)
     typer.echo(orchestrator.repeat_grid(found) if grid else describe_trial(found, store=store))
@@ -61,7 +61,7 @@ def why(
 ) -> None:
     """Explain what happened to a trial, or why it is not running. Works on any machine that sees the store."""
     from bilin import orchestrator
-    from bilin.cli.sweep.describe import describe_why
+    from bilin.cli.sweep.describe_trial import describe_why
 
     for found in orchestrator.why(sweep, trial, store=store):
         typer.echo(describe_why(found, store=store))

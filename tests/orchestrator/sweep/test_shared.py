@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bilin.cli.sweep.describe import describe_trial, describe_why
+from bilin.cli.sweep.describe_trial import describe_trial, describe_why
 from bilin.cli.sweep.plan import describe_plan
 from bilin.errors import InterruptedSweepError, StoreError, SweepRunningError
 from bilin.folder import SweepFolder
