@@ -143,7 +143,7 @@ def describe_ended(ended: Ended, failures: Sequence[Failure]) -> str:
     status = ended.status
     lines = [describe_status(status.sweep, status, everything=False, failures=failures)]
     if ended.exit_code == InterruptedSweepError.exit_code:
-        how = "has ended before its end" if ended.ran else "does not run"
+        how = "ended before it was complete" if ended.ran else "is not running"
         lines.append(f"it {how}: `bilin sweep launch` with its grid.yaml and this store runs the rest")
     return "\n".join(lines)
 

@@ -77,7 +77,7 @@ def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
         trial = why.running
         yield "since", f"{utc(trial.since)}, attempt {trial.attempt} of this launch"
         if trial.host is None:
-            yield "on", "a worker that has not begun it: the worker starts, or its node has no room"
+            yield "on", "a worker that has not started it yet: the worker is starting, or its node has no room"
         else:
             yield "on", f"{trial.host}, process {trial.pid}" + (f" ({trial.worker})" if trial.worker else "")
             accuracy = "" if trial.accuracy is None else f", accuracy {trial.accuracy:.3f}"
@@ -89,7 +89,7 @@ def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
             yield "retry", snapshot.retries[why.trial_id]
     elif why.cell is not None and why.state in ("later", "not asked for"):
         tried = ", ".join(map(str, why.cell.points))
-        waits = f"have {plural(len(why.cell.to_run), 'trial')} to run, which decide"
+        waits = f"have {plural(len(why.cell.to_run), 'trial')} to run, which decide whether it runs"
         how = waits if why.state == "later" else "were enough, so nothing runs it"
         yield "search", f"the points before it ({tried}) {how}"
     elif why.state == "not in the grid":

@@ -94,7 +94,7 @@ def watch(
     Also waits for a sweep that waits in Slurm, or that is between two jobs.
 
     Ctrl-C does not stop the sweep. Exit codes are those of its launch: 0 every trial that the grid asks for has a
-    result, 1 some failed, 3 it stopped before its end; and 2 there is no such sweep.
+    result, 1 some failed, 3 it stopped early; and 2 there is no such sweep.
     """
     from bilin.cli.sweep.describe import command, describe_ended, describe_own_job
     from bilin.cli.sweep.display import display
@@ -112,7 +112,7 @@ def watch(
                 elif seen is not None:
                     ended = seen
     except KeyboardInterrupt:
-        typer.echo(f"\n{sweep} runs on; to watch it again: {command('watch', sweep, store / sweep)}")
+        typer.echo(f"\n{sweep} keeps running; to watch it again: {command('watch', sweep, store / sweep)}")
         return
     assert ended is not None
     failed = ended.status.state is SweepState.FAILED

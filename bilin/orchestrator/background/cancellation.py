@@ -80,7 +80,7 @@ def cancel(
         was_killed = _end_process(found.process, grace_s)
         return Cancelled(sweep=sweep, directory=folder.path, holder=found, was_killed=was_killed, jobs=jobs)
     if not found.ray_job:
-        raise ClusterError(_elsewhere(folder, found))
+        raise ClusterError(_where_to_cancel(folder, found))
     from bilin.orchestrator.clusters import jobs as ray_jobs
 
     job_id, _, address = found.ray_job.partition("@")
@@ -193,7 +193,8 @@ def _signal(process: Process, number: signal.Signals) -> None:
             os.close(descriptor)
 
 
-def _elsewhere(folder: SweepFolder, found: Holder) -> str:
+def _where_to_cancel(folder: SweepFolder, found: Holder) -> str:
+    """Return the message about a sweep that cannot be ended from here."""
     command = shlex.join(["bilin", "sweep", "cancel", folder.name, "--store", str(folder.store.absolute())])
     text = f"sweep {folder.name!r} is run by {found}, which cannot be ended from here: "
     if found.process.shares_system:

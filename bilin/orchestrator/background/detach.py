@@ -71,17 +71,17 @@ def detach(request: LaunchRequest) -> Detached:
     with suppress(KeyboardInterrupt):  # the sweep goes on; the command says how to end it
         while process.poll() is None and not _runs(folder, process.pid):
             time.sleep(_LOOK_S)
-    exit_code, said = process.poll(), ""
+    exit_code, text = process.poll(), ""
     if exit_code is not None:
-        said = log.read_text(errors="replace")
+        text = log.read_text(errors="replace")
         _remove_unused(folder, made, log)
     return Detached(
-        sweep=folder.name, directory=folder.path, pid=process.pid, exit_code=exit_code, log=log, output=said
+        sweep=folder.name, directory=folder.path, pid=process.pid, exit_code=exit_code, log=log, output=text
     )
 
 
 def _remove_unused(folder: SweepFolder, made: Iterable[Path], *files: Path) -> None:
-    """Remove what was made for a launch that could not begin."""
+    """Remove what was made for a launch that could not start."""
     if not folder.grid.exists():
         for file in files:
             file.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ class Submission:
     Attributes:
         log: Where the job's output goes.
         num_to_run: Trials to run at the time of the submission.
-        nodes: How many nodes it asks for, or the least and the greatest number.
+        nodes: How many nodes it asks for, such as ``4`` or ``1-8``.
     """
 
     sweep: str

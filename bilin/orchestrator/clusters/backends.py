@@ -1,6 +1,6 @@
-"""The kinds of clusters: how each brings up workers.
+"""The kinds of clusters, and how each starts workers.
 
-ray is imported inside of functions: cluster ``inline`` needs none, and in a job Ray must not read its settings too
+ray is imported inside functions: cluster ``inline`` needs none, and in a job Ray must not read its settings too
 early.
 """
 
@@ -30,7 +30,7 @@ KINDS = ("local", "inline", "ray", "allocation")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSpec:
-    """Where trials run. No part of any trial's identity.
+    """Where trials run. Not part of the identity of a trial.
 
     Attributes:
         kind: ``local`` starts a Ray on this machine, ``inline`` runs in this process without Ray, ``ray`` joins the
@@ -93,7 +93,7 @@ class PoolSpec:
         demand: The resources that the trials request.
         job: The settings of the Slurm job of an ``allocation``.
         checkpoints: Where trials keep their state; None: nowhere.
-        outputs: Where what they print is kept; None: nowhere.
+        outputs: Where their output is kept; None: nowhere.
     """
 
     run: RunTrial | None
@@ -105,7 +105,7 @@ class PoolSpec:
 
 
 def open_pool(cluster: ClusterSpec, spec: PoolSpec) -> AbstractContextManager[Pool]:
-    """Return a context that brings up a pool, and takes down what it brought up.
+    """Return a context that starts a pool, and ends all that it started.
 
     Raises:
         ClusterError: The cluster cannot be reached, or no node can hold a trial.

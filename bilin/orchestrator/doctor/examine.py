@@ -186,7 +186,7 @@ def fits(nodes: Sequence[Mapping[str, float]], request: LaunchRequest) -> Iterat
 
 
 def check_duration(num_at_once: int, limit_s: float | None, plan: Plan, settings: ClusterSettings) -> Finding:
-    """Return whether a job, with a limit or none, lasts as long as the sweep, as far as stored trials tell."""
+    """Return whether a job, with a time limit or none, is long enough for the sweep, estimated from stored trials."""
     estimate = plan.estimate
     limit = f"; a job has {duration(limit_s)}" if limit_s is not None else ""
     needed_s = estimate.seconds / max(min(num_at_once, plan.num_to_run), 1)

@@ -265,7 +265,7 @@ class Sweep:
             self._folder.drop_weights(asked_ids - cell.weights_kept - self._trials.keys())
 
     def _copy(self, cell: CellPlan, ask: Ask) -> bool:
-        """Copy the result of a trial, if another sweep has it; return whether that was there, or none was needed."""
+        """Copy the result of a trial that another sweep has; return False if it has gone."""
         trial = cell.stored.get(ask.key)
         if trial is None or trial.found_in is None or (ask.key in cell.lacking_lengths and not trial.has_weights):
             return True

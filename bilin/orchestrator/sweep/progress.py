@@ -97,7 +97,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 class _Progress(ABC):
-    """An observer that shows what it is told. What goes wrong in showing it never reaches the sweep."""
+    """An observer that shows snapshots. Its errors never reach the sweep."""
 
     _period_s = REDRAW_S
     _share = 0.0  # of the trials, that have ended

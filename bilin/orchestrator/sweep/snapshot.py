@@ -1,6 +1,6 @@
 """What a running sweep looks like at one moment: one object, for displays here and on other machines.
 
-The sweep makes a few a second and writes one every `PERIOD_S` to the sweep's folder. Snapshots are only for
+The sweep makes several a second, and writes one to its folder every `PERIOD_S`. Snapshots are only for
 display: no launch reads one, and a launch that was killed leaves its last one behind.
 """
 
@@ -106,7 +106,7 @@ class Snapshot:
         retries: Why trials that were started wait to run another time, by their ids.
         leaders: The best trials, one a cell at most.
         notes: The latest notes: failures and lost workers; there were ``num_notes`` in all.
-        stopped: Why the sweep stopped before its end, if it did.
+        stopped: Why the sweep stopped early, if it did.
     """
 
     sweep: str

@@ -128,7 +128,7 @@ def test_watch_shows_what_another_process_runs_and_ends_with_it(tmp_path: Path, 
     assert finish(bilin("sweep", "cancel", "endless", "--store", store))[0] == 0
     code, out, _ = finish(watching)
     assert code == 3
-    assert "has ended before its end" in out
+    assert "ended before it was complete" in out
 
 
 def test_watch_of_a_sweep_that_does_not_run_says_how_it_stands(tmp_path: Path, store: Path) -> None:

@@ -119,7 +119,7 @@ def _pass_lines(step: subprocess.Popen[str], lines: queue.SimpleQueue[list[str]]
 def _check_place(slurm: Slurm) -> None:
     if "SLURM_JOB_ID" not in os.environ:
         raise ClusterError(
-            "cluster 'allocation' runs on the nodes of a Slurm job, and this process is in none: "
+            "cluster 'allocation' runs on the nodes of a Slurm job, but this process is not in a job: "
             "--cluster slurm submits one"
         )
     if os.environ.get("SLURM_NODEID") != HEAD:
@@ -145,7 +145,7 @@ def _address(slurm: Slurm) -> str:
 
 @contextmanager
 def further_nodes(settings: ClusterSettings, command: NodeCommand, *, slurm: Slurm = SLURM) -> Iterator[None]:
-    """Ask for the nodes that the sweep may have beyond those that it began with, and cancel them at the end.
+    """Request the nodes that the sweep may have beyond those of its job, and cancel them at the end.
 
     If Slurm takes no jobs from within a job, this is reported, and the sweep goes on with the nodes that it has.
     """

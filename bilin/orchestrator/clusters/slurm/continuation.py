@@ -78,7 +78,7 @@ def continue_in_next_job(folder: SweepFolder, patience: int, *, slurm: Slurm = S
 
 
 def _end_here(folder: SweepFolder, job: Job, fruitless: int) -> str:
-    why = f"{fruitless} jobs in a row brought no result and no checkpoint"
+    why = f"{fruitless} jobs in a row stored no result and no checkpoint"
     record_job(folder, replace(job, ended=why))
     advice = "raise cluster.time if the jobs were too short"
     return f"no further job was submitted: {why}; {advice}. See {job.log or 'their logs'}"
