@@ -174,7 +174,7 @@ class Sweep:
         for group, avoid in self._queues.groups(pool):
             for trial in group:
                 self._running[trial.trial_id] = trial
-                trial.begin()
+                trial.begin(len(group))
             pool.submit(Group(tuple(trial.spec for trial in group), avoid))
 
     def _take_result(self, trial: Trial, event: Finished) -> None:

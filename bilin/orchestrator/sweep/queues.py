@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import sys
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bilin.failures import MAX_ATTEMPTS
 from bilin.orchestrator.planning.cell import Shape
 from bilin.record import Progress
 from bilin.spec import Resources, TrialSpec
@@ -24,6 +26,9 @@ MAX_GROUP = 64
 MAX_PACK = {"cpu": 16, "cuda": 64}
 """Most trials of a pack whose size is not given. On a CPU no tier gains from more."""
 
+SMALLER = 4
+"""How many times smaller the groups are in which the trials of a group that was lost run again."""
+
 MAX_PASSED = 256
 """How many trials of other shapes are passed over in search of those of one shape."""
 
@@ -37,6 +42,7 @@ class Trial:
         attempts: How many times it was started.
         avoid: The nodes that its next attempt must not run on.
         reason: Why it waits to run again.
+        group_size: With how many trials it was last given to a worker, itself included.
         since: When it was given to a worker, in seconds since the epoch; the attributes below are of this attempt.
     """
 
@@ -48,14 +54,28 @@ class Trial:
     attempts: int = 0
     avoid: frozenset[str] = frozenset()
     reason: str | None = None
+    group_size: int = 1
     since: float = 0.0
     started: Started | None = None
     progress: Progress | None = None
     checkpointed: Checkpointed | None = None
 
-    def begin(self) -> None:
-        """Begin an attempt: a worker gets the trial."""
+    @property
+    def max_group(self) -> int:
+        """Most trials in its next group.
+
+        If a worker dies, it is not known which trial of its group was at fault. So the groups of those that start
+        again are smaller, and the last attempt is alone.
+        """
+        if not self.attempts:
+            return sys.maxsize
+        is_last = self.attempts + 1 >= MAX_ATTEMPTS
+        return 1 if is_last or self.avoid else max(1, self.group_size // SMALLER)
+
+    def begin(self, group_size: int) -> None:
+        """Begin an attempt: a worker gets the trial, in a group of so many."""
         self.attempts += 1
+        self.group_size = group_size
         self.reason, self.since = None, time.time()
         self.started = self.progress = self.checkpointed = None
 
@@ -101,19 +121,17 @@ class Queues:
         return self._queues[trial.occupied, trial.avoid]
 
     def _next_group(self, queue: deque[Trial], pool: Pool) -> list[Trial]:
-        """Take the next trial from a queue, with others of its shape if they can share a pack or are short.
-
-        A trial that starts again runs alone: if a worker dies, it is not known which trial of a group was at fault.
-        """
+        """Take the next trial from a queue, with others of its shape if they can share a pack or are short."""
         leader = queue.popleft()
         group, passed = [leader], list[Trial]()
-        if leader.attempts or leader.spec.test_only:
+        if leader.spec.test_only:
             return group
         wall_s = self._wall_s.get(leader.shape)
         size = min(MAX_GROUP, int(GROUP_S / wall_s)) if wall_s else 1
         if self._packs:
             resources, share = leader.spec.resources, -(-(len(queue) + 1) // pool.num_workers)
             size = max(size, min(share, resources.pack or MAX_PACK[device_of(resources)]))
+        size = min(size, leader.max_group)
         while queue and len(group) < size and len(passed) < MAX_PASSED:
             trial = queue.popleft()
             (group if self._fits(trial, leader) else passed).append(trial)
@@ -122,6 +140,6 @@ class Queues:
 
     def _fits(self, trial: Trial, leader: Trial) -> bool:
         """Return whether a trial that waits can join the group of another one."""
-        if trial.attempts or trial.spec.test_only:
+        if trial.attempts != leader.attempts or trial.spec.test_only:
             return False
         return trial.spec.shape == leader.spec.shape if self._packs else trial.shape == leader.shape

@@ -18,7 +18,7 @@ from bilin.orchestrator.sweep.snapshot import Snapshot
 from bilin.results import SweepWriter, query
 from bilin.spec import Resources
 from bilin.workers.actors import pool as ray_pool
-from bilin.workers.events import Emit, Finished
+from bilin.workers.events import Emit, Finished, Lost
 from bilin.workers.pool import Group
 from tests.orchestrator.runs import no_op
 from tests.workers.pool_runs import StandsStill
@@ -71,6 +71,33 @@ def test_short_trials_of_one_shape_share_a_call(tiny: Tiny, tmp_path: Path, wall
         sweep.run(pool)
     assert [len(group.trials) for group in pool.groups] == sizes
     assert sweep.snapshot().ended == {"done": 10}
+
+
+class LosesGroups(OneWorker):
+    """A pool whose worker dies of one trial, whatever else it runs."""
+
+    def __init__(self, emit: Emit, seed: int) -> None:
+        super().__init__(emit, 0.0)
+        self.seed = seed
+
+    def wait(self, timeout_s: float) -> None:
+        trials = self.groups[-1].trials
+        if not any(spec.seed == self.seed for spec in trials):
+            super().wait(timeout_s)
+            return
+        self.is_busy = False
+        for spec in trials:
+            self.emit(Lost(trial_id=spec.trial_id, reason="gone"))
+
+
+def test_the_trials_of_a_lost_pack_run_again_in_smaller_packs_and_at_last_alone(tiny: Tiny, tmp_path: Path) -> None:
+    plan = make_plan(tiny(m=2, rate="{choices: [1e-3]}", seeds=list(range(16))), {})
+    with SweepWriter(tmp_path, "tiny") as writer, Recorder(writer) as recorder:
+        sweep = Sweep(plan, recorder, packs=True)
+        pool = LosesGroups(sweep.take, seed=5)
+        sweep.run(pool)
+    assert [len(group.trials) for group in pool.groups] == [16, 4, 4, 4, 1, 1, 1, 1, 4]
+    assert sweep.snapshot().ended == {"done": 15, "lost": 1}
 
 
 @pytest.mark.ray
