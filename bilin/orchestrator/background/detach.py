@@ -1,4 +1,4 @@
-"""A launch in the background: a local process in a session of its own, or a job of a Ray cluster.
+"""A launch in the background: a local process in its own session, or a job of a Ray cluster.
 
 Both get the request as JSON on standard input, and outlive the terminal.
 """

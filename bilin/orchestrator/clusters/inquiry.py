@@ -47,7 +47,7 @@ class Finding:
         where: A node, ``here`` for this machine, or what the nodes belong to, such as ``Slurm``.
         check: What was checked, in a word or two.
         found: What was found.
-        advice: What to do; empty if nothing is to be done.
+        advice: What to do; empty for nothing.
     """
 
     level: Level
@@ -65,7 +65,7 @@ class Answers:
         name: The node.
         facts: The fields of `probe.Here`.
         findings: What it found.
-        error: Why there is no more, if that is known.
+        error: Why answers are missing, if that is known.
     """
 
     name: str
@@ -135,7 +135,7 @@ def read(lines: Iterable[str], answers: dict[str, Answers]) -> None:
 
 
 def ask_here(questions: Questions) -> dict[str, Answers]:
-    """Ask this machine, in a process of its own, as the node at place 0."""
+    """Ask this machine, in a separate process, as the node at place 0."""
     argv = command(sys.executable, questions, place="0")
     ended = subprocess.run(argv, capture_output=True, text=True, check=False)
     answers = Answers(platform.node(), error=last_error(ended.stderr, ended.returncode))

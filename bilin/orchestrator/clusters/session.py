@@ -64,7 +64,7 @@ def ray_pool(address: str | None, spec: PoolSpec, *, num_workers: int | None) ->
 
 @contextmanager
 def connected(address: str | None, min_cpus: int = 0) -> Iterator[None]:
-    """Connect this process to the Ray at an address, or to a new one of our own with at least so many CPUs.
+    """Connect this process to the Ray at an address, or to a new one of our own, with at least ``min_cpus``.
 
     Raises:
         ClusterError: It cannot be reached or started.

@@ -16,6 +16,9 @@ from bilin.rules import round_to_digits, values_between
 SCALES = ("log_uniform", "uniform")
 """The keys of a range: the scale on which the field is searched."""
 
+SEARCHED_BLOCKS = frozenset({"models", "train"})
+"""The keys of a document whose fields can be searched."""
+
 ENDS_A_TRIAL = frozenset({"steps"})
 """Fields that cannot be searched: a longer training would win."""
 

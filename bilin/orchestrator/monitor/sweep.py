@@ -216,7 +216,7 @@ class _Pulse:
         self._heard: tuple[float, Holder] | None = None
 
     def holder(self) -> Holder | None:
-        """Return the process; None if there is none, or if its lease was not renewed for as long as it lasts."""
+        """Return the process; None if there is none, or if its lease has lapsed."""
         found = holder(self._store, self._sweep)
         if found is None or not found.silent_s:
             return found

@@ -230,7 +230,7 @@ def _run(
 def _stops_explained(sweep: Sweep, recorder: Recorder, writer: SweepWriter, received: ReceivedSignal) -> Iterator[None]:
     """Raise InterruptedSweepError in place of an interrupt, or of a store that can no longer be written.
 
-    A store that could not be written from the start is an error of its own.
+    If the store could not be written from the start, its own error is raised.
     """
     try:
         yield

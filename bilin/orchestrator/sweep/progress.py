@@ -1,6 +1,6 @@
 """What a launch from Python shows while it runs: its counts on one line, and each failure.
 
-The command line has a display of its own, in colours and with more lines.
+The command line has its own display, in colours and with more lines.
 """
 
 from __future__ import annotations

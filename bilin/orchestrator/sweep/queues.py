@@ -73,7 +73,7 @@ class Trial:
         return 1 if is_last or self.avoid else max(1, self.group_size // SMALLER)
 
     def begin(self, group_size: int) -> None:
-        """Begin an attempt: a worker gets the trial, in a group of so many."""
+        """Begin an attempt: a worker gets the trial, in a group of this size."""
         self.attempts += 1
         self.group_size = group_size
         self.reason, self.since = None, time.time()

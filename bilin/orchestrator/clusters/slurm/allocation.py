@@ -108,7 +108,7 @@ def _report_later_nodes(lines: queue.SimpleQueue[list[str]]) -> None:
 
 
 def _pass_lines(step: subprocess.Popen[str], lines: queue.SimpleQueue[list[str]]) -> None:
-    """Pass on the words of lines in which nodes report that they are up or down; none at the end of the step."""
+    """Pass on, as words, the lines in which nodes report that they are up or down; no words at the end of the step."""
     assert step.stdout is not None
     for line in step.stdout:
         if (words := line.split())[:1] in ([UP], [DOWN]):

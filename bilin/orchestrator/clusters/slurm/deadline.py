@@ -129,7 +129,7 @@ class DeadlinePool:
         self._pool.submit(group)
 
     def wait(self, timeout_s: float) -> None:
-        """Emit what has happened."""
+        """Emit the events since the last call."""
         if self._is_late and self._times.is_idle:
             raise KeyboardInterrupt(WARNING_SIGNAL)
         self._pool.wait(timeout_s)
