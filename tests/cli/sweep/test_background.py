@@ -117,7 +117,7 @@ def test_watch_shows_what_another_process_runs_and_ends_with_it(tmp_path: Path, 
     out, _ = watching.communicate(timeout=WAIT_S)
     os.close(leader)
     assert watching.returncode == 0
-    assert "endless runs on" in out
+    assert "endless keeps running" in out
     assert holder(store, "endless") is not None
     code, out, _ = finish(bilin("sweep", "status", "endless", "--store", store))
     assert re.search(r"now +1 trial running; since .* UTC: none ended", out)
