@@ -118,7 +118,7 @@ def test_a_killed_sweep_on_ray_leaves_no_process_and_no_folder(tmp_path: Path) -
 
 
 @pytest.mark.ray
-def test_a_trial_whose_worker_is_killed_runs_again(tmp_path: Path) -> None:
+def test_the_trials_of_a_worker_that_is_killed_run_again(tmp_path: Path) -> None:
     grid = write_grid(tmp_path, LONG)
     process = bilin("sweep", "launch", grid, "--store", tmp_path, "--workers", "2", "--only", "m=2")
     assert wait_until(lambda: workers_of(process.pid), LIMIT_S)
@@ -127,7 +127,7 @@ def test_a_trial_whose_worker_is_killed_runs_again(tmp_path: Path) -> None:
     assert code == 0
     assert "runs again" in err
     attempts = query(store=tmp_path, view="trials", everything=True)["attempts"].to_pylist()
-    assert sorted(attempts) == [1, 1, 1, 2]
+    assert sorted(attempts) in ([1, 1, 1, 2], [1, 1, 2, 2])  # it had two trials, of which one may have ended
     assert status("small", store=tmp_path).plan.num_to_run == 4, "m=3 was not asked for"
 
 
