@@ -25,7 +25,7 @@ from bilin.version import __version__
 
 
 class _Commands(TyperGroup):
-    """All commands; the help of a flag does not say that it takes a bool."""
+    """All commands. The help of a flag does not show its type."""
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
         """See `typer.core.TyperGroup`."""
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def _open_streams() -> WatchedStream:
-    """Open the standard streams that are closed, and let no fault of standard error become an error of a command."""
+    """Open the standard streams that are closed. Errors of standard error never reach a command."""
     occupy_closed_descriptors()
     sys.stderr = UnfailingStream(sys.stderr or open(2, "w", closefd=False))  # noqa: SIM115
     sys.stdout = output = WatchedStream(sys.stdout or open(1, "w", closefd=False))  # noqa: SIM115

@@ -32,7 +32,7 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str
     limit = "at most " if plan.may_end_early else ""
     rows.append(("trials", f"{limit}{plan.num_wanted}: {_product(plan)}"))
     rows.append(("", ", ".join(f"{count} {what}" for what, count in plan.counts().items())))
-    for index, (name, trial_ids) in enumerate(plan.found_in.items()):
+    for index, (name, trial_ids) in enumerate(plan.to_copy.items()):
         rows.append(("" if index else "copies", f"{plural(len(trial_ids), 'result')} found in {name}"))
     rows += [("versions", text)] if (text := describe_versions(plan)) else []
     if count := plan.num_mixed_hardware:
@@ -82,7 +82,7 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
             "in_later_rounds": plan.num_later,
         },
         "state": str(plan.state),
-        "found_in": {name: len(trial_ids) for name, trial_ids in plan.found_in.items()},
+        "found_in": {name: len(trial_ids) for name, trial_ids in plan.to_copy.items()},
         "other_versions": dict(plan.stale),
         "cells_of_mixed_hardware": plan.num_mixed_hardware,
         "to_run": [_reason_json(count) for count in explanation.reasons],
