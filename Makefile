@@ -13,6 +13,8 @@ demo: $(VENV)/.installed
 	$(BIN)/bilin sweep launch examples/quickstart.yaml
 	$(BIN)/bilin results table --sweep quickstart
 	@echo
+	$(BIN)/bilin results plot length --sweep quickstart --output quickstart.png
+	@echo
 	@echo "bilin is installed in $(VENV). To use it: source $(BIN)/activate"
 
 # Ten minutes at most on two idle cores: everything but the slow tests, and those that start a Slurm cluster.
@@ -63,7 +65,7 @@ gpu-check:
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \
-	    .coverage* coverage.json
+	    .coverage* coverage.json quickstart.png
 
 $(VENV)/.created:
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "bilin needs Python 3.11 to 3.13, found " + sys.version.split()[0] + ": run make PYTHON=python3.12 …")'
@@ -71,7 +73,7 @@ $(VENV)/.created:
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
-	$(PIP) --editable .
+	$(PIP) --editable '.[plot]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt

@@ -31,7 +31,10 @@ NAMES = {
     "bilin.orchestrator": [
         *("Snapshot", "status", "statuses", "watch", "find_trial", "why", "output", "submit", "script"),
     ],
-    "bilin.results": ["Rows", "table", "ResultTable", "encode", "delete", "copy_weights", "compact", "verify"],
+    "bilin.results": [
+        *("Rows", "table", "compare", "explain", "ResultTable", "encode", "plot", "figure_data", "save_figure"),
+        *("delete", "copy_weights", "compact", "verify"),
+    ],
     "bilin.errors": [
         *("BilinError", "InputError", "GridError", "Fault", "QueryError", "StoreError", "SweepRunningError"),
         *("InterruptedSweepError", "ClusterError"),
@@ -62,9 +65,14 @@ def entry(path: str, value: Any) -> Iterator[str]:
         yield markdown(value.__doc__ or "")
         return
     if dataclasses.is_dataclass(value):
-        fields = [field for field in dataclasses.fields(value) if not field.name.startswith("_")]
-        lines = [f"    {field.name}: {field.type}{default(field)}" for field in fields]
-        yield "\n".join(["```python", f"class {value.__name__}:", *lines, "```\n"])
+        own = [name for name in inspect.get_annotations(value) if not name.startswith("_")]
+        lines = [
+            f"    {field.name}: {field.type}{default(field)}"
+            for field in dataclasses.fields(value)
+            if field.name in own
+        ]
+        bases = ", ".join(base.__name__ for base in value.__bases__ if dataclasses.is_dataclass(base))
+        yield "\n".join(["```python", f"class {value.__name__}{f'({bases})' if bases else ''}:", *lines, "```\n"])
     yield markdown(value.__doc__ or "")
     found = list(members(value))
     if found:

@@ -60,7 +60,7 @@ class Tenths:
 
     def __call__(self, snapshot: Snapshot) -> None:
         """Measure if another tenth is done."""
-        ended = self._count - snapshot.num_left
+        ended = self._count - snapshot.num_open
         if ended * TENTHS // self._count > self.looks[-1].ended * TENTHS // self._count:
             self.looks.append(Driver.now(ended))
 

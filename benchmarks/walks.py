@@ -34,15 +34,15 @@ learning_rate: {choices: [1e-3]}
 """
 
 _HIDDEN = re.compile(r"<(lambda|genexpr|listcomp|dictcomp|module)>|__\w+__|_?read_\w*settings")
-_LONGEST = 50_000
 
 
 class Walk:
     """The functions that receive a value while the walk is active."""
 
-    def __init__(self, *values: str) -> None:
+    def __init__(self, value: str) -> None:
+        """Follow a value, which is no part of a longer word or number in a ``repr``."""
         self._of_threads: dict[int, dict[str, None]] = {threading.get_ident(): {}}
-        self._value = re.compile("|".join(rf"(?<![\w.]){re.escape(value)}(?![\w.])" for value in values))
+        self._value = re.compile(rf"(?<![\w.]){re.escape(value)}(?![\w.])")
         self._busy = threading.local()
 
     @property
@@ -82,7 +82,7 @@ class Walk:
 
     def _carries(self, value: object) -> bool:
         try:
-            return self._value.search(repr(value)[:_LONGEST]) is not None
+            return self._value.search(repr(value)) is not None
         except Exception:  # an object that is not complete yet
             return False
 
@@ -115,7 +115,6 @@ def walk_of_a_result() -> Walk:
         launch(path, store=Path(folder, "before"), cluster=inline, run=run_trial)  # loads torch
         first = next(iter(plan(path, store=Path(folder, "store")).to_run()))
         walk = Walk(f"TrialResult(trial_id='{first.trial_id}'")
-        walk._value = re.compile(re.escape(f"TrialResult(trial_id='{first.trial_id}'"))
         with walk.active():
             launch(path, store=Path(folder, "store"), cluster=inline, run=run_trial)
     return walk
@@ -131,7 +130,7 @@ def walk_of_an_option() -> Walk:
         words = ["sweep", "launch", str(path), "--cluster", "slurm", "--dry-run", "--store", str(Path(folder, "store"))]
         with contextlib.suppress(SystemExit):
             app([*words])
-        walk = Walk("3-7919", "'3-7919'")
+        walk = Walk("3-7919")
         with walk.active(), contextlib.suppress(SystemExit):
             app([*words, "--nodes", "3-7919"])
     assert "#SBATCH --nodes=3\n" in script.getvalue()

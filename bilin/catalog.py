@@ -30,7 +30,8 @@ REGISTRIES: Mapping[str, Registry[Any]] = {"tasks": TASK_REGISTRY, "models": MOD
 FIXED_COLUMNS = frozenset(
     {
         "accuracy", "accuracy_scaled", "attempts", "best", "cell_id", "commit", "cpu", "device", "error",
-        "finished_at", "found_in", "gpu", "gpu_memory_mb", "high", "host", "length", "loss", "low", "lr", "max",
+        "finished_at", "found_in", "gpu", "gpu_memory_mb", "high", "high_scaled", "host", "length", "loss", "low",
+        "low_scaled", "lr", "max",
         "max_steps", "mean", "min", "mixed", "mixed_hardware", "name", "num_seeds", "num_sequences", "num_solved",
         "pack", "params", "part", "pid", "python", "recurrent_params", "schema_version", "scores", "searched", "seed",
         "seeds", "selected", "sequence_accuracy", "solved", "source", "spec", "started_at", "status", "step",

@@ -100,7 +100,7 @@ class SweepRunningError(InputError):
 
 
 class InterruptedSweepError(BilinError):
-    """The sweep was stopped before its end; the same launch continues it.
+    """The sweep was stopped early; the same launch continues it.
 
     Attributes:
         signal: Number of the signal that stopped it; None if something else did.

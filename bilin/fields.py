@@ -48,11 +48,11 @@ class Form:
 
     Attributes:
         pattern: A regular expression that the whole text matches; one that Python and JSON Schema read alike.
-        words: What it means, for messages; ``plural`` is for lists of such texts.
+        accepted: What it must look like, for messages; ``plural`` is for lists of such texts.
     """
 
     pattern: str
-    words: str
+    accepted: str
     plural: str = ""
 
 
@@ -162,7 +162,7 @@ class Field:
         if self.choices:
             return f"{'any' if plural else 'one'} of {', '.join(map(str, self.choices))}"
         if self.form:
-            return self.form.plural if plural else self.form.words
+            return self.form.plural if plural else self.form.accepted
         text = {bool: "true or false", int: "whole number", float: "number", str: "text"}[self.type]
         if self.type in (int, float):
             text = f"{text}s" if plural else f"a {text}"

@@ -24,6 +24,7 @@ under its name with `PARTIAL`, and moved there; a reader never sees half a file.
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,6 +46,15 @@ PROBE = ".seen-"
 """Prefix of the folder by which nodes show that they see the same store."""
 
 _PART = re.compile(r"(?:trials|curves)-(\d{8}|[1-9]\d{8,})\.parquet")
+
+
+def partial_of(path: Path, *, unique: bool = False) -> Path:
+    """Return where a file is written before it is moved to its place.
+
+    Workers write with a ``unique`` name: a lost one may write the same file. Process ids repeat between containers.
+    """
+    token = f".{secrets.token_hex(4)}" if unique else ""
+    return path.with_name(f"{path.name}{token}{PARTIAL}")
 
 
 def missing_folders(path: Path) -> list[Path]:
@@ -155,6 +165,14 @@ class SweepFolder:
         """The checkpoint of a trial."""
         return self.checkpoints / trial_id
 
+    def complete_checkpoints(self) -> Iterator[Path]:
+        """The checkpoints of all trials, without those that are being written."""
+        return (path for path in self.checkpoints.glob("*") if path.suffix != PARTIAL)
+
+    def partial_checkpoints(self) -> Iterator[Path]:
+        """The files of checkpoints that are being written, or were left half written."""
+        return self.checkpoints.glob(f"*{PARTIAL}")
+
     def kept_weights(self) -> dict[Training, Path]:
         """The files of final weights. Those that are not of the training that a trial's row has are not used."""
         return {training: path for path in self.weights.glob(f"*{WEIGHTS_SUFFIX}") if (training := _training(path))}
@@ -180,7 +198,7 @@ class SweepFolder:
             except OSError:  # removed meanwhile, or not readable: then the row has no weights
                 continue
             self.weights.mkdir(exist_ok=True)
-            partial = self.weights / (file.name + PARTIAL)
+            partial = partial_of(self.weights / file.name)
             try:
                 partial.write_bytes(content)
                 partial.replace(self.weights / file.name)
@@ -192,3 +210,24 @@ class SweepFolder:
     def trial_log(self, trial_id: str) -> Path:
         """What a trial printed."""
         return self.logs / f"{trial_id}.log"
+
+    def worker_log(self, worker: str) -> Path:
+        """What a worker printed that has not moved to the log of its trial yet."""
+        return self.logs / f".{worker}"
+
+    def worker_logs(self) -> Iterator[Path]:
+        """Those files of all workers."""
+        return self.logs.glob(".*")
+
+    def job_log(self, job: str) -> Path:
+        """What a job or a detached launch printed."""
+        return self.jobs / f"{job}.log"
+
+    def job_request(self, job: str) -> Path:
+        """What a Ray job is to run, as JSON."""
+        return self.jobs / f"{job}.json"
+
+    @property
+    def slurm_log_pattern(self) -> Path:
+        """The logs of Slurm jobs, for sbatch: ``%j`` stands for the id of the job."""
+        return SweepFolder(Path(str(self.path.absolute()).replace("%", "%%"))).job_log("%j")

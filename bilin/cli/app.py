@@ -143,7 +143,7 @@ def main() -> None:
 
 
 def _open_streams() -> WatchedStream:
-    """Open the standard streams that are closed, and let no fault of standard error become an error of a command."""
+    """Open the standard streams that are closed. Errors of standard error never reach a command."""
     occupy_closed_descriptors()
     sys.stderr = UnfailingStream(sys.stderr or open(2, "w", closefd=False))  # noqa: SIM115
     sys.stdout = output = WatchedStream(sys.stdout or open(1, "w", closefd=False))  # noqa: SIM115

@@ -34,7 +34,7 @@ def group() -> None:
 @app.command()
 def doctor(
     grid: Annotated[
-        Path | None, typer.Argument(help="The grid.yaml to be launched.", show_default=False, metavar="[GRID]")
+        Path | None, typer.Argument(help="The grid.yaml to launch.", show_default=False, metavar="[GRID]")
     ] = None,
     store: Store = DEFAULT_STORE,
     cluster: Annotated[
@@ -66,7 +66,7 @@ def doctor(
     if not is_job:
         refuse_job_options({"--nodes": nodes, "--profile": profile})
     if set_ and grid is None:
-        raise InputError("--set goes with a grid.yaml: give the one to be launched")
+        raise InputError("--set needs a grid.yaml: give the one to launch")
     request = LaunchRequest.read(grid, store=store, cluster=where, profile=profile, nodes=nodes, overrides=set_)
     if sys.stderr.isatty():
         typer.echo("asking the nodes; this may take a minute", err=True)

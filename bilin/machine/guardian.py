@@ -45,9 +45,9 @@ def start(folder: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command(folder), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
-def guarded_folder(words: Sequence[str]) -> str | None:
+def guarded_folder(argv: Sequence[str]) -> str | None:
     """Return the folder that a command line guards; None if it is not a guardian's."""
-    return words[words.index(_PROGRAM) + 1] if _PROGRAM in words[:-1] else None
+    return argv[argv.index(_PROGRAM) + 1] if _PROGRAM in argv[:-1] else None
 
 
 def main(folder: str) -> None:

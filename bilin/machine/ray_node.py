@@ -91,7 +91,7 @@ class NodeCommand:
     head: str
     client_port: int
 
-    def words(self, python: str) -> list[str]:
+    def argv(self, python: str) -> list[str]:
         """Return the command line."""
         return [python, "-P", "-m", "bilin.machine.ray_node", self.head, str(self.client_port)]
 

@@ -184,9 +184,9 @@ class Slurm:
     def start_step(self, options: Iterable[str], command: Iterable[str], **popen: Any) -> subprocess.Popen[str]:
         """Start a command on nodes with srun. Raises ClusterError if there is no srun on this machine."""
         shared = ["--ntasks-per-node=1", "--no-kill", "--kill-on-bad-exit=0", "--export=ALL"]
-        words = ["srun", *options, *shared, *command]
+        argv = ["srun", *options, *shared, *command]
         try:
-            return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, **popen)
+            return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, **popen)
         except OSError as error:
             raise ClusterError(f"could not run srun: {error.strerror}; is Slurm's folder missing from PATH?") from error
 

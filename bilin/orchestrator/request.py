@@ -146,7 +146,7 @@ class LaunchRequest:
     def plan(self, *, unreadable: Collection[str] = ()) -> Plan:
         """Compare the grid with the stored results: what has a result, and what is to run.
 
-        What has no result in this sweep is looked for in the other sweeps of the store, but the ``unreadable`` ones.
+        Results that this sweep lacks are looked up in the other sweeps of the store, except the ``unreadable`` ones.
 
         Raises:
             StoreError: The stored results cannot be read.

@@ -7,9 +7,15 @@ query runs, so that the store can be read without them.
 
 from bilin.folder import DEFAULT_STORE as DEFAULT_STORE
 from bilin.folder import store_option as store_option
-from bilin.results.comparison import table as table
+from bilin.results.explain import explain as explain
 from bilin.results.export import export as export
 from bilin.results.export import output_file as output_file
+from bilin.results.figures.plot import check_figure_path as check_figure_path
+from bilin.results.figures.plot import draw_figure as draw_figure
+from bilin.results.figures.plot import draw_text as draw_text
+from bilin.results.figures.plot import figure_data as figure_data
+from bilin.results.figures.plot import plot as plot
+from bilin.results.figures.plot import save_figure as save_figure
 from bilin.results.maintenance import Health as Health
 from bilin.results.maintenance import compact as compact
 from bilin.results.maintenance import copy_weights as copy_weights
@@ -20,7 +26,6 @@ from bilin.results.origin import HARDWARE as HARDWARE
 from bilin.results.origin import Origin as Origin
 from bilin.results.origin import mixture as mixture
 from bilin.results.published import published as published
-from bilin.results.published.compare import compare as compare
 from bilin.results.result_table import Format as Format
 from bilin.results.result_table import ResultTable as ResultTable
 from bilin.results.result_table import encode as encode
@@ -47,5 +52,7 @@ from bilin.results.store.rows import WantedRow as WantedRow
 from bilin.results.store.sharing import UnreadableSweepError as UnreadableSweepError
 from bilin.results.store.sharing import shared_trials as shared_trials
 from bilin.results.store.writer import SweepWriter as SweepWriter
+from bilin.results.tables.differences import compare as compare
+from bilin.results.tables.table import table as table
 
 hierarchy = table  # its name in 0.1.0, kept for one version

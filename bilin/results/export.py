@@ -10,7 +10,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from bilin.errors import InputError, StoreError
-from bilin.folder import PARTIAL
+from bilin.folder import partial_of
 from bilin.results.result_table import Format, write_rows
 from bilin.results.scratch import scratch
 from bilin.results.sql.query import Question
@@ -71,7 +71,7 @@ def output_file(path: Path) -> Iterator[BinaryIO]:
             with target.open("wb") as file:
                 yield file
             return
-        with scratch(target.with_name(target.name + PARTIAL)) as partial, partial.open("wb") as file:
+        with scratch(partial_of(target)) as partial, partial.open("wb") as file:
             yield file
             file.flush()
             partial.replace(target)

@@ -23,6 +23,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bilin.results.markup import Sheet, Text, html_page, html_table, latex
+
 MISSING = "–"  # noqa: RUF001 (a dash, as in printed tables)
 
 _SIGNIFICANT_DIGITS = 5
@@ -33,19 +35,20 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Format(StrEnum):
-    """How a table is written; all but `TABLE` and `MARKDOWN` keep every digit."""
+    """How a table is written; CSV, JSON and Parquet keep every digit."""
 
     TABLE = "table"
     CSV = "csv"
     JSON = "json"
     MARKDOWN = "markdown"
+    LATEX = "latex"
+    HTML = "html"
     PARQUET = "parquet"
 
     @classmethod
     def of_file(cls, path: Path) -> Format | None:
         """Return the format that the ending of a file's name says; None if it says none."""
-        endings = {".csv": cls.CSV, ".json": cls.JSON, ".md": cls.MARKDOWN, ".parquet": cls.PARQUET}
-        return endings.get(path.suffix.lower())
+        return _ENDINGS.get(path.suffix.lower())
 
     @property
     def is_for_machines(self) -> bool:
@@ -53,11 +56,27 @@ class Format(StrEnum):
         return self in (Format.CSV, Format.JSON, Format.PARQUET)
 
 
-@dataclass(frozen=True, slots=True)
+_ENDINGS = {
+    ".csv": Format.CSV,
+    ".json": Format.JSON,
+    ".md": Format.MARKDOWN,
+    ".tex": Format.LATEX,
+    ".html": Format.HTML,
+    ".parquet": Format.PARQUET,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """An accuracy, with its interval and the number of seeds if these are to be shown.
+    """A number, with its interval and the number of seeds if these are to be shown.
 
     If the interval is symmetric, it is shown as ± half its width, else by its ends. A mark refers to a note.
+
+    Attributes:
+        missing: What stands for a value that is None.
+        decimals: How many digits are shown after the point.
+        is_share: Whether 1 means that everything was right: less is never rounded to it.
+        is_best: Whether it is bold.
     """
 
     value: float | None
@@ -66,16 +85,42 @@ class Estimate:
     is_symmetric: bool = False
     num_seeds: int | None = None
     mark: str = ""
+    missing: str = MISSING
+    decimals: int = 2
+    is_share: bool = True
+    is_best: bool = False
 
-    def __str__(self) -> str:
+    @property
+    def number(self) -> str:
+        """The number alone."""
+        return self.missing if self.value is None else self._rounded(self.value)
+
+    @property
+    def rest(self) -> str:
+        """What stands behind the number."""
         if self.value is None:
-            return MISSING
+            return ""
         interval = ""
         if self.low is not None and self.high is not None:
-            half = _two_digits((self.high - self.low) / 2)
-            interval = f" ± {half}" if self.is_symmetric else f" [{_two_digits(self.low)}, {_two_digits(self.high)}]"
+            ends = [self._rounded(end) for end in (self.low, self.high)]
+            half = self._rounded((self.high - self.low) / 2)
+            interval = f" ± {half}" if self.is_symmetric else f" [{', '.join(ends)}]"
         seeds = "" if self.num_seeds is None else f" ({self.num_seeds})"
-        return f"{_two_digits(self.value)}{interval}{seeds}{self.mark}"
+        return f"{interval}{seeds}{self.mark}"
+
+    def __str__(self) -> str:
+        return self.number + self.rest
+
+    def contains(self, other: Estimate) -> bool:
+        """Return whether the number of another is in the interval of this one."""
+        if self.low is None or self.high is None or other.value is None:
+            return False
+        return self.low <= other.value <= self.high
+
+    def _rounded(self, number: float) -> str:
+        highest = 1 - 10**-self.decimals if self.is_share and number < 1 else number
+        text = f"{min(number, highest):.{self.decimals}f}"
+        return text.removeprefix("-") if not text.strip("-0.") else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,27 +168,25 @@ class ResultTable:
         data: The exact values.
         columns: How people see `data`; columns that are not here are for machines.
         note: What the numbers are, in one line; further lines say which of them are not comparable.
+        groups: The group of each row, if rows are grouped. LaTeX and HTML have a rule between groups.
     """
 
     data: pa.Table
     columns: Sequence[Column]
     note: str = ""
+    groups: Sequence[Any] = ()
 
     @classmethod
     def of(cls, data: pa.Table) -> ResultTable:
         """Return a table of one section without a title."""
-        is_number = pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal
         columns = [
-            Column(name=field.name, heading=field.name, right_aligned=any(is_kind(field.type) for is_kind in is_number))
-            for field in data.schema
+            Column(name=field.name, heading=field.name, right_aligned=is_number(field.type)) for field in data.schema
         ]
         return cls(data=data, columns=columns)
 
     def sections(self) -> list[Section]:
         """Return the sections, each with the rows that have a value there."""
-        values = [
-            self.data[column.name].to_pylist() if column.values is None else column.values for column in self.columns
-        ]
+        values = self._values()
         shared = [index for index, column in enumerate(self.columns) if column.section is None]
         sections = []
         for title in dict.fromkeys(column.section for column in self.columns if column.section is not None):
@@ -154,6 +197,42 @@ class ResultTable:
             sections.append(Section(title=title, columns=columns, rows=shown))
         return sections
 
+    def sheet(self) -> Sheet:
+        """Return the texts of the whole table."""
+        rows = zip(*self._values(), strict=True)
+        return Sheet(
+            sections=[column.section for column in self.columns],
+            headings=[column.heading for column in self.columns],
+            right_aligned=[column.right_aligned or _has_estimates(column) for column in self.columns],
+            rows=[[_text(column, value) for column, value in zip(self.columns, row, strict=True)] for row in rows],
+            groups=self.groups or [None] * self.data.num_rows,
+            note=self.note,
+        )
+
+    def _values(self) -> list[Sequence[Any]]:
+        """Return the values of each column that people see."""
+        return [
+            self.data[column.name].to_pylist() if column.values is None else column.values for column in self.columns
+        ]
+
+    def _repr_html_(self) -> str:
+        return html_table(self.sheet())
+
+
+def _has_estimates(column: Column) -> bool:
+    return any(isinstance(value, Estimate) for value in column.values or ())
+
+
+def _text(column: Column, value: Any) -> Text:
+    if isinstance(value, Estimate):
+        return Text(value.number, value.rest, value.is_best)
+    return Text(column.text(value), "") if column.right_aligned else Text("", column.text(value))
+
+
+def is_number(type_: pa.DataType) -> bool:
+    """Return whether the values of a column are numbers."""
+    return any(is_kind(type_) for is_kind in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal))
+
 
 def encode(table: ResultTable, format_: Format) -> bytes:
     """Return a table in a format; all but Parquet as UTF-8 that ends with a newline."""
@@ -161,11 +240,14 @@ def encode(table: ResultTable, format_: Format) -> bytes:
         buffer = io.BytesIO()
         write_rows(table.data.to_reader(), format_, buffer)
         return buffer.getvalue()
+    if format_ in (Format.LATEX, Format.HTML):
+        return (latex if format_ is Format.LATEX else html_page)(table.sheet()).encode()
     write = {Format.TABLE: _plain, Format.MARKDOWN: _markdown}[format_]
     texts = [
         f"{section.title}\n\n{write(section)}\n" if section.title else write(section) for section in table.sections()
     ]
-    return "".join([*texts, f"{table.note}\n" if table.note else ""]).encode()
+    before = "\n" if texts and not texts[-1].endswith("\n\n") else ""
+    return "".join([*texts, f"{before}{table.note}\n" if table.note else ""]).encode()
 
 
 def write_rows(rows: pa.RecordBatchReader, format_: Format, file: BinaryIO) -> None:
@@ -191,11 +273,6 @@ def readable(value: Any) -> str:
     return _CONTROL.sub(lambda match: repr(match.group())[1:-1], text)
 
 
-def _two_digits(number: float) -> str:
-    text = f"{min(number, 0.99) if number < 1 else number:.2f}"  # 1.00 means that every answer was right
-    return "0.00" if text == "-0.00" else text
-
-
 def _plain(section: Section) -> str:
     rows = section.texts()
     headings = [column.heading for column in section.columns]
@@ -216,6 +293,8 @@ def _markdown(section: Section) -> str:
         return f"| {' | '.join(texts)} |\n"
 
     def cell(column: Column, value: Any) -> str:
+        if isinstance(value, Estimate) and value.is_best:
+            return f"**{value.number}**{_escaped(value.rest)}"
         return _escaped(value if isinstance(value, str) else column.text(value))
 
     header = line([_escaped(column.heading) for column in section.columns])
@@ -225,7 +304,7 @@ def _markdown(section: Section) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\r\n", "<br>").replace("\n", "<br>")
+    return re.sub(r"([\\|*<])", r"\\\1", text).replace("\r\n", "<br>").replace("\n", "<br>")
 
 
 def _csv(rows: pa.RecordBatchReader) -> Iterator[str]:

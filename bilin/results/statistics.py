@@ -97,8 +97,25 @@ def summarize(scores: Sequence[float], statistic: Statistic = DEFAULT_STATISTIC)
     return Summary(mean, mean - half, mean + half)
 
 
+def difference(scores: Sequence[float], others: Sequence[float]) -> Summary:
+    """Return the difference of two means and its 95 % interval; no interval unless both have several scores.
+
+    Source: Welch, "The generalization of 'Student's' problem when several different population variances are
+    involved", Biometrika 34 (1947).
+    """
+    value = math.fsum(scores) / len(scores) - math.fsum(others) / len(others)
+    if min(len(scores), len(others)) < 2:
+        return Summary(value)
+    parts = [statistics.variance(each) / len(each) for each in (scores, others)]
+    if not sum(parts):
+        return Summary(value, value, value)
+    terms = (part**2 / (len(each) - 1) for part, each in zip(parts, (scores, others), strict=True))
+    half = _t_quantile(sum(parts) ** 2 / sum(terms)) * math.sqrt(sum(parts))
+    return Summary(value, value - half, value + half)
+
+
 @functools.cache
-def _t_quantile(degrees: int) -> float:
+def _t_quantile(degrees: float) -> float:
     from scipy.special import stdtrit  # half a second, and only for several seeds
 
     return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))

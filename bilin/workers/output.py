@@ -40,14 +40,10 @@ class Outputs:
 
     folder: SweepFolder
 
-    def of_worker(self, worker: str) -> Path:
-        """Return the file of a worker, for output that has not moved to that of its trial yet; see `Capture`."""
-        return self.folder.logs / f".{worker}"
-
     def last_words(self, trial_id: str, worker: str, pid: int | None) -> str:
         """Return what a worker that died printed last in a trial, and move what is left of it to the trial's file."""
         try:
-            spool = self.of_worker(worker)
+            spool = self.folder.worker_log(worker)
             if spool.exists() and spool.stat().st_size:
                 with spool.open("rb") as source, self.folder.trial_log(trial_id).open("ab") as log:
                     log.write(b"--- from a worker that died\n" + tail(source.fileno(), KEPT_BYTES))
@@ -71,7 +67,7 @@ class Outputs:
     def _tidy(self) -> None:
         """Remove what workers that are gone have left, and the folder if it is empty."""
         with suppress(OSError):
-            for spool in self.folder.logs.glob(".*"):
+            for spool in self.folder.worker_logs():
                 spool.unlink(missing_ok=True)
             self.folder.logs.rmdir()
 
@@ -92,7 +88,7 @@ class Capture:
         with suppress(OSError):
             if self._spool < 0:
                 self._outputs.folder.logs.mkdir(exist_ok=True)
-                path = self._outputs.of_worker(self._worker)
+                path = self._outputs.folder.worker_log(self._worker)
                 self._spool = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         if self._spool < 0:
             yield

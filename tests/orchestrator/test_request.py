@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from bilin.errors import InputError
 from bilin.orchestrator import ClusterSpec, Grid, LaunchRequest, launch, plan
+from bilin.orchestrator.request import RequestOptions
 from tests.orchestrator.grid.grids import HEAD
 from tests.sweeps import write_grid
 
@@ -24,6 +26,11 @@ def test_a_request_is_the_same_after_json(tmp_path: Path) -> None:
     assert again == request
     assert (again.job.min_nodes, again.job.max_nodes, again.job.time) == (1, 8, "4:00:00")
     assert again.to_json() == request.to_json()
+
+
+def test_plan_and_launch_take_every_option_of_a_request() -> None:
+    _, *options = inspect.signature(LaunchRequest.read).parameters
+    assert options == [*RequestOptions.__annotations__]
 
 
 def test_the_store_is_absolute_in_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

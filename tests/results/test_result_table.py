@@ -82,7 +82,11 @@ SECTIONS = ResultTable(
             heading="10",
             section="one",
             missing="-",
-            values=[Estimate(0.5, 0.25, 0.75, True, 3), Estimate(None), Estimate(1.0)],
+            values=[
+                Estimate(value=0.5, low=0.25, high=0.75, is_symmetric=True, num_seeds=3),
+                Estimate(value=None),
+                Estimate(value=1.0),
+            ],
         ),
         Column(name="two, 10", heading="wall_s", section="two", right_aligned=True),
     ],
@@ -112,12 +116,12 @@ def test_machines_get_the_exact_values_in_one_table():
     [(1.0, "1.00"), (0.9999, "0.99"), (0.004, "0.00"), (-0.004, "0.00"), (-0.25, "-0.25"), (None, "–")],  # noqa: RUF001
 )
 def test_only_an_accuracy_of_one_is_written_as_one(accuracy, written):
-    assert str(Estimate(accuracy)) == written
+    assert str(Estimate(value=accuracy)) == written
 
 
 def test_an_interval_is_shown_by_its_ends_if_the_number_need_not_be_in_the_middle():
-    assert str(Estimate(0.28, -0.44, 1.0)) == "0.28 [-0.44, 1.00]"
-    assert str(Estimate(0.28, -0.44, 1.0, True)) == "0.28 ± 0.72"
+    assert str(Estimate(value=0.28, low=-0.44, high=1.0)) == "0.28 [-0.44, 1.00]"
+    assert str(Estimate(value=0.28, low=-0.44, high=1.0, is_symmetric=True)) == "0.28 ± 0.72"
 
 
 def test_parquet_comes_back_as_it_was():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 import textwrap
 from collections import Counter
@@ -36,6 +37,9 @@ def query(
     sort: Annotated[str | None, typer.Option(help="Columns to sort by, for example 'm, mean desc'.")] = None,
     limit: Annotated[int | None, typer.Option(help="Maximum number of rows.")] = None,
     everything: Everything = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="List the columns of the views with type, unit and meaning instead.")
+    ] = False,
     format_: Format = None,
     output: Output = None,
     store: Store = DEFAULT_STORE,
@@ -44,6 +48,9 @@ def query(
     with ends_at_once():
         from bilin import results
 
+        if explain:
+            show(results.explain(view, store=store, sweep=sweep), format_, output)
+            return
         question = results.Question(
             sql=sql,
             store=store,
@@ -61,12 +68,27 @@ def query(
 @app.command()
 def table(
     sweep: Sweep = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD,…", help="Fields that tell the rows apart: tier,rank. By default, models."),
+    ] = None,
+    cols: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD,…", help="Fields that tell the columns apart: task,m. By default, tasks."),
+    ] = None,
     length: Annotated[
         int | None,
         typer.Option(help="The tested length to show; by default the longest of each task, or all with --by length."),
     ] = None,
     by: Annotated[str, typer.Option(help="The columns: task, or length with a table per task.")] = "task",
-    value: Annotated[str, typer.Option(help="mean, low, high, best, lr, num_seeds or num_solved.")] = "mean",
+    value: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[@LENGTH]",
+            help="mean, low, high, best, lr, num_seeds, num_solved, accuracy, accuracy_scaled, sequence_accuracy, "
+            "validation_accuracy, training_loss, steps or wall_s.",
+        ),
+    ] = "mean",
     stat: Annotated[
         str | None,
         typer.Option(
@@ -75,32 +97,160 @@ def table(
             show_default=False,
         ),
     ] = None,
+    decimals: Annotated[
+        int | None, typer.Option(help="Digits after the point; by default 2 for accuracies.", show_default=False)
+    ] = None,
+    bold: Annotated[
+        str, typer.Option(metavar="<best|within-interval|none>", help="Which numbers are bold, where a format can.")
+    ] = "best",
+    bold_by: Annotated[
+        str, typer.Option(metavar="<column|group>", help="The best of a column, or of a group of rows in it.")
+    ] = "column",
+    show_: Annotated[
+        str | None,
+        typer.Option(
+            "--show",
+            metavar="NAME,…",
+            help="Columns beside each number: lr, num_seeds, num_solved, params, recurrent_params.",
+        ),
+    ] = None,
+    published: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="Published accuracies beside yours, such as 2505.21749.")
+    ] = None,
+    where: Annotated[str | None, typer.Option(help='A condition on cells, for example "hidden = 64".')] = None,
     everything: Everything = False,
     format_: Format = None,
     output: Output = None,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Show models against tasks, or against tested lengths, one number for each."""
+    """Show models against tasks, or any fields against any others, one number for each."""
     from bilin import results
 
-    shown = results.table(store, sweep=sweep, length=length, by=by, value=value, stat=stat, everything=everything)
+    shown = results.table(
+        store,
+        sweep=sweep,
+        length=length,
+        by=by,
+        value=value,
+        stat=stat,
+        everything=everything,
+        where=where,
+        rows=_names(rows),
+        cols=_names(cols),
+        show=_names(show_),
+        decimals=decimals,
+        bold=bold,
+        bold_by=bold_by,
+        published=published,
+    )
     show(shown, format_, output)
     if output is None and format_ in (None, results.Format.TABLE):
         _say_what_is_missing(store, sweep)
 
 
+def _names(text: str | None) -> list[str]:
+    """Return the names of an option, which commas separate."""
+    return [name.strip() for name in text.split(",") if name.strip()] if text else []
+
+
 @app.command()
 def compare(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[SWEEP]", help="The sweep to look at; by default all.", show_default=False)
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[OTHER]",
+            help="Another sweep, or a source of published accuracies such as 2505.21749; by default all sources.",
+            show_default=False,
+        ),
+    ] = None,
+    tolerance: Annotated[float, typer.Option(help="Up to this difference, two accuracies are the same.")] = 0.0,
     sweep: Sweep = None,
     everything: Everything = False,
     format_: Format = None,
     output: Output = None,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Show cells beside the published accuracies of the same task and tier, and which sizes differ."""
+    """Show the cells of a sweep beside those of another, or beside published accuracies."""
     from bilin import results
 
-    show(results.compare(store, sweep=sweep, everything=everything), format_, output)
+    if name is not None and sweep not in (None, name):
+        raise InputError(f"found two sweeps to look at, {name} and --sweep {sweep}: leave out one")
+    shown = results.compare(store, sweep=name or sweep, against=against, tolerance=tolerance, everything=everything)
+    show(shown, format_, output)
+
+
+@app.command()
+def plot(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND",
+            help="length, heatmap, lr, size, training or cost.",
+            show_default=False,
+            autocompletion=lambda: ["length", "heatmap", "lr", "size", "training", "cost"],
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The picture: .png, .svg or .pdf.", show_default=False),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="FILE", help="Write the numbers behind it: .csv, .json or .parquet.", show_default=False
+        ),
+    ] = None,
+    sweep: Sweep = None,
+    where: Annotated[str | None, typer.Option(help="A condition, for example \"m = 5 AND tier <> 'lstm'\".")] = None,
+    length: Annotated[
+        int | None, typer.Option(help="The tested length; by default the longest of each task.", show_default=False)
+    ] = None,
+    stat: Annotated[
+        str | None,
+        typer.Option(
+            metavar="<mean-range|mean-se|mean-std|mean-ci|mean-bootstrap|median-mad|best>",
+            help="The line and the band over the seeds; by default mean-range.",
+            show_default=False,
+        ),
+    ] = None,
+    value: Annotated[
+        str | None, typer.Option(metavar="<accuracy|loss>", help="For training: by default accuracy.")
+    ] = None,
+    x: Annotated[
+        str | None, typer.Option("--x", metavar="FIELD", help="For size: by default the rank or block size.")
+    ] = None,
+    terminal: Annotated[bool, typer.Option("--terminal", help="Draw with characters on the terminal.")] = False,
+    width: Annotated[
+        str, typer.Option(metavar="<column|text|page|INCHES>", help="Width in a paper: 3.25, 5.5 or 6.75 inches.")
+    ] = "text",
+    everything: Everything = False,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Draw a figure: accuracy by length, a heat map, learning rates, sizes, training curves, or cost by tier.
+
+    A picture needs matplotlib: pip install 'bilin[plot]'.
+    """
+    from bilin import results
+
+    if output is None and data is None and not terminal:
+        raise InputError(
+            "say where to draw: -o FILE for the picture, --data FILE for its numbers, or --terminal for characters"
+        )
+    if output is not None:
+        results.check_figure_path(output)
+    numbers = results.figure_data(
+        kind, store, sweep=sweep, where=where, length=length, stat=stat, value=value, x=x, everything=everything
+    )
+    if data is not None:
+        show(results.ResultTable.of(numbers), None, data)
+    if terminal:
+        typer.echo(results.draw_text(kind, numbers, shutil.get_terminal_size().columns))
+    if output is not None:
+        results.save_figure(results.draw_figure(kind, numbers, width), output)
+        typer.echo(f"written to {output}", err=True)
 
 
 @app.command()

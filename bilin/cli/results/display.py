@@ -18,6 +18,7 @@ from bilin.units import plural
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
     from bilin import results
     from bilin.results import Question, ResultTable
@@ -44,7 +45,7 @@ Format = Annotated[
     str | None,
     typer.Option(
         "--format",
-        metavar="<table|csv|json|markdown|parquet>",  # written out: `--help` does not load Arrow
+        metavar="<table|csv|json|markdown|latex|html|parquet>",  # written out: `--help` does not load Arrow
         callback=_known_format,
         autocompletion=_formats,
         help="How to write the rows: by default as the ending of --output says, else table.",
@@ -52,7 +53,10 @@ Format = Annotated[
     ),
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", help="Write to this file instead of the terminal.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="Write to this file instead of the terminal.", show_default=False
+    ),
 ]
 
 _MAX_ROWS = 10_000
@@ -150,7 +154,8 @@ def _chosen_format(name: str | None, output: Path | None) -> results.Format:
     by_ending = Format.of_file(output) if output is not None else None
     if output is not None and name is by_ending is None and output.suffix.lower() not in ("", ".txt"):
         raise InputError(
-            f"found --output {output}; accepted without --format: names that end in .csv, .json, .md, .parquet or .txt"
+            f"found --output {output}; accepted without --format: names that end in .csv, .json, .md, .tex, .html, "
+            ".parquet or .txt"
         )
     format_ = by_ending or Format.TABLE if name is None else Format(name)
     if by_ending not in (None, format_):
@@ -177,8 +182,8 @@ def _standard_output() -> Iterator[BinaryIO]:
 def _draw(table: ResultTable) -> None:
     """Show a table on a terminal. Long lines break between columns, and nothing is cut.
 
-    A section with a title becomes several tables, each with the columns that all sections begin with. Of one without,
-    each row takes several lines, or is shown as a list of its values if these would be too many.
+    A section whose rows have names becomes several tables, each with the columns of the names. Of one without, each
+    row takes several lines, or is shown as a list of its values if these would be too many.
     """
     from rich.cells import cell_len
     from rich.console import Console
@@ -190,17 +195,19 @@ def _draw(table: ResultTable) -> None:
         labels = [column.heading for column in section.columns]
         widths = [max(map(cell_len, column)) for column in zip(labels, *texts, strict=True)]
         blocks = _blocks(section, widths, console.width)
-        if not section.title and len(blocks) > _MAX_LINES:
+        in_blocks = bool(section.title) or any(column.section is None for column in section.columns)
+        if not in_blocks and len(blocks) > _MAX_LINES:
             console.print(_records(labels, texts))
             continue
         lines = [[Text(label, style="bold") for label in labels]]
         for row, values in zip(texts, section.rows, strict=True):
-            lines.append([Text(text, style=_style(text, value)) for text, value in zip(row, values, strict=True)])
+            lines.append([_styled(text, value) for text, value in zip(row, values, strict=True)])
         for line in lines:
             for text, column, width in zip(line, section.columns, widths, strict=True):
                 text.align("right" if column.right_aligned else "left", width)
         if section.title:
             console.print(Text(section.title, style="bold"))
+        if in_blocks:
             shown = [[line[index] for index in block] for block in blocks for line in lines]
         else:
             shown = [[line[index] for index in block] for line in lines for block in blocks]
@@ -208,7 +215,7 @@ def _draw(table: ResultTable) -> None:
             joined = Text(" " * _GAP).join(line)
             joined.rstrip()
             console.print(joined, soft_wrap=True)
-        if section.title:
+        if in_blocks:
             console.print()
     if table.note:
         typer.echo("\n".join(wrap(table.note, console.width)))
@@ -228,13 +235,19 @@ def _blocks(section: Section, widths: Sequence[int], width: int) -> list[list[in
     return blocks or [shared]
 
 
-def _style(text: str, value: Any) -> str:
-    """Highlight solved cells, and dim those at chance or without a value."""
+def _styled(text: str, value: Any) -> Text:
+    """Highlight solved cells and the best numbers, and dim those at chance or without a value."""
+    from rich.text import Text
+
     from bilin.results.result_table import MISSING, Estimate
 
-    if isinstance(value, Estimate) and text.startswith("1.00"):
-        return "green"
-    return "dim" if text == MISSING or (isinstance(value, Estimate) and text.startswith("0.00")) else ""
+    if not isinstance(value, Estimate):
+        return Text(text, style="dim" if text == MISSING else "")
+    is_dim = value.value is None or float(value.number) == 0
+    styled = Text(text, style="green" if value.is_share and value.value == 1 else "dim" if is_dim else "")
+    if value.is_best:
+        styled.stylize("bold", 0, len(value.number))
+    return styled
 
 
 def _records(labels: Sequence[str], texts: Sequence[Sequence[str]]) -> RenderableType:

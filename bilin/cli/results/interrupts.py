@@ -15,8 +15,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def ends_at_once() -> Iterator[None]:
     """End the process as soon as it is interrupted, without waiting for code that does not return to Python.
 
-    A thread of its own waits for the signals, removes temporary files and ends the process with 128 and the number of
-    the signal, as shells do: 130 for Ctrl-C. Threads that are started meanwhile do not get the signals.
+    A separate thread waits for the signals, removes temporary files and ends the process with 128 and the number of
+    the signal, as shells do: 130 for Ctrl-C. Threads that start in this context do not get the signals.
     """
     is_over = threading.Event()
 

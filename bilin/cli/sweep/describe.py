@@ -1,11 +1,9 @@
-"""Texts about plans, launches, sweeps and trials."""
+"""Texts about launches and sweeps."""
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,10 +23,8 @@ from bilin.orchestrator import (
     Summary,
     SweepState,
     SweepStatus,
-    Why,
 )
 from bilin.orchestrator.background import Cancelled, Detached, RayJob
-from bilin.record import RERUN_STATUSES
 from bilin.results import Holder, store_option
 from bilin.units import duration, plural
 
@@ -43,23 +39,7 @@ MIN_WIDTH = 30
 
 NOT_AGAIN = "{} without a result are not run again unless --retry names their class"
 
-_TIME = "%Y-%m-%d %H:%M:%S"
-
-_BLOCKS = ("task", "model", "train", "validate", "test", "resources")
-_OUTCOME = ("solved", "steps", "validation_accuracy", "training_loss", "params", "recurrent_params", "wall_s")
-_ORIGIN = (
-    "cpu", "gpu", "gpu_memory_mb", "device", "threads", "pack", "python", "torch", "version", "commit", "task_package",
-    "tier_package",
-)  # fmt: skip
-
-_STATES = {
-    "ended": "has ended",
-    "running": "runs",
-    "waiting": "waits",
-    "later": "waits for the learning rates before it",
-    "not asked for": "is not asked for",
-    "not in the grid": "is not in the grid of the last launch",
-}
+TIME = "%Y-%m-%d %H:%M:%S"
 
 
 def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Sequence[str]) -> str:
@@ -88,7 +68,7 @@ def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Se
         rows.append(("", f"{summary.num_elsewhere} to run in the cells that --only leaves out"))
     if text := describe_versions(summary.stale, summary.num_mixed):
         rows.append(("versions", text))
-    copies = [f"{plural(count, 'result')} found in {name}" for name, count in summary.found_in.items()]
+    copies = [f"{plural(count, 'result')} found in {name}" for name, count in summary.num_copied.items()]
     rows += [("" if index else "copied", text) for index, text in enumerate(copies)]
     if summary.stopped:
         rows.append(("stopped", f"stopped early: {summary.stopped}"))
@@ -142,7 +122,7 @@ def describe_status(
     if snapshot := status.snapshot:
         ended = counted(snapshot.ended) or "none ended"
         speed = f", {60 * snapshot.trials_per_s:.1f} a minute" if snapshot.ended else ""
-        since = _utc(snapshot.started_at)
+        since = utc(snapshot.started_at)
         rows.insert(1, ("now", f"{plural(len(snapshot.running), 'trial')} running; since {since}: {ended}{speed}"))
     if plan.num_failed:
         rows.append(("", NOT_AGAIN.format(plan.num_failed)))
@@ -159,7 +139,7 @@ def describe_status(
     if failures:
         store = status.folder.store
         rows += _failure_rows(sweep, failures, store)
-        rows.append(("run again", shlex.join([*_launch_command(store), *_retry(failures)])))
+        rows.append(("run again", shlex.join([*launch_command(store), *_retry(failures)])))
     return "\n".join([sweep, *columns(wrapped(rows))])
 
 
@@ -168,7 +148,7 @@ def describe_ended(ended: Ended, failures: Sequence[Failure]) -> str:
     status = ended.status
     lines = [describe_status(status.sweep, status, everything=False, failures=failures)]
     if ended.exit_code == InterruptedSweepError.exit_code:
-        how = "has ended before its end" if ended.ran else "does not run"
+        how = "ended before it was complete" if ended.ran else "is not running"
         lines.append(f"it {how}: `bilin sweep launch` with its grid.yaml and this store runs the rest")
     return "\n".join(lines)
 
@@ -196,40 +176,9 @@ def _unreadable(sweep: str, error: InputError) -> str:
     return f"cannot be read: `bilin sweep status {sweep}` says why"
 
 
-def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
-    """Describe a stored trial: its settings, how it ended, where it ran, and how to repeat it."""
-    spec, (how, ran) = json.loads(row["spec"]), _ended(row)
-    rows = [
-        ("sweep", row["sweep"]),
-        *_found_in(row, store),
-        ("cell", row["cell_id"]),
-        *((name, _values(spec[name])) for name in _BLOCKS),
-        ("lr, seed", f"{row['lr']:g}, {row['seed']}"),
-        *(
-            [("searched", _values({field["name"]: field["value"] for field in row["searched"]}))]
-            if row["searched"]
-            else []
-        ),
-        ("status", how),
-        ("result", _values({name: row[name] for name in _OUTCOME if row[name] is not None})),
-        ("ran", ran),
-        ("with", _values({name: row[name] for name in _ORIGIN if row.get(name) is not None})),
-    ]
-    if row["error"]:
-        rows += [("error", row["error"]), ("", row["traceback"] or "")]
-    show = [*_show(row["trial_id"], row["sweep"], store), "--grid"]
-    repeat = f"{shlex.join(show)} > trial.yaml && bilin sweep launch trial.yaml --store repeat-store"
-    return "\n".join([row["trial_id"], *columns(wrapped([*rows, ("repeat", repeat)]))])
-
-
 def describe_own_job(job: Job, status: JobStatus | None) -> str:
     """Describe the state of a sweep's job; if Slurm does not answer, when it was submitted."""
     return f"job {job.job_id} " + (status.describe() if status else f"submitted {job.submitted_at}")
-
-
-def describe_why(why: Why, *, store: Path) -> str:
-    """Describe the state of a trial, the reason for it, and what to do."""
-    return "\n".join([f"{why.trial_id}: {_STATES[why.state]}", *columns(wrapped(list(_why_rows(why, store))))])
 
 
 def describe_state(status: SweepStatus) -> str:
@@ -283,7 +232,7 @@ def _failure_rows(sweep: str, failures: Sequence[Failure], store: Path) -> Itera
     for status in dict.fromkeys(failure.status for failure in failures):
         yield "rule", f"{status}: {RULES[status].what}; {RULES[status].then}"
     trial_id = failures[0].trial_id
-    yield "traceback", shlex.join(_show(trial_id, sweep, store))
+    yield "traceback", shlex.join(show_command(trial_id, sweep, store))
     yield "output", shlex.join(["bilin", "sweep", "logs", sweep, trial_id, *place])
 
 
@@ -308,84 +257,14 @@ def _retry(failures: Sequence[Failure]) -> list[str]:
     return ["--retry", ",".join(classes)] if classes else []
 
 
-def _show(trial_id: str, sweep: str, store: Path) -> list[str]:
+def show_command(trial_id: str, sweep: str, store: Path) -> list[str]:
+    """Return the command that shows a trial."""
     return ["bilin", "sweep", "show", trial_id, "--sweep", sweep, *store_option(store)]
 
 
-def _found_in(row: Mapping[str, Any], store: Path) -> Iterator[tuple[str, str]]:
-    """Yield the sweep that ran a trial, if another one copied its row, and the command that shows the original."""
-    if sweep := row["found_in"]:
-        yield "found in", sweep
-        yield "original", shlex.join(_show(row["trial_id"], sweep, store))
-
-
-def _launch_command(store: Path) -> list[str]:
+def launch_command(store: Path) -> list[str]:
+    """Return the command that launches a sweep of a store again."""
     return ["bilin", "sweep", "launch", "GRID.yaml", *store_option(store)]
-
-
-def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
-    snapshot = why.sweep.snapshot
-    if why.running and snapshot:
-        trial = why.running
-        yield "since", f"{_utc(trial.since)}, attempt {trial.attempt} of this launch"
-        if trial.host is None:
-            yield "on", "a worker that has not begun it: the worker starts, or its node has no room"
-        else:
-            yield "on", f"{trial.host}, process {trial.pid}" + (f" ({trial.worker})" if trial.worker else "")
-            accuracy = "" if trial.accuracy is None else f", accuracy {trial.accuracy:.3f}"
-            yield "step", f"{trial.step} of {trial.max_steps}{accuracy}"
-        yield "as of", _ago(snapshot.at)
-    elif why.state == "waiting":
-        yield "for", _waits_for(why)
-        if snapshot and why.trial_id in snapshot.retries:
-            yield "retry", snapshot.retries[why.trial_id]
-    elif why.cell is not None and why.state in ("later", "not asked for"):
-        tried = ", ".join(map(str, why.cell.points))
-        waits = f"have {plural(len(why.cell.to_run), 'trial')} to run, which decide"
-        how = waits if why.state == "later" else "were enough, so nothing runs it"
-        yield "search", f"those before it ({tried}) {how}"
-    elif why.state == "not in the grid":
-        yield "grid", "no launch runs it; its row stays, and `bilin results query --view trials --all` shows it"
-    yield from _stored_rows(why, store)
-    if why.checkpoint:
-        yield "checkpoint", f"at step {why.checkpoint.step}, {_ago(why.checkpoint.at)}: its next run continues there"
-    if why.log:
-        yield "output", shlex.join(["bilin", "sweep", "logs", why.sweep.sweep, why.trial_id, *store_option(store)])
-
-
-def _waits_for(why: Why) -> str:
-    snapshot = why.sweep.snapshot
-    if why.sweep.holder is None and why.sweep.job and why.sweep.is_queued:
-        return describe_own_job(why.sweep.job, why.sweep.job_status)
-    if why.sweep.holder is None:
-        return "a launch: no process is running the sweep, and the next launch runs the trial"
-    if snapshot is None:
-        return "a launch that has just begun, or whose snapshot cannot be read"
-    num_running = len(snapshot.running)
-    part = ", if the launch includes it: it was limited by --only" if snapshot.is_part else ""
-    return f"a free worker: {plural(num_running, 'trial')} running, {snapshot.num_left - num_running} waiting{part}"
-
-
-def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
-    row = why.row
-    if row is None:
-        return
-    status = row["status"]
-    first = "status" if why.state in ("ended", "not in the grid") else "before"
-    how, ran = _ended(row)
-    yield first, how
-    yield from _found_in(row, store)
-    yield "ran", ran
-    if row["error"]:
-        yield "error", row["error"]
-    if status in RULES:
-        yield "why", RULES[status].what
-        yield "rule", RULES[status].then
-    if row["traceback"]:
-        yield "traceback", shlex.join(_show(why.trial_id, why.sweep.sweep, store))
-    if status in RETRYABLE or status in RERUN_STATUSES:
-        retry = ["--retry", status] if status in RETRYABLE else []
-        yield "run again", shlex.join([*_launch_command(store), *retry])
 
 
 def command(what: str, sweep: str, directory: Path) -> str:
@@ -425,25 +304,6 @@ def columns(rows: Sequence[Sequence[str]], *, indent: str = "  ") -> list[str]:
     return [indent + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
-def _ended(row: Mapping[str, Any]) -> tuple[str, str]:
-    """Return how a stored trial ended, and when and where it ran."""
-    where = f" on {row['host']}" if row["host"] else ""
-    ran = f"{row['started_at']:{_TIME}} to {row['finished_at']:{_TIME}} UTC{where}, attempt {row['attempts']}"
-    return " · ".join(dict.fromkeys(str(part) for part in (row["status"], row["stop_reason"]) if part)), ran
-
-
-def _values(values: Mapping[str, Any]) -> str:
-    """Values as a grid has them, with numbers rounded."""
-    texts = {
-        name: value if isinstance(value, str) else f"{value:.6g}" if isinstance(value, float) else json.dumps(value)
-        for name, value in values.items()
-    }
-    return " ".join(f"{name}={text}" for name, text in texts.items())
-
-
-def _utc(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):{_TIME}} UTC"
-
-
-def _ago(at: float) -> str:
-    return f"{duration(max(0.0, time.time() - at))} ago"
+def utc(at: float) -> str:
+    """Return a time, in seconds since the epoch, as text."""
+    return f"{datetime.fromtimestamp(at, UTC):{TIME}} UTC"

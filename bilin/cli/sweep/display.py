@@ -17,7 +17,7 @@ from rich.text import Text
 
 from bilin.machine.streams import UnfailingStream
 from bilin.orchestrator import Snapshot
-from bilin.orchestrator.sweep.progress import Lines, Notes, counts
+from bilin.orchestrator.sweep.progress import Lines, Notes, progress_line
 
 REFRESH_S = 0.25
 MAX_RUNNING = 8
@@ -75,9 +75,9 @@ class View:
 
 def _draw(snapshot: Snapshot) -> Group:
     total = snapshot.num_total
-    bar = ProgressBar(total=max(total, 1), completed=total - snapshot.num_to_go, width=40)
+    bar = ProgressBar(total=max(total, 1), completed=total - snapshot.num_left, width=40)
     head = Table.grid(padding=(0, 2))
-    head.add_row(bar, Text(counts(snapshot)))
+    head.add_row(bar, Text(progress_line(snapshot)))
     tables: list[Table] = [head]
     if snapshot.running:
         table = _table("running", "lr", "seed", "step", "accuracy")

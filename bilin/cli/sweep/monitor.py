@@ -48,7 +48,7 @@ def show(
 ) -> None:
     """Show a trial: its spec, its result, where it ran, and how to repeat it."""
     from bilin import orchestrator
-    from bilin.cli.sweep.describe import describe_trial
+    from bilin.cli.sweep.describe_trial import describe_trial
 
     found = orchestrator.find_trial(trial, store=store, sweep=sweep)
     typer.echo(orchestrator.repeat_grid(found) if grid else describe_trial(found, store=store))
@@ -61,7 +61,7 @@ def why(
 ) -> None:
     """Explain what happened to a trial, or why it is not running. Works on any machine that sees the store."""
     from bilin import orchestrator
-    from bilin.cli.sweep.describe import describe_why
+    from bilin.cli.sweep.describe_trial import describe_why
 
     for found in orchestrator.why(sweep, trial, store=store):
         typer.echo(describe_why(found, store=store))
@@ -94,7 +94,7 @@ def watch(
     Also waits for a sweep that waits in Slurm, or that is between two jobs.
 
     Ctrl-C does not stop the sweep. Exit codes are those of its launch: 0 every trial that the grid asks for has a
-    result, 1 some failed, 3 it stopped before its end; and 2 there is no such sweep.
+    result, 1 some failed, 3 it stopped early; and 2 there is no such sweep.
     """
     from bilin.cli.sweep.describe import command, describe_ended, describe_own_job
     from bilin.cli.sweep.display import display
@@ -112,7 +112,7 @@ def watch(
                 elif seen is not None:
                     ended = seen
     except KeyboardInterrupt:
-        typer.echo(f"\n{sweep} runs on; to watch it again: {command('watch', sweep, store / sweep)}")
+        typer.echo(f"\n{sweep} keeps running; to watch it again: {command('watch', sweep, store / sweep)}")
         return
     assert ended is not None
     failed = ended.status.state is SweepState.FAILED

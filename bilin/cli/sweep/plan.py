@@ -48,7 +48,7 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None, *, sto
     rows.append(("", ", ".join(f"{count} {what}" for what, count in plan.counts().items())))
     if plan.num_failed:
         rows.append(("", NOT_AGAIN.format(plan.num_failed)))
-    for index, (name, trial_ids) in enumerate(plan.found_in.items()):
+    for index, (name, trial_ids) in enumerate(plan.to_copy.items()):
         rows.append(("" if index else "copies", f"{plural(len(trial_ids), 'result')} found in {name}"))
     if earlier := explanation.earlier_name:
         rows.append(("", f"if the sweep {earlier} was this grid under another name, rename it:"))
@@ -115,7 +115,7 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
             "trained_again_if_selected": plan.num_more,
         },
         "state": str(plan.state),
-        "found_in": {name: len(trial_ids) for name, trial_ids in plan.found_in.items()},
+        "found_in": {name: len(trial_ids) for name, trial_ids in plan.to_copy.items()},
         "all_cells_renumbered": explanation.is_renumbered,
         "earlier_name": explanation.earlier_name,
         "other_versions": dict(plan.stale),

@@ -80,7 +80,7 @@ def cancel(
         was_killed = _end_process(found.process, grace_s)
         return Cancelled(sweep=sweep, directory=folder.path, holder=found, was_killed=was_killed, jobs=jobs)
     if not found.ray_job:
-        raise ClusterError(_elsewhere(folder, found))
+        raise ClusterError(_where_to_cancel(folder, found))
     from bilin.orchestrator.clusters import jobs as ray_jobs
 
     job_id, _, address = found.ray_job.partition("@")
@@ -144,8 +144,8 @@ def _is_inside(job_id: str) -> bool:
 
 def _wait_until(condition: Callable[[], bool], timeout_s: float, *, look_s: float = _LOOK_S) -> bool:
     """Wait for a condition, and return whether it came true in time."""
-    end = time.monotonic() + timeout_s
-    while not (met := condition()) and time.monotonic() < end:
+    until = time.monotonic() + timeout_s
+    while not (met := condition()) and time.monotonic() < until:
         time.sleep(look_s)
     return met
 
@@ -170,8 +170,8 @@ def guarded_folders(pid: int) -> set[str]:
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError):
             parent = int((process / "stat").read_text(errors="replace").rpartition(")")[2].split()[1])
-            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if parent == pid and (folder := guardian.guarded_folder(words)):
+            argv = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if parent == pid and (folder := guardian.guarded_folder(argv)):
                 folders.add(folder)
     return folders
 
@@ -193,7 +193,8 @@ def _signal(process: Process, number: signal.Signals) -> None:
             os.close(descriptor)
 
 
-def _elsewhere(folder: SweepFolder, found: Holder) -> str:
+def _where_to_cancel(folder: SweepFolder, found: Holder) -> str:
+    """Return the message about a sweep that cannot be ended from here."""
     command = shlex.join(["bilin", "sweep", "cancel", folder.name, "--store", str(folder.store.absolute())])
     text = f"sweep {folder.name!r} is run by {found}, which cannot be ended from here: "
     if not found.is_known:

@@ -1,4 +1,4 @@
-"""A launch in the background: a local process in a session of its own, or a job of a Ray cluster.
+"""A launch in the background: a local process in its own session, or a job of a Ray cluster.
 
 Both get the request as JSON on standard input, and outlive the terminal.
 """
@@ -58,8 +58,8 @@ def detach(request: LaunchRequest) -> Detached:
     made = missing_folders(folder.jobs)
     folder.jobs.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    names = (f"{now}{suffix}.log" for suffix in ("", *(f"-{count}" for count in range(2, 1000))))
-    log = next(path for name in names if not (path := folder.jobs / name).exists())
+    names = (f"{now}{suffix}" for suffix in ("", *(f"-{count}" for count in range(2, 1000))))
+    log = next(path for name in names if not (path := folder.job_log(name)).exists())
     for number in INTERRUPTS:  # a signal that is ignored here would be ignored there, and could not end the sweep
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
@@ -71,17 +71,17 @@ def detach(request: LaunchRequest) -> Detached:
     with suppress(KeyboardInterrupt):  # the sweep goes on; the command says how to end it
         while process.poll() is None and not _runs(folder, process.pid):
             time.sleep(_LOOK_S)
-    exit_code, said = process.poll(), ""
+    exit_code, text = process.poll(), ""
     if exit_code is not None:
-        said = log.read_text(errors="replace")
+        text = log.read_text(errors="replace")
         _remove_unused(folder, made, log)
     return Detached(
-        sweep=folder.name, directory=folder.path, pid=process.pid, exit_code=exit_code, log=log, output=said
+        sweep=folder.name, directory=folder.path, pid=process.pid, exit_code=exit_code, log=log, output=text
     )
 
 
 def _remove_unused(folder: SweepFolder, made: Iterable[Path], *files: Path) -> None:
-    """Remove what was made for a launch that could not begin."""
+    """Remove what was made for a launch that could not start."""
     if not folder.grid.exists():
         for file in files:
             file.unlink(missing_ok=True)
@@ -120,7 +120,7 @@ def submit_job(request: LaunchRequest) -> RayJob:
     made = missing_folders(folder.jobs)
     folder.jobs.mkdir(parents=True, exist_ok=True)
     job_id = f"bilin-{folder.name}-{secrets.token_hex(4)}"
-    source, log = (folder.jobs.absolute() / f"{job_id}{suffix}" for suffix in (".json", ".log"))
+    source, log = folder.job_request(job_id).absolute(), folder.job_log(job_id).absolute()
     source.write_text(replace(request, cluster=replace(request.cluster, address="auto")).to_json())
     # This Python, if the head has it too, as in a shared environment.
     command = (

@@ -9,7 +9,6 @@ from typing import Unpack
 
 from bilin.machine.slurm import SLURM
 from bilin.orchestrator.clusters.capacity import check_job_size
-from bilin.orchestrator.clusters.slurm.continuation import log_pattern
 from bilin.orchestrator.clusters.slurm.job import check_no_job, record_submission
 from bilin.orchestrator.clusters.slurm.script import batch_script
 from bilin.orchestrator.request import GridSource, LaunchRequest, RequestOptions
@@ -25,7 +24,7 @@ class Submission:
     Attributes:
         log: Where the job's output goes.
         num_to_run: Trials to run at the time of the submission.
-        nodes: How many nodes it asks for, or the least and the greatest number.
+        nodes: How many nodes it asks for, such as ``4`` or ``1-8``.
     """
 
     sweep: str
@@ -61,8 +60,8 @@ def submit(request: LaunchRequest | GridSource, **options: Unpack[RequestOptions
         if current.num_to_run:
             check_no_job(folder)  # another submission may have come in between
             folder.jobs.mkdir(exist_ok=True)
-            job_id = SLURM.submit(text, log=log_pattern(folder))
-            log = folder.jobs.absolute() / f"{job_id}.log"
+            job_id = SLURM.submit(text, log=folder.slurm_log_pattern)
+            log = folder.job_log(job_id).absolute()
             write_grid(writer, current, has_ended=False)
             record_submission(folder, job_id, str(log))
     if not current.num_to_run:

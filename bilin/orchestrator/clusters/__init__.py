@@ -1,4 +1,4 @@
-"""Clusters: where trials run. Each kind brings up a pool of workers, and takes down what it brought up.
+"""Clusters: where trials run. Each kind starts a pool of workers, and later ends all that it started.
 
     backends       the kinds of clusters, and how each brings up workers
     session        a pool on a Ray: one of our own, or a running one; `ray_internals`: Ray's private names

@@ -1,6 +1,6 @@
-"""The kinds of clusters: how each brings up workers.
+"""The kinds of clusters, and how each starts workers.
 
-ray is imported inside of functions: cluster ``inline`` needs none, and in a job Ray must not read its settings too
+ray is imported inside functions: cluster ``inline`` needs none, and in a job Ray must not read its settings too
 early.
 """
 
@@ -29,7 +29,7 @@ KINDS = ("local", "inline", "ray", "allocation")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSpec:
-    """Where trials run. No part of any trial's identity.
+    """Where trials run. Not part of the identity of a trial.
 
     Attributes:
         kind: ``local`` starts a Ray on this machine, ``inline`` runs in this process without Ray, ``ray`` joins the
@@ -63,8 +63,23 @@ class ClusterSpec:
             host_and_port(self.address)
         if self.kind != "ray" and self.address is not None:
             raise InputError(f"an address joins a running Ray, but cluster {self.kind!r} was asked for: drop one")
-        if self.kind == "inline" and self.workers not in (None, 1):
+        if self.is_inline and self.workers not in (None, 1):
             raise InputError(f"cluster 'inline' runs one trial at a time, not {self.workers}: use cluster 'local'")
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether trials run in this process, without Ray."""
+        return self.kind == "inline"
+
+    @property
+    def in_job(self) -> bool:
+        """Whether trials run on the nodes of a Slurm job."""
+        return self.kind == "allocation"
+
+    @property
+    def starts_ray(self) -> bool:
+        """Whether a launch starts a Ray, on this machine or on the nodes of a job."""
+        return self.kind in ("local", "allocation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +92,7 @@ class PoolSpec:
         demand: The resources that the trials request.
         job: The settings of the Slurm job of an ``allocation``.
         checkpoints: Where trials keep their state; None: nowhere.
-        outputs: Where what they print is kept; None: nowhere.
+        outputs: Where their output is kept; None: nowhere.
     """
 
     run: RunTrial | None
@@ -89,15 +104,15 @@ class PoolSpec:
 
 
 def open_pool(cluster: ClusterSpec, spec: PoolSpec) -> AbstractContextManager[Pool]:
-    """Return a context that brings up a pool, and takes down what it brought up.
+    """Return a context that starts a pool, and ends all that it started.
 
     Raises:
         ClusterError: The cluster cannot be reached, or no node can hold a trial.
     """
-    if cluster.kind == "inline":
+    if cluster.is_inline:
         _check_gpus(spec.demand)
         return nullcontext(InlinePool(spec.run, emit=spec.emit, checkpoints=spec.checkpoints, outputs=spec.outputs))
-    if cluster.kind == "allocation":
+    if cluster.in_job:
         return _pool_in_job(cluster.workers, spec)
     from bilin.orchestrator.clusters.session import ray_pool
 
@@ -131,8 +146,8 @@ def check_nodes(cluster: ClusterSpec, directory: Path, packages: Collection[str]
     Raises:
         ClusterError: A node cannot; the message says why, for each such node.
     """
-    if cluster.kind in ("ray", "allocation"):  # the one node of the others has the Python of this process
+    if cluster.address or cluster.in_job:  # the one node of the others has the Python of this process
         from bilin.orchestrator.clusters import nodes
 
         # The first node of a job is this one.
-        nodes.check_nodes(directory, packages, exclude_own=cluster.kind == "allocation")
+        nodes.check_nodes(directory, packages, exclude_own=cluster.in_job)

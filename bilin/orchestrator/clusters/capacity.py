@@ -67,7 +67,7 @@ def job_shortfalls(settings: ClusterSettings, demand: Iterable[Resources]) -> It
 
 
 def check_job_size(settings: ClusterSettings, demand: Iterable[Resources]) -> None:
-    """Raise InputError if trials ask for more than a node of a job will have; it lists all that do."""
+    """Raise InputError, with a line for each, if trials ask for more than a node of a job will have."""
     if texts := list(job_shortfalls(settings, demand)):
         raise InputError("\n".join(f"{text}: {ADVICE}" for text in texts))
 

@@ -1,4 +1,4 @@
-"""Checks of nodes before a sweep begins, and a folder in the store by which they show that they see it.
+"""Checks of nodes before a sweep begins, and a folder in the store that shows whether they see it.
 
     questions ──> `bilin.machine.probe` on every node ──> lines ──> `Answers` ──> findings
 
@@ -28,12 +28,12 @@ from bilin.machine.probe import Level
 from bilin.version import __version__
 
 Questions = Mapping[str, Any]
-"""What nodes are asked: the argument of `probe.main`, before it is JSON."""
+"""What nodes are asked: the argument of `probe.main`, as plain values."""
 
 APPEAR_S = 5.0
 """How long a file that a node wrote may take to be seen here: network file systems look again after seconds."""
 
-ABANDONED_S = 3600.0  # age after which a beacon is removed whose process was killed
+ABANDONED_S = 3600.0  # age after which the beacon of a killed process is removed
 
 SKEW_S = 10.0  # how far two clocks may differ: bilin relies on none, but rows and logs contain times
 
@@ -47,7 +47,7 @@ class Finding:
         where: A node, ``here`` for this machine, or what the nodes belong to, such as ``Slurm``.
         check: What was checked, in a word or two.
         found: What was found.
-        advice: What to do; empty if nothing is to be done.
+        advice: What to do; empty for nothing.
     """
 
     level: Level
@@ -65,7 +65,7 @@ class Answers:
         name: The node.
         facts: The fields of `probe.Here`.
         findings: What it found.
-        error: Why there is no more, if that is known.
+        error: Why answers are missing, if that is known.
     """
 
     name: str
@@ -82,7 +82,10 @@ class Answers:
         self.findings.append(Finding(level, self.name, name, found, advice))
 
     def conclude(self, place: str, checks: Iterable[str], beacon: Path | None) -> Iterator[Finding]:
-        """Yield what was found, and what is missing: answers, and what the node at a place left in the beacon."""
+        """Yield what the node at a place found, and which checks it did not answer.
+
+        If it found a store that it can use, but left nothing in the beacon, it sees another store.
+        """
         answered = {finding.check for finding in self.findings}
         if silent := [check for check in checks if check not in answered]:
             why = f" ({self.error})" if self.error else ""
@@ -117,13 +120,13 @@ def clock(ahead_s: float) -> probe.Verdict:
 def command(python: str, questions: Questions, **known: object) -> list[str]:
     """Return the command line that asks one node.
 
-    What is known of that node follows: its ``place``, by default its number in a Slurm step, and what it ``has``.
+    Give what is known of that node: its ``place``, by default its number in a Slurm step, and what it ``has``.
     """
     return [python, "-P", "-m", probe.__name__, json.dumps({**questions, **known})]
 
 
 def read(lines: Iterable[str], answers: dict[str, Answers]) -> None:
-    """Add the answers in lines, as they come, to those of each place; other text is skipped."""
+    """Add each answer in the lines to those of its place, as it comes; skip other text."""
     for line in lines:
         _, mark, answer = line.partition(f"{probe.MARK} ")
         if mark:
@@ -132,9 +135,9 @@ def read(lines: Iterable[str], answers: dict[str, Answers]) -> None:
 
 
 def ask_here(questions: Questions) -> dict[str, Answers]:
-    """Ask this machine, in a process of its own, as the node at place 0."""
-    words = command(sys.executable, questions, place="0")
-    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    """Ask this machine, in a separate process, as the node at place 0."""
+    argv = command(sys.executable, questions, place="0")
+    ended = subprocess.run(argv, capture_output=True, text=True, check=False)
     answers = Answers(platform.node(), error=last_error(ended.stderr, ended.returncode))
     read(ended.stdout.splitlines(), {"0": answers})
     return {"0": answers}
@@ -153,9 +156,9 @@ def last_error(text: str, exit_code: int = 0) -> str:
 
 @contextmanager
 def open_beacon(directory: Path) -> Iterator[Path]:
-    """Make a beacon in an existing folder: a folder with a lock that is held, in which nodes leave files.
+    """Make a beacon in an existing folder: a folder in which nodes leave files, with a lock that this process holds.
 
-    At the end, it is removed, with old ones whose process was killed.
+    It is removed at the end. Those of processes that were killed are removed first.
 
     Raises:
         OSError: It cannot be written.
@@ -168,7 +171,7 @@ def open_beacon(directory: Path) -> Iterator[Path]:
     beacon.mkdir()
     try:
         with (beacon / "lock").open("w") as lock:
-            with suppress(OSError):  # what a node says about it counts
+            with suppress(OSError):  # the nodes say whether locks work
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield beacon
     finally:

@@ -44,7 +44,7 @@ def check_nodes(directory: Path, packages: Collection[str], *, exclude_own: bool
 
 
 def ask(questions: Questions, *, exclude: str | None = None) -> Iterator[tuple[str, Answers]]:
-    """Ask every node of the Ray that this process is connected to, except one, and those that Ray loses meanwhile.
+    """Ask every node of the Ray that this process is connected to, except one. Skip those that Ray loses.
 
     Yields:
         The id of a node and its answers, as soon as it has given them.

@@ -1,4 +1,4 @@
-"""Ray's private names: all that bilin reads or patches of them. What is patched is restored.
+"""Ray's private names: all that bilin reads or patches. Each patch is undone.
 
 Ray may change them with any release, so `pyproject.toml` accepts only the releases that were tried.
 """
@@ -23,7 +23,7 @@ import ray
 from bilin.errors import ClusterError, WaitWarning
 from bilin.machine.host import environment, free_ports
 
-TRIED = "2.60"  # the releases of Ray that bilin was tried with
+TRIED = "2.60"  # the releases of Ray that bilin was tested with
 
 _WORKER = "ray._private.worker"
 _CONSTANTS = "ray._private.ray_constants"
@@ -44,14 +44,14 @@ def _private(module: str, name: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ClusterError(
-            f"Ray {ray.__version__} has no {module}.{name}, which bilin needs; bilin was tried with Ray {TRIED}: "
+            f"Ray {ray.__version__} has no {module}.{name}, which bilin needs; bilin was tested with Ray {TRIED}: "
             f"pip install 'ray=={TRIED}.*'"
         ) from error
 
 
 @contextmanager
 def _patched(module: str, name: str, change: Callable[[Any], Any]) -> Iterator[None]:
-    """Replace a private name by what a function makes of it."""
+    """Replace the object of a private name by what a function makes of it."""
     before = _private(module, name)
     setattr(importlib.import_module(module), name, change(before))
     try:
@@ -109,7 +109,7 @@ def _with_known_ports(start: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def patient(is_alive: Callable[[], bool], *, timeout_s: float, notice_s: float) -> Any:
-    """Return a context in which Ray waits for its node while the node's process lives; by itself it waits for 30 s.
+    """Return a context in which Ray waits for its node as long as the node's process lives, instead of 30 s.
 
     A `WaitWarning` says so after ``notice_s``.
     """
@@ -151,7 +151,7 @@ def job_config() -> Any:
 
 
 def read_settings() -> None:
-    """Have Ray read its environment anew.
+    """Make Ray read its environment again.
 
     It reads it once, when it is imported, and keeps the token: two Rays in a row in one process (a notebook, a test
     suite) would share the first one's.
@@ -161,7 +161,7 @@ def read_settings() -> None:
 
 
 def dead_process() -> str | None:
-    """Return the kind of a process of our own Ray that has died and that Ray cannot do without; None if all live."""
+    """Return the kind of an indispensable process of our own Ray that has died; None if all live."""
     processes = _private(_WORKER, "_global_node").all_processes
     kinds = [_private(_CONSTANTS, f"PROCESS_TYPE_{kind}") for kind in ("GCS_SERVER", "RAYLET")]
     dead = (kind for kind in kinds if any(info.process.poll() is not None for info in processes.get(kind, ())))

@@ -64,7 +64,7 @@ def ray_pool(address: str | None, spec: PoolSpec, *, num_workers: int | None) ->
 
 @contextmanager
 def connected(address: str | None, min_cpus: int = 0) -> Iterator[None]:
-    """Connect this process to the Ray at an address, or to a new one of our own with at least so many CPUs.
+    """Connect this process to the Ray at an address, or to a new one of our own, with at least ``min_cpus``.
 
     Raises:
         ClusterError: It cannot be reached or started.
@@ -87,7 +87,7 @@ def connected(address: str | None, min_cpus: int = 0) -> Iterator[None]:
 
 @contextmanager
 def _own(num_cpus: int) -> Iterator[None]:
-    """Start a Ray, with a second try: under load, one of its many processes may come too late for another one."""
+    """Start a Ray, and try again if that fails: under load, one of its processes may be too late for another one."""
     root = temp_root()  # a second try would not change what it finds
     with ExitStack() as stack:
         for attempt in range(1, TRIES + 1):
@@ -105,7 +105,7 @@ def _own(num_cpus: int) -> Iterator[None]:
 
 @contextmanager
 def _started(num_cpus: int, root: str) -> Iterator[None]:
-    """Start a Ray: on the loopback interface, behind a random token. It ends with this process."""
+    """Start a Ray on the loopback interface, protected by a random token. It ends with this process."""
     folder = tempfile.mkdtemp(prefix="bilin-", dir=root)
     watch = guardian.start(folder)
     tempfile.gettempdir()  # looked up once a process: now, before TMPDIR is set for the workers
@@ -139,7 +139,7 @@ def _started(num_cpus: int, root: str) -> Iterator[None]:
 
 
 def _has_node(folder: str) -> bool:
-    """Return whether the process of a node that was started for a folder lives. Without /proc that is not known."""
+    """Return whether a node that was started for a folder lives. Without /proc, assume that it does."""
     commands = [Path(f"/proc/{pid}/cmdline") for pid in guardian.belonging(folder)]
     for command in commands:
         with suppress(OSError):

@@ -54,14 +54,14 @@ def examine(request: LaunchRequest, *, wait_s: float = 60.0, slurm: Slurm = SLUR
     except StoreError as error:
         plan = make_plan(request.grid, {})
         found.append(_store_fault(error))
-    is_job = request.cluster.kind == "allocation"
+    is_job = request.cluster.in_job
     if is_job:
         found = [*slurm_checks.check(request.job, slurm), *found]
     with ExitStack() as stack:
         beacon = _check_store(request.store.absolute(), stack, found)
         asked = questions(request, plan.packages if plan else (), beacon)
         answers: Mapping[str, Answers] = {}
-        if request.cluster.kind == "inline":
+        if request.cluster.is_inline:
             answers = ask_here(asked)
         elif not is_job:
             answers = _ask_ray(request.cluster.address, asked, found)
@@ -120,8 +120,8 @@ def _ask_ray(address: str | None, asked: Questions, found: list[Finding]) -> Map
 
 def questions(request: LaunchRequest, packages: Iterable[str], beacon: Path | None) -> Questions:
     """Return what is asked of every node; packages are names with versions that the trials load."""
-    kind, job, demand = request.cluster.kind, request.job, _demand(request)
-    is_job, starts_ray, is_linux = kind == "allocation", kind in ("allocation", "local"), sys.platform == "linux"
+    cluster, job, demand = request.cluster, request.job, _demand(request)
+    is_job, starts_ray, is_linux = cluster.in_job, cluster.starts_ray, sys.platform == "linux"
     may_differ = dict.fromkeys(("torch", "numpy"), "results may differ in their last bits")
     if is_job:
         may_differ |= dict.fromkeys(("python", "ray"), "a job uses that of its nodes: check that all have the same")
@@ -145,11 +145,11 @@ def questions(request: LaunchRequest, packages: Iterable[str], beacon: Path | No
         checks["store"] = {"folder": str(beacon), "thorough": True}
     wants_gpus = any(resources.gpus > 0 or resources.device == "cuda" for resources in demand)
     # The call that asks a node of a Ray is given no GPU.
-    checks["torch"] = {"all_gpus": kind in ("local", "ray"), "wants_gpus": wants_gpus}
+    checks["torch"] = {"all_gpus": not (is_job or cluster.is_inline), "wants_gpus": wants_gpus}
     return {
         "checks": checks,
         "demand": [dict(amounts) for amounts in demand.values()],
-        "max_trials": 1 if kind == "inline" else None,
+        "max_trials": 1 if cluster.is_inline else None,
     }
 
 
@@ -159,7 +159,7 @@ def _demand(request: LaunchRequest) -> dict[Resources, Mapping[str, float]]:
     A node of Slurm reports only its CPUs and GPUs.
     """
     demand = dict.fromkeys(cell.resources for cell in request.grid.cells) or [Resources()]
-    if request.cluster.kind == "allocation":
+    if request.cluster.in_job:
         return {each: amounts_of(Resources(cpus=each.cpus, gpus=each.gpus)) for each in demand}
     return {each: amounts_of(each) for each in demand}
 
@@ -169,9 +169,9 @@ def fits(nodes: Sequence[Mapping[str, float]], request: LaunchRequest) -> Iterat
 
     A node is given as how much it has of each of Ray's resources.
     """
-    if request.cluster.kind == "inline":
+    if request.cluster.is_inline:
         return
-    is_job, demand = request.cluster.kind == "allocation", _demand(request)
+    is_job, demand = request.cluster.in_job, _demand(request)
     faults = list(job_shortfalls(request.job, demand)) if is_job else []
     if nodes and not faults:
         faults = [
@@ -186,7 +186,7 @@ def fits(nodes: Sequence[Mapping[str, float]], request: LaunchRequest) -> Iterat
 
 
 def check_duration(num_at_once: int, limit_s: float | None, plan: Plan, settings: ClusterSettings) -> Finding:
-    """Return whether a job, with a limit or none, lasts as long as the sweep, as far as stored trials tell."""
+    """Return whether a job, with a time limit or none, is long enough for the sweep, estimated from stored trials."""
     estimate = plan.estimate
     limit = f"; a job has {duration(limit_s)}" if limit_s is not None else ""
     needed_s = estimate.seconds / max(min(num_at_once, plan.num_to_run), 1)

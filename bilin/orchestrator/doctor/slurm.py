@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from bilin.machine.slurm import COMMANDS, Slurm, parse_lines, seconds
 from bilin.orchestrator.clusters.inquiry import Finding
 from bilin.orchestrator.clusters.slurm.probe_step import PLACE
-from bilin.orchestrator.clusters.slurm.script import options
+from bilin.orchestrator.clusters.slurm.script import sbatch_options
 from bilin.orchestrator.grid import ClusterSettings
 
-OLDEST = (22, 5)  # the oldest Slurm that bilin was tried with
+OLDEST = (22, 5)  # the oldest Slurm that bilin was tested with
 
 DOWN = frozenset(("DOWN", "DRAIN", "DRAINED", "DRAINING", "ERROR", "FAIL", "FAILING"))
 """States of nodes that take no job until an administrator acts."""
@@ -101,7 +101,7 @@ def _partitions(settings: ClusterSettings, shown: Mapping[str, Shown]) -> Iterat
 
 def _accepted(settings: ClusterSettings, slurm: Slurm) -> Finding:
     """Return whether Slurm would accept the job: `sbatch --test-only` says so, and submits nothing."""
-    asked = list(options(settings, nodes=settings.min_nodes, signal=True))
+    asked = list(sbatch_options(settings, nodes=settings.min_nodes, signal=True))
     script = "".join(f"{line}\n" for line in ["#!/bin/bash", *(f"#SBATCH {option}" for option in asked), "true"])
     code, text = _run(slurm, "sbatch", "--test-only", script=script)
     text = re.sub(r"^(sbatch|allocation failure): (error: )?", "", text.splitlines()[-1]) if text else ""

@@ -17,7 +17,7 @@ from bilin.catalog import REGISTRIES, settings_of
 from bilin.errors import PluginError, nearest
 from bilin.fields import Amounts, Field, Value, fields_of, format_value, plain_value, values_of
 from bilin.orchestrator.grid.node import YamlNode, shorten
-from bilin.orchestrator.grid.ranges import Range, corners, is_range, read_range
+from bilin.orchestrator.grid.ranges import SEARCHED_BLOCKS, Range, corners, is_range, read_range
 from bilin.registry import blamed_on_its_package, load
 
 T = TypeVar("T")
@@ -139,7 +139,7 @@ def attributes(settings: Any) -> dict[str, Value]:
 
 
 def check_combinations(count: int, node: YamlNode) -> bool:
-    """Return whether a grid may have so many combinations; add a fault if not."""
+    """Return whether a grid may have this number of combinations; add a fault if not."""
     if count > MAX_COMBINATIONS:
         found = f"{count:,}" if count < 10**12 else "more than 10^12"
         node.fault(f"found {found} combinations; accepted: at most {MAX_COMBINATIONS:,} in one grid")
@@ -275,7 +275,7 @@ def _read_entry(kind: str, node: YamlNode) -> Block | None:
         settings,
         node,
         axes=True,
-        may_search=kind == "models",
+        may_search=kind in SEARCHED_BLOCKS,
         name_key=registry.key,
         remarks=_owners(kind, settings),
     )

@@ -1,4 +1,4 @@
-"""Which cells ``exclude`` and ``--only`` mean: values that some fields of a cell must have."""
+"""Conditions on cells, for ``exclude`` and ``--only``: the values that some fields must have."""
 
 from __future__ import annotations
 

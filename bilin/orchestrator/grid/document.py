@@ -45,7 +45,7 @@ class Document:
         own: Its mapping in the file; ``node`` has the defaults of the top level too.
         num_combinations: The number of combinations before exclusion.
         kept: Those that are not excluded; None if the blocks have a fault, so that they were not combined.
-        matched: The exclusions that mean some combination, by `YamlNode.origin`.
+        matched: The exclusions that hold for some combination, by `YamlNode.origin`.
     """
 
     def __init__(self, own: YamlNode, defaults: Mapping[str, YamlNode]) -> None:

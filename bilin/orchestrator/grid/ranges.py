@@ -16,6 +16,9 @@ from bilin.rules import round_to_digits, values_between
 SCALES = ("log_uniform", "uniform")
 """The keys of a range: the scale on which the field is searched."""
 
+SEARCHED_BLOCKS = frozenset({"models", "train"})
+"""The keys of a document whose fields can be searched."""
+
 ENDS_A_TRIAL = frozenset({"steps"})
 """Fields that cannot be searched: a longer training would win."""
 
@@ -130,15 +133,15 @@ def _bound(field: Field, node: YamlNode) -> Any:
 
 
 def corners(values: Mapping[str, Any], ranges: Mapping[str, Range]) -> Iterator[dict[str, Any]]:
-    """Yield values of a block that must go together if some fields are searched; first those at the lower bounds.
+    """Yield the values of a block to check together if some fields are searched; first those at the lower bounds.
 
-    Each whole number is among them, since some may be no divisor of another field; other numbers only at their bounds.
+    Of a range of whole numbers, each is among them, since some may not divide another field; of others, the bounds.
     """
-    for end in (0, -1) if ranges else ():
-        ends = {**values, **{name: range_.convert(range_.values[end]) for name, range_ in ranges.items()}}
-        yield ends
+    for index in (0, -1) if ranges else ():
+        bounds = {**values, **{name: range_.convert(range_.values[index]) for name, range_ in ranges.items()}}
+        yield bounds
         for name, range_ in ranges.items():
             if range_.is_integer:
-                yield from ({**ends, name: range_.convert(value)} for value in range_.values)
+                yield from ({**bounds, name: range_.convert(value)} for value in range_.values)
     if not ranges:
         yield dict(values)

@@ -13,7 +13,7 @@ from bilin.catalog import REGISTRIES, usable
 from bilin.fields import Field, fields_of, plain_value
 from bilin.folder import SWEEP_NAME
 from bilin.orchestrator.grid.conditions import known_fields
-from bilin.orchestrator.grid.ranges import SCALES, can_be_searched
+from bilin.orchestrator.grid.ranges import SCALES, SEARCHED_BLOCKS, can_be_searched
 from bilin.orchestrator.grid.settings import BLOCKS, DOCUMENT_KEYS, ClusterSettings, Keep, Seeds
 from bilin.spec import ValidateSpec
 
@@ -49,7 +49,7 @@ def grid_schema() -> Schema:
 
 def _document_properties() -> Schema:
     blocks = {
-        key: [_block(block, axes=key == "train", may_search=key == "train") for block in settings]
+        key: [_block(block, axes=key == "train", may_search=key in SEARCHED_BLOCKS) for block in settings]
         for key, settings in BLOCKS.items()
     }
     used = (settings for kind in REGISTRIES for settings in usable(kind).values())
@@ -75,7 +75,7 @@ def _entries(kind: str, description: str) -> Schema:
     each = [
         {
             "if": {"properties": {key: {"const": name}}, "required": [key]},
-            "then": _block(block, axes=True, may_search=kind == "models", also={key: True}),
+            "then": _block(block, axes=True, may_search=kind in SEARCHED_BLOCKS, also={key: True}),
         }
         for name, block in settings.items()
     ]

@@ -73,7 +73,7 @@ LearningRate = Choices | LogUniform
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seeds:
-    """``seeds``, a top-level key of its own."""
+    """``seeds``, a top-level key."""
 
     seeds: tuple[int, ...] = option(
         (0,), at_least=0, doc="each learning rate of a cell is trained once with each of them"
@@ -86,7 +86,7 @@ class Seeds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keep:
-    """``keep_weights``, a top-level key of its own. No part of the identity of a trial."""
+    """``keep_weights``, a top-level key. Not part of the identity of a trial."""
 
     keep_weights: str = option(
         "selected",
@@ -101,7 +101,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSettings:
-    """What the job of a sweep requests, and how its nodes are set up. No part of the identity of a trial."""
+    """What the job of a sweep requests, and how its nodes are set up. Not part of the identity of a trial."""
 
     partition: str | None = option(None, form=_NAME, doc="partition, or several with commas")
     account: str | None = option(None, form=_NAME, doc="account that is charged")

@@ -136,7 +136,7 @@ class _UnreadableError(Exception):
 
 
 class _Composer:
-    """Composes the nodes of a text from its events, and collects the faults after which reading goes on."""
+    """Composes the nodes of a text from its events, and collects its faults as long as reading can go on."""
 
     def __init__(self, text: str, with_lines: bool) -> None:
         self.faults = Faults()

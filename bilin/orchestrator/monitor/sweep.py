@@ -1,6 +1,7 @@
-"""The states of sweeps, once or until they end: from the store, on any machine that sees it, and from Slurm.
+"""The state of a sweep: once, or again and again until it ends.
 
-Slurm is asked, if possible, about the job of a sweep: it may wait, before its first process and between two jobs.
+It comes from the store, so any machine that sees the store can tell it. Slurm is asked, if possible, about the job of
+a sweep, which may wait before its first process and between two jobs.
 """
 
 from __future__ import annotations
@@ -207,7 +208,7 @@ def watch(sweep: str, *, store: Path | str = DEFAULT_STORE) -> Iterator[Snapshot
 
 
 class _Pulse:
-    """Whether a process runs a sweep: one on another machine does while its lease is renewed."""
+    """Which process runs a sweep. One on another machine counts while it renews its lease."""
 
     def __init__(self, store: Path | str, sweep: str) -> None:
         self._store = store
@@ -215,7 +216,7 @@ class _Pulse:
         self._heard: tuple[float, Holder] | None = None
 
     def holder(self) -> Holder | None:
-        """Return the process; None if there is none, or if its lease was not renewed for as long as it lasts."""
+        """Return the process; None if there is none, or if its lease has lapsed."""
         found = holder(self._store, self._sweep)
         if found is None or not found.silent_s:
             return found

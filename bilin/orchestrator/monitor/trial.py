@@ -30,7 +30,7 @@ def find_trial(trial_id: str, *, store: Path | str = DEFAULT_STORE, sweep: str |
     If several sweeps have the trial, return the row of the one that ran it.
 
     Raises:
-        StoreError: No trial, or more than one, has an id that begins so.
+        StoreError: No trial, or more than one, has such an id.
     """
     from bilin.results import query
 
@@ -112,7 +112,7 @@ def why(sweep: str, trial: str, *, store: Path | str = DEFAULT_STORE) -> list[Wh
     """Return the state of a trial, or of each trial of a cell, given its id or the first digits.
 
     Raises:
-        StoreError: No id, or more than one, begins so; or the sweep cannot be read.
+        StoreError: No trial or cell, or more than one, has such an id; or the sweep cannot be read.
     """
     _check_digits(trial, "trial or cell")
     current = status(sweep, store=store)
@@ -145,7 +145,7 @@ def output(sweep: str, trial: str, *, store: Path | str = DEFAULT_STORE, follow:
     With ``follow``, go on until the trial has ended, or no process is running the sweep.
 
     Raises:
-        StoreError: No trial, or more than one, has an id that begins so; or the sweep cannot be read.
+        StoreError: No trial, or more than one, has such an id; or the sweep cannot be read.
     """
     found = why(sweep, trial, store=store)
     if len(found) > 1:
@@ -172,7 +172,7 @@ def _output(trial: Why, store: Path | str, *, follow: bool) -> Iterator[bytes]:
 
 
 def _may_print(trial: Why, store: Path | str) -> bool:
-    """Whether a launch runs the trial, or has not come to it."""
+    """Return whether a launch runs the trial, or may still start it."""
     if holder(store, trial.sweep.sweep) is None:
         return False
     snapshot = read_snapshot(trial.sweep.folder)
@@ -191,18 +191,18 @@ def _specs(cell: CellPlan) -> Iterator[TrialSpec]:
     return (cell.spec(point, seed) for point in points for seed in cell.wanted.seeds)
 
 
-def _matching(first: str, ids: Mapping[str, str], sweep: str) -> list[str]:
-    """The one trial, or those of the one cell, whose id begins so."""
-    trials = [trial_id for trial_id in ids if trial_id.startswith(first)]
-    cells = {cell_id for cell_id in ids.values() if cell_id.startswith(first)}
+def _matching(digits: str, ids: Mapping[str, str], sweep: str) -> list[str]:
+    """Return the trial, or those of the cell, whose id begins with some digits."""
+    trials = [trial_id for trial_id in ids if trial_id.startswith(digits)]
+    cells = {cell_id for cell_id in ids.values() if cell_id.startswith(digits)}
     if len(trials) + len(cells) > 1:
         some = ", ".join([*trials, *sorted(cells)][:5])
-        raise StoreError(f"{len(trials) + len(cells)} trials and cells begin with {first} ({some}): give more digits")
+        raise StoreError(f"{len(trials) + len(cells)} trials and cells begin with {digits} ({some}): give more digits")
     if cells:
         return [trial_id for trial_id, cell_id in ids.items() if cell_id in cells]
     if not trials:
         raise StoreError(
-            f"no trial or cell of sweep {sweep!r} begins with {first}: it is not in the grid of the last launch, and "
+            f"no trial or cell of sweep {sweep!r} begins with {digits}: it is not in the grid of the last launch, and "
             "has no row; `bilin results query --view trials --all` lists the ids of rows"
         )
     return trials

@@ -17,7 +17,7 @@ from bilin.spec import Point
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence Optuna's log meanwhile: a warning would break the line that shows the progress."""
+    """Silence Optuna's log: a warning would break the line that shows the progress."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

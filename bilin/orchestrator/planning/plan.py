@@ -135,7 +135,7 @@ class Plan:
     @property
     def state(self) -> SweepState:
         """The state of the sweep, if no process is running it. Results that are to be copied are not its own yet."""
-        num_to_copy = sum(len(trial_ids) for trial_ids in self.found_in.values())
+        num_to_copy = sum(len(trial_ids) for trial_ids in self.to_copy.values())
         return SweepState.of(
             num_to_run=self.num_to_run - self.num_lost + num_to_copy, num_failed=self.num_failed + self.num_lost
         )
@@ -147,8 +147,8 @@ class Plan:
         return frozenset(package for block in blocks if (package := package_of(block)))
 
     @property
-    def found_in(self) -> Mapping[str, Sequence[str]]:
-        """The ids of the trials that other sweeps of the store have, by the name of the sweep. A launch copies them.
+    def to_copy(self) -> Mapping[str, Sequence[str]]:
+        """The ids of the trials that a launch copies from other sweeps of the store, by the name of the sweep.
 
         Those that must be trained again for a tested length are left out.
         """

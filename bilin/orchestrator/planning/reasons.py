@@ -119,7 +119,7 @@ class Explanation:
     @property
     def earlier_name(self) -> str | None:
         """The sweep that this one may have been before its grid got another name: it has results of these cells."""
-        found = self.plan.found_in if self.last is None and not self.plan.stored else {}
+        found = self.plan.to_copy if self.last is None and not self.plan.stored else {}
         return max(found, key=lambda name: len(found[name]), default=None)
 
     @property

@@ -1,1 +1,1 @@
-"""Runs a sweep: the launch, its loop, what it writes, and what it looks like meanwhile."""
+"""Runs a sweep: the launch, its loop, what it writes, and the snapshots that it shows."""

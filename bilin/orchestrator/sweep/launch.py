@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Unpack
@@ -28,8 +28,8 @@ from bilin.orchestrator.request import GridSource, LaunchRequest, RequestOptions
 from bilin.orchestrator.sweep.loop import Sweep
 from bilin.orchestrator.sweep.progress import shown_progress
 from bilin.orchestrator.sweep.recorder import Recorder, write_grid
-from bilin.orchestrator.sweep.snapshot import Observer, Snapshot, SnapshotFile
-from bilin.record import RESULT_STATUSES, Status
+from bilin.orchestrator.sweep.snapshot import Observer, Snapshot, SnapshotFile, attributes
+from bilin.record import Status
 from bilin.results import SweepWriter, UnreadableSweepError
 from bilin.units import plural
 from bilin.workers.output import Outputs
@@ -47,42 +47,25 @@ TERM_S = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """How a launch ended.
+class Summary(Snapshot):
+    """How a launch ended: the last snapshot of its sweep, and what it copied.
 
     Attributes:
-        num_found: Wanted trials that were stored already, with a result.
-        num_failed: Wanted trials without a result: failed in this launch, or earlier and not run again.
-        num_left: Wanted trials that are still to run, since the launch stopped early.
-        num_unfinished: Trials that failed in this launch, but keep their stored result; the next launch runs them
-            again.
-        num_elsewhere: Trials to run in the cells of the grid that ``--only`` left out.
-        ran: How many trials this launch ran, by the status they ended with.
-        num_tests: Those of them that were only tested, with their kept weights.
-        found_in: How many results were copied from each other sweep of the store.
-        stopped: Why the launch stopped early, if it did.
+        directory: The folder of the sweep.
+        num_copied: How many results were copied from each other sweep of the store.
         stale: How many results other versions than the installed ones ran, by these versions.
         num_mixed: How many cells have such results beside results of the installed versions.
     """
 
-    sweep: str
     directory: Path
-    num_found: int
-    num_failed: int
-    ran: Mapping[Status, int]
-    num_tests: int = 0
-    found_in: Mapping[str, int] = field(default_factory=dict)
-    stopped: str | None = None
-    num_left: int = 0
-    num_unfinished: int = 0
-    num_elsewhere: int = 0
-    stale: Mapping[str, int] = field(default_factory=dict)
-    num_mixed: int = 0
+    num_copied: Mapping[str, int]
+    stale: Mapping[str, int]
+    num_mixed: int
 
     @property
-    def num_done(self) -> int:
-        """Wanted trials that have a result, from before or from this launch."""
-        return self.num_found + sum(count for status, count in self.ran.items() if status in RESULT_STATUSES)
+    def ran(self) -> Mapping[Status, int]:
+        """How many trials this launch ran, by the status they ended with: `ended`."""
+        return self.ended
 
     @property
     def state(self) -> SweepState:
@@ -152,7 +135,7 @@ def launch(
         ClusterError: The cluster cannot be used.
     """
     request = as_request(request, options)
-    in_job = request.cluster.kind == "allocation"
+    in_job = request.cluster.in_job
     keeps_job = in_job and "SLURM_JOB_ID" in os.environ
     with (
         SweepWriter(request.store, request.grid.name, command=" ".join(sys.argv), stays=keeps_job) as writer,
@@ -162,19 +145,11 @@ def launch(
         plan = _take_over(request, writer)
         with shown_progress(progress, request.grid.name, plan.num_to_run) as shown:
             observers = (*shown, *([observer] if observer else []))
-            end = _run(request, plan, writer, observers, run, received)
+            last = _run(request, plan, writer, observers, run, received)
     return Summary(
-        sweep=request.grid.name,
+        **attributes(last),
         directory=request.folder.path,
-        num_found=end.num_found,
-        num_failed=end.num_failed,
-        ran=end.ended,
-        num_tests=end.num_tests,
-        found_in=dict(writer.num_taken_over),
-        stopped=end.stopped,
-        num_left=end.num_to_go,
-        num_unfinished=end.num_unfinished,
-        num_elsewhere=end.num_elsewhere,
+        num_copied=dict(writer.num_taken_over),
         stale=plan.stale,
         num_mixed=plan.num_mixed,
     )
@@ -196,7 +171,7 @@ def _take_over(request: LaunchRequest, writer: SweepWriter) -> Plan:
         InterruptedSweepError: They cannot be written.
     """
     plan, unreadable = request.plan(), set[str]()
-    while found := plan.found_in:
+    while found := plan.to_copy:
         AskedFile(writer.folder).add(plan.asked)
         for name, trial_ids in found.items():
             try:
@@ -237,26 +212,41 @@ def _run(
         checkpoints=checkpoints,
         outputs=outputs,
     )
+    with (
+        _stops_explained(sweep, recorder, writer, received),
+        recorder,
+        outputs,
+        open_pool(request.cluster, spec) as pool,
+        signals_interrupt(received, outermost=False),  # a second time, since Ray sets its own handlers
+    ):
+        check_nodes(request.cluster, writer.folder.path, plan.packages)
+        num_elsewhere = write_grid(writer, plan, has_ended=False)
+        try:
+            sweep.run(pool, num_elsewhere=num_elsewhere)
+        except KeyboardInterrupt as interrupt:
+            pool.keep(_grace(received.number_of(interrupt), request.job))
+            raise
+        finally:
+            file.remove()
+            write_grid(writer, sweep.current_plan(), has_ended=True)
+    last = sweep.snapshot()
+    if checkpoints:
+        has_all = not (last.num_failed or last.num_unfinished or last.stopped)
+        checkpoints.clear(everything=plan.grid.is_whole and has_all)
+    return last
+
+
+@contextmanager
+def _stops_explained(sweep: Sweep, recorder: Recorder, writer: SweepWriter, received: ReceivedSignal) -> Iterator[None]:
+    """Raise InterruptedSweepError in place of an interrupt, or of a store that can no longer be written.
+
+    If the store could not be written from the start, its own error is raised.
+    """
     try:
-        with (
-            recorder,
-            outputs,
-            open_pool(request.cluster, spec) as pool,
-            signals_interrupt(received, outermost=False),  # a second time, since Ray sets its own handlers
-        ):
-            check_nodes(request.cluster, writer.folder.path, plan.packages)
-            num_elsewhere = write_grid(writer, plan, has_ended=False)
-            try:
-                sweep.run(pool, num_elsewhere=num_elsewhere)
-            except KeyboardInterrupt as interrupt:
-                pool.keep(_grace(received.number_of(interrupt), request.job))
-                raise
-            finally:
-                file.remove()
-                write_grid(writer, sweep.current_plan(), has_ended=True)
+        yield
     except KeyboardInterrupt as interrupt:
-        end = sweep.snapshot()
-        message = f"interrupted: {plural(end.num_ended, 'trial')} of this launch ended, {end.num_to_go} left"
+        last = sweep.snapshot()
+        message = f"interrupted: {plural(last.num_ended, 'trial')} of this launch ended, {last.num_left} left"
         number = received.number_of(interrupt)
         raise InterruptedSweepError(f"{message}; the same command continues from here", signal=number) from None
     except StoreError as error:
@@ -267,11 +257,6 @@ def _run(
             f"launch stored, {recorder.num_unwritten} could not be written and their trials run again"
         )
         raise InterruptedSweepError(message) from error
-    end = sweep.snapshot()
-    if checkpoints:
-        has_all = not (end.num_failed or end.num_unfinished or end.stopped)
-        checkpoints.clear(everything=plan.grid.is_whole and has_all)
-    return end
 
 
 def _tidy_weights(folder: SweepFolder, plan: Plan) -> None:

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 import os
 import shlex
 import socket
-import sys
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 from bilin.errors import plain
-from bilin.failures import MAX_ATTEMPTS, MAX_SAME_ERRORS, RULES, error_key, place_of
+from bilin.failures import MAX_SAME_ERRORS, RULES, error_key, place_of
 from bilin.folder import SweepFolder
 from bilin.orchestrator.grid import LogUniform
-from bilin.orchestrator.planning.cell import CellPlan, Shape
+from bilin.orchestrator.planning.cell import CellPlan
 from bilin.orchestrator.planning.plan import Plan
 from bilin.orchestrator.planning.search import Ask, Key
+from bilin.orchestrator.sweep.queues import Queues, Trial
 from bilin.orchestrator.sweep.recorder import Recorder
 from bilin.orchestrator.sweep.snapshot import MAX_NOTES, NUM_LEADERS, Labels, Leader, Observer, RunningTrial, Snapshot
 from bilin.record import RESULT_STATUSES, Progress, Status, TrialResult
 from bilin.results import store_option
 from bilin.rules import Outcome
-from bilin.spec import Resources, TrialSpec, trial_id
-from bilin.workers.environment import device_of
-from bilin.workers.events import Cancelled, Checkpointed, Event, Finished, Lost, Started
+from bilin.spec import trial_id
+from bilin.workers.events import Cancelled, Event, Finished, Lost, Started
 from bilin.workers.pool import Group, Pool
 
 WAIT_S = 0.5
@@ -39,58 +37,6 @@ OBSERVE_S = 0.25
 
 OBSERVE_SHARE = 0.05
 """Greatest share of the time that goes to snapshots."""
-
-GROUP_S = 0.1
-"""How long a call to a worker should take: short trials share one, as many as take this long together."""
-
-MAX_GROUP = 64
-"""Greatest number of trials in one call."""
-
-MAX_PACK = {"cpu": 16, "cuda": 64}
-"""Most trials of a pack whose size is not given. On a CPU no tier gains from more."""
-
-SMALLER = 4
-"""How many times smaller the groups are in which the trials of a group that was lost run again."""
-
-MAX_PASSED = 256
-"""How many trials of other shapes are passed over in search of those of one shape."""
-
-
-@dataclass(slots=True, eq=False)
-class _Trial:
-    """A wanted trial that has not ended.
-
-    Attributes:
-        attempts: How many times it was started.
-        avoid: The nodes that its next attempt must not run on.
-        reason: Why it waits to run again.
-        group_size: With how many trials it was last given to a worker, itself included.
-        since: When it was given to a worker, in seconds since the epoch; the attributes below are of this attempt.
-    """
-
-    spec: TrialSpec
-    trial_id: str
-    cell_id: str
-    attempts: int = 0
-    avoid: frozenset[str] = frozenset()
-    reason: str | None = None
-    group_size: int = 1
-    since: float = 0.0
-    started: Started | None = None
-    progress: Progress | None = None
-    checkpointed: Checkpointed | None = None
-
-    @property
-    def most(self) -> int:
-        """Most trials in its next group.
-
-        If a worker dies, it is not known which trial of its group was at fault. So the groups of those that start
-        again are smaller, and the last attempt is alone.
-        """
-        if not self.attempts:
-            return sys.maxsize
-        is_last = self.attempts + 1 >= MAX_ATTEMPTS
-        return 1 if is_last or self.avoid else max(1, self.group_size // SMALLER)
 
 
 class Sweep:
@@ -113,7 +59,6 @@ class Sweep:
         Workers keep final weights in the folder, if there is one. With ``packs``, they train trials of one shape as
         one program.
         """
-        self._packs = packs
         self.stopped: str | None = None
         self._plan = plan
         self._recorder = recorder
@@ -123,16 +68,15 @@ class Sweep:
         self._pool: Pool | None = None
         self._cells = {cell.wanted.cell_id: cell for cell in plan.cells}
         self._label_of: dict[str, str] = {}
-        self._trials: dict[str, _Trial] = {}
-        self._running: dict[str, _Trial] = {}
-        self._queues: dict[tuple[Resources, frozenset[str]], deque[_Trial]] = defaultdict(deque)
+        self._trials: dict[str, Trial] = {}
+        self._running: dict[str, Trial] = {}
+        self._queues = Queues(packs=packs)
         self._num_later = plan.num_later
         self._found = Counter(plan.statuses)
         self._ended: Counter[Status] = Counter()
         self._num_tests = 0
         self._num_unfinished = 0
         self._best: dict[str, Leader] = {}
-        self._wall_s: dict[Shape, float] = {}  # of the last trial of each shape
         self._notes: list[str] = []
         self._errors = _Errors(["--sweep", plan.grid.name, *(store_option(folder.store) if folder else ())])
         self._began_at, self._began = time.time(), time.monotonic()
@@ -188,9 +132,6 @@ class Sweep:
 
     def snapshot(self) -> Snapshot:
         """Return what the sweep looks like now."""
-        # Trials that were started and wait are at the heads of their queues.
-        heads = [itertools.takewhile(lambda trial: trial.attempts, queue) for queue in self._queues.values()]
-        retrying = itertools.chain(*heads)
         return Snapshot(
             sweep=self._plan.grid.name,
             at=time.time(),
@@ -204,13 +145,13 @@ class Sweep:
             found=dict(self._found),
             ended=dict(self._ended),
             num_tests=self._num_tests,
-            num_left=len(self._trials),
+            num_open=len(self._trials),
             num_unfinished=self._num_unfinished,
             num_later=self._num_later,
             may_end_early=self._plan.may_end_early and self._num_later > 0,
             trials_per_s=self._ended.total() / max(time.monotonic() - self._began, 1e-9),
             running=tuple(self._running_trial(trial) for trial in self._running.values()),
-            retries={trial.trial_id: trial.reason for trial in retrying if trial.reason},
+            retries={trial.trial_id: trial.reason for trial in self._queues.retrying() if trial.reason},
             leaders=tuple(heapq.nsmallest(NUM_LEADERS, self._best.values(), key=_rank)),
             notes=tuple(self._notes[-MAX_NOTES:]),
             num_notes=len(self._notes),
@@ -218,52 +159,26 @@ class Sweep:
         )
 
     def _enqueue(self, cell: CellPlan, asks: Sequence[Ask]) -> None:
-        queue, cell_id = self._queues[cell.wanted.resources.occupied, frozenset()], cell.wanted.cell_id
+        cell_id, shape, occupied = cell.wanted.cell_id, cell.shape, cell.wanted.resources.occupied
         for point, seed in asks:
-            own_id = trial_id(cell_id, point, seed)
-            trial = _Trial(cell.spec(point, seed, folder=self._folder), own_id, cell_id)
-            self._trials[own_id] = trial
-            queue.append(trial)
+            trial = Trial(
+                spec=cell.spec(point, seed, folder=self._folder),
+                trial_id=trial_id(cell_id, point, seed),
+                cell_id=cell_id,
+                shape=shape,
+                occupied=occupied,
+            )
+            self._trials[trial.trial_id] = trial
+            self._queues.add(trial)
 
     def _submit(self, pool: Pool) -> None:
-        for (_, avoid), queue in sorted(self._queues.items(), key=lambda item: not item[0][1]):
-            while queue and pool.accepts(queue[0].spec.resources, avoid):
-                group = self._next_group(queue, pool)
-                for trial in group:
-                    self._running[trial.trial_id] = trial
-                    trial.attempts += 1
-                    trial.group_size = len(group)
-                    trial.reason, trial.since = None, time.time()
-                    trial.started = trial.progress = trial.checkpointed = None
-                pool.submit(Group(tuple(trial.spec for trial in group), avoid))
+        for group, avoid in self._queues.groups(pool):
+            for trial in group:
+                self._running[trial.trial_id] = trial
+                trial.begin(len(group))
+            pool.submit(Group(tuple(trial.spec for trial in group), avoid))
 
-    def _next_group(self, queue: deque[_Trial], pool: Pool) -> list[_Trial]:
-        """Take the next trial from a queue, with others of its shape if they can share a pack or are short."""
-        first = queue.popleft()
-        group, passed = [first], list[_Trial]()
-        if first.spec.test_only:
-            return group
-        wall_s = self._wall_s.get(self._cells[first.cell_id].shape)
-        size = min(MAX_GROUP, int(GROUP_S / wall_s)) if wall_s else 1
-        if self._packs:
-            resources, share = first.spec.resources, -(-(len(queue) + 1) // pool.num_workers)
-            size = max(size, min(share, resources.pack or MAX_PACK[device_of(resources)]))
-        size = min(size, first.most)
-        while queue and len(group) < size and len(passed) < MAX_PASSED:
-            trial = queue.popleft()
-            (group if self._fits(trial, first) else passed).append(trial)
-        queue.extendleft(reversed(passed))
-        return group
-
-    def _fits(self, trial: _Trial, first: _Trial) -> bool:
-        """Whether a trial that waits can join the group of another one."""
-        if trial.attempts != first.attempts or trial.spec.test_only:
-            return False
-        if self._packs:
-            return trial.spec.shape == first.spec.shape
-        return self._cells[trial.cell_id].shape == self._cells[first.cell_id].shape
-
-    def _take_result(self, trial: _Trial, event: Finished) -> None:
+    def _take_result(self, trial: Trial, event: Finished) -> None:
         result = event.result
         if event.is_late:
             if result.status in RULES and RULES[result.status].attempts > 1:
@@ -274,7 +189,7 @@ class Sweep:
             return
         self._end(trial, result)
 
-    def _retries(self, trial: _Trial, status: Status, reason: str, node: str | None) -> bool:
+    def _retries(self, trial: Trial, status: Status, reason: str, node: str | None) -> bool:
         """Queue a trial to run again, if the rule of its status allows it; return whether it does."""
         rule = RULES.get(status)
         if rule is None or trial.attempts >= rule.attempts:
@@ -287,17 +202,17 @@ class Sweep:
         self._wait_again(trial, line)
         return True
 
-    def _wait_again(self, trial: _Trial, reason: str) -> None:
+    def _wait_again(self, trial: Trial, reason: str) -> None:
         del self._running[trial.trial_id]
         trial.reason = reason
-        self._queues[trial.spec.resources.occupied, trial.avoid].appendleft(trial)
+        self._queues.add(trial, first=True)
 
-    def _end(self, trial: _Trial, result: TrialResult) -> None:
+    def _end(self, trial: Trial, result: TrialResult) -> None:
         if trial.attempts != result.attempts:  # only the sweep knows how many times it started the trial
             result = replace(result, attempts=trial.attempts)
         del self._trials[trial.trial_id]
         if not self._running.pop(trial.trial_id, None):  # a late result arrived while the trial waited to run again
-            self._queues[trial.spec.resources.occupied, trial.avoid].remove(trial)
+            self._queues.remove(trial)
         cell, key = self._cells[trial.cell_id], (trial.spec.point, trial.spec.seed)
         keeps_row = result.status not in RESULT_STATUSES and self._has_result(trial)
         if not keeps_row:
@@ -317,8 +232,7 @@ class Sweep:
                 validation_accuracy=result.validation_accuracy,
             )
             self._best[trial.cell_id] = min(leader, self._best.get(trial.cell_id, leader), key=_rank)
-        if not trial.spec.test_only:
-            self._wall_s[cell.shape] = result.wall_s
+        self._queues.note_time(trial, result.wall_s)
         is_unchanged = key in cell.known and (keeps_row or result.is_test)
         self._advance(cell, key, cell.known[key] if is_unchanged else Outcome.of(*key, result))
         if result.note:
@@ -326,7 +240,7 @@ class Sweep:
         self._notes += self._errors.note(result, keeps_row=keeps_row)
         self.stopped = self._errors.add(result) or self.stopped
 
-    def _has_result(self, trial: _Trial) -> bool:
+    def _has_result(self, trial: Trial) -> bool:
         """Whether a row with a result is stored, which a failure must not replace."""
         row = self._plan.stored.get(trial.trial_id)
         return bool(trial.spec.test_only) or (row is not None and row.status in RESULT_STATUSES)
@@ -352,13 +266,13 @@ class Sweep:
             self._folder.drop_weights(asked_ids - cell.weights_kept - self._trials.keys())
 
     def _copy(self, cell: CellPlan, ask: Ask) -> bool:
-        """Copy the result of a trial, if another sweep has it; return whether that was there, or none was needed."""
+        """Copy the result of a trial that another sweep has; return False if it has gone."""
         trial = cell.stored.get(ask.key)
         if trial is None or trial.found_in is None or (ask.key in cell.lacking_lengths and not trial.has_weights):
             return True
         return self._recorder.take_over(trial.found_in, trial.trial_id)
 
-    def _running_trial(self, trial: _Trial) -> RunningTrial:
+    def _running_trial(self, trial: Trial) -> RunningTrial:
         started, progress, checkpointed = trial.started, trial.progress, trial.checkpointed
         return RunningTrial(
             trial_id=trial.trial_id,
@@ -431,7 +345,7 @@ class _Errors:
         return ["\n".join([*lines, f"  more: {shlex.join(more)}"])]
 
 
-def _lost(trial: _Trial, event: Lost) -> TrialResult:
+def _lost(trial: Trial, event: Lost) -> TrialResult:
     now = time.time()
     times = "" if trial.attempts == 1 else f" in each of {trial.attempts} attempts"
     return TrialResult(

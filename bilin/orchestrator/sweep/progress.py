@@ -1,6 +1,6 @@
 """What a launch from Python shows while it runs: its counts on one line, and each failure.
 
-The command line has a display of its own, in colours and with more lines.
+The command line has its own display, in colours and with more lines.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ LINE_S = 10.0
 REDRAW_S = 0.25
 
 
-def counts(snapshot: Snapshot) -> str:
+def progress_line(snapshot: Snapshot) -> str:
     """Return one line: how many trials are done, run, failed and wait."""
     parts = [f"{snapshot.sweep}: {snapshot.num_done} done", f"{len(snapshot.running)} running"]
     if num_failed := snapshot.num_failed + snapshot.num_unfinished:
         parts.append(f"{num_failed} failed")
-    parts.append(f"{snapshot.num_to_go - len(snapshot.running)} to go")
-    if snapshot.seconds_left is not None and snapshot.num_to_go:
+    parts.append(f"{snapshot.num_left - len(snapshot.running)} to go")
+    if snapshot.seconds_left is not None and snapshot.num_left:
         about = "at most" if snapshot.may_end_early else "about"
         speed = snapshot.trials_per_s
         rate = f"{speed:.1f} trials/s" if speed >= 1 else f"{speed * 60:.1f} trials/min"
@@ -38,12 +38,12 @@ def counts(snapshot: Snapshot) -> str:
     return " · ".join(parts)
 
 
-def counts_and_step(snapshot: Snapshot) -> str:
-    """Return the line of `counts`, and until a trial has ended the step of one that runs."""
+def progress_line_with_step(snapshot: Snapshot) -> str:
+    """Return the line of `progress_line`, and until a trial has ended the step of one that runs."""
     if snapshot.num_ended or not snapshot.running:
-        return counts(snapshot)
+        return progress_line(snapshot)
     first = max(snapshot.running, key=lambda trial: trial.step)
-    return f"{counts(snapshot)} · {first.label}: step {first.step} of {first.max_steps}"
+    return f"{progress_line(snapshot)} · {first.label}: step {first.step} of {first.max_steps}"
 
 
 class Notes:
@@ -97,7 +97,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 class _Progress(ABC):
-    """An observer that shows what it is told. What goes wrong in showing it never reaches the sweep."""
+    """An observer that shows snapshots. Its errors never reach the sweep."""
 
     _period_s = REDRAW_S
     _share = 0.0  # of the trials, that have ended
@@ -109,11 +109,11 @@ class _Progress(ABC):
     def __call__(self, snapshot: Snapshot) -> None:
         """Show the counts if it is time, and every note that is new."""
         notes = self._notes.new(snapshot)
-        is_due = time.monotonic() - self._drawn_at >= self._period_s or not snapshot.num_to_go
+        is_due = time.monotonic() - self._drawn_at >= self._period_s or not snapshot.num_left
         if notes or is_due:
             self._drawn_at = time.monotonic()
-            self._share = 1 - snapshot.num_to_go / max(snapshot.num_total, 1)
-            self.draw(counts_and_step(snapshot), notes)
+            self._share = 1 - snapshot.num_left / max(snapshot.num_total, 1)
+            self.draw(progress_line_with_step(snapshot), notes)
 
     @abstractmethod
     def draw(self, line: str, notes: Sequence[str] = ()) -> None:

@@ -1,7 +1,7 @@
 """What a launch writes to the store: results as they come in, what its searches ask for, and what the grid wants.
 
-A thread of its own writes results, several at once: a finished trial must be on disk within a second whatever the
-sweep is doing (in process, it trains the next one), and thousands of short ones must not be written one at a time.
+A separate thread writes results, several at once. So a finished trial is on disk within a second, also while the
+sweep trains the next one in this process, and thousands of short ones are not written one at a time.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Recorder:
         return len(self._pairs)
 
     def put(self, spec: TrialSpec, result: TrialResult) -> None:
-        """Have a result written soon."""
+        """Queue a result, which is written soon."""
         with self._lock:
             self._pairs.append((spec, result))
         self.check()

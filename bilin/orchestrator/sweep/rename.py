@@ -13,7 +13,7 @@ def rename(sweep: str, name: str, *, store: Path | str = DEFAULT_STORE) -> None:
     """Give a sweep another name, in one step: with its results, checkpoints and logs.
 
     Raises:
-        StoreError: There is no such sweep, or the new name is taken or is none.
+        StoreError: There is no such sweep, or the new name is taken or cannot be a name.
         SweepRunningError: A process runs the sweep, or a job of it waits or runs.
     """
     folder = existing_sweep(store, sweep)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from bilin.folder import DEFAULT_STORE
-from bilin.results.published import published
+from bilin.errors import QueryError
+from bilin.results.published import SOURCES, published
 from bilin.results.result_table import ResultTable
 from bilin.results.schema import table_of
 from bilin.results.sql.query import query
@@ -42,17 +43,19 @@ _COLUMNS = pa.schema(
 _Row = Mapping[str, Any]
 
 
-def compare(store: Path | str = DEFAULT_STORE, *, sweep: str | None = None, everything: bool = False) -> ResultTable:
+def beside_published(
+    store: Path | str, *, sweep: str | None, everything: bool, source: str | None = None
+) -> ResultTable:
     """Return the cells for which an accuracy is published, with both, their difference, and the sizes that differ.
 
-    A store that does not exist yet has no cells. See `query` for the arguments.
+    A store that does not exist yet has no cells. Without a source, all are looked at.
 
     Raises:
         StoreError: The sweep does not exist, or the store cannot be read.
     """
     is_missing = sweep is None and not Path(store).exists()
     cells = [] if is_missing else query(store=store, view="cells", sweep=sweep, everything=everything).to_pylist()
-    numbers = published().to_pylist()
+    numbers = [number for number in _published() if source in (None, number["source"])]
     rows = [_row(cell, number) for cell in cells for number in _matches(cell, numbers)]
     note = "accuracies at the selected learning rate, scaled so that chance is 0"
     if not rows:
@@ -64,6 +67,30 @@ def compare(store: Path | str = DEFAULT_STORE, *, sweep: str | None = None, ever
     shown = [name for name in _COLUMNS.names if not rows or data[name].null_count < len(rows)]
     table = ResultTable.of(data.select(shown))
     return ResultTable(data=table.data, columns=table.columns if rows else [], note=note)
+
+
+def source_of(name: str, others: Sequence[str] = ()) -> str:
+    """Return the source of published accuracies that a name means: the whole of it, or a part of it alone.
+
+    Raises:
+        QueryError: No source has the name, or several do. The message lists the sources, and other accepted names.
+    """
+    found = [source for source in SOURCES.values() if name.lower() in source.lower()]
+    if len(found) != 1:
+        raise QueryError(f"no published table {name!r}; accepted: {', '.join([*others, *SOURCES.values()])}")
+    return found[0]
+
+
+def published_for(cell: _Row, source: str) -> float | None:
+    """Return the accuracy that a source gives for what a cell is."""
+    numbers = [number for number in _published() if number["source"] == source]
+    return next((number["accuracy_scaled"] for number in _matches(cell, numbers)), None)
+
+
+@functools.cache
+def _published() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = published().to_pylist()
+    return rows
 
 
 def _matches(cell: _Row, numbers: list[dict[str, Any]]) -> Iterator[_Row]:

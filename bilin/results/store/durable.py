@@ -19,7 +19,7 @@ from typing import Self
 import pyarrow as pa
 
 from bilin.errors import DamageWarning, StoreError
-from bilin.folder import PARTIAL, SweepFolder
+from bilin.folder import SweepFolder, partial_of
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, pa.ArrowException)
 """Exceptions that reading a file raises if its bytes are not those of its format."""
@@ -104,7 +104,7 @@ class DamageError(StoreError):
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file, or replace it, in one step; durable on return."""
-    partial = path.with_name(path.name + PARTIAL)
+    partial = partial_of(path)
     try:
         with partial.open("wb") as file:
             file.write(content)

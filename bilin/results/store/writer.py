@@ -16,7 +16,7 @@ from typing import Self
 import pyarrow as pa
 
 from bilin.errors import StoreError
-from bilin.folder import PARTIAL, SweepFolder, missing_folders, remove_empty
+from bilin.folder import SweepFolder, missing_folders, partial_of, remove_empty
 from bilin.record import TrialResult
 from bilin.results.store.contents import Contents, existing_sweep, read_contents
 from bilin.results.store.durable import Checksum, explained, file_fault, replace_file, sync
@@ -314,7 +314,7 @@ def _repair(folder: SweepFolder) -> Manifest:
         write_manifest(folder, manifest)
     listed = set(manifest.paths(folder))
     leftovers = [path for _, path in folder.part_files() if path not in listed]
-    partial = [path.with_name(path.name + PARTIAL) for path in (folder.manifest, folder.wanted, folder.grid)]
+    partial = [partial_of(path) for path in (folder.manifest, folder.wanted, folder.grid)]
     for path in [*leftovers, *partial]:
         path.unlink(missing_ok=True)
     return manifest

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import secrets
 import shutil
 import sys
 import threading
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bilin.errors import one_line
-from bilin.folder import PARTIAL, SweepFolder
+from bilin.folder import SweepFolder, partial_of
 from bilin.record import CurvePoint
 from bilin.registry import package_of
 from bilin.spec import TrialSpec
@@ -161,7 +160,7 @@ class Checkpoints:
 
     def drop_partial(self) -> None:
         """Remove the files that killed workers left half written; only while no other launch runs the sweep."""
-        for partial in self.sweep.checkpoints.glob(f"*{PARTIAL}"):
+        for partial in self.sweep.partial_checkpoints():
             partial.unlink(missing_ok=True)
 
     def clear(self, *, everything: bool) -> None:
@@ -231,8 +230,7 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
     content = io.BytesIO()
     content.write(values["step"].to_bytes(STEP_BYTES))
     torch.save(values, content)
-    # A random name: a lost worker may write too, and process ids repeat between containers.
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+    beside = partial_of(path, unique=True)
     path.parent.mkdir(exist_ok=True)
     try:
         with beside.open("wb") as file:

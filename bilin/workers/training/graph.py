@@ -29,7 +29,8 @@ class Seat:
     """A place in a program.
 
     Attributes:
-        tensors: Everything that a step changes, as the state of a trial whose tensors never move.
+        tensors: Everything that a step changes, as the state of a trial whose tensors never move. Its model is the
+            first one of the program.
         member: The trial that sits here; None if the seat is free.
     """
 
@@ -146,9 +147,7 @@ class Program:
             seat.tensors.loss_sum.add_(loss)
 
     def _differentiate(self) -> tuple[Tensor, Sequence[Sequence[Tensor]]]:
-        for seat in self.seats:
-            if seat.member:
-                seat.member.model.train()
+        self.seats[0].tensors.model.train()  # the one whose code a stack runs
         weights = self.seats[0].tensors.weights
         if not isinstance(self._model, Stack):
             weights = [weight for weight in self._model.parameters() if weight.requires_grad]

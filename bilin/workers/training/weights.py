@@ -7,7 +7,6 @@ another trial, other versions of the packages of the task and tier, other shapes
 from __future__ import annotations
 
 import json
-import secrets
 import sys
 import zlib
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bilin.errors import InputError, one_line
 from bilin.fields import fields_of
-from bilin.folder import PARTIAL, weights_name
+from bilin.folder import partial_of, weights_name
 from bilin.models import tier_settings
 from bilin.record import microseconds
 from bilin.registry import package_of
@@ -48,8 +47,7 @@ def write_weights(spec: TrialSpec, model: SequenceModel, *, started_at: float) -
     from safetensors.torch import save
 
     path = spec.weights / weights_name((spec.trial_id, microseconds(started_at)))
-    # A random name: a lost worker may write too, and process ids repeat between containers.
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+    beside = partial_of(path, unique=True)
     try:
         state = {name: weight.detach().cpu().contiguous().clone() for name, weight in model.state_dict().items()}
         content = save(state, {**_made_by(spec), "checksum": _checksum(state)})

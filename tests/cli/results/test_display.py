@@ -120,3 +120,10 @@ def test_messages_are_broken_between_words_and_not_within_commands():
         "    number of at least 2",
         "  more: bilin sweep show 0000 --sweep ranks --store store",
     ]
+
+
+def test_a_table_of_fields_that_is_too_wide_becomes_several_with_the_rows(wide):
+    lines = on_terminal(wide, "table", "--rows", "tier", "--cols", "m", "--stat", "mean-ci", "--show", "lr")
+    assert max(map(len, lines[: note(lines)])) <= 80
+    assert [line.split()[0] for line in lines[: note(lines)] if line].count("full") == 3
+    assert sum(line.count("m=") for line in lines) == 8

@@ -33,3 +33,16 @@ def test_a_table_by_length_has_a_column_a_length(bilin):
         "---------  ----  ----",
         "full       1.00  1.00",
     ]
+
+
+def test_a_table_for_a_paper_is_written_to_a_file(bilin, tmp_path):
+    path = tmp_path / "table.tex"
+    options = ["--rows", "tier, rank", "--cols", "m", "--value", "accuracy@500", "--decimals", "3", "--show", "lr"]
+    assert bilin("table", *options, "--bold-by", "group", "--bold", "none", "-o", str(path)).exit_code == 0
+    rows = [line.strip() for line in path.read_text().splitlines() if line.endswith(r"\\")]
+    assert rows == [r"tier & rank & m=5 & lr \\", r"full &  & 1.000 & 0.001 \\", r"cp & 8 & 0.600 & 0.001 \\"]
+
+
+def test_the_condition_selects_cells(bilin):
+    lines = bilin("table", "--where", "tier = 'cp'", "--published", "2505.21749").stdout.splitlines()
+    assert [line.split()[0] for line in lines[2:5]] == ["model", "---------", "cp"]

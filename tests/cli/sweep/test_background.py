@@ -117,7 +117,7 @@ def test_watch_shows_what_another_process_runs_and_ends_with_it(tmp_path: Path, 
     out, _ = watching.communicate(timeout=WAIT_S)
     os.close(leader)
     assert watching.returncode == 0
-    assert "endless runs on" in out
+    assert "endless keeps running" in out
     assert holder(store, "endless") is not None
     code, out, _ = finish(bilin("sweep", "status", "endless", "--store", store))
     assert re.search(r"now +1 trial running; since .* UTC: none ended", out)
@@ -128,7 +128,7 @@ def test_watch_shows_what_another_process_runs_and_ends_with_it(tmp_path: Path, 
     assert finish(bilin("sweep", "cancel", "endless", "--store", store))[0] == 0
     code, out, _ = finish(watching)
     assert code == 3
-    assert "has ended before its end" in out
+    assert "ended before it was complete" in out
 
 
 def test_watch_of_a_sweep_that_does_not_run_says_how_it_stands(tmp_path: Path, store: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_dry_run_prints_the_script_alone_and_writes_nothing(tmp_path: Path) ->
         (["--cluster", "slurm", "--address", "10.0.0.1:6379"], 2, "drop one"),
         (["--cluster", "slurm", "--detach"], 2, "a Slurm job needs none: drop it"),
         (["--dry-run"], 2, "--dry-run requires --cluster slurm"),
-        (["--cluster", "allocation"], 4, "this process is in none: --cluster slurm submits one"),
+        (["--cluster", "allocation"], 4, "this process is not in a job: --cluster slurm submits one"),
     ],
 )
 def test_what_cannot_be_is_said(tmp_path: Path, arguments: list[str], exit_code: int, said: str) -> None:
@@ -81,7 +81,7 @@ def test_a_sweep_whose_job_cannot_be_asked_about_is_seen_from_the_store_alone(tm
     assert "not running, some trials to run" in said
     watched = without_slurm(tmp_path, what="watch")
     assert (watched.returncode, watched.stderr) == (3, "")
-    assert "it does not run" in watched.stdout
+    assert "it is not running" in watched.stdout
     cancelled = without_slurm(tmp_path, what="cancel")
     assert (cancelled.returncode, cancelled.stdout) == (4, "")
     assert "job 12 may wait, and Slurm cannot be asked from here: `scancel 12`" in cancelled.stderr

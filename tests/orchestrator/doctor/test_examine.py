@@ -73,7 +73,7 @@ def test_a_store_that_is_read_only_is_an_error_here(tmp_path: Path) -> None:
         (["--nodes", "2"], 2, "--nodes requires --cluster slurm"),
         (["--cluster", "slurm", "--nodes", "none"], 2, 'cluster.nodes: found "none"'),
         (["--cluster", "slum"], 2, "local, inline, ray, allocation, slurm"),
-        (["--cluster", "inline", "--set", "seeds=[1]"], 2, "--set goes with a grid.yaml"),
+        (["--cluster", "inline", "--set", "seeds=[1]"], 2, "--set needs a grid.yaml"),
         (["--cluster", "inline", "--store", "file"], 2, "is a file"),
         (["--cluster", "slurm"], 4, "no sbatch, scancel, scontrol, srun here"),
         (["--address", "127.0.0.1"], 2, "accepted: HOST:PORT"),

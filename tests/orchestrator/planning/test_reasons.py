@@ -168,14 +168,14 @@ def test_a_grid_with_another_name_is_told_how_to_rename_its_sweep(store: Path, t
     assert plan_json(explanation, trials=False)["earlier_name"] == "tiny"
     rename("tiny", "renamed", store=store)
     after = explained(replace(tiny(seeds="[0, 1]"), name="renamed"), store)
-    assert (after.plan.num_done, after.plan.found_in, after.earlier_name) == (4, {}, None)
+    assert (after.plan.num_done, after.plan.to_copy, after.earlier_name) == (4, {}, None)
 
 
 def test_a_sweep_of_its_own_is_not_told_to_rename_another(store: Path, tiny: Callable[..., Grid]) -> None:
     other = replace(tiny(m="[5]"), name="other")
     launch(other, store=store, cluster=INLINE, run=no_op)
     explanation = explained(replace(tiny(m="[2, 5]"), name="other"), store)
-    assert explanation.plan.found_in
+    assert explanation.plan.to_copy
     assert "rename" not in describe_plan(explanation)
 
 

@@ -11,7 +11,8 @@ import pytest
 from bilin.orchestrator import ClusterSpec, launch
 from bilin.orchestrator.grid import Grid
 from bilin.orchestrator.planning.plan import make_plan
-from bilin.orchestrator.sweep.loop import GROUP_S, Sweep
+from bilin.orchestrator.sweep.loop import Sweep
+from bilin.orchestrator.sweep.queues import GROUP_S
 from bilin.orchestrator.sweep.recorder import Recorder
 from bilin.orchestrator.sweep.snapshot import Snapshot
 from bilin.results import SweepWriter, query

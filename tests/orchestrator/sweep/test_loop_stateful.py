@@ -278,7 +278,7 @@ def check_counts(plan: Plan, records: Records, pool: RandomPool, end: Snapshot) 
     for spec, result in records.rows.values():
         assert result.attempts == pool.submitted[spec.trial_id]
     wanted = sum(len(asked(plan, records, cell.spec(Point(1.0), 0))) for cell in plan.cells)
-    assert end.num_done + end.num_failed + end.num_left == wanted
+    assert end.num_done + end.num_failed + end.num_open == wanted
 
 
 @pytest.mark.parametrize("grid", GRIDS, ids=["listed", "until_solved", "log_uniform"])

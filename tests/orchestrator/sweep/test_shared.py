@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bilin.cli.sweep.describe import describe_trial, describe_why
+from bilin.cli.sweep.describe_trial import describe_trial, describe_why
 from bilin.cli.sweep.plan import describe_plan
 from bilin.errors import InterruptedSweepError, StoreError, SweepRunningError
 from bilin.folder import SweepFolder
@@ -57,9 +57,9 @@ def test_a_sweep_takes_over_what_another_one_has(store: Path, tiny: Callable[...
     assert (said.plan.num_done, said.plan.num_to_run) == (4, 2)
     assert "4 results found in first" in describe_plan(said)
     summary = launched(second, store)
-    assert (summary.num_found, dict(summary.ran), dict(summary.found_in)) == (4, {"done": 2}, {"first": 4})
+    assert (summary.num_found, dict(summary.ran), dict(summary.num_copied)) == (4, {"done": 2}, {"first": 4})
     again = launched(second, store, run=never)
-    assert (again.num_found, dict(again.found_in)) == (6, {})
+    assert (again.num_found, dict(again.num_copied)) == (6, {})
 
 
 def test_rows_and_curves_are_copies_that_say_where_they_were_found(store: Path, tiny: Callable[..., Grid]) -> None:
@@ -116,7 +116,7 @@ def test_kept_weights_are_copied_and_tested(tiny: Callable[..., Grid], tmp_path:
     said = plan(longer, store=tmp_path)
     assert (said.num_to_run, said.num_tests, said.num_done) == (2, 2, 2)
     summary = launch(longer, store=tmp_path, cluster=INLINE)
-    assert (dict(summary.ran), summary.num_tests, dict(summary.found_in)) == ({"done": 2}, 2, {"first": 4})
+    assert (dict(summary.ran), summary.num_tests, dict(summary.num_copied)) == ({"done": 2}, 2, {"first": 4})
     assert SweepFolder.of(tmp_path, "second").kept_weights().keys() == kept
     assert SweepFolder.of(tmp_path, "first").kept_weights().keys() == kept
 
@@ -126,7 +126,7 @@ def test_what_is_not_complete_or_has_no_result_is_not_taken(store: Path, tiny: C
     said = plan(longer, store=store)
     selected = {trial_id(cell.wanted.cell_id, *ask.key) for cell in said.cells for ask in cell.to_run}
     assert (len(selected), said.num_retrained) == (2, 2)
-    assert selected.isdisjoint(said.found_in["first"])
+    assert selected.isdisjoint(said.to_copy["first"])
     launched(named(tiny(m="[5]"), "third"), store, run=fails)
     assert plan(named(tiny(m="[5]"), "second"), store=store).num_to_run == 2
 
@@ -135,7 +135,7 @@ def test_a_result_elsewhere_replaces_a_failure(store: Path, tiny: Callable[..., 
     launched(named(tiny(m="[5]"), "second"), store, run=fails)
     launched(named(tiny(m="[5]"), "first"), store)
     summary = launched(named(tiny(m="[5]"), "second"), store, run=never)
-    assert (summary.num_failed, dict(summary.found_in)) == (0, {"first": 2})
+    assert (summary.num_failed, dict(summary.num_copied)) == (0, {"first": 2})
 
 
 def test_every_round_of_a_search_is_found(tiny: Callable[..., Grid], tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_every_round_of_a_search_is_found(tiny: Callable[..., Grid], tmp_path: P
     launched(grid, tmp_path)
     other = named(grid, "other")
     assert plan(other, store=tmp_path).num_to_run == 0
-    assert dict(launched(other, tmp_path, run=never).found_in) == {"tiny": 14}
+    assert dict(launched(other, tmp_path, run=never).num_copied) == {"tiny": 14}
     assert plan(other, store=tmp_path).num_done == 14
 
 
@@ -156,7 +156,7 @@ def test_a_later_round_is_copied_while_the_launch_runs(tiny: Callable[..., Grid]
     said = plan(other, store=tmp_path)
     assert (said.num_to_run_now, said.num_to_run, said.may_end_early) == (3, 7, True)
     summary = launched(other, tmp_path)
-    assert (dict(summary.ran), dict(summary.found_in), summary.num_found) == ({"done": 3}, {"tiny": 4}, 4)
+    assert (dict(summary.ran), dict(summary.num_copied), summary.num_found) == ({"done": 3}, {"tiny": 4}, 4)
     assert len(stored(tmp_path, "other")) == 7
 
 
@@ -209,7 +209,7 @@ def test_a_launch_that_was_killed_between_two_copies_goes_on(store: Path, tiny: 
     first, *_ = stored(store, "first")
     with SweepWriter(store, "second") as writer:
         writer.take_over("first", [first])
-    assert dict(launched(named(tiny(), "second"), store, run=never).found_in) == {"first": 3}
+    assert dict(launched(named(tiny(), "second"), store, run=never).num_copied) == {"first": 3}
 
 
 def test_a_sweep_that_is_written_can_be_copied_from(store: Path, tiny: Callable[..., Grid]) -> None:

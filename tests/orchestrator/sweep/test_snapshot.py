@@ -20,7 +20,7 @@ from bilin.orchestrator import ClusterSpec, Snapshot, launch
 from bilin.orchestrator.grid import Grid
 from bilin.orchestrator.planning.plan import make_plan
 from bilin.orchestrator.sweep.loop import Sweep
-from bilin.orchestrator.sweep.progress import counts_and_step
+from bilin.orchestrator.sweep.progress import progress_line_with_step
 from bilin.orchestrator.sweep.recorder import Recorder
 from bilin.orchestrator.sweep.snapshot import RunningTrial, SnapshotFile, read_snapshot
 from bilin.record import Progress, TrialResult
@@ -93,7 +93,7 @@ def test_a_snapshot_counts_what_has_ended_runs_and_waits(snapshot: Snapshot, tri
     lost, runs, fails, done = trials
     assert (snapshot.sweep, snapshot.num_cells, snapshot.num_wanted) == ("tiny", 2, 4)
     assert snapshot.ended == {"failed": 1, "done": 1}
-    assert (snapshot.num_done, snapshot.num_failed, snapshot.num_ended, snapshot.num_left) == (1, 1, 2, 2)
+    assert (snapshot.num_done, snapshot.num_failed, snapshot.num_ended, snapshot.num_open) == (1, 1, 2, 2)
     assert snapshot.num_total == 4
     assert snapshot.seconds_left is not None
     (running,) = snapshot.running
@@ -124,10 +124,10 @@ def test_a_snapshot_counts_what_has_ended_runs_and_waits(snapshot: Snapshot, tri
 
 
 def test_running_trials_are_not_to_go_and_their_step_is_shown_until_one_has_ended(snapshot: Snapshot) -> None:
-    assert "1 done · 1 running · 1 failed · 1 to go · " in counts_and_step(snapshot)
-    begun = dataclasses.replace(snapshot, ended={}, num_left=4)
+    assert "1 done · 1 running · 1 failed · 1 to go · " in progress_line_with_step(snapshot)
+    begun = dataclasses.replace(snapshot, ended={}, num_open=4)
     assert (
-        counts_and_step(begun)
+        progress_line_with_step(begun)
         == "tiny: 0 done · 1 running · 3 to go · modular_addition m=2 · real_diagonal: step 5 of 20"
     )
 
@@ -162,7 +162,7 @@ def test_what_runs_is_on_disk_while_it_runs_and_gone_at_the_end(tiny: Tiny, tmp_
     launch(tiny(m=2, rate="{choices: [1e-3]}"), store=tmp_path, cluster=ClusterSpec(kind="inline"), run=run)
     (snapshot,) = seen
     (trial,) = snapshot.running
-    assert (snapshot.host, snapshot.pid, snapshot.num_left) == (socket.gethostname(), os.getpid(), 1)
+    assert (snapshot.host, snapshot.pid, snapshot.num_open) == (socket.gethostname(), os.getpid(), 1)
     assert (trial.lr, trial.seed, trial.attempt, trial.max_steps) == (1e-3, 0, 1, 20)
     assert abs(snapshot.at - time.time()) < 60
     assert list(folder.path.glob(f"{folder.snapshot.name}*")) == []

@@ -133,7 +133,7 @@ def test_another_sweep_gives_results_of_the_installed_version_first(tiny: Callab
         launched(replace(tiny(), name=name), tmp_path / f"store-{name}", versions)
         (tmp_path / f"store-{name}" / name).rename(tmp_path / name)
     summary = launched(tiny(), tmp_path, NOW)
-    assert (dict(summary.found_in), dict(summary.ran)) == ({"b": 4}, {})
+    assert (dict(summary.num_copied), dict(summary.ran)) == ({"b": 4}, {})
 
 
 def test_rerun_stale_takes_no_stale_results_of_other_sweeps(tiny: Callable[..., Grid], tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ def test_lengths_of_a_trial(store):
     assert rows[1] == {
         "sweep": "sweep", "trial_id": pair()[0].trial_id, "length": 500, "accuracy": 0.5, "num_sequences": 2048,
         "low": pytest.approx(interval.low), "high": pytest.approx(interval.high),
-        "accuracy_scaled": pytest.approx(0.375), "sequence_accuracy": 0.125,
+        "accuracy_scaled": pytest.approx(0.375), "low_scaled": pytest.approx((interval.low - 0.2) / 0.8),
+        "high_scaled": pytest.approx((interval.high - 0.2) / 0.8), "sequence_accuracy": 0.125,
     }  # fmt: skip
 
 

@@ -124,9 +124,10 @@ def test_members_may_leave_a_program_that_fails(make):
 
 
 def test_a_pack_trains_and_evaluates_in_programs(make):
-    blocks = {"validate": {"every": 4}}
+    blocks = {"validate": {"every": 4}, "task": {"m": 5}}
     specs = [
-        make(seed=seed, lr=2.0**-7, train={"steps": 8 + 4 * (seed % 2)}, task={"m": 5}, **blocks) for seed in range(5)
+        make(seed=seed, lr=2.0**-7, train={"steps": 8 + 4 * (seed % 2), "normalize": "none"}, **blocks)
+        for seed in range(5)
     ]
     states, others = ([start(spec, CPU) for spec in specs] for _ in range(2))
     pack = Pack[StopReason](limit=3, sizes=Sizes(sys.maxsize), stacks=Programs(), check=lambda: None)

@@ -7,7 +7,7 @@
     job            which job runs a sweep, in the sweep's folder
     continuation   the next job, if one ends before its sweep
     allocation     inside the job: Ray on its nodes, and on further ones
-    deadline       starts no trial for which the job has too little time left
+    deadline       a pool that starts no trial for which the job has too little time left
     probe_step     asks the nodes that a job would get
 
 May import what `bilin.orchestrator.clusters` may, except ray.

@@ -59,7 +59,7 @@ def _nodes(slurm: Slurm) -> Iterator[NodeCommand]:
     """Start a node of Ray on each node of this job, and yield the command that was used."""
     port, client_port = free_ports(2)
     command = NodeCommand(head=f"{_address(slurm)}:{port}", client_port=client_port)
-    step = slurm.start_step(["--overlap", "--cpu-bind=none"], command.words(sys.executable), stdin=subprocess.PIPE)
+    step = slurm.start_step(["--overlap", "--cpu-bind=none"], command.argv(sys.executable), stdin=subprocess.PIPE)
     try:
         _wait_for_nodes(step, int(os.environ["SLURM_JOB_NUM_NODES"]))
         yield command
@@ -108,7 +108,7 @@ def _report_later_nodes(lines: queue.SimpleQueue[list[str]]) -> None:
 
 
 def _pass_lines(step: subprocess.Popen[str], lines: queue.SimpleQueue[list[str]]) -> None:
-    """Pass on the words of lines in which nodes report that they are up or down; none at the end of the step."""
+    """Pass on, as words, the lines in which nodes report that they are up or down; no words at the end of the step."""
     assert step.stdout is not None
     for line in step.stdout:
         if (words := line.split())[:1] in ([UP], [DOWN]):
@@ -119,7 +119,7 @@ def _pass_lines(step: subprocess.Popen[str], lines: queue.SimpleQueue[list[str]]
 def _check_place(slurm: Slurm) -> None:
     if "SLURM_JOB_ID" not in os.environ:
         raise ClusterError(
-            "cluster 'allocation' runs on the nodes of a Slurm job, and this process is in none: "
+            "cluster 'allocation' runs on the nodes of a Slurm job, but this process is not in a job: "
             "--cluster slurm submits one"
         )
     if os.environ.get("SLURM_NODEID") != HEAD:
@@ -145,7 +145,7 @@ def _address(slurm: Slurm) -> str:
 
 @contextmanager
 def further_nodes(settings: ClusterSettings, command: NodeCommand, *, slurm: Slurm = SLURM) -> Iterator[None]:
-    """Ask for the nodes that the sweep may have beyond those that it began with, and cancel them at the end.
+    """Request the nodes that the sweep may have beyond those of its job, and cancel them at the end.
 
     If Slurm takes no jobs from within a job, this is reported, and the sweep goes on with the nodes that it has.
     """

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from bilin.errors import ClusterError, InterruptedSweepError
 from bilin.folder import SweepFolder
@@ -71,20 +70,15 @@ def continue_in_next_job(folder: SweepFolder, patience: int, *, slurm: Slurm = S
     folder.jobs.mkdir(exist_ok=True)
     try:
         after = f"--dependency=afterany:{job.job_id}"
-        next_id = slurm.submit(slurm.script_of(job.job_id), after, log=log_pattern(folder))
+        next_id = slurm.submit(slurm.script_of(job.job_id), after, log=folder.slurm_log_pattern)
     except ClusterError as error:
         return f"no further job was submitted: {error}; launch the sweep again"
-    record_submission(folder, next_id, str(folder.jobs / f"{next_id}.log"), before=job, slurm=slurm)
+    record_submission(folder, next_id, str(folder.job_log(next_id)), before=job, slurm=slurm)
     return f"job {next_id} continues the sweep"
 
 
-def log_pattern(folder: SweepFolder) -> Path:
-    """Return the path of the logs of a sweep's jobs, for sbatch."""
-    return Path(str(folder.jobs.absolute()).replace("%", "%%")) / "%j.log"
-
-
 def _end_here(folder: SweepFolder, job: Job, fruitless: int) -> str:
-    why = f"{fruitless} jobs in a row brought no result and no checkpoint"
+    why = f"{fruitless} jobs in a row stored no result and no checkpoint"
     record_job(folder, replace(job, ended=why))
     advice = "raise cluster.time if the jobs were too short"
     return f"no further job was submitted: {why}; {advice}. See {job.log or 'their logs'}"

@@ -57,7 +57,7 @@ class Deadline:
 
 
 class StartupTimes:
-    """Measures, from the events of trials, how long one takes until it can be checkpointed, or else until it ends.
+    """Measures from events how long a trial takes until it can be checkpointed or, without checkpoints, until it ends.
 
     Attributes:
         longest_s: The longest so far; 0 before the first.
@@ -80,7 +80,7 @@ class StartupTimes:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no submitted trial is left without an end."""
+        """Whether every submitted trial has ended."""
         return not self._running
 
     def submitted(self, group: Group) -> None:
@@ -115,11 +115,11 @@ class DeadlinePool:
 
     @property
     def num_workers(self) -> int:
-        """That of the other pool."""
+        """The number of workers of the other pool."""
         return self._pool.num_workers
 
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
-        """Return whether the other pool accepts it, and there is time."""
+        """Return whether the other pool accepts such a trial, and there is time for it."""
         self._is_late = not self._deadline.has(self._times.longest_s)
         return not self._is_late and self._pool.accepts(resources, avoid)
 
@@ -129,7 +129,7 @@ class DeadlinePool:
         self._pool.submit(group)
 
     def wait(self, timeout_s: float) -> None:
-        """Emit what has happened."""
+        """Emit the events since the last call."""
         if self._is_late and self._times.is_idle:
             raise KeyboardInterrupt(WARNING_SIGNAL)
         self._pool.wait(timeout_s)

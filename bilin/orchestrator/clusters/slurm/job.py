@@ -22,11 +22,11 @@ class Job:
     Attributes:
         submitted_at: When this was recorded, in UTC.
         log: Where its output goes.
-        name: Its name in Slurm; empty if Slurm has not told it.
+        name: Its name in Slurm; empty if that is not known.
         trace: The sweep's `progress_mark` when the job last began; empty before that.
-        fruitless: How many jobs in a row before it brought neither a result nor a checkpoint.
+        fruitless: How many jobs in a row before it stored neither a result nor a checkpoint.
         ended: Why no other job follows by itself; empty if one may.
-        alone: Whether the job is this sweep and nothing else, so that ending the sweep ends the job.
+        alone: Whether the job runs this sweep and nothing else, so that ending the sweep ends the job.
     """
 
     job_id: str
@@ -39,15 +39,15 @@ class Job:
     alone: bool = True
 
     def num_fruitless(self, folder: SweepFolder) -> int:
-        """Return how many jobs in a row, with this one, have brought nothing since they last began."""
+        """Return how many jobs in a row, this one included, have stored nothing since they last began."""
         return self.fruitless + 1 if self.trace == progress_mark(folder) else 0
 
 
 def progress_mark(folder: SweepFolder) -> str:
-    """Return a text that changes when a sweep brings results or checkpoints."""
+    """Return a text that changes when a sweep stores results or checkpoints."""
     newest = max((number for number, _ in folder.part_files()), default=0)
     part = folder.trials_part(newest).name if newest else "nothing"
-    checkpoints = sorted((path.name, path.stat().st_mtime_ns) for path in folder.checkpoints.glob("*[0-9a-f]"))
+    checkpoints = sorted((path.name, path.stat().st_mtime_ns) for path in folder.complete_checkpoints())
     return f"{part} {zlib.crc32(repr(checkpoints).encode()):08x}"
 
 
@@ -78,7 +78,7 @@ def record_submission(
 def begin_own_job(folder: SweepFolder, *, slurm: Slurm = SLURM) -> Job | None:
     """Record that the job of this process begins, for the first time or again. Return None outside of a job.
 
-    A job whose script the user submitted is not recorded before; it begins a new row of jobs.
+    A job whose script the user submitted is not recorded before; it begins a new count.
     """
     job_id = os.environ.get("SLURM_JOB_ID", "")
     if not job_id:
@@ -113,7 +113,7 @@ def active_job(folder: SweepFolder, *, slurm: Slurm = SLURM) -> tuple[Job, JobSt
 
 
 def uncertain_job(folder: SweepFolder, *, slurm: Slurm = SLURM) -> Job | None:
-    """Return the job that is a sweep if it may wait or run, and Slurm does not answer."""
+    """Return the job of a sweep if Slurm does not answer, so that it may wait or run."""
     job = recorded_job(folder)
     return job if job and job.alone and not job.ended and job_status(job, slurm=slurm) is None else None
 

@@ -1,4 +1,4 @@
-"""Questions to the nodes that a job would get, or to those of the job of this process, by one short srun."""
+"""Asks the nodes that a job would get, or those of the job of this process, with one short srun."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataclasses import replace
 from bilin.machine.probe import ANSWER_S
 from bilin.machine.slurm import SLURM, Slurm, seconds
 from bilin.orchestrator.clusters.inquiry import Answers, Finding, Questions, command, last_error, read
-from bilin.orchestrator.clusters.slurm.script import extra, place
+from bilin.orchestrator.clusters.slurm.script import extra_options, shared_options
 from bilin.orchestrator.grid import ClusterSettings
 from bilin.units import plural
 
@@ -25,7 +25,7 @@ STEP_MINUTES = 10  # time limit of the step, if that of the job is longer: Slurm
 NOT_OF_SRUN = frozenset(
     "array a requeue no-requeue output o error e input i wrap signal hold".split()  # noqa: SIM905
 )
-"""Options of sbatch that srun does not have, or that would change what is read of it."""
+"""Options of sbatch that srun does not have, or that would change its output."""
 
 BUSY = (
     "Requested nodes are busy",
@@ -42,7 +42,7 @@ def ask_job(
 ) -> tuple[Finding, dict[str, Answers]]:
     """Ask the nodes of the job that this process is in; outside of a job, those that a job with these settings gets.
 
-    It waits at least 2 s for nodes: 1 has another meaning for srun.
+    It waits at least 2 s for nodes: srun takes 1 as a switch.
 
     Returns:
         Whether all nodes answer, and the answers of each node, by its number.
@@ -53,10 +53,10 @@ def ask_job(
     in_job = "SLURM_JOB_ID" in os.environ
     options = ["--overlap"] if in_job else [*_options(settings), f"--immediate={max(int(wait_s), 2)}"]
     script = "\n".join([*settings.setup, 'exec "$@"'])
-    words = ["bash", "-c", script, "bash", *command(settings.python or sys.executable, questions)]
+    argv = ["bash", "-c", script, "bash", *command(settings.python or sys.executable, questions)]
     answers: dict[str, Answers] = {}
     with tempfile.TemporaryFile("w+") as errors:
-        with slurm.start_step(options, words, stdin=subprocess.DEVNULL, stderr=errors.fileno()) as step:
+        with slurm.start_step(options, argv, stdin=subprocess.DEVNULL, stderr=errors.fileno()) as step:
             limit = threading.Timer(START_S + ANSWER_S + wait_s, step.terminate)
             limit.start()
             try:
@@ -83,12 +83,12 @@ def ask_job(
 
 
 def _options(settings: ClusterSettings) -> Iterator[str]:
-    """Yield what the step asks for by itself: what the job would, for a shorter time."""
+    """Yield the options of a step outside of a job: those of the job, with a shorter time limit."""
     short = settings.time is None or seconds(settings.time) > STEP_MINUTES * 60
     yield f"--nodes={settings.min_nodes}-{settings.max_nodes}"
     yield "--job-name=bilin-doctor"
-    yield from place(replace(settings, time=str(STEP_MINUTES)) if short else settings)
-    for line in extra(settings):
+    yield from shared_options(replace(settings, time=str(STEP_MINUTES)) if short else settings)
+    for line in extra_options(settings):
         words = shlex.split(line)  # as sbatch splits it: `-C gpu` is two words
         if words[0].lstrip("-").partition("=")[0] not in NOT_OF_SRUN:
             yield from words

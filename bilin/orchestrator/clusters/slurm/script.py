@@ -1,4 +1,4 @@
-"""Batch scripts: of a sweep, whose process takes the place of the shell, and of a further node.
+"""Batch scripts: one of a sweep, whose process takes the place of the shell, and one of a further node.
 
 The script of a sweep holds the whole request, with every default of the grid written out. So neither a later edit of
 the grid file nor a newer bilin changes a job that waits, and the script runs wherever it is submitted from.
@@ -25,7 +25,7 @@ def batch_script(name: str, job: ClusterSettings, request: str) -> str:
     lines = [
         "#!/bin/bash",
         f"#SBATCH --job-name=bilin-{name}",
-        *(f"#SBATCH {option}" for option in options(job, nodes=job.min_nodes, signal=True)),
+        *(f"#SBATCH {option}" for option in sbatch_options(job, nodes=job.min_nodes, signal=True)),
         "",
         f"# Runs the missing trials of sweep {name}. Safe to submit again: it continues from what is stored.",
         f"trap '' {_WARNING}  # the warning before the time limit; the sweep handles it once it has started",
@@ -39,32 +39,32 @@ def batch_script(name: str, job: ClusterSettings, request: str) -> str:
 
 
 def further_node_script(settings: ClusterSettings, command: NodeCommand) -> str:
-    """Return the script of a job that brings one further node."""
+    """Return the script of a job that adds one node."""
     lines = [
         "#!/bin/bash",
-        *(f"#SBATCH {option}" for option in options(settings, nodes=1)),
+        *(f"#SBATCH {option}" for option in sbatch_options(settings, nodes=1)),
         "",
         *settings.setup,
-        f"exec {shlex.join(command.words(settings.python or sys.executable))}",
+        f"exec {shlex.join(command.argv(settings.python or sys.executable))}",
     ]
     return "".join(f"{line}\n" for line in lines)
 
 
-def options(settings: ClusterSettings, *, nodes: int, signal: bool = False) -> Iterator[str]:
-    """Yield what a job asks sbatch for; with ``signal``, to be warned before its end too."""
+def sbatch_options(settings: ClusterSettings, *, nodes: int, signal: bool = False) -> Iterator[str]:
+    """Yield the options of sbatch for a job; with ``signal``, also that of the warning before its end."""
     yield f"--nodes={nodes}"
     yield "--ntasks-per-node=1"
-    yield from place(settings)
+    yield from shared_options(settings)
     yield "--requeue" if settings.requeue else "--no-requeue"
     if signal and settings.warning_s:
         yield f"--signal=B:{_WARNING}@{settings.warning_s}"
     yield "--no-kill"
     yield "--open-mode=append"
-    yield from extra(settings)
+    yield from extra_options(settings)
 
 
-def place(settings: ClusterSettings) -> Iterator[str]:
-    """Yield where a job runs, for how long, and what it has on each node: options of both sbatch and srun."""
+def shared_options(settings: ClusterSettings) -> Iterator[str]:
+    """Yield the options that sbatch and srun share: where to run, for how long, and what to have on each node."""
     named = {
         "partition": settings.partition,
         "account": settings.account,
@@ -78,6 +78,6 @@ def place(settings: ClusterSettings) -> Iterator[str]:
     yield from (f"--{name}={value}" for name, value in named.items() if value is not None)
 
 
-def extra(settings: ClusterSettings) -> Iterator[str]:
-    """Yield the further options of sbatch in the settings."""
+def extra_options(settings: ClusterSettings) -> Iterator[str]:
+    """Yield the options of sbatch that the settings name as they are."""
     yield from (line.removeprefix("#SBATCH").strip() for line in settings.extra)

@@ -57,7 +57,7 @@ def test_the_time_left_is_slurms(slurm: FakeSlurm) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "message"),
-    [("SLURM_JOB_ID", None, "this process is in none"), ("SLURM_NODEID", "1", "needs the first node of the job")],
+    [("SLURM_JOB_ID", None, "this process is not in a job"), ("SLURM_NODEID", "1", "needs the first node of the job")],
 )
 def test_another_place_than_the_first_node_of_a_job_is_refused(
     slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, name: str, value: str | None, message: str

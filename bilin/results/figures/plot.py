@@ -1,0 +1,155 @@
+"""`plot` draws a figure, and `figure_data` returns the numbers behind it. matplotlib is imported when one is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from bilin.errors import InputError, QueryError
+from bilin.folder import DEFAULT_STORE
+from bilin.results.export import output_file
+from bilin.results.figures.data import DATA, Subject
+from bilin.results.figures.text import LEAST_COLUMNS, TEXTS
+from bilin.results.statistics import DEFAULT_STATISTIC, Statistic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+KINDS: Mapping[str, str] = {
+    "length": "accuracy by tested length, with the training lengths shaded",
+    "heatmap": "accuracy of models by tasks as a map, with the number in each cell",
+    "lr": "validation accuracy by learning rate, with the selected one marked",
+    "size": "accuracy by rank, block size or another field",
+    "training": "accuracy or loss by training step, at the selected learning rate",
+    "cost": "hours of computation of each tier",
+}
+"""The kinds of figures."""
+
+ENDINGS = (".png", ".svg", ".pdf")
+"""What a file of a figure may end with."""
+
+
+def figure_data(
+    kind: str,
+    store: Path | str = DEFAULT_STORE,
+    *,
+    sweep: str | None = None,
+    where: str | None = None,
+    length: int | None = None,
+    stat: str | None = None,
+    value: str | None = None,
+    x: str | None = None,
+    everything: bool = False,
+) -> pa.Table:
+    """Return the numbers behind a figure. The arguments are those of `plot`.
+
+    Raises:
+        QueryError: An argument is not one of those accepted, or there is nothing to draw.
+        StoreError: The store or sweep does not exist, or cannot be read.
+    """
+    if kind not in KINDS:
+        raise QueryError(f"no figure {kind!r}; accepted: {', '.join(KINDS)}")
+    if stat is not None and stat not in list(Statistic):
+        raise QueryError(f"no statistic {stat!r}; accepted: {', '.join(Statistic)}")
+    for name, given, of in (("value", value, "training"), ("x", x, "size")):
+        if given is not None and kind != of:
+            raise QueryError(f"{name} is for the figure {of}; found {kind}")
+    subject = Subject(
+        store=store, sweep=sweep, where=where, everything=everything, length=length,
+        stat=Statistic(stat or DEFAULT_STATISTIC), value=value, x=x,
+    )  # fmt: skip
+    data = DATA[kind](subject)
+    if not data.num_rows:
+        raise QueryError(
+            f"nothing to draw: no {'trial' if kind in ('lr', 'cost', 'training') else 'cell'} has the results"
+        )
+    return data
+
+
+def plot(
+    kind: str,
+    store: Path | str = DEFAULT_STORE,
+    *,
+    sweep: str | None = None,
+    where: str | None = None,
+    length: int | None = None,
+    stat: str | None = None,
+    value: str | None = None,
+    x: str | None = None,
+    width: str | float = "text",
+    everything: bool = False,
+) -> Figure:
+    """Return a figure of results, which can be changed and saved with ``savefig``.
+
+    Args:
+        kind: ``length``, ``heatmap``, ``lr``, ``size``, ``training`` or ``cost``.
+        store: Directory of the store.
+        sweep: The sweep to look at; None looks at all.
+        where: A condition in SQL on cells, or for ``lr``, ``training`` and ``cost`` on trials.
+        length: The tested length; by default the greatest of each task.
+        stat: A `Statistic`: the line and the band over the seeds; by default `DEFAULT_STATISTIC`.
+        value: For ``training``: ``accuracy`` or ``loss``.
+        x: For ``size``: the field on the horizontal axis; by default the rank, block size or hidden size that varies.
+        width: ``column``, ``text`` or ``page`` of a paper, or inches.
+        everything: Include rows that the grid of the last launch does not ask for.
+
+    Raises:
+        InputError: matplotlib is not installed.
+        QueryError: An argument is not one of those accepted, or there is nothing to draw.
+        StoreError: The store or sweep does not exist, or cannot be read.
+    """
+    data = figure_data(
+        kind, store, sweep=sweep, where=where, length=length, stat=stat, value=value, x=x, everything=everything
+    )
+    return draw_figure(kind, data, width)
+
+
+def draw_figure(kind: str, data: pa.Table, width: str | float = "text") -> Figure:
+    """Return the figure of the numbers that `figure_data` returned.
+
+    Raises:
+        InputError: matplotlib is not installed.
+        QueryError: The width is not one of those accepted.
+    """
+    try:
+        from bilin.results.figures import drawings, style
+    except ImportError as error:
+        raise InputError(f"figures need matplotlib: pip install 'bilin[plot]' ({error})") from error
+    return drawings.DRAWINGS[kind](data, _inches(width, style.WIDTHS_IN))
+
+
+def draw_text(kind: str, data: pa.Table, columns: int = 80) -> str:
+    """Return the numbers that `figure_data` returned as a figure of characters, for a terminal of some columns."""
+    return TEXTS[kind](data, max(columns, LEAST_COLUMNS))
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure to a file, which is replaced when it is complete.
+
+    Raises:
+        InputError: The name of the file does not end in .png, .svg or .pdf, or the file cannot be written.
+    """
+    check_figure_path(path)
+    with output_file(path) as file:
+        figure.savefig(file, format=path.suffix[1:].lower())
+
+
+def check_figure_path(path: Path) -> None:
+    """Raise if the name of a file does not say which picture it is."""
+    if path.suffix.lower() not in ENDINGS:
+        raise InputError(f"found {path}; accepted: names that end in {', '.join(ENDINGS)}")
+
+
+def _inches(width: str | float, named: Mapping[str, float]) -> float:
+    if width in named:
+        return named[str(width)]
+    try:
+        inches = float(width)
+    except ValueError:
+        inches = 0.0
+    if not 1 <= inches <= 40:
+        raise QueryError(f"no width {width!r}; accepted: {', '.join(named)}, or 1 to 40 inches")
+    return inches

@@ -1,0 +1,1 @@
+"""Tables of cells: where each cell stands, and what is shown of it."""

@@ -1,0 +1,246 @@
+"""Where each cell stands in a table: models against tasks, or any fields against any others."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from bilin.errors import QueryError
+from bilin.models import MODELS
+from bilin.results.result_table import readable
+from bilin.results.schema import cell_columns, field_info, fields_in
+from bilin.tasks import TASKS
+
+Cell = Mapping[str, Any]
+"""A row of the view `cells`."""
+
+_SEARCHED = "searched"
+"""Stands for the value of a searched field, which does not tell models apart."""
+
+_SIZES = ("params", "recurrent_params")
+"""Columns that are no field, and yet an axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A column of a table: its name in the data, the title of its section, and its heading there."""
+
+    name: str
+    section: str
+    heading: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where each cell stands.
+
+    Attributes:
+        headings: The headings of the columns that name a row.
+        rows: What names each row, in order.
+        groups: The group of each row; rows of one group follow each other.
+        places: The other columns, in order.
+        cells: The cell at each row and column that has one.
+        schema: The columns of the view `cells`.
+    """
+
+    headings: Sequence[str]
+    rows: Sequence[tuple[Any, ...]]
+    groups: Sequence[Any]
+    places: Sequence[Place]
+    cells: Mapping[tuple[tuple[Any, ...], str], Cell]
+    schema: pa.Schema
+
+    def column(self, place: Place) -> list[Cell | None]:
+        """Return the cells of a column, from the first row to the last."""
+        return [self.cells.get((row, place.name)) for row in self.rows]
+
+    def row_arrays(self) -> dict[str, pa.Array]:
+        """Return the columns that name the rows."""
+        arrays = {}
+        for index, heading in enumerate(self.headings):
+            values = [row[index] for row in self.rows]
+            is_field = heading in self.schema.names and _SEARCHED not in values
+            arrays[heading] = pa.array(values, self.schema.field(heading).type if is_field else pa.string())
+        return arrays
+
+
+def at_lengths(cells: Sequence[Cell], length: int | None, *, only_greatest: bool) -> list[Cell]:
+    """Return the cells of one length, by default of the greatest of each task, or of all lengths.
+
+    Raises:
+        QueryError: No trial was tested at the length.
+    """
+    tested: dict[str, set[int]] = defaultdict(set)
+    for cell in cells:
+        tested[cell["task"]].add(cell["length"])
+    if length is not None and cells and not any(length in lengths for lengths in tested.values()):
+        known = ", ".join(map(str, sorted(set().union(*tested.values()))))
+        raise QueryError(f"no trial was tested at length {length}; tested: {known}")
+    if length is not None:
+        shown = [cell for cell in cells if cell["length"] == length]
+    else:
+        shown = [cell for cell in cells if not only_greatest or cell["length"] == max(tested[cell["task"]])]
+    return [without_searched(cell) for cell in shown]
+
+
+def models_by_tasks(cells: Sequence[Cell], schema: pa.Schema, *, by_length: bool) -> Layout:
+    """Return a row for each model, and a column for each task, or for each length of each task."""
+    placed: dict[tuple[tuple[str], str], Cell] = {}
+    places: dict[Place, None] = {}
+    first: dict[str, Cell] = {}
+    for cell, (model, task) in zip(cells, labels(cells, schema), strict=True):
+        kind, at = cell["task"], cell["length"]
+        section = task if by_length else f"{kind}, length {at}"
+        place = Place(f"{task}, length {at}", section, str(at) if by_length else task.removeprefix(f"{kind} "))
+        places[place] = None
+        placed[(model,), place.name] = cell
+        first.setdefault(model, cell)
+    in_order = sorted(first, key=lambda model: model_order(first[model], schema))
+    return Layout(
+        headings=["model"],
+        rows=[(model,) for model in in_order],
+        groups=[first[model]["tier"] for model in in_order],
+        places=list(places),
+        cells=placed,
+        schema=schema,
+    )
+
+
+def labels(cells: Sequence[Cell], schema: pa.Schema) -> list[tuple[str, str]]:
+    """Return a short label for the model and the task of each row of `cells` or `trials`.
+
+    Models with one label, which differ in their validation, get their ids.
+    """
+    models = _labels(cells, "tier", schema, shared=[*fields_in(schema, "train"), "sweep"])
+    tasks = _labels(cells, "task", schema)
+    ids = defaultdict(set)
+    for cell, model, task in zip(cells, models, tasks, strict=True):
+        ids[model, task].add(cell["cell_id"])
+    return [
+        (model if len(ids[model, task]) == 1 else f"{model} {cell['cell_id']}", task)
+        for cell, model, task in zip(cells, models, tasks, strict=True)
+    ]
+
+
+def model_order(cell: Cell, schema: pa.Schema) -> list[Any]:
+    """Sort models by tier, then by their fields."""
+    names = ["tier", *fields_in(schema, "tier", "train"), "sweep", "cell_id"]
+    return [_sortable(name, cell[name]) for name in names]
+
+
+def task_order(cell: Cell, schema: pa.Schema) -> list[Any]:
+    """Sort tasks by kind, then by their fields."""
+    return [_sortable(name, cell[name]) for name in ("task", *fields_in(schema, "task"))]
+
+
+def without_searched(cell: Cell) -> Cell:
+    """Return a row without the values of searched fields, which do not tell models apart."""
+    return {**cell, **{field["name"]: _SEARCHED for field in cell["searched"] or ()}}
+
+
+def pivot(cells: Sequence[Cell], schema: pa.Schema, *, rows: Sequence[str], cols: Sequence[str]) -> Layout:
+    """Return a row for each combination of the values of some fields, and a column for each of others.
+
+    Raises:
+        QueryError: A name is not one of a field, or several cells are at one position.
+    """
+    accepted = [*cell_columns(schema), "length", "sweep", "cell_id", *_SIZES]
+    accepted.remove("searched")
+    for name in (*rows, *cols):
+        if name not in accepted:
+            raise QueryError(f"no axis {name!r}; accepted: {', '.join(accepted)}")
+    if len({*rows, *cols}) < len(rows) + len(cols):
+        raise QueryError(f"an axis is named twice; rows: {', '.join(rows)}; columns: {', '.join(cols)}")
+
+    def values(cell: Cell, names: Iterable[str]) -> tuple[Any, ...]:
+        return tuple(tuple(cell[name]) if isinstance(cell[name], list) else cell[name] for name in names)
+
+    by_position: dict[tuple[tuple[Any, ...], tuple[Any, ...]], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        by_position[values(cell, rows), values(cell, cols)].append(cell)
+    for position, several in by_position.items():
+        if len(several) > 1:
+            raise _ambiguous(several, dict(zip((*rows, *cols), sum(position, ()), strict=True)), accepted)
+    row_keys = sorted({row for row, _ in by_position}, key=_order_of(rows))
+    col_keys = sorted({col for _, col in by_position}, key=_order_of(cols))
+    places = {col: _place(cols, col) for col in col_keys}
+    return Layout(
+        headings=list(rows),
+        rows=row_keys,
+        groups=[row[0] for row in row_keys],
+        places=list(places.values()),
+        cells={(row, places[col].name): several[0] for (row, col), several in by_position.items()},
+        schema=schema,
+    )
+
+
+def _place(names: Sequence[str], values: Sequence[Any]) -> Place:
+    """Return the column of some values: the last is its heading, those before are its section."""
+    texts = [
+        readable(value) if name in ("task", "tier", "sweep") else f"{name}={readable(value)}"
+        for name, value in zip(names, values, strict=True)
+        if value is not None
+    ]
+    *before, last = texts or ["result"]
+    return Place(", ".join([*before, last]), ", ".join(before), last)
+
+
+def _ambiguous(cells: Sequence[Cell], position: Mapping[str, Any], accepted: Sequence[str]) -> QueryError:
+    """Return the error for several cells at one position, which names the fields that tell them apart."""
+    at = ", ".join(f"{name}={readable(value)}" for name, value in position.items())
+    names = [name for name in accepted if name not in (*position, *_SIZES, "cell_id") and _varies(cells, name)]
+    names = names or ["cell_id"]
+    apart = [f"{name} ({', '.join(_values(cells, name))})" for name in names]
+    return QueryError(
+        f"{len(cells)} cells are at {at}; they differ in {', '.join(apart)}. Add {' or '.join(names)} to the "
+        "rows or columns, or select cells with a condition (--where)"
+    )
+
+
+def _values(cells: Sequence[Cell], name: str) -> list[str]:
+    values = sorted({_sortable(name, cell[name]) for cell in cells if not isinstance(cell[name], list)})
+    return [readable(value) or "none" for *_, value in values]
+
+
+def _order_of(names: Sequence[str]) -> Callable[[tuple[Any, ...]], list[Any]]:
+    return lambda values: [_sortable(name, value) for name, value in zip(names, values, strict=True)]
+
+
+def _sortable(name: str, value: Any) -> tuple[Any, ...]:
+    """Sort tiers and tasks in the order of their registries and then by name, others by value, and null last."""
+    registry = list({"tier": MODELS, "task": TASKS}.get(name, ()))
+    return (value is None, value == _SEARCHED, registry.index(value) if value in registry else len(registry), value)
+
+
+def _labels(cells: Sequence[Cell], kind: str, schema: pa.Schema, shared: Collection[str] = ()) -> list[str]:
+    """Return a short label for the task or tier of each cell, such as ``cp rank=64``.
+
+    It has the fields that must be given, and those that tell apart the cells of one name. A shared field, such as
+    one of the training, is in the label only if it varies within one task.
+    """
+    required = {name: info.required for name in fields_in(schema, kind) if (info := field_info(schema.field(name)))}
+    fields = {
+        name: [
+            *(field for field, names in required.items() if name in names or _varies(group, field)),
+            *(field for field in shared if any(_varies(part, field) for part in _grouped(group, "task").values())),
+        ]
+        for name, group in _grouped(cells, kind).items()
+    }
+    return [
+        " ".join([cell[kind], *(f"{name}={readable(cell[name])}" for name in fields[cell[kind]])]) for cell in cells
+    ]
+
+
+def _grouped(cells: Sequence[Cell], name: str) -> Mapping[str, list[Cell]]:
+    groups: dict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        groups[cell[name]].append(cell)
+    return groups
+
+
+def _varies(cells: Sequence[Cell], name: str) -> bool:
+    return len({str(cell[name]) for cell in cells}) > 1

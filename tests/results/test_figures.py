@@ -1,0 +1,269 @@
+"""Figures: the numbers behind each, what is drawn of them, and how they are saved."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from typer.testing import CliRunner
+
+from bilin.cli.results import app
+from bilin.errors import InputError, QueryError
+from bilin.models import MODELS
+from bilin.record import CurvePoint, LengthResult
+from bilin.results import SweepWriter, WantedRow, figure_data, plot, save_figure
+from bilin.results.figures.plot import KINDS
+from bilin.results.figures.style import WIDTHS_IN, line_style
+from tests.results.samples import ENVIRONMENT, cell, failed, pair
+
+MODELS_DRAWN = [cell("full"), cell("cp", rank=4), cell("cp", rank=16), cell("lstm")]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Four models at two rates and two seeds, one of which is lost at the higher rate, on two tasks."""
+    store = tmp_path_factory.mktemp("drawn") / "store"
+    skill = {"full": 1.0, "cp": 0.6, "lstm": 0.4}
+    gpu = dataclasses.replace(ENVIRONMENT, device="cuda:0")
+    pairs = []
+    for of in [*MODELS_DRAWN, *(dataclasses.replace(each, task=cell(m=2).task) for each in MODELS_DRAWN)]:
+        for seed in (0, 1):
+            score = skill[of.model.tier] + getattr(of.model, "rank", 0) / 100 - 0.1 * seed * (of.model.tier != "full")
+            lengths = [LengthResult(at, round(2000 * score), 2000, of.task.num_classes) for at in (10, 100, 500)]
+            found: dict[str, Any] = {"accuracy": score, "lengths": tuple(lengths), "wall_s": 1800.0}
+            pairs.append(pair(of, lr=1e-3, seed=seed, environment=gpu if seed else ENVIRONMENT, **found))
+            if seed or of.model.tier != "lstm":
+                pairs.append(pair(of, lr=1e-2, seed=seed, **{**found, "accuracy": score - 0.2, "wall_s": 1800.0}))
+            else:
+                pairs.append(failed(of, lr=1e-2, seed=seed, status="diverged", wall_s=1800.0))
+    with SweepWriter(store, "drawn") as writer:
+        writer.append(pairs)
+    return store
+
+
+def lines(panel):
+    """The lines of a panel that the legend names, by their labels."""
+    return {line.get_label(): line for line in panel.lines if not line.get_label().startswith("_")}
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+LABELS = ["full", "cp rank=4", "cp rank=16", "lstm"]
+
+
+def test_accuracy_by_length_has_a_line_for_each_model_and_shaded_training_lengths(store):
+    figure = plot("length", store)
+    assert [panel.get_title() for panel in figure.axes] == ["modular addition m=2", "modular addition m=5"]
+    panel = figure.axes[1]
+    assert list(lines(panel)) == LABELS
+    line = lines(panel)["cp rank=4"]
+    scaled = [(0.64 - 0.2) / 0.8, (0.54 - 0.2) / 0.8]
+    assert list(line.get_xdata()) == [10, 100, 500]
+    assert list(line.get_ydata()) == pytest.approx([sum(scaled) / 2] * 3)
+    band = panel.collections[1].get_paths()[0].get_extents()
+    assert (band.y0, band.y1) == pytest.approx((scaled[1], scaled[0]))
+    shade: Any = panel.patches[0]
+    assert (shade.get_x(), shade.get_width()) == (2, 8)
+    assert texts(figure) == [*LABELS, "training lengths"]
+    assert panel.get_xscale() == "log"
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["10", "100", "500"]
+    assert (panel.get_xlabel(), figure.axes[0].get_ylabel()) == ("length", "scaled accuracy")
+    assert panel.get_ylim()[0] < 0 < 1 < panel.get_ylim()[1]
+
+
+def test_learning_rates_show_the_selected_and_the_lost(store):
+    figure = plot("lr", store, where="m = 5")
+    (panel,) = figure.axes
+    assert list(lines(panel)["lstm"].get_ydata()) == pytest.approx([0.35, 0.05])  # a lost trial counts as 0
+    drawn: list[Any] = list(panel.lines)
+    found = [(line.get_marker(), line.get_markersize(), list(line.get_xdata())) for line in drawn]
+    assert [xs for _, size, xs in found if size == 8 and xs] == [[1e-3]] * 4
+    assert [xs for marker, _, xs in found if marker == "x" and xs] == [[1e-2]]
+    assert texts(figure)[-2:] == ["selected", "some trials diverged or failed"]
+    assert figure_data("lr", store, where="tier = 'lstm' AND m = 5")["num_lost"].to_pylist() == [0, 1]
+
+
+def test_accuracy_by_size_has_a_line_for_each_tier_and_level_lines_for_those_without(store):
+    figure = plot("size", store, where="m = 5")
+    (panel,) = figure.axes
+    drawn = lines(panel)
+    assert list(drawn["cp"].get_xdata()) == [4, 16]
+    assert set(drawn["full"].get_ydata()) == {1.0}
+    assert drawn["full"].get_marker() == ""
+    assert panel.get_xlabel() == "rank"
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["4", "16"]
+
+
+def test_training_curves_hold_the_last_value_of_a_seed_that_ended(tmp_path):
+    with SweepWriter(tmp_path, "drawn") as writer:
+        writer.append([pair(seed=0, curve=1), pair(seed=1, curve=3)])  # evaluations at 0, and at 0, 250 and 500
+    assert figure_data("training", tmp_path, value="loss").select(["step", "value", "num_seeds"]).to_pylist() == [
+        {"step": 0, "value": 1.0, "num_seeds": 2},
+        {"step": 250, "value": 0.75, "num_seeds": 2},
+        {"step": 500, "value": pytest.approx(2 / 3), "num_seeds": 2},
+    ]
+    (panel,) = plot("training", tmp_path, value="loss").axes
+    assert list(lines(panel)["full"].get_xdata()) == [0, 250, 500]
+    assert panel.get_ylabel() == "training loss"
+
+
+def test_a_loss_that_is_not_finite_is_left_out(tmp_path):
+    with SweepWriter(tmp_path, "drawn") as writer:
+        spec, result = pair()
+        curve = (CurvePoint(0, None, 2.0, 0.5), CurvePoint(10, None, float("inf"), 0.5))
+        writer.append([(spec, dataclasses.replace(result, curve=curve))])
+    assert figure_data("training", tmp_path, value="loss")["value"].to_pylist() == [2.0, None]
+    assert list(lines(plot("training", tmp_path, value="loss").axes[0])["full"].get_xdata()) == [0]
+
+
+def test_a_heat_map_has_the_number_in_each_cell_and_marks_what_is_missing(tmp_path):
+    lost, missing = cell("lstm", m=2), cell("lstm", m=5)
+    with SweepWriter(tmp_path, "drawn") as writer:
+        writer.append([pair(cell("full", m=2)), pair(cell("full", m=5), accuracy=0.6), failed(lost)])
+        wanted: dict[str, Any] = {
+            "lrs": (1e-3,),
+            "seeds": (0,),
+            "num_trials": 1,
+            "test_lengths": (500,),
+            "num_sequences": 2048,
+        }
+        cells = [cell("full", m=2), cell("full", m=5), lost, missing]
+        writer.write_wanted([WantedRow(cell_id=of.cell_id, **wanted) for of in cells])
+    panel, bar = plot("heatmap", tmp_path).axes
+    assert [text.get_text() for text in panel.texts] == ["1.00", "0.50", "×"]  # noqa: RUF001
+    assert [to_hex(text.get_color()) for text in panel.texts[:2]] == ["#000000", "#ffffff"]
+    (hatched,) = panel.collections
+    assert hatched.get_hatch() == "////"
+    assert panel.images[0].get_cmap().name == "cividis"
+    assert panel.images[0].get_clim() == (0, 1)
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["m=2", "m=5"]
+    assert [text.get_text() for text in panel.get_yticklabels()] == ["full", "lstm"]
+    assert panel.get_title() == "modular addition, length 500"
+    assert bar.get_ylabel() == "accuracy (0 is chance)"
+
+
+def test_cost_adds_up_the_time_of_each_tier(store):
+    assert figure_data("cost", store).to_pylist() == [
+        {"tier": "full", "num_trials": 8, "hours": 4.0, "gpu_hours": 1.0},
+        {"tier": "cp", "num_trials": 16, "hours": 8.0, "gpu_hours": 2.0},
+        {"tier": "lstm", "num_trials": 8, "hours": 4.0, "gpu_hours": 1.0},
+    ]
+    (panel,) = plot("cost", store).axes
+    bars: list[Any] = list(panel.patches)
+    assert [bar.get_width() for bar in bars] == [3, 6, 3, 1, 2, 1]
+    assert [text.get_text().strip() for text in panel.texts] == ["8 × 30 min", "16 × 30 min", "8 × 30 min"]  # noqa: RUF001
+
+
+def test_a_tier_has_one_look_of_its_own():
+    looks = {tier: (to_hex(look["color"]), str(look["linestyle"])) for tier in MODELS if (look := line_style(tier))}
+    assert len(set(looks.values())) == len(MODELS)
+    okabe_ito = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"}
+    assert {colour for colour, _ in looks.values()} == okabe_ito
+    assert line_style("of_another_package") == line_style("of_another_package")
+
+
+def test_a_line_that_another_covers_is_wider(tmp_path):
+    with SweepWriter(tmp_path, "drawn") as writer:
+        writer.append([pair(cell("full")), pair(cell("elman")), pair(cell("lstm"), accuracy=0.5)])
+    drawn = lines(plot("length", tmp_path).axes[0])
+    assert drawn["full"].get_linewidth() > drawn["elman"].get_linewidth() == drawn["lstm"].get_linewidth()
+    assert drawn["full"].get_markersize() > drawn["elman"].get_markersize()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tier_keeps_its_look_in_every_figure(store, kind):
+    for panel in plot(kind, store).axes:
+        for label, line in lines(panel).items():
+            if label in ("full", "lstm"):
+                assert to_hex(line.get_color()) == to_hex(line_style(label)["color"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("width", WIDTHS_IN)
+def test_nothing_is_cut_off_or_below_the_legend(store, kind, width):
+    figure = plot(kind, store, width=width)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    edge = figure.bbox.padded(1)
+    parts = [part for panel in figure.axes for part in (panel.title, panel.xaxis, panel.yaxis)]
+    boxes = [box for part in parts if (box := part.get_tightbbox(renderer)) is not None and box.width > 0]
+    legends = [legend.get_window_extent(renderer) for legend in figure.legends]
+    assert all(edge.contains(*corner) for box in [*boxes, *legends] for corner in (box.min, box.max))
+    assert not any(legend.overlaps(box) for legend in legends for box in boxes)
+    assert figure.get_figwidth() == WIDTHS_IN[width]
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_a_figure_is_saved_with_the_same_bytes_twice(store, tmp_path, ending):
+    written = []
+    for name in ("one", "two"):
+        path = tmp_path / f"{name}.{ending}"
+        save_figure(plot("length", store), path)
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
+    starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+    assert written[0].startswith(starts[ending])
+
+
+def test_fonts_in_a_pdf_are_truetype(store, tmp_path):
+    save_figure(plot("cost", store), tmp_path / "a.pdf")
+    content = (tmp_path / "a.pdf").read_bytes()
+    assert re.findall(rb"/Subtype /Type3\b", content) == []
+    assert b"/FontFile2" in content
+
+
+def test_a_figure_can_be_changed_and_shows_itself_in_a_notebook(store):
+    figure: Any = plot("cost", store)
+    figure.axes[0].set_title("mine")
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "message"),
+    [
+        ("lengths", {}, "no figure 'lengths'; accepted: length, heatmap"),
+        ("length", {"stat": "mode"}, "no statistic 'mode'"),
+        ("length", {"width": "wide"}, "no width 'wide'; accepted: column, text, page, or 1 to 40 inches"),
+        ("length", {"where": "m = 77"}, "nothing to draw: no cell has the results"),
+        ("length", {"x": "rank"}, "x is for the figure size; found length"),
+        ("training", {"value": "steps"}, "no value 'steps'; accepted: accuracy, loss"),
+        ("size", {"x": "tier"}, "found the field 'tier'; accepted for the horizontal axis: "),
+        ("size", {"where": "tier = 'full'"}, "found no rank, block size or hidden size that varies"),
+        ("size", {"x": "hidden"}, "have the same hidden: select cells with a condition"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(store, kind, arguments, message):
+    with pytest.raises(QueryError, match=message):
+        plot(kind, store, **arguments)
+
+
+def test_a_file_must_say_which_picture_it_is(store, tmp_path):
+    with pytest.raises(InputError, match=r"accepted: names that end in \.png, \.svg, \.pdf"):
+        save_figure(plot("cost", store), tmp_path / "a.jpg")
+
+
+def test_the_command_writes_the_picture_and_its_numbers(store, tmp_path):
+    picture, numbers = tmp_path / "a.svg", tmp_path / "a.csv"
+    arguments = ["plot", "cost", "-o", str(picture), "--data", str(numbers), "--store", str(store)]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert picture.read_text().startswith("<?xml")
+    assert numbers.read_text().splitlines()[0] == "tier,num_trials,hours,gpu_hours"
+    refused = CliRunner().invoke(app, ["plot", "cost", "--store", str(store)])
+    assert "say where to draw" in str(refused.exception)
+
+
+def test_no_other_command_imports_matplotlib(store):
+    code = (
+        "import sys; from bilin.cli.results import app; app(['table', '--store', sys.argv[1]], standalone_mode=False); "
+        "from bilin import results; results.figure_data('length', sys.argv[1]); assert 'matplotlib' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(store)], capture_output=True).returncode == 0
