@@ -51,8 +51,8 @@ class _Group(TyperGroup):
         name = words[0]
         if name not in self.commands:
             known = self._elsewhere(context)
-            meant = name if name in known or closest(name, self.commands) else closest(name, known)
-            if meant in known:
+            meant = closest(name, {*known, *self.commands})
+            if meant in known and meant not in self.commands:
                 context.fail(f"No such command {name!r}. Did you mean {' or '.join(known[meant])}?")
         return super().resolve_command(context, words)
 
