@@ -266,7 +266,7 @@ def test_the_command_writes_the_picture_and_its_numbers(store, tmp_path):
     assert picture.read_text().startswith("<?xml")
     assert numbers.read_text().splitlines()[0] == "tier,num_trials,hours,gpu_hours"
     refused = CliRunner().invoke(app, ["plot", "cost", "--store", str(store)])
-    assert "name a file" in str(refused.exception)
+    assert "say where to draw" in str(refused.exception)
 
 
 def test_no_other_command_imports_matplotlib(store):

@@ -78,12 +78,12 @@ def sizes(data: pa.Table, width_in: float) -> Figure:
     with settings():
         for panel, of_task in zip(axes, rows, strict=True):
             sized = [row for row in of_task if row["x"] is not None]
-            _lines(panel, [{**row, "model": row["tier"]} for row in sized], "x")
+            _lines(panel, _styled([{**row, "model": row["tier"]} for row in sized]), "x")
             levels = _models([row for row in of_task if row["x"] is None and row["value"] is not None])
             heights = [of_model[0]["value"] for _, of_model in levels]
             for index, (style, of_model) in enumerate(levels):
                 covers = sum(abs(other - heights[index]) < _COVERED for other in heights[index + 1 :])
-                look = {**style, "marker": "", "linewidth": 0.8 + 1.3 * min(_MAX_COVERS, covers)}
+                look = {**style, "marker": "", "linewidth": 0.8 + 0.9 * min(_MAX_COVERS, covers)}
                 panel.axhline(heights[index], label=of_model[0]["model"], **look)
             panel.set_xscale("log", base=2)
             _plain_ticks(panel, sorted({row["x"] for row in sized}))
@@ -179,22 +179,33 @@ def _mean_time(row: Row) -> str:
 def _by_task(data: pa.Table, width_in: float) -> tuple[Drawing, list[Axes], list[list[Row]]]:
     """Return a figure with a panel for each task, and the rows of each."""
     rows: dict[str, list[Row]] = {}
-    for row in data.to_pylist():
+    for row in _styled(data.to_pylist()):
         rows.setdefault(row["task"], []).append(row)
     figure, axes = panels([task.replace("_", " ") for task in rows], width_in)
     return figure, axes, list(rows.values())
 
 
+def _styled(rows: Sequence[Row]) -> list[Row]:
+    """Return rows with the style of their model, the same in every panel."""
+    of_tier: dict[str, list[str]] = {}
+    for row in rows:
+        models = of_tier.setdefault(row["tier"], [])
+        if row["model"] not in models:
+            models.append(row["model"])
+    styles = {
+        model: line_style(tier, index, len(models))
+        for tier, models in of_tier.items()
+        for index, model in enumerate(models)
+    }
+    return [{**row, "style": styles[row["model"]]} for row in rows]
+
+
 def _models(rows: Sequence[Row]) -> list[tuple[dict[str, Any], list[Row]]]:
     """Return the rows of each model with its style."""
-    by_tier: dict[str, dict[str, list[Row]]] = {}
+    by_model: dict[str, list[Row]] = {}
     for row in rows:
-        by_tier.setdefault(row["tier"], {}).setdefault(row["model"], []).append(row)
-    return [
-        (line_style(tier, index, len(models)), of_model)
-        for tier, models in by_tier.items()
-        for index, of_model in enumerate(models.values())
-    ]
+        by_model.setdefault(row["model"], []).append(row)
+    return [(of_model[0]["style"], of_model) for of_model in by_model.values()]
 
 
 def _lines(panel: Axes, rows: Sequence[Row], x: str) -> None:
@@ -207,8 +218,8 @@ def _lines(panel: Axes, rows: Sequence[Row], x: str) -> None:
             list(known.values()),
             label=of_model[0]["model"],
             markevery=max(1, len(known) // 6) if len(known) > 12 else 1,
-            linewidth=LINE_WIDTH + 1.3 * wider,
-            markersize=MARKER_SIZE + 1.8 * wider,
+            linewidth=LINE_WIDTH + 0.9 * wider,
+            markersize=MARKER_SIZE + 1.2 * wider,
             **style,
         )
         banded = [row for row in of_model if row["low"] is not None]
