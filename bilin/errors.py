@@ -16,6 +16,7 @@ Every message says what was found, what is accepted, and what to do.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,11 @@ CTRL_C_EXIT_CODE = 130
 """Exit code of Typer if a command does not handle Ctrl-C. `bilin` ends with that of `InterruptedSweepError` instead."""
 
 _LONGEST_NAME = 60
+
+_SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
+"""What a terminal obeys instead of showing it, such as colours and titles of windows."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class BilinError(Exception):
@@ -115,7 +121,7 @@ class ClusterError(BilinError):
 
 def one_line(error: BaseException) -> str:
     """Return the type and text of an error without line breaks, as stored in a row."""
-    return printable(" ".join(f"{type(error).__name__}: {text_of(error)}".split()))
+    return plain(" ".join(f"{type(error).__name__}: {text_of(error)}".split()))
 
 
 def text_of(error: BaseException) -> str:
@@ -129,6 +135,11 @@ def text_of(error: BaseException) -> str:
 def printable(text: str) -> str:
     """Escape what cannot be encoded, for example in file names."""
     return text.encode(errors="backslashreplace").decode()
+
+
+def plain(text: str) -> str:
+    """Return a text without colours, and with every other character escaped that is neither visible nor a space."""
+    return printable(_CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", _SEQUENCE.sub("", text)))
 
 
 def closest(name: str, names: Iterable[str]) -> str | None:

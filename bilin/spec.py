@@ -176,7 +176,9 @@ class Point(NamedTuple):
     searched: tuple[tuple[str, float], ...] = ()
 
     def __str__(self) -> str:
-        return " ".join([f"{self.lr:g}", *(f"{name}={value:g}" for name, value in self.searched)])
+        if not self.searched:
+            return f"{self.lr:g}"
+        return " ".join(f"{name}={value:g}" for name, value in (("lr", self.lr), *self.searched))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

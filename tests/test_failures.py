@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 import torch
 
-from bilin.errors import one_line
+from bilin.errors import one_line, plain
 from bilin.failures import RETRYABLE, RULES, class_of, class_of_death, ends_worker, place_of
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status, TrialResult
 from bilin.rules import mean_score
@@ -95,6 +95,25 @@ def test_a_death_has_its_class(last_words: str, out_of_memory: bool, status: Sta
 )
 def test_a_process_with_a_broken_device_runs_nothing_more(error: BaseException, status: Status, ends: bool) -> None:
     assert ends_worker(TrialResult(trial_id="0", status=status, error=one_line(error))) is ends
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b[1;38;5;9mred\x1b[m", "red"),
+        ("\x1b]0;title\x07text", "text"),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1b(Btext\x1b7", "text"),
+        ("a\nb\tc", "a\nb\tc"),
+        ("a\rb\x07\x00\x9b31m", r"a\x0db\x07\x00\x9b31m"),
+        ("\x1b", r"\x1b"),
+        ("\udcff", r"\udcff"),
+    ],
+)
+def test_a_terminal_obeys_nothing_in_the_text_of_an_error(text: str, expected: str) -> None:
+    assert plain(text) == expected
+    assert one_line(ValueError(text)).isprintable()
 
 
 def test_every_status_has_its_rule() -> None:

@@ -19,13 +19,56 @@ from bilin.cli.cluster import app as cluster_app
 from bilin.cli.results import app as results_app
 from bilin.cli.sweep import app as sweep_app
 from bilin.cli.text import for_terminal
-from bilin.errors import CTRL_C_EXIT_CODE, BilinError, DamageWarning, InputError, InterruptedSweepError, WaitWarning
+from bilin.errors import (
+    CTRL_C_EXIT_CODE,
+    BilinError,
+    DamageWarning,
+    InputError,
+    InterruptedSweepError,
+    WaitWarning,
+    closest,
+)
 from bilin.machine.streams import UnfailingStream, WatchedStream, occupy_closed_descriptors
 from bilin.version import __version__
 
+_OTHER_NAMES = {
+    "continue": "bilin sweep launch",
+    "export": "bilin results query --output FILE",
+    "remove": "bilin results delete",
+    "resume": "bilin sweep launch",
+    "run": "bilin sweep launch",
+    "show": "bilin results query",
+    "stop": "bilin sweep cancel",
+}
+"""What does what other tools call so."""
 
-class _Commands(TyperGroup):
-    """All commands. The help of a flag does not show its type."""
+
+class _Group(TyperGroup):
+    """A group of commands that says which command of another group was meant."""
+
+    def resolve_command(self, context: Any, words: list[str]) -> Any:
+        """See `typer.core.TyperGroup`."""
+        name = words[0]
+        if name not in self.commands:
+            known = self._elsewhere(context)
+            meant = name if name in known or closest(name, self.commands) else closest(name, known)
+            if meant in known:
+                context.fail(f"No such command {name!r}. Did you mean {' or '.join(known[meant])}?")
+        return super().resolve_command(context, words)
+
+    def _elsewhere(self, context: Any) -> dict[str, list[str]]:
+        """Return the commands of other groups, by their names and by names that other tools have for them."""
+        known = {name: [f"`{command}`"] for name, command in _OTHER_NAMES.items()}
+        if self.invoke_without_command:
+            return {"list": [f"`bilin {context.info_name}`"]}
+        for group, commands in context.find_root().command.commands.items():
+            for name in commands.commands:
+                known.setdefault(name, []).append(f"`bilin {group} {name}`")
+        return known
+
+
+class _Commands(_Group):
+    """All commands; the help of a flag does not say that it takes a bool."""
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
         """See `typer.core.TyperGroup`."""
@@ -47,11 +90,14 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
-app.add_typer(sweep_app, name="sweep")
-app.add_typer(cluster_app, name="cluster")
-app.add_typer(results_app, name="results")
-app.add_typer(models_app, name="models")
-app.add_typer(tasks_app, name="tasks")
+for _app, _name in (
+    (sweep_app, "sweep"),
+    (cluster_app, "cluster"),
+    (results_app, "results"),
+    (models_app, "models"),
+    (tasks_app, "tasks"),
+):
+    app.add_typer(_app, name=_name, cls=_Group)
 
 
 def _version(requested: bool) -> None:

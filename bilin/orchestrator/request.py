@@ -18,12 +18,13 @@ from bilin.failures import RETRYABLE
 from bilin.fields import fields_of
 from bilin.folder import SweepFolder
 from bilin.orchestrator.clusters import ClusterSpec
+from bilin.orchestrator.clusters.capacity import ADVICE, job_shortfalls, machine_shortfalls
 from bilin.orchestrator.grid import ClusterSettings, Counts, Grid, read_grid, read_profile, resolved, restore_grid
 from bilin.orchestrator.planning.asked import read_asked
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.orchestrator.planning.reasons import Explanation
 from bilin.record import Status
-from bilin.results import DEFAULT_STORE, last_wanted, shared_trials, stored
+from bilin.results import DEFAULT_STORE, last_wanted, shared_trials, stored, stored_grid
 
 VERSION = 1
 """Version of the JSON form."""
@@ -164,7 +165,34 @@ class LaunchRequest:
         plan = whole = self.plan()
         if not self.grid.is_whole:
             whole = make_plan(self.grid.whole, plan.stored, asked=read_asked(self.folder))
-        return Explanation(plan=plan, whole=whole, last=last_wanted(self.store, self.grid.name))
+        last = last_wanted(self.store, self.grid.name)
+        return Explanation(
+            plan=plan,
+            whole=whole,
+            last=last,
+            is_renumbered=self._is_renumbered(last or {}),
+            shortfalls=tuple(self.shortfalls(plan)),
+        )
+
+    def _is_renumbered(self, last: Mapping[str, object]) -> bool:
+        """Return whether the cells of the last launch, given by their ids then, have other ids now."""
+        if not last or any(cell.cell_id in last for cell in self.grid.all_cells):
+            return False
+        text = stored_grid(self.store, self.grid.name)
+        try:
+            cells = restore_grid(text, source="grid.json").cells if text else ()
+        except InputError:  # of a package that is not installed
+            return False
+        return bool(cells) and not any(cell.cell_id in last for cell in cells)
+
+    def shortfalls(self, plan: Plan) -> list[str]:
+        """Return which trials of a plan ask for more than a node has: of the job of the grid, or else this machine.
+
+        A grid without the block ``cluster`` may still be for a job or another cluster.
+        """
+        demand = dict.fromkeys(cell.wanted.resources for cell in plan.cells if cell.to_run)
+        faults = job_shortfalls(self.job, demand) if self.grid.cluster else machine_shortfalls(demand)
+        return [f"{fault}: {ADVICE}" for fault in faults]
 
     def to_json(self) -> str:
         """Return the request as JSON text; `from_json` reads it."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from bilin.errors import one_line, printable
+from bilin.errors import one_line, plain
 from bilin.failures import class_of
 from bilin.record import Progress, TrialResult
 from bilin.registry import package_of
@@ -180,7 +180,7 @@ def _failure(spec: TrialSpec, error: BaseException) -> dict[str, Any]:
         return {
             "status": class_of(error, own=is_own),
             "error": one_line(error),
-            "traceback": printable("".join(traceback.format_exception(error))),
+            "traceback": plain("".join(traceback.format_exception(error))),
         }
     except BaseException as fault:  # the error's own methods may raise too
         return {"status": "failed", "error": f"an error that cannot be described: {type(fault).__name__}"}

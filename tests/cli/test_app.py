@@ -29,8 +29,24 @@ def test_version_is_printed() -> None:
     assert finish(bilin("--version")) == (0, f"bilin {__version__}\n", "")
 
 
-def test_an_unknown_command_exits_with_2() -> None:
-    assert finish(bilin("sweeep"))[0] == 2
+@pytest.mark.parametrize(
+    ("command", "meant"),
+    [
+        ("sweeep", "'sweep'?"),
+        ("results qurey", "'query'?"),
+        ("results shwo", "`bilin results query` or `bilin sweep show` or"),
+        ("results exprot", "`bilin results query --output FILE`?"),
+        ("launch", "`bilin sweep launch`?"),
+        ("table", "`bilin results table`?"),
+        ("models list", "`bilin models`?"),
+        ("sweep frobnicate", "No such command 'frobnicate'."),
+    ],
+)
+def test_an_unknown_command_exits_with_2_and_names_the_nearest_one(command: str, meant: str) -> None:
+    code, _, err = finish(bilin(*command.split()))
+    said = " ".join(err.replace("│", " ").split())
+    assert (code, meant in said) == (2, True)
+    assert ("Did you mean" in said) == ("frobnicate" not in command)
 
 
 def test_an_interrupt_within_an_import_keeps_its_exit_code(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import typer
 
 from bilin.cli.text import wrap
 from bilin.errors import InputError
+from bilin.units import plural
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -64,6 +65,15 @@ _MAX_ROWS = 10_000
 _GAP = 2
 """Spaces between two columns."""
 
+_HIDDEN_FIRST = (
+    "attempts", "best", "num_sequences", "sequence_accuracy", "num_solved", "wall_s", "max", "min", "high", "low",
+    "num_seeds", "training_loss", "stop_reason", "steps", "selected",
+)  # fmt: skip
+"""The columns of a view that are left out, as many as it takes, if a row takes several lines of a terminal."""
+
+_NAMED_ONCE = ("task", "status", "sweep")
+"""Those that are left out then too if all rows have one value, which is named below them."""
+
 _MAX_LINES = 2
 """A row that takes more lines of the terminal than this is shown as a list of its values."""
 
@@ -96,7 +106,9 @@ def show_rows(question: Question, format_: str | None, output: Path | None) -> N
             rows = rows.slice(0, _MAX_ROWS)
             typer.echo(f"only the first {_MAX_ROWS:,} rows: name a --limit, or write all with --format csv", err=True)
         is_brief = question.view is not None and question.select is None and format_ is Format.TABLE
-        show(ResultTable.of(brief(rows) if is_brief else rows), format_, output)
+        shown = ResultTable.of(brief(rows) if is_brief else rows)
+        is_chosen = question.sql is not None or question.select is not None or format_ is not Format.TABLE
+        show(shown if is_chosen or output is not None or not sys.stdout.isatty() else _fitted(shown), format_, output)
         return
     if output is not None:
         export(question, format_, output)
@@ -104,6 +116,35 @@ def show_rows(question: Question, format_: str | None, output: Path | None) -> N
     else:
         with _standard_output() as file:
             export(question, format_, file)
+
+
+def _fitted(table: ResultTable) -> ResultTable:
+    """Return the rows of a view without columns that a terminal has no room for; if these are too few, all columns."""
+    from rich.cells import cell_len
+    from rich.console import Console
+
+    from bilin.results import ResultTable
+
+    (section,) = table.sections()
+    names, texts = [column.heading for column in section.columns], section.texts()
+    values = dict(zip(names, map(list, zip(*texts, strict=True)), strict=True)) if texts else {}
+    widths = {name: _GAP + max(map(cell_len, [name, *values[name]])) for name in values}
+    equal = [name for name in _NAMED_ONCE if name in values and len({*values[name]}) == 1]
+    room, hidden = Console().width + _GAP, list[str]()
+    for name in (*equal, *_HIDDEN_FIRST):
+        if name in widths and sum(widths.values()) > room:
+            hidden.append(name)
+            del widths[name]
+    if not hidden or sum(widths.values()) > room:
+        return table
+    named = ", ".join(f"{name} {values[name][0]}" for name in hidden if name in equal)
+    others = [name for name in hidden if name not in equal]
+    notes = [f"in every row: {named}"] if named else []
+    if others:
+        count = plural(len(others), "column")
+        notes.append(f"{count} hidden ({', '.join(others)}): a wider terminal, --select or --format csv shows them")
+    columns = [column for column in table.columns if column.name in widths]
+    return ResultTable(data=table.data.select([*widths]), columns=columns, note="\n".join(notes))
 
 
 def _chosen_format(name: str | None, output: Path | None) -> results.Format:

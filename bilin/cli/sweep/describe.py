@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -36,6 +37,8 @@ WIDTH = 80
 MIN_WIDTH = 30
 """Least width of the last text of a table."""
 
+NOT_AGAIN = "{} without a result are not run again unless --retry names their class"
+
 TIME = "%Y-%m-%d %H:%M:%S"
 
 
@@ -63,6 +66,8 @@ def describe_summary(summary: Summary, failures: Sequence[Failure], relaunch: Se
         rows.append(("", f"{summary.num_left} still to run"))
     if summary.num_elsewhere:
         rows.append(("", f"{summary.num_elsewhere} to run in the cells that --only leaves out"))
+    if text := describe_versions(summary.stale, summary.num_mixed):
+        rows.append(("versions", text))
     copies = [f"{plural(count, 'result')} found in {name}" for name, count in summary.num_copied.items()]
     rows += [("" if index else "copied", text) for index, text in enumerate(copies)]
     if summary.stopped:
@@ -120,8 +125,8 @@ def describe_status(
         since = utc(snapshot.started_at)
         rows.insert(1, ("now", f"{plural(len(snapshot.running), 'trial')} running; since {since}: {ended}{speed}"))
     if plan.num_failed:
-        rows.append(("", f"{plan.num_failed} without a result are not run again unless --retry names their class"))
-    rows += [("versions", text)] if (text := describe_versions(plan)) else []
+        rows.append(("", NOT_AGAIN.format(plan.num_failed)))
+    rows += [("versions", text)] if (text := describe_versions(plan.stale, plan.num_mixed)) else []
     if plan.num_to_run:
         rows.append(("time", describe_time(plan)))
     if everything:
@@ -186,7 +191,7 @@ def describe_state(status: SweepStatus) -> str:
     if status.state is SweepState.RUNNING:
         return _running(holder)
     silent = duration(holder.silent_s)
-    return f"silent for {silent} (pid {holder.pid} on {holder.host}): if it is dead, the next launch takes over"
+    return f"silent for {silent} ({holder.place}): if it is dead, the next launch takes over"
 
 
 def describe_plan_state(plan: Plan, holder: Holder | None) -> str:
@@ -197,7 +202,7 @@ def describe_plan_state(plan: Plan, holder: Holder | None) -> str:
 
 
 def _running(holder: Holder) -> str:
-    return f"running on {holder.host}, pid {holder.pid}"
+    return f"running: {holder.place}"
 
 
 def _standing(state: SweepState, num_done: int) -> str:
@@ -231,16 +236,16 @@ def _failure_rows(sweep: str, failures: Sequence[Failure], store: Path) -> Itera
     yield "output", shlex.join(["bilin", "sweep", "logs", sweep, trial_id, *place])
 
 
-def wrapped(rows: Sequence[tuple[str, str]]) -> list[list[str]]:
+def wrapped(rows: Sequence[tuple[str, str]], *, indent: int = 2) -> list[list[str]]:
     """Return rows of labels and texts, with the texts wrapped to a terminal."""
-    width = WIDTH - 4 - max(len(label) for label, _ in rows)
+    width = WIDTH - 2 - indent - max(len(label) for label, _ in rows)
     return [line for row in rows for line in _wrap(row, width)]
 
 
 def _wrap(row: Sequence[str], width: int) -> list[list[str]]:
     """Return a row whose last text is wrapped, unless it is a command, a place in a file, or has several lines."""
     *others, text = row
-    if text.startswith(("bilin ", "at ")) or "\n" in text:
+    if re.match(r"bilin |at (?!most )", text) or "\n" in text:
         return [[*others, text]]
     first, *more = wrap(" ".join(text.split()), width)
     return [[*others, first], *([*([""] * len(others)), line] for line in more)]
@@ -279,12 +284,13 @@ def describe_time(plan: Plan) -> str:
     return f"about {duration(estimate.seconds)} on one worker, from {known}{left_out}"
 
 
-def describe_versions(plan: Plan) -> str:
-    """Say how many stored results are of other versions than the installed ones; nothing if none."""
-    if not (others := plan.stale):
+def describe_versions(stale: Mapping[str, int], num_mixed: int) -> str:
+    """Say how many results are of other versions than the installed ones, and how many cells mix versions."""
+    if not stale:
         return ""
-    counts = ", ".join(f"{plural(count, 'trial')} by {versions}" for versions, count in others.items())
-    return f"{counts}, not installed now: --rerun-stale runs them again"
+    counts = ", ".join(f"{plural(count, 'trial')} by {versions}" for versions, count in stale.items())
+    mixed = f", in {plural(num_mixed, 'cell')} beside results of the installed versions" if num_mixed else ""
+    return f"{counts}, not installed now{mixed}: --rerun-stale runs them again"
 
 
 def counted(statuses: Mapping[Any, int]) -> str:

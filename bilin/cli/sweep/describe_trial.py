@@ -27,7 +27,7 @@ _STATES = {
     "ended": "has ended",
     "running": "runs",
     "waiting": "waits",
-    "later": "waits for an earlier round of its search",
+    "later": "waits for the learning rates before it",
     "not asked for": "is not asked for",
     "not in the grid": "is not in the grid of the last launch",
 }
@@ -91,7 +91,7 @@ def _why_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
         tried = ", ".join(map(str, why.cell.points))
         waits = f"have {plural(len(why.cell.to_run), 'trial')} to run, which decide whether it runs"
         how = waits if why.state == "later" else "were enough, so nothing runs it"
-        yield "search", f"the points before it ({tried}) {how}"
+        yield "search", f"those before it ({tried}) {how}"
     elif why.state == "not in the grid":
         yield "grid", "no launch runs it; its row stays, and `bilin results query --view trials --all` shows it"
     yield from _stored_rows(why, store)

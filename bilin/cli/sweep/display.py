@@ -83,7 +83,9 @@ def _draw(snapshot: Snapshot) -> Group:
         table = _table("running", "lr", "seed", "step", "accuracy")
         for trial in snapshot.running[:MAX_RUNNING]:
             accuracy = "" if trial.accuracy is None else f"{trial.accuracy:.3f}"
-            table.add_row(trial.label, str(trial.point), str(trial.seed), f"{trial.step}/{trial.max_steps}", accuracy)
+            table.add_row(
+                _label(trial.label), str(trial.point), str(trial.seed), f"{trial.step}/{trial.max_steps}", accuracy
+            )
         if len(snapshot.running) > MAX_RUNNING:
             table.add_row(f"and {len(snapshot.running) - MAX_RUNNING} more")
         tables.append(table)
@@ -91,14 +93,19 @@ def _draw(snapshot: Snapshot) -> Group:
         table = _table("best so far", "lr", "seed", "steps", "validation")
         for best in snapshot.leaders[:NUM_SHOWN_LEADERS]:
             accuracy = f"{best.validation_accuracy or 0.0:.3f}" + (" solved" if best.solved else "")
-            table.add_row(best.label, str(best.point), str(best.seed), str(best.steps), accuracy)
+            table.add_row(_label(best.label), str(best.point), str(best.seed), str(best.steps), accuracy)
         tables.append(table)
     return Group(*tables)
 
 
+def _label(text: str) -> Text:
+    """Return the label of a cell, which is cut first if a line has no room for all columns."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
 def _table(first: str, *others: str) -> Table:
     table = Table(box=None, pad_edge=False, title_justify="left")
-    table.add_column(first, no_wrap=True)
+    table.add_column(first)
     for other in others:
         table.add_column(other, justify="right", no_wrap=True)
     return table

@@ -58,7 +58,7 @@ def plan(
     if list_:
         typer.echo("\n".join(list_trials(explanation)))
     else:
-        typer.echo(describe_plan(explanation, holder(store, request.grid.name)))
+        typer.echo(describe_plan(explanation, holder(store, request.grid.name), store=store))
 
 
 Cluster = Annotated[

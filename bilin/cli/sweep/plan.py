@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from bilin.cli.sweep.describe import columns, describe_plan_state, describe_time, describe_versions, wrapped
+from bilin.cli.sweep.describe import (
+    NOT_AGAIN,
+    WIDTH,
+    columns,
+    describe_plan_state,
+    describe_time,
+    describe_versions,
+    wrapped,
+)
+from bilin.cli.text import wrap
 from bilin.orchestrator import Explanation, Plan, Reason, ReasonCount, TrialReason
 from bilin.orchestrator.sweep.snapshot import Labels
-from bilin.results import Holder
+from bilin.results import DEFAULT_STORE, Holder, store_option
 from bilin.units import plural
 from bilin.workers.actors.node import amounts_of, describe_amounts
 
 MAX_VALUES = 12
 
+_SHOWN_BY_POINT_OR_SEED = {
+    Reason.NEW_LR, Reason.NEW_POINT, Reason.NEW_SEED, Reason.LR_LEFT, Reason.POINT_LEFT, Reason.SEED_LEFT
+}  # fmt: skip
 
-def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str:
+
+def describe_plan(explanation: Explanation, holder: Holder | None = None, *, store: Path = DEFAULT_STORE) -> str:
     """Describe what a launch would run, and why; ``holder`` is the process that runs the sweep now."""
     plan = explanation.plan
     counts, rows = plan.grid.counts, []
@@ -26,40 +42,56 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None) -> str
             rows.append(("" if index else label, f"{axis.name}: {_shown([str(value) for value in axis.values])}"))
     for index, range_ in enumerate(ranges):
         rows.append(("" if index else "searched", range_))
-    part = "" if plan.grid.is_whole else f", {len(plan.cells)} of them selected by --only"
-    left = f"{counts.after_exclusion} after exclusion, {counts.after_deduplication} different{part}"
-    rows.append(("cells", f"{plural(counts.combinations, 'combination')}, {left}"))
+    rows.append(("cells", _cells(plan)))
     limit = "at most " if plan.may_end_early else ""
     rows.append(("trials", f"{limit}{plan.num_wanted}: {_product(plan)}"))
     rows.append(("", ", ".join(f"{count} {what}" for what, count in plan.counts().items())))
+    if plan.num_failed:
+        rows.append(("", NOT_AGAIN.format(plan.num_failed)))
     for index, (name, trial_ids) in enumerate(plan.to_copy.items()):
         rows.append(("" if index else "copies", f"{plural(len(trial_ids), 'result')} found in {name}"))
-    rows += [("versions", text)] if (text := describe_versions(plan)) else []
+    if earlier := explanation.earlier_name:
+        rows.append(("", f"if the sweep {earlier} was this grid under another name, rename it:"))
+        rows.append(("", shlex.join(["bilin", "sweep", "rename", earlier, plan.grid.name, *store_option(store)])))
+    rows += [("versions", text)] if (text := describe_versions(plan.stale, plan.num_mixed)) else []
     if count := plan.num_mixed_hardware:
         rows.append(("hardware", f"{plural(count, 'cell')} with trials of several CPUs or GPUs"))
+    if explanation.is_renumbered:
+        why = "a new version of bilin or of a package computes other numbers for what the last launch asked for"
+        rows.append(("versions", f"{why}: every cell is new"))
     rows.append(("state", describe_plan_state(plan, holder)))
     rows += _headed("to run", explanation.reasons)
     if plan.num_tests:
         rows.append(("tests", f"{plan.num_tests} of those to run are only tested, with their kept weights"))
     if plan.num_retrained:
-        rows.append(("", f"{plan.num_retrained} trained again for a tested length: no kept weights can be used"))
-    if plan.may_train_more:
-        rows.append(("", "more are trained again if a cell then selects a learning rate without kept weights"))
+        why = "their weights are not kept, or are of another version"
+        rows.append(("", f"{plan.num_retrained} of them are trained again for a tested length: {why}"))
     rows += _headed("leave the results", explanation.leaves)
     sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
         rows.append(("" if index else "a trial takes", describe_amounts(amounts_of(size))))
+    rows += [("" if index else "too large", text) for index, text in enumerate(explanation.shortfalls)]
     rows.append(("time", describe_time(plan)))
     return "\n".join([plan.grid.name, *columns(wrapped(rows))])
 
 
 def list_trials(explanation: Explanation) -> list[str]:
-    """Return a line for each trial that would run now, and for each that leaves the results."""
-    rows = [["trial", "cell", "learning rate", "seed", "", "reason"]]
+    """Return a line for each trial that would run now, and for each that leaves the results.
+
+    Lines with the cell, and with what happens to its trials and why, stand above them.
+    """
+    groups: dict[str, dict[str, list[TrialReason]]] = defaultdict(lambda: defaultdict(list))
     for what, trial, label in _labelled(explanation):
-        reason = _because(trial.reason, [trial.detail] if trial.detail else [])
-        rows.append([trial.trial_id, label, str(trial.point), str(trial.seed), what, reason])
-    return columns(rows, indent="") if len(rows) > 1 else ["nothing to run, and nothing leaves the results"]
+        details = [trial.detail] if trial.detail and trial.reason not in _SHOWN_BY_POINT_OR_SEED else []
+        groups[label][f"{what}: {_because(trial.reason, details)}"].append(trial)
+    lines: list[str] = []
+    for label, by_reason in groups.items():
+        lines += wrap(label, WIDTH)
+        for reason, trials in by_reason.items():
+            lines += wrap(f"  {reason}", WIDTH)
+            rows = [(f"{trial.trial_id}  seed {trial.seed}", str(trial.point)) for trial in trials]
+            lines += columns(wrapped(rows, indent=4), indent="    ")
+    return lines or ["nothing to run, and nothing leaves the results"]
 
 
 def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
@@ -73,20 +105,25 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
         "trials": {
             "asked_for": plan.num_wanted,
             "may_end_early": plan.may_end_early,
-            "may_train_more": plan.may_train_more,
             "done": plan.num_done,
             "failed": plan.num_failed,
             "to_run_now": plan.num_to_run_now,
             "only_tested": plan.num_tests,
             "trained_again_for_a_length": plan.num_retrained,
-            "in_later_rounds": plan.num_later,
+            "in_later_rounds": plan.num_later - plan.num_if_unsolved,
+            "only_if_unsolved": plan.num_if_unsolved,
+            "trained_again_if_selected": plan.num_more,
         },
         "state": str(plan.state),
         "found_in": {name: len(trial_ids) for name, trial_ids in plan.to_copy.items()},
+        "all_cells_renumbered": explanation.is_renumbered,
+        "earlier_name": explanation.earlier_name,
         "other_versions": dict(plan.stale),
+        "cells_of_mixed_versions": plan.num_mixed,
         "cells_of_mixed_hardware": plan.num_mixed_hardware,
         "to_run": [_reason_json(count) for count in explanation.reasons],
         "leave_the_results": [_reason_json(count) for count in explanation.leaves],
+        "shortfalls": list(explanation.shortfalls),
         "time": {
             "seconds_on_one_worker": estimate.seconds,
             "from_stored_trials": estimate.num_stored,
@@ -141,6 +178,18 @@ def _because(reason: Reason, details: Iterable[str]) -> str:
     """Return a reason with its details, without those that it has in its words, such as ``failed before``."""
     shown = [detail for detail in details if detail not in str(reason).split()]
     return f"{reason} ({_shown(shown)})" if shown else str(reason)
+
+
+def _cells(plan: Plan) -> str:
+    """Return how many cells there are, and how they came about if combinations were left out."""
+    counts = plan.grid.counts
+    text = str(counts.after_deduplication)
+    if counts.after_deduplication != counts.combinations:
+        others = f", {counts.after_exclusion} after exclusion" * (counts.after_exclusion != counts.combinations)
+        text = f"{text}: {plural(counts.combinations, 'combination')}{others}"
+        if counts.after_deduplication != counts.after_exclusion:
+            text = f"{text}, {counts.after_deduplication} different"
+    return text if plan.grid.is_whole else f"{text}; {len(plan.cells)} of them selected by --only"
 
 
 def _product(plan: Plan) -> str:

@@ -197,6 +197,8 @@ def _where_to_cancel(folder: SweepFolder, found: Holder) -> str:
     """Return the message about a sweep that cannot be ended from here."""
     command = shlex.join(["bilin", "sweep", "cancel", folder.name, "--store", str(folder.store.absolute())])
     text = f"sweep {folder.name!r} is run by {found}, which cannot be ended from here: "
+    if not found.is_known:
+        return f"{text}end it where it runs; if nothing runs the sweep, the next launch takes it over"
     if found.process.shares_system:
         return f"{text}it is in a container of this machine; run there: {command}"
     silent = f" (silent for {found.silent_s:.0f} s: if it is dead, the next launch takes over the sweep)"

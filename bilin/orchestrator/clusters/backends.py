@@ -14,10 +14,9 @@ from pathlib import Path
 
 from bilin.errors import ClusterError, InputError
 from bilin.machine.host import host_and_port
-from bilin.orchestrator.clusters.capacity import ADVICE
+from bilin.orchestrator.clusters.capacity import ADVICE, machine_shortfalls
 from bilin.orchestrator.grid import ClusterSettings
 from bilin.spec import Resources
-from bilin.workers.actors.node import amounts_of, describe_amounts
 from bilin.workers.environment import num_gpus
 from bilin.workers.events import Emit
 from bilin.workers.inline import InlinePool
@@ -121,14 +120,10 @@ def open_pool(cluster: ClusterSpec, spec: PoolSpec) -> AbstractContextManager[Po
 
 
 def _check_gpus(demand: Collection[Resources]) -> None:
-    """Raise if a trial asks for more GPUs than this process has."""
+    """Raise if a trial asks for more GPUs than this process has; it has all CPUs and memory that there are."""
     largest = max(demand, key=lambda resources: resources.gpus, default=Resources())
-    if not largest.gpus:
-        return
-    if (found := num_gpus()) < largest.gpus:
-        gpus = describe_amounts({"GPU": float(found)})
-        asked = describe_amounts(amounts_of(largest))
-        raise ClusterError(f"a trial asks for {asked}, but torch finds {gpus} on this machine: {ADVICE}")
+    if largest.gpus and num_gpus() < largest.gpus:
+        raise ClusterError(f"{next(machine_shortfalls([largest]))}: {ADVICE}")
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def ray_pool(address: str | None, spec: PoolSpec, *, num_workers: int | None) ->
             for resources in spec.demand:
                 if not pool.accepts(resources):
                     nodes = [Node.of(node) for node in ray.nodes() if node["Alive"]]
-                    raise ClusterError(f"{shortfall(resources, nodes, of='this Ray')}: {ADVICE}")
+                    raise ClusterError(f"{shortfall(resources, nodes, of='this Ray' if address else None)}: {ADVICE}")
             yield pool
         finally:
             pool.close()

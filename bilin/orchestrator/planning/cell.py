@@ -53,7 +53,7 @@ class CellPlan:
     ) -> CellPlan:
         """Decide what a cell needs, given what is known of it and the points that were asked for."""
         asks = decide(wanted, known, asked)
-        to_run = _to_run(wanted, asks, known, stored, lacking_lengths) if known else asks
+        to_run = _to_run(wanted, asks, known, lacking_lengths) if known else asks
         ended = known.keys() - lacking_lengths.keys() if lacking_lengths else known
         return cls(
             wanted=wanted,
@@ -114,11 +114,23 @@ class CellPlan:
         return bool(points) and any(trial.found_in and trial.point not in points for trial in self.stored.values())
 
     @property
-    def stale(self) -> Iterator[tuple[Ask, str]]:
-        """The settled trials that other versions than the installed ones ran, with these versions."""
-        for ask in self.settled:
-            if versions := stale_versions(self.stored[ask.key], self.wanted.cell):
-                yield ask, ", ".join(dict.fromkeys(versions.values()))
+    def staying(self) -> list[StoredTrial]:
+        """The stored trials that are asked for and are not trained again; some may be tested."""
+        return [*(self.stored[ask.key] for ask in self.settled), *self.tests]
+
+    @property
+    def stale(self) -> Iterator[str]:
+        """The versions of each staying trial that other versions than the installed ones ran."""
+        for trial in self.staying:
+            if versions := stale_versions(trial, self.wanted.cell):
+                yield ", ".join(dict.fromkeys(versions.values()))
+
+    @property
+    def mixes_versions(self) -> bool:
+        """Whether results of other versions than the installed ones stay beside results of the installed ones."""
+        num_stale = sum(1 for _ in self.stale)
+        num_results = sum(trial.status in RESULT_STATUSES for trial in self.staying)
+        return bool(num_stale) and (num_stale < num_results or self.num_to_run > len(self.tests))
 
     @property
     def tests(self) -> tuple[StoredTrial, ...]:
@@ -132,14 +144,22 @@ class CellPlan:
         return sum(ask.key in self.lacking_lengths for ask in self.to_run if self.lacking_lengths) - len(self.tests)
 
     @property
-    def may_train_more(self) -> bool:
-        """Whether the trials to run may select a point whose trials lack a length and have no weights.
+    def num_more(self) -> int:
+        """How many settled trials may be trained again after those to run, at most.
 
-        These are then trained again, which is not known before.
+        Those are trials that lack a length and have no weights that can be tested. They are trained again if the cell
+        then selects their point. What it selects changes only with new outcomes: of new trials, and of another version.
         """
-        if not self.lacking_lengths or all(ask.key in self.known for ask in self.to_run):
-            return False
-        return any(ask.key in self.lacking_lengths for ask in self.settled)
+        if not self.lacking_lengths or not any(map(self._has_new_outcome, self.to_run)):
+            return 0
+        return sum(ask.key in self.lacking_lengths for ask in self.settled)
+
+    def _has_new_outcome(self, ask: Ask) -> bool:
+        stored = self.stored.get(ask.key)
+        is_test = stored is not None and stored.has_weights
+        return ask.key not in self.known or (
+            stored is not None and not is_test and bool(stale_versions(stored, self.wanted.cell))
+        )
 
     @property
     def weights_kept(self) -> set[str]:
@@ -201,11 +221,7 @@ def missing_lengths(trial: StoredTrial, test: TestSpec) -> tuple[int, ...]:
 
 
 def _to_run(
-    wanted: WantedCell,
-    asks: Sequence[Ask],
-    known: Known,
-    stored: Mapping[Key, StoredTrial],
-    lacking_lengths: Mapping[Key, StoredTrial],
+    wanted: WantedCell, asks: Sequence[Ask], known: Known, lacking_lengths: Mapping[Key, StoredTrial]
 ) -> tuple[Ask, ...]:
     """Return the trials, of those asked for, that have no result or must be tested at more lengths.
 
@@ -216,7 +232,7 @@ def _to_run(
     if not lacking_lengths:
         return new
     due = set(lacking_lengths)
-    if wanted.keep_weights == "selected" and any(trial.has_weights for trial in stored.values()):
+    if wanted.keep_weights == "selected":
         selected = None if new else select_point(known[ask.key] for ask in asks)
         due = {key for key, trial in lacking_lengths.items() if (trial.has_weights if new else key[0] == selected)}
     return tuple([ask for ask in asks if ask.key not in known or ask.key in due])

@@ -82,6 +82,11 @@ class Plan:
         return sum([cell.num_later for cell in self.cells])
 
     @property
+    def num_if_unsolved(self) -> int:
+        """Those of them that ``until_solved`` asks for only if no learning rate before theirs solves."""
+        return sum([cell.num_later for cell in self.cells if isinstance(cell.wanted.learning_rate, Choices)])
+
+    @property
     def num_to_run_now(self) -> int:
         """Trials to run that are known, those of later rounds left out."""
         return self.num_to_run - self.num_later
@@ -97,9 +102,9 @@ class Plan:
         return sum(cell.num_retrained for cell in self.cells)
 
     @property
-    def may_train_more(self) -> bool:
-        """Whether more trials may run: those of a point that is then selected, without weights or a tested length."""
-        return any(cell.may_train_more for cell in self.cells)
+    def num_more(self) -> int:
+        """How many more trials may run, at most: those of a point that is then selected, without a tested length."""
+        return sum(cell.num_more for cell in self.cells)
 
     @property
     def may_end_early(self) -> bool:
@@ -111,7 +116,12 @@ class Plan:
     @property
     def stale(self) -> Mapping[str, int]:
         """How many trials with a result other versions than the installed ones ran, by these versions."""
-        return Counter(versions for cell in self.cells for _, versions in cell.stale)
+        return Counter(versions for cell in self.cells for versions in cell.stale)
+
+    @property
+    def num_mixed(self) -> int:
+        """How many cells have results of other versions beside results of the installed ones, after a launch."""
+        return sum(cell.mixes_versions for cell in self.cells)
 
     @property
     def num_mixed_hardware(self) -> int:
@@ -164,9 +174,13 @@ class Plan:
     def counts(self) -> dict[str, str]:
         """Return how many trials are done, failed and to run, each with the words that say so."""
         now = {"done": self.num_done, "failed": self.num_failed, "to run now": self.num_to_run_now}
-        at_most = "at most " if self.may_end_early else ""
-        later = {"in later rounds": f"{at_most}{self.num_later}"} if self.num_later else {}
-        return {what: str(count) for what, count in now.items()} | later
+        at_most, in_rounds = "at most " if self.may_end_early else "", self.num_later - self.num_if_unsolved
+        later = {
+            "in later rounds": f"{at_most}{in_rounds}" if in_rounds else "",
+            "if no learning rate before solves": f"at most {self.num_if_unsolved}" if self.num_if_unsolved else "",
+            "if another learning rate is then selected": f"at most {self.num_more} more" if self.num_more else "",
+        }
+        return {what: str(count) for what, count in now.items()} | {what: text for what, text in later.items() if text}
 
     def __repr__(self) -> str:
         counts = {"cells": len(self.cells), "trials wanted": self.num_wanted, **self.counts()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import operator
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -35,6 +35,7 @@ class Reason(StrEnum):
     LENGTH_MISSING = "tested length missing"
     OTHER_VERSION = "other version"
     LATER_ROUND = "later round of a search"
+    IF_UNSOLVED = "only if no learning rate before it solves"
     CELL_LEFT = "cell not in the grid"
     LR_LEFT = "learning rate not in the grid"
     POINT_LEFT = "point of a search not in the grid"
@@ -104,23 +105,37 @@ class Explanation:
         plan: What a launch would run.
         whole: The plan of the whole grid, if ``only`` has narrowed ``plan``; else ``plan`` itself.
         last: What the grid of the last launch asks for, by the ids of its cells; None if there is none.
+        is_renumbered: Whether the cells of the last launch have other ids now, since bilin, or a package of tasks or
+            tiers, computes other numbers for the same settings.
+        shortfalls: Which trials to run ask for more than this machine, or a node of the grid's job, has.
     """
 
     plan: Plan
     whole: Plan
     last: Mapping[str, WantedRow] | None
+    is_renumbered: bool = False
+    shortfalls: Sequence[str] = ()
+
+    @property
+    def earlier_name(self) -> str | None:
+        """The sweep that this one may have been before its grid got another name: it has results of these cells."""
+        found = self.plan.to_copy if self.last is None and not self.plan.stored else {}
+        return max(found, key=lambda name: len(found[name]), default=None)
 
     @property
     def reasons(self) -> list[ReasonCount]:
         """Why trials run, those of later rounds included."""
-        counts = ReasonCount.of(self.due())
-        if self.plan.num_later:
-            num_cells = sum(cell.num_later > 0 for cell in self.plan.cells)
-            later = ReasonCount(
-                reason=Reason.LATER_ROUND, num_trials=self.plan.num_later, num_cells=num_cells, details={}
-            )
-            counts.append(later)
-        return counts
+        later: dict[Reason, list[int]] = {Reason.LATER_ROUND: [], Reason.IF_UNSOLVED: []}
+        for cell in self.plan.cells:
+            if cell.num_later:
+                is_list = isinstance(cell.wanted.learning_rate, Choices)
+                later[Reason.IF_UNSOLVED if is_list else Reason.LATER_ROUND].append(cell.num_later)
+        counts = [
+            ReasonCount(reason=reason, num_trials=sum(nums), num_cells=len(nums), details={})
+            for reason, nums in later.items()
+            if nums
+        ]
+        return [*ReasonCount.of(self.due()), *counts]
 
     @property
     def leaves(self) -> list[ReasonCount]:

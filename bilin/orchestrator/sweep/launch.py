@@ -53,10 +53,14 @@ class Summary(Snapshot):
     Attributes:
         directory: The folder of the sweep.
         num_copied: How many results were copied from each other sweep of the store.
+        stale: How many results other versions than the installed ones ran, by these versions.
+        num_mixed: How many cells have such results beside results of the installed versions.
     """
 
     directory: Path
     num_copied: Mapping[str, int]
+    stale: Mapping[str, int]
+    num_mixed: int
 
     @property
     def ran(self) -> Mapping[Status, int]:
@@ -142,7 +146,13 @@ def launch(
         with shown_progress(progress, request.grid.name, plan.num_to_run) as shown:
             observers = (*shown, *([observer] if observer else []))
             last = _run(request, plan, writer, observers, run, received)
-    return Summary(**attributes(last), directory=request.folder.path, num_copied=dict(writer.num_taken_over))
+    return Summary(
+        **attributes(last),
+        directory=request.folder.path,
+        num_copied=dict(writer.num_taken_over),
+        stale=plan.stale,
+        num_mixed=plan.num_mixed,
+    )
 
 
 def as_request(request: LaunchRequest | GridSource, options: RequestOptions) -> LaunchRequest:

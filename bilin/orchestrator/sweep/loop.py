@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
+from bilin.errors import plain
 from bilin.failures import MAX_SAME_ERRORS, RULES, error_key, place_of
 from bilin.folder import SweepFolder
 from bilin.orchestrator.grid import LogUniform
@@ -351,7 +352,7 @@ def _lost(trial: Trial, event: Lost) -> TrialResult:
         trial_id=trial.trial_id,
         status=event.status,
         error=f"its worker died{times}: {_short(event.reason)}",
-        traceback=event.reason,
+        traceback=plain(event.reason),
         started_at=now,
         finished_at=now,
     )
@@ -362,4 +363,4 @@ def _rank(trial: Leader) -> tuple[float, float, int, str]:
 
 
 def _short(reason: str) -> str:
-    return " ".join(reason.split())[:200]
+    return " ".join(plain(reason).split())[:200]

@@ -114,14 +114,24 @@ class Holder:
         """Its number."""
         return self.process.pid
 
+    @property
+    def is_known(self) -> bool:
+        """Whether its lease says which process it is."""
+        return bool(self.process.host)
+
+    @property
+    def place(self) -> str:
+        """Its machine and number."""
+        return f"pid {self.pid} on {self.host}" if self.is_known else "a process that lease.json does not name"
+
     def __str__(self) -> str:
+        if not self.is_known:
+            return self.place
         jobs = f", Slurm job {self.slurm_job}" * bool(self.slurm_job) + f", Ray job {self.ray_job}" * bool(self.ray_job)
         return f"process {self.pid} on {self.host}{jobs} since {self.started_at} ({self.command})"
 
 
-UNKNOWN = Holder(
-    process=Process(host="an unknown host", boot="", space="", pid=0, began=""), started_at="just now", command="?"
-)
+UNKNOWN = Holder(process=Process(host="", boot="", space="", pid=0, began=""), started_at="", command="")
 """The writer if its lease cannot be parsed: it may be about to write it."""
 
 

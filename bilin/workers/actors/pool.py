@@ -12,7 +12,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from bilin.errors import one_line
+from bilin.errors import one_line, plain
 from bilin.failures import class_of
 from bilin.record import TrialResult
 from bilin.registry import package_of
@@ -264,7 +264,7 @@ def _failed(spec: TrialSpec, error: RayTaskError) -> TrialResult:
         trial_id=spec.trial_id,
         status=class_of(cause, own=False),
         error=f"{one_line(cause)}{lacking}",
-        traceback=str(error),
+        traceback=plain(str(error)),
         started_at=now,
         finished_at=now,
     )

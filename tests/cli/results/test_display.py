@@ -60,11 +60,24 @@ def numbers(lines):
 
 
 def test_a_row_that_is_too_long_breaks_between_its_columns(wide):
-    narrow = on_terminal(wide, "query", "--sort", "m, tier, length", columns=80)
-    broad = on_terminal(wide, "query", "--sort", "m, tier, length", columns=200)
+    select = "task, m, tier, length, lr, num_seeds, num_solved, mean, min, max, best"
+    narrow = on_terminal(wide, "query", "--select", select, "--sort", "m, tier, length", columns=80)
+    broad = on_terminal(wide, "query", "--select", select, "--sort", "m, tier, length", columns=200)
     assert max(map(len, narrow)) <= 80 < max(map(len, broad))
     assert len(narrow) == 2 * len(broad)
     assert numbers(narrow) == numbers(broad)
+
+
+def test_a_view_leaves_out_columns_that_have_no_room_and_says_which(wide):
+    narrow, broad = (on_terminal(wide, "query", "--sort", "m, tier, length", columns=width) for width in (60, 200))
+    assert max(map(len, narrow)) <= 60
+    assert narrow[0].split() == ["m", "tier", "length", "lr", "num_seeds", "mean", "min", "max"]
+    note = next(index for index, line in enumerate(narrow) if line.startswith("in every row"))
+    assert note == len(broad)
+    assert " ".join(narrow[note:]) == (
+        "in every row: task modular_addition 2 columns hidden (best, num_solved): a wider terminal, --select or "
+        "--format csv shows them"
+    )
 
 
 def test_a_table_that_is_too_wide_becomes_several_with_the_models(wide):

@@ -172,5 +172,9 @@ def test_no_process_but_the_holder_is_ended(tmp_path: Path, store: Path) -> None
         assert ended[0] == code
         assert said in ended[1] + ended[2]
         lease.close()
+    SweepFolder(store / "quick").lease.write_text("junk")
+    code, _, err = finish(bilin("sweep", "cancel", "quick", "--store", store))
+    assert (code, "ssh" in err) == (4, False)
+    assert "a process that lease.json does not name, which cannot be ended from here: end it where it runs" in err
     assert bystander.poll() is None
     bystander.communicate(b"\n")

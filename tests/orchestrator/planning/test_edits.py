@@ -22,6 +22,7 @@ from bilin.spec import Point, TrialSpec
 from tests.examples import examples
 from tests.orchestrator.conftest import TINY
 from tests.orchestrator.runs import no_op
+from tests.results.samples import ENVIRONMENT
 
 INLINE = ClusterSpec(kind="inline")
 LENGTHS = ("[10]", "[10, 30]", "[10, 30, 50]")
@@ -69,13 +70,17 @@ def edits(draw: st.DrawFn) -> list[Grid]:
 
 
 class Trainings:
-    """Trains at no cost, with weights or without; interrupts the launch before one of its trials."""
+    """Trains at no cost, with weights or without; interrupts the launch before one of its trials.
+
+    Another version of the tier than the installed one selects another rate.
+    """
 
     def __init__(self, *, keeps_weights: bool) -> None:
         self.keeps_weights = keeps_weights
         self.tested: dict[str, tuple[int, ...]] = {}
         self.count = 0
         self.interrupt_at: int | None = None
+        self.is_other_version = False
 
     def run(self, spec: TrialSpec, **options: object) -> TrialResult:
         if self.count == self.interrupt_at:
@@ -84,6 +89,9 @@ class Trainings:
         self.tested[spec.trial_id] = spec.test.lengths
         self.count += 1
         result = no_op(spec)
+        if self.is_other_version:
+            environment = replace(ENVIRONMENT, tier_package="units 0.1.0")
+            result = replace(result, validation_accuracy=spec.lr, solved=False, environment=environment)
         if spec.test_only:
             lengths = tuple(each for each in result.lengths if each.length in spec.test_only)
             return TrialResult(trial_id=spec.trial_id, status="done", is_test=True, lengths=lengths, test_s=0.0)
@@ -109,17 +117,14 @@ def launched(grid: Grid, store: Path, trainings: Trainings) -> None:
     after = plan(grid, store=store)
     assert is_said(before, trainings.count)
     assert (after.num_to_run, after.num_later) == (0, 0)
-    if not (before.may_end_early or before.may_train_more):
+    if not (before.may_end_early or before.num_more):
         assert after.num_done == after.num_wanted == before.num_done + trainings.count
     check_results(after, before, store)
 
 
 def is_said(said: Plan, count: int) -> bool:
-    if said.may_train_more:
-        return said.num_to_run - said.num_later <= count
-    if said.may_end_early:
-        return said.num_to_run - said.num_later <= count <= said.num_to_run
-    return count == said.num_to_run
+    at_least = said.num_to_run_now if said.may_end_early else said.num_to_run
+    return at_least <= count <= said.num_to_run + said.num_more
 
 
 def is_within(point: Point, wanted: WantedCell) -> bool:
@@ -148,9 +153,11 @@ def check_results(after: Plan, before: Plan, store: Path) -> None:
 @given(grids=edits(), data=st.data())
 def test_a_plan_says_what_the_launch_does_after_any_edits(grids: list[Grid], data: Any) -> None:
     trainings = Trainings(keeps_weights=data.draw(st.booleans()))
+    trainings.is_other_version = True  # until the installed one takes its place
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder)
         for grid in grids:
+            trainings.is_other_version &= data.draw(st.booleans())
             trainings.interrupt_at = data.draw(st.sampled_from((None, None, 0, 1, 2, 4)))
             launched(grid, store, trainings)
             if data.draw(st.integers(0, 4)) == 0:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +13,8 @@ from typing import Any
 import pytest
 
 from bilin.cli.sweep.plan import describe_plan, list_trials, plan_json
-from bilin.orchestrator import ClusterSpec, Explanation, LaunchRequest, Reason
-from bilin.orchestrator.grid import Grid
+from bilin.orchestrator import ClusterSpec, Explanation, LaunchRequest, Reason, rename
+from bilin.orchestrator.grid import Grid, resolved
 from bilin.orchestrator.sweep.launch import launch
 from bilin.record import TrialResult
 from bilin.results import stored
@@ -50,7 +52,7 @@ def store(tiny: Callable[..., Grid], tmp_path: Path) -> Path:
         ({"m": "[2, 3, 5]"}, {"new cell": (2, 1, {})}),
         ({"rate": "{choices: [1e-2, 1e-3, 1e-4]}"}, {"new learning rate": (2, 2, {"0.0001": 2})}),
         ({"seeds": "[0, 1]"}, {"new seed": (4, 2, {"1": 4})}),
-        ({"lengths": "[10, 50, 90]"}, {"tested length missing": (4, 2, {"90": 4})}),
+        ({"lengths": "[10, 50, 90]"}, {"tested length missing": (2, 2, {"90": 2})}),
         ({"lengths": "[10]"}, {"tested length not in the grid": (4, 2, {"50": 4})}),
         ({"m": "[2]"}, {"cell not in the grid": (2, 1, {})}),
         ({"rate": "{choices: [1e-2]}"}, {"learning rate not in the grid": (2, 2, {"0.001": 2})}),
@@ -77,12 +79,16 @@ def test_what_another_sweep_has_is_not_new(tiny: Callable[..., Grid], tmp_path: 
         "new seed": (4, 2, {"1": 4}),
         "tested length missing": (kept, 2, {"90": kept}),
     }
-    assert sum("tests   tested length missing (90)" in line for line in list_trials(explanation)) == kept
+    lines = list_trials(explanation)
+    tests = [index for index, line in enumerate(lines) if line == "  tests: tested length missing (90)"]
+    assert len(tests) == kept
+    assert all(lines[index + 1].startswith("    ") for index in tests)
 
 
 def test_failed_trials_run_for_a_reason_only_with_retry(tiny: Callable[..., Grid], tmp_path: Path) -> None:
     launch(tiny(), store=tmp_path, cluster=INLINE, run=fails)
     assert reasons(explained(tiny(), tmp_path)) == {}
+    assert "4 without a result are not run again unless --retry" in describe_plan(explained(tiny(), tmp_path))
     assert reasons(explained(tiny(), tmp_path, retry=["failed"])) == {"failed before": (4, 2, {"failed": 4})}
     text = describe_plan(explained(tiny(), tmp_path, retry=["failed"]))
     (again,) = [line for line in text.splitlines() if "before" in line]
@@ -93,6 +99,110 @@ def test_later_rounds_of_a_search_are_a_reason(tiny: Callable[..., Grid], tmp_pa
     search = "{log_uniform: [1e-4, 1e-2], trials: 5, round: 2}"
     expected = {"new cell": (4, 2, {}), "later round of a search": (6, 2, {})}
     assert reasons(explained(tiny(rate=search), tmp_path)) == expected
+
+
+def test_the_rates_of_until_solved_are_no_rounds_of_a_search(tiny: Callable[..., Grid], tmp_path: Path) -> None:
+    explanation = explained(tiny(rate="{choices: [1e-2, 1e-3, 1e-4], until_solved: true}", seeds="[0, 1]"), tmp_path)
+    expected = {"new cell": (4, 2, {}), "only if no learning rate before it solves": (8, 2, {})}
+    assert reasons(explanation) == expected
+    text = " ".join(describe_plan(explanation).split())
+    assert "4 to run now, at most 8 if no learning rate before solves" in text
+    assert "round" not in text
+    trials = plan_json(explanation, trials=False)["trials"]
+    assert (trials["in_later_rounds"], trials["only_if_unsolved"]) == (0, 8)
+
+
+def test_the_points_of_a_search_name_the_rate_and_fit_into_a_terminal(tmp_path: Path) -> None:
+    ranges = {name: {"log_uniform": [1e-6, 1e-2]} for name in ("weight_decay", "clip_norm")}
+    grid = {
+        "name": "wide",
+        "tasks": [{"name": "modular_addition", "m": [2, 3]}],
+        "models": [{"tier": "cp", "rank": [2, 4], "init_scale": {"log_uniform": [0.1, 10]}}],
+        "train": {"steps": 20, "schedule": ["constant", "cosine"], "batch_size": [8, 16], **ranges},
+        "learning_rate": {"log_uniform": [1e-4, 1e-2], "trials": 2},
+    }
+    lines = list_trials(LaunchRequest.read(grid, store=tmp_path).explain())
+    assert max(map(len, lines)) <= 80
+    assert sum(" lr=" in line for line in lines) == 2 * 2 * 2 * 2 * 2
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ({}, "6: 8 combinations, 6 different"),
+        ({"exclude": [{"m": 2}]}, "3: 8 combinations, 4 after exclusion, 3 different"),
+        ({"seeds": [0, 1], "models": [{"tier": "cp", "rank": [2, 4]}]}, "4"),
+    ],
+)
+def test_a_plan_says_how_cells_came_about_if_that_is_not_plain(
+    tmp_path: Path, extra: dict[str, Any], expected: str
+) -> None:
+    models = [{"tier": "cp", "rank": [2, 4]}, {"tier": "cp", "rank": [4, 8]}]
+    grid = {"name": "g", "tasks": [{"name": "modular_addition", "m": [2, 3]}], "models": models, **extra}
+    text = describe_plan(LaunchRequest.read(grid, store=tmp_path).explain())
+    assert [line.split(maxsplit=1)[1] for line in text.splitlines() if line.startswith("  cells ")] == [expected]
+
+
+def test_a_plan_says_what_no_node_has_room_for(tmp_path: Path) -> None:
+    grid = {"name": "g", "tasks": [{"name": "parity"}], "models": [{"tier": "elman"}]}
+
+    def said(resources: dict[str, Any], **blocks: Any) -> str:
+        text = describe_plan(LaunchRequest.read({**grid, "resources": resources, **blocks}, store=tmp_path).explain())
+        return " ".join(text.split())
+
+    assert "too large" not in said({"cpus": 1})
+    assert "too large a trial asks for 640 CPUs, but this machine has " in said({"cpus": 640})
+    assert "1 CPU and 64 GPUs, but this machine has " in said({"gpus": 64})
+    assert "1 CPU and 99 TB of memory, but this machine has " in said({"memory": "99TB"})
+    assert "of license, but this machine has " in said({"custom": {"license": 1}})
+    assert "but the largest of the 1 node of this job, by its `cluster`, has 4 CPUs" in said(
+        {"cpus": 8}, cluster={"cpus": 4}
+    )
+    assert "too large" not in said({"cpus": 640}, cluster={"time": "1:00:00"})
+
+
+def test_a_grid_with_another_name_is_told_how_to_rename_its_sweep(store: Path, tiny: Callable[..., Grid]) -> None:
+    explanation = explained(replace(tiny(seeds="[0, 1]"), name="renamed"), store)
+    command = f"bilin sweep rename tiny renamed --store {store}"
+    assert command in describe_plan(explanation, store=store)
+    assert plan_json(explanation, trials=False)["earlier_name"] == "tiny"
+    rename("tiny", "renamed", store=store)
+    after = explained(replace(tiny(seeds="[0, 1]"), name="renamed"), store)
+    assert (after.plan.num_done, after.plan.to_copy, after.earlier_name) == (4, {}, None)
+
+
+def test_a_sweep_of_its_own_is_not_told_to_rename_another(store: Path, tiny: Callable[..., Grid]) -> None:
+    other = replace(tiny(m="[5]"), name="other")
+    launch(other, store=store, cluster=INLINE, run=no_op)
+    explanation = explained(replace(tiny(m="[2, 5]"), name="other"), store)
+    assert explanation.plan.to_copy
+    assert "rename" not in describe_plan(explanation)
+
+
+EARLIER = """
+import sys
+import bilin.spec
+bilin.spec.RESULTS_VERSION = 0
+from bilin.orchestrator import ClusterSpec, launch
+from tests.orchestrator.runs import no_op
+launch(sys.argv[1], store=sys.argv[2], cluster=ClusterSpec(kind="inline"), run=no_op)
+"""
+
+
+def test_a_plan_says_that_another_version_of_the_numbers_makes_every_cell_new(
+    tiny: Callable[..., Grid], tmp_path: Path
+) -> None:
+    line = "versions a new version of bilin or of a package computes other numbers for what the last launch asked for"
+    (tmp_path / "grid.json").write_text(resolved(tiny()))
+    store = tmp_path / "store"
+    command = [sys.executable, "-c", EARLIER, str(tmp_path / "grid.json"), str(store)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[3])
+    for grid in (tiny(), tiny(m="[2, 5]", seeds="[0, 1]")):
+        explanation = explained(grid, store)
+        assert {*reasons(explanation)} == {"new cell", "cell not in the grid"}
+        assert line in " ".join(describe_plan(explanation).split())
+    launch(tiny(), store=store, cluster=INLINE, run=no_op)
+    assert not explained(tiny(m="[5]"), store).is_renumbered
 
 
 def test_what_an_interrupted_launch_left_is_not_new(tiny: Callable[..., Grid], tmp_path: Path) -> None:
@@ -120,8 +230,17 @@ def test_the_plan_its_list_and_its_json_say_the_same(store: Path, tiny: Callable
     assert "2 in 1 cell: new seed (1)" in text
     assert "leave the results  2 in 1 cell: cell not in the grid" in text
     lines = list_trials(explanation)
-    assert len(lines) == 1 + 6 + 2
-    assert {line.split()[0] for line in lines[1:7]} == {spec.trial_id for spec in explanation.plan.to_run()}
+    assert [line for line in lines if not line.startswith("    ")] == [
+        "modular_addition m=2 · real_diagonal",
+        "  trains: new seed",
+        "modular_addition m=5 · real_diagonal",
+        "  trains: new cell",
+        next(row.cell_id for row in explanation.plan.stored.values() if row.cell_id not in explanation.plan.rows),
+        "  leaves: cell not in the grid",
+    ]
+    listed = [line.split()[0] for line in lines if line.startswith("    ")]
+    assert {*listed[:6]} == {spec.trial_id for spec in explanation.plan.to_run()}
+    assert len(listed) == 6 + 2
     document = json.loads(json.dumps(plan_json(explanation, trials=True)))
     assert document["trials"]["to_run_now"] == 6
     assert [entry["trials"] for entry in document["to_run"]] == [4, 2]

@@ -107,7 +107,7 @@ def test_a_plan_names_points(tmp_path: Path) -> None:
     explanation = LaunchRequest.read(grid(trials=5), store=tmp_path).explain()
     (reason, *_) = explanation.reasons
     assert str(reason.reason) == "new point of the search"
-    assert "weight_decay=" in list_trials(explanation)[1]
+    assert " lr=" in list_trials(explanation)[2]
 
 
 def test_narrower_bounds_leave_points_out_of_the_results(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from bilin.orchestrator.grid import Grid
 from bilin.orchestrator.sweep.launch import launch, plan
 from bilin.record import TrialResult
 from bilin.results import SweepWriter, UnreadableSweepError, delete, query, stored, verify
-from bilin.spec import TrialSpec
+from bilin.spec import TrialSpec, trial_id
 from bilin.workers import run_trial
 from tests.orchestrator.runs import no_op
 from tests.results.store.test_refused import mount
@@ -123,7 +123,10 @@ def test_kept_weights_are_copied_and_tested(tiny: Callable[..., Grid], tmp_path:
 
 def test_what_is_not_complete_or_has_no_result_is_not_taken(store: Path, tiny: Callable[..., Grid]) -> None:
     longer = named(tiny(lengths="[10, 50, 90]"), "second")
-    assert plan(longer, store=store).num_to_run == 4
+    said = plan(longer, store=store)
+    selected = {trial_id(cell.wanted.cell_id, *ask.key) for cell in said.cells for ask in cell.to_run}
+    assert (len(selected), said.num_retrained) == (2, 2)
+    assert selected.isdisjoint(said.to_copy["first"])
     launched(named(tiny(m="[5]"), "third"), store, run=fails)
     assert plan(named(tiny(m="[5]"), "second"), store=store).num_to_run == 2
 

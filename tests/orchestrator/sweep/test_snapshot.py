@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import socket
 import time
@@ -10,7 +11,10 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.live import Live
 
+from bilin.cli.sweep.display import View
 from bilin.folder import SweepFolder
 from bilin.orchestrator import ClusterSpec, Snapshot, launch
 from bilin.orchestrator.grid import Grid
@@ -126,6 +130,19 @@ def test_running_trials_are_not_to_go_and_their_step_is_shown_until_one_has_ende
         progress_line_with_step(begun)
         == "tiny: 0 done · 1 running · 3 to go · modular_addition m=2 · real_diagonal: step 5 of 20"
     )
+
+
+def test_a_terminal_cuts_the_names_of_cells_and_no_number(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = dataclasses.replace(
+        snapshot.running[0], label="a name of a cell " * 5, searched={"weight_decay": 9.15e-5}, accuracy=0.5
+    )
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=80, height=25)
+    with Live(console=console, auto_refresh=False) as live:
+        View(live)(dataclasses.replace(snapshot, running=(running,), leaders=()))
+    assert "… " in shown.getvalue()
+    point = f"lr={running.lr:g} weight_decay=9.15e-05"
+    assert f"{point}     {running.seed}  {running.step}/{running.max_steps}     0.500" in shown.getvalue()
 
 
 def test_what_is_read_is_what_was_written(snapshot: Snapshot, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bilin.cli.sweep.describe import describe_list, describe_status
+from bilin.cli.sweep.describe import describe_list, describe_status, describe_summary
 from bilin.cli.sweep.plan import describe_plan, plan_json
 from bilin.orchestrator import ClusterSpec, LaunchRequest, NotInstalledError, Plan, Summary, status, statuses
 from bilin.orchestrator.grid import Grid
@@ -54,10 +54,21 @@ def test_results_of_another_version_are_counted_and_stand(tiny: Callable[..., Gr
     said = LaunchRequest.read(tiny(seeds="[0, 1]"), store=tmp_path).explain()
     assert (said.plan.num_done, said.plan.num_to_run) == (8, 0)
     assert dict(said.plan.stale) == {"torch 1.0.0": 4}
-    line = "4 trials by torch 1.0.0, not installed now: --rerun-stale runs them again"
-    assert line in " ".join(describe_plan(said).split())
+    line = "4 trials by torch 1.0.0, not installed now, in 2 cells beside results of the installed versions: "
+    assert f"{line}--rerun-stale runs them again" in " ".join(describe_plan(said).split())
     assert plan_json(said, trials=False)["other_versions"] == {"torch 1.0.0": 4}
     assert line in " ".join(describe_status("tiny", status("tiny", store=tmp_path), everything=False).split())
+
+
+def test_a_launch_says_that_a_search_mixes_versions(tiny: Callable[..., Grid], tmp_path: Path) -> None:
+    launched(tiny(rate="{log_uniform: [1e-4, 1e-2], trials: 3, round: 3}"), tmp_path, OLD)
+    grid = tiny(rate="{log_uniform: [1e-4, 1e-2], trials: 5, round: 3}")
+    said = planned(grid, tmp_path)
+    assert (said.num_to_run, dict(said.stale), said.num_mixed) == (4, {"torch 1.0.0": 6}, 2)
+    for _ in range(2):  # a launch that runs nothing says it too
+        summary = launched(grid, tmp_path, NOW)
+        text = " ".join(describe_summary(summary, [], ["bilin"]).split())
+        assert "versions 6 trials by torch 1.0.0, not installed now, in 2 cells beside results of the" in text
 
 
 def test_the_same_versions_are_not_mentioned(tiny: Callable[..., Grid], tmp_path: Path) -> None:
@@ -139,6 +150,27 @@ def test_weights_of_another_version_of_a_package_are_not_tested(
     launch(tiny(m="[2]", rate="{choices: [1e-2]}"), store=tmp_path, cluster=INLINE, run=run)
     longer = planned(tiny(m="[2]", rate="{choices: [1e-2]}", lengths="[10, 50, 90]"), tmp_path)
     assert (longer.num_to_run, longer.num_tests) == (1, num_tests)
+
+
+@pytest.mark.parametrize("other_is_selected", [False, True])
+def test_a_new_length_trains_the_selected_rate_alone_if_its_weights_are_of_another_version(
+    tiny: Callable[..., Grid], tmp_path: Path, *, other_is_selected: bool
+) -> None:
+    def now(spec: TrialSpec, **_: object) -> TrialResult:
+        result = made_with(spec, versions=NOW)
+        return replace(result, solved=False, validation_accuracy=0.0) if other_is_selected else result
+
+    launch(tiny(), store=tmp_path, cluster=INLINE, run=partial(trained_with, versions={"tier_package": "units 0.1.0"}))
+    grid = tiny(lengths="[10, 50, 90]")
+    said = LaunchRequest.read(grid, store=tmp_path).explain()
+    assert (said.plan.num_to_run, said.plan.num_retrained, said.plan.num_tests, said.plan.num_more) == (2, 2, 0, 2)
+    text = " ".join(describe_plan(said).split())
+    assert "2 to run now, at most 2 more if another learning rate is then selected" in text
+    assert "2 of them are trained again for a tested length: their weights are not kept, or are of another" in text
+    assert "2 trials by units 0.1.0, not installed now, in 2 cells beside results of the installed versions" in text
+    summary = launch(grid, store=tmp_path, cluster=INLINE, run=now)
+    assert dict(summary.ran) == {"done": 4 if other_is_selected else 2}
+    assert planned(grid, tmp_path).num_to_run == 0
 
 
 def test_hardware_is_mentioned_without_more(tiny: Callable[..., Grid], tmp_path: Path) -> None:

@@ -140,7 +140,8 @@ def test_trials_of_a_sweep_without_weights_are_trained_again(tiny: Tiny, tmp_pat
     run(keeping(tiny(), "none"), tmp_path)
     runs, grid = Runs(), tiny(lengths="[10, 30]")
     said = plan(grid, store=tmp_path)
-    assert (said.num_tests, said.num_retrained, said.num_to_run) == (0, 4, 4)
+    assert (said.num_tests, said.num_retrained, said.num_to_run, said.num_more) == (0, 2, 2, 0)
+    assert plan(keeping(grid, "all"), store=tmp_path).num_to_run == 4
     assert run(grid, tmp_path, run=runs).num_tests == 0
     assert not any(spec.test_only for spec in runs.specs)
 
@@ -224,9 +225,9 @@ def test_a_new_training_that_fails_leaves_the_row(tiny: Tiny, tmp_path: Path) ->
         return TrialResult(trial_id=spec.trial_id, status="failed", error="ValueError: no")
 
     summary = launch(tiny(m="[2]", lengths="[10, 90]"), store=tmp_path, cluster=INLINE, run=failing)
-    assert (dict(summary.ran), summary.exit_code, str(summary.state)) == ({"failed": 2}, 1, "incomplete")
+    assert (dict(summary.ran), summary.exit_code, str(summary.state)) == ({"failed": 1}, 1, "incomplete")
     assert rows(tmp_path, "trials", COLUMNS) == before
-    assert plan(tiny(m="[2]", lengths="[10, 90]"), store=tmp_path).num_to_run == 2
+    assert plan(tiny(m="[2]", lengths="[10, 90]"), store=tmp_path).num_to_run == 1
 
 
 def test_a_new_training_is_tested_at_what_was_tested_before(tiny: Tiny, tmp_path: Path) -> None:
@@ -237,8 +238,8 @@ def test_a_new_training_is_tested_at_what_was_tested_before(tiny: Tiny, tmp_path
 
 def test_a_plan_says_that_another_selected_rate_means_more_training(tiny: Tiny, tmp_path: Path) -> None:
     run(tiny(m=2), tmp_path)
-    assert not plan(tiny(m=2, lengths="[10, 30]"), store=tmp_path).may_train_more
-    assert plan(tiny(m=2, lengths="[10, 30]", seeds="[0, 1]"), store=tmp_path).may_train_more
+    assert plan(tiny(m=2, lengths="[10, 30]"), store=tmp_path).num_more == 0
+    assert plan(tiny(m=2, lengths="[10, 30]", seeds="[0, 1]"), store=tmp_path).num_more == 1
 
 
 KILLED = """
