@@ -246,6 +246,17 @@ def test_what_cannot_be_drawn_is_said(store, kind, arguments, message):
         plot(kind, store, **arguments)
 
 
+def test_without_matplotlib_a_figure_says_how_to_get_it(store):
+    code = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from bilin import errors, results\n"
+        "try: results.plot('cost', sys.argv[1])\n"
+        "except errors.InputError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(store)], capture_output=True, text=True)
+    assert done.stdout.startswith("figures need matplotlib: pip install 'bilin[plot]'")
+
+
 def test_a_file_must_say_which_picture_it_is(store, tmp_path):
     with pytest.raises(InputError, match=r"accepted: names that end in \.png, \.svg, \.pdf"):
         save_figure(plot("cost", store), tmp_path / "a.jpg")

@@ -107,11 +107,12 @@ def line_style(tier: str, index: int = 0, count: int = 1) -> dict[str, Any]:
     """Return the colour, dash and marker of a tier; of several of its models, the last has the full colour."""
     tiers = list(MODELS)
     number = tiers.index(tier) if tier in tiers else len(tiers) + zlib.crc32(tier.encode()) % 50
-    red, green, blue = to_rgb(_COLOURS[number % len(_COLOURS)])
+    turn = number // len(_COLOURS)  # each round begins with another colour: `lstm` does not look like `full`
+    red, green, blue = to_rgb(_COLOURS[(number + 6 * turn) % len(_COLOURS)])
     light = _LIGHTEST * (count - 1 - index) / max(1, count - 1)
     return {
         "color": tuple(part + (1 - part) * light for part in (red, green, blue)),
-        "linestyle": _DASHES[number // len(_COLOURS) % len(_DASHES)],
+        "linestyle": _DASHES[turn % len(_DASHES)],
         "marker": _MARKERS[number % len(_MARKERS)],
     }
 
