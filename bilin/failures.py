@@ -130,8 +130,19 @@ _LIBRARY = re.compile(r"/(?:site|dist)-packages/(?:torch|numpy)/|/lib/python3\.\
 _PACKAGE = Path(__file__).parent
 
 
+class UnknownCulpritError(Exception):
+    """What all trials of a pack raise if an error of one of them makes every later call in the process fail."""
+
+
+def spoils_process(error: BaseException) -> bool:
+    """Return whether an error of the code of a trial makes every later call in its process fail."""
+    return class_of(error, own=False) == "failed" and _contains(text_of(error), _CONTEXT_GONE)
+
+
 def class_of(error: BaseException, *, own: bool) -> Status:
     """Return the class of an error that a trial raised; ``own`` says that its task and tier are both bilin's own."""
+    if isinstance(error, UnknownCulpritError):
+        return "lost"
     causes = list(_causes(error))
     if any(map(_is_memory, causes)):
         return "oom"

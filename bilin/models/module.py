@@ -36,6 +36,11 @@ class SequenceModel(nn.Module, ABC):
     unstackable: ClassVar[str] = ""
     """Why modules of this class cannot run as a stack, under `torch.func.vmap`; empty if they can."""
 
+    capturable: ClassVar[bool] = True
+    """Whether a CUDA graph may repeat a training step. Set it to False if `advance` depends on attributes that change
+    from step to step, or keeps tensors that it replaces: a graph knows only what was there when it was captured.
+    """
+
     outside_recurrence: ClassVar[tuple[str, ...]] = ("embedding", "positions", "initial", "readout")
     """Weights that do not count as recurrent."""
 

@@ -78,11 +78,13 @@ def run_trials(
         clock, trial_id = Clock(), spec.trial_id
         return Member(work=_trial(spec, clock, report, checkpoints, pack), clock=clock, around=lambda: around(trial_id))
 
-    waiting = iter(specs)
+    waiting, unstackable = iter(specs), None
     for first in waiting:
         given = first.resources.pack or None
         at_once = min(limit, given or limit)
-        at_once = at_once if at_once > 1 and not _unstackable(first) else 1
+        if at_once > 1 and unstackable is None:  # the same for all trials of a shape
+            unstackable = _unstackable(first)
+        at_once = 1 if unstackable else at_once
         with isolated() as isolation, _own_torch(first):
             on_gpu = device_of(first.resources) == "cuda" and torch.cuda.is_available()
             pack: Pack[tuple[TrialSpec, TrialResult | TrialCancelled]] = Pack(

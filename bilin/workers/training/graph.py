@@ -7,6 +7,8 @@ while it trains, and when it ends, another member may take the seat without a ne
 
 from __future__ import annotations
 
+import random
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -37,7 +39,7 @@ class Seat:
     tensors: TrialState
     member: TrialState | None
 
-    def seats(self, state: TrialState) -> bool:
+    def suits(self, state: TrialState) -> bool:
         """Whether a trial may sit here: what the kernels know as constants must be equal."""
         return _constants(state) == _constants(self.tensors)
 
@@ -50,6 +52,10 @@ class Program:
     Args:
         states: The first members, one for each seat.
         like: A batch of the shape that all batches have.
+
+    Attributes:
+        seats: The places of its members.
+        is_broken: Whether a step has failed, after which it makes no other one.
     """
 
     def __init__(self, states: Sequence[TrialState], like: Batch) -> None:
@@ -59,12 +65,13 @@ class Program:
             self._model = Stack([state.model for state in states])
         self.seats = [Seat(tensors=_fixed(state, states[0].model), member=None) for state in states]
         inputs = (like.tokens, like.targets, like.num_tokens)
-        self._batch = Batch(*(torch.zeros_like(tensor).repeat(len(states), *[1] * tensor.ndim) for tensor in inputs))
+        self._batch = Batch(*(torch.stack([tensor] * len(states)) for tensor in inputs))
         self._rates = torch.zeros(len(states), device=states[0].device)
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._can_be_captured = self._rates.is_cuda
+        self._can_be_captured = self._rates.is_cuda and self.seats[0].tensors.model.capturable
+        self.is_broken = False
         for seat, state in zip(self.seats, states, strict=True):
-            self._sit(seat, state)
+            self._move_in(seat, state)
 
     @property
     def members(self) -> list[TrialState]:
@@ -73,6 +80,8 @@ class Program:
 
     def fits(self, states: Sequence[TrialState], like: Batch) -> bool:
         """Whether this program can train some trials, at least half of its seats, and leaves no other out."""
+        if self.is_broken:
+            return False
         is_alike = self._every_token == (states[0].spec.cell.supervision == "every_token")
         if not is_alike or self._batch.tokens.shape[1:] != like.tokens.shape or 2 * len(states) <= len(self.seats):
             return False
@@ -81,7 +90,7 @@ class Program:
             return False
         for state in states:
             if state not in members:
-                seat = next((seat for seat in free if seat.seats(state)), None)
+                seat = next((seat for seat in free if seat.suits(state)), None)
                 if seat is None or len(self.seats) == 1:  # the graph of a lone trial is that of its own module
                     return False
                 free.remove(seat)
@@ -89,7 +98,7 @@ class Program:
 
     def step(self, states: Sequence[TrialState], batches: Sequence[Batch]) -> None:
         """Update the weights of some trials once, each with its own batch; they must fit."""
-        self._seat(states)
+        self._arrange(states)
         batch_of = dict(zip(states, batches, strict=True))
         each = [batch_of[seat.member] if seat.member else batches[0] for seat in self.seats]
         torch.stack([batch.tokens for batch in each], out=self._batch.tokens)
@@ -113,20 +122,21 @@ class Program:
         """Free the seats of some trials, which take their tensors with them."""
         for seat in self.seats:
             if seat.member and seat.member in states:
-                state, seat.member = seat.member, None
+                state = seat.member
                 Stack.detach(state.model)
                 state.means = [tensor.clone() for tensor in state.means]
                 state.squares = [tensor.clone() for tensor in state.squares]
                 state.num_updates, state.loss_sum = state.num_updates.clone(), state.loss_sum.clone()
+                seat.member = None  # last: if there is no memory for the copies, nobody else may sit here
 
-    def _seat(self, states: Sequence[TrialState]) -> None:
+    def _arrange(self, states: Sequence[TrialState]) -> None:
         members = self.members
         self.vacate([member for member in members if member not in states])
         for state in states:
             if state not in members:
-                self._sit(next(seat for seat in self.seats if not seat.member and seat.seats(state)), state)
+                self._move_in(next(seat for seat in self.seats if not seat.member and seat.suits(state)), state)
 
-    def _sit(self, seat: Seat, state: TrialState) -> None:
+    def _move_in(self, seat: Seat, state: TrialState) -> None:
         """Move the tensors of a trial into a seat."""
         seat.member, fixed = state, seat.tensors
         if isinstance(self._model, Stack):
@@ -158,21 +168,34 @@ class Program:
         current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
         aside.wait_stream(current)
         with torch.cuda.stream(aside):
+            self.warm_up()
+        current.wait_stream(aside)
+        graph, reason = torch.cuda.CUDAGraph(), "it draws random numbers of Python or numpy, which a graph would repeat"
+        if self._can_be_captured:
+            try:
+                with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                    self._compute()
+            except torch.cuda.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                self._can_be_captured, reason = False, one_line(error)
+        if self._can_be_captured:
+            self._graph = graph
+        else:
+            tier = self.seats[0].tensors.spec.cell.model.tier
+            warnings.warn(f"{tier} trains without a CUDA graph, several times slower: {reason}", stacklevel=2)
+
+    def warm_up(self) -> None:
+        """Compute gradients a few times, and leave everything as it was; find out whether a graph would repeat it."""
+        model = self._model
+        buffers = [*(model.buffers.values() if isinstance(model, Stack) else model.buffers())]
+        kept, drawn = [buffer.clone() for buffer in buffers], _python_generators()
+        with torch.random.fork_rng(devices=[self._rates.device] if self._rates.is_cuda else []):
             for _ in range(WARM_UP_STEPS):
                 self._differentiate()
-        current.wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self._compute()
-        except torch.cuda.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            self._can_be_captured = False
-            tier = self.seats[0].tensors.spec.cell.model.tier
-            warnings.warn(f"{tier} trains without a CUDA graph, several times slower: {one_line(error)}", stacklevel=2)
-            return
-        self._graph = graph
+        for buffer, before in zip(buffers, kept, strict=True):
+            buffer.copy_(before)
+        self._can_be_captured &= drawn == _python_generators()
 
 
 @dataclass(slots=True)
@@ -194,24 +217,20 @@ class Programs:
         try:
             program.step(states, batches)
         except BaseException:
-            program.vacate(states)  # what is left of it takes no memory
-            self._forget_empty()
+            program.is_broken = True  # its members leave it when the error, which holds much memory, is gone
             raise
 
     def _program_of(self, states: Sequence[TrialState], like: Batch) -> Program:
-        """Return the program in which most of the trials sit, if all of them fit; otherwise a new one."""
+        """Return the program that the trials fit in, or a new one; they leave all others."""
+        found = next((program for program in self._programs if program.fits(states, like)), None)
         for program in self._programs:
-            if not program.fits(states, like):
-                continue
-            for other in self._programs:
-                if other is not program:
-                    other.vacate(states)
-            return program
-        for program in self._programs:
-            program.vacate(states)
+            if program is not found:
+                program.vacate(states)
         self._forget_empty()
-        self._programs.append(Program(states, like))
-        return self._programs[-1]
+        if found is None:
+            found = Program(states, like)
+            self._programs.append(found)
+        return found
 
     def _forget_empty(self) -> None:
         self._programs = [program for program in self._programs if program.members]
@@ -234,3 +253,9 @@ def _constants(state: TrialState) -> tuple[object, ...]:
     """Return the settings that the kernels of an update have as constants."""
     train = state.spec.cell.train
     return train.optimizer, train.weight_decay, train.clip_norm
+
+
+def _python_generators() -> tuple[object, ...]:
+    """Return the states of the global generators of Python and of numpy, if it is loaded."""
+    numpy = sys.modules.get("numpy")
+    return random.getstate(), str(numpy.random.get_state()) if numpy else None

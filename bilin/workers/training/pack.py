@@ -18,6 +18,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
+from bilin.errors import one_line
+from bilin.failures import UnknownCulpritError, spoils_process
 from bilin.models.module import SequenceModel
 from bilin.spec import TrialSpec
 from bilin.tasks import Batch
@@ -235,6 +237,10 @@ class Pack(Generic[T]):
             self.check()
             if len(members) == 1:
                 members[0].error = error
+                return
+            if spoils_process(error):  # so halving would blame all of them; the sweep runs them again in smaller packs
+                for member in members:
+                    member.error = UnknownCulpritError(f"in a pack of {len(members)}, one raised: {one_line(error)}")
                 return
         else:
             self.largest = max(self.largest, len(members))

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from bilin.models import Tier
 from bilin.models.module import SequenceModel
 from bilin.record import CurvePoint
 from bilin.spec import Cell, TrialSpec, derive_seed
-from bilin.tasks import Batch, Task
+from bilin.tasks import IGNORED, Batch, Task
 from bilin.workers.training.batches import sample
 from bilin.workers.training.checkpoint import Clock
 from bilin.workers.training.weights import init_seed
@@ -119,9 +120,18 @@ def batches_at(state: TrialState) -> Sequence[Batch]:
             drawn = state.examples.take(
                 torch.randint(num_examples, (number,), generator=generator, device=generator.device)
             )
+        if state.device.type == "cuda":  # a graph needs batches of one shape
+            drawn = padded(drawn, train.lengths[1])
         parts = (part.split(train.batch_size) for part in (drawn.tokens, drawn.targets, drawn.num_tokens))
         state.batches = index, [Batch(*of_step) for of_step in zip(*parts, strict=True)]
     return state.batches[1][offset:]
+
+
+def padded(batch: Batch, length: int) -> Batch:
+    """Return a batch in which no sequence has less than ``length`` places for its tokens."""
+    beyond = max(0, length - batch.tokens.shape[1])
+    tokens, targets = pad(batch.tokens, (0, beyond)), pad(batch.targets, (0, beyond), value=IGNORED)
+    return Batch(tokens, targets, batch.num_tokens)
 
 
 def draw(cell: Cell, generator: torch.Generator, num_sequences: int, *, look: bool) -> Batch:

@@ -17,7 +17,7 @@ from bilin.workers.events import ignore
 from bilin.workers.training.graph import Program, Programs
 from bilin.workers.training.pack import Member, Pack, Sizes
 from bilin.workers.training.pack import alone as run_alone
-from bilin.workers.training.state import TrialState, batches_at, start
+from bilin.workers.training.state import TrialState, batches_at, padded, start
 from bilin.workers.training.step import Stacks
 from bilin.workers.training.train import train
 
@@ -117,10 +117,31 @@ def test_members_may_leave_a_program_that_fails(make):
     batches[1] = batches[1].take(torch.arange(3))
     with pytest.raises(RuntimeError):
         programs.step(states, batches)
-    assert not programs._programs
     for seed, state in enumerate(states):
         together(programs, [state], 1)
         assert_same(state, alone(make(seed=seed), 3))
+
+
+@pytest.mark.parametrize("num_members", [1, 2])
+def test_a_warm_up_leaves_everything_as_it_was(make, num_members):
+    small = {"iterations": "gamma", "evaluation_iterations": 8}
+    specs = [make(seed=seed, tier="fixed_point", model=small) for seed in range(num_members)]
+    states, others = ([start(spec, CPU) for spec in specs] for _ in range(2))
+    program = Program(states, batches_at(states[0])[0])
+    drawn = torch.random.get_rng_state()
+    program.warm_up()
+    assert torch.equal(torch.random.get_rng_state(), drawn)
+    for state, other in zip(states, others, strict=True):
+        values, before = state.model.state_dict(), other.model.state_dict()
+        assert all(torch.equal(values[name], before[name]) for name in before)
+
+
+def test_sequences_are_padded_to_one_length(make):
+    batch = batches_at(start(make(), CPU))[0]
+    wide = padded(batch, 17)
+    assert wide.tokens.shape == wide.targets.shape == (len(batch.tokens), 17)
+    assert torch.equal(wide.answers, batch.answers)
+    assert padded(batch, 2).tokens.shape == batch.tokens.shape
 
 
 def test_a_pack_trains_and_evaluates_in_programs(make):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from bilin.failures import ends_worker
 from bilin.fields import fields_of
 from bilin.folder import SweepFolder
 from bilin.models import MODELS, tier_settings
@@ -141,6 +142,17 @@ def test_a_stack_that_does_not_run_is_halved_until_it_does(make, monkeypatch, er
     assert [measured(result) for result in together(specs)] == expected
     assert max(sizes) == 4
     assert 2 in sizes
+
+
+def test_an_error_that_spoils_the_process_is_blamed_on_no_trial_of_a_stack(make, monkeypatch):
+    def spoil(models: Sequence[object], **_: object) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr("bilin.workers.training.step.Stack.__init__", before(spoil))
+    results = together([of(make(seed=seed, train={"steps": 10}), 2) for seed in range(2)])
+    assert [result.status for result in results] == ["lost", "lost"]
+    assert all("in a pack of 2, one raised: RuntimeError: CUDA error" in str(result.error) for result in results)
+    assert all(map(ends_worker, results))
 
 
 def before(look: Any) -> Any:
