@@ -67,6 +67,9 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None, *, sto
         why = "their weights are not kept, or are of another version"
         rows.append(("", f"{plan.num_retrained} of them are trained again for a tested length: {why}"))
     rows += _headed("leave the results", explanation.leaves)
+    if count := explanation.num_weights_lost:
+        text = f"{count} of them lose their kept weights: if the grid asks for them again, their rows count again, but "
+        rows.append(("", text + "a new tested length trains them again"))
     sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
         rows.append(("" if index else "a trial takes", describe_amounts(amounts_of(size))))
@@ -123,6 +126,7 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
         "cells_of_mixed_hardware": plan.num_mixed_hardware,
         "to_run": [_reason_json(count) for count in explanation.reasons],
         "leave_the_results": [_reason_json(count) for count in explanation.leaves],
+        "weights_lost": explanation.num_weights_lost,
         "shortfalls": list(explanation.shortfalls),
         "time": {
             "seconds_on_one_worker": estimate.seconds,
@@ -177,7 +181,7 @@ def _headed(heading: str, counts: Sequence[ReasonCount]) -> Iterator[tuple[str, 
 def _because(reason: Reason, details: Iterable[str]) -> str:
     """Return a reason with its details, without those that it has in its words, such as ``failed before``."""
     shown = [detail for detail in details if detail not in str(reason).split()]
-    return f"{reason} ({_shown(shown)})" if shown else str(reason)
+    return f"{reason}: {_shown(shown)}" if shown else str(reason)
 
 
 def _cells(plan: Plan) -> str:

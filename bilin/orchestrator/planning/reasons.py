@@ -142,6 +142,17 @@ class Explanation:
         """Why stored trials leave the results."""
         return ReasonCount.of(self.leaving())
 
+    @property
+    def num_weights_lost(self) -> int:
+        """How many of the trials that leave the results have kept weights, which a launch removes."""
+        wanted = {cell.wanted.cell_id for cell in self.plan.cells}
+        leaving = {trial.trial_id for trial in self.leaving() if trial.reason is not Reason.LENGTH_LEFT}
+        return sum(
+            row.weights is not None and row.trial_id in leaving
+            for row in self.plan.stored.values()
+            if self.plan.grid.is_whole or row.cell_id in wanted
+        )
+
     def due(self) -> Iterator[TrialReason]:
         """Yield the trials to run now, in the grid's order."""
         last = self.last or {}

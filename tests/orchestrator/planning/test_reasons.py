@@ -80,7 +80,7 @@ def test_what_another_sweep_has_is_not_new(tiny: Callable[..., Grid], tmp_path: 
         "tested length missing": (kept, 2, {"90": kept}),
     }
     lines = list_trials(explanation)
-    tests = [index for index, line in enumerate(lines) if line == "  tests: tested length missing (90)"]
+    tests = [index for index, line in enumerate(lines) if line == "  tests: tested length missing: 90"]
     assert len(tests) == kept
     assert all(lines[index + 1].startswith("    ") for index in tests)
 
@@ -227,7 +227,7 @@ def test_the_plan_its_list_and_its_json_say_the_same(store: Path, tiny: Callable
     text = describe_plan(explanation)
     assert "8: 2 cells × 2 learning rates × 2 seeds" in text  # noqa: RUF001
     assert "to run             4 in 1 cell: new cell" in text
-    assert "2 in 1 cell: new seed (1)" in text
+    assert "2 in 1 cell: new seed: 1" in text
     assert "leave the results  2 in 1 cell: cell not in the grid" in text
     lines = list_trials(explanation)
     assert [line for line in lines if not line.startswith("    ")] == [

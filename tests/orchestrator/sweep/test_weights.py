@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from bilin.cli.sweep.describe import describe_summary
+from bilin.cli.sweep.plan import describe_plan
 from bilin.folder import SweepFolder
 from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.grid import Grid, resolved
 from bilin.orchestrator.planning.state import SweepState
+from bilin.orchestrator.request import LaunchRequest
 from bilin.orchestrator.sweep.launch import Summary, launch, plan
 from bilin.record import TrialResult
 from bilin.results import copy_weights, delete, query, stored
@@ -75,6 +77,16 @@ class Runs:
     def __call__(self, spec: TrialSpec, **options: Any) -> TrialResult:
         self.specs.append(spec)
         return run_trial(spec, **options)
+
+
+def test_a_plan_says_how_many_weights_are_lost(tiny: Tiny, tmp_path: Path) -> None:
+    run(keeping(tiny(seeds="[0, 1]", m=2), "all"), tmp_path)
+    before, fewer = kept(tmp_path), keeping(tiny(seeds="[0]", m=2), "all")
+    explanation = LaunchRequest.read(fewer, store=tmp_path).explain()
+    assert explanation.num_weights_lost == 2
+    assert "2 of them lose their kept weights" in " ".join(describe_plan(explanation).split())
+    run(fewer, tmp_path)
+    assert len(before) - len(kept(tmp_path)) == 2
 
 
 @pytest.mark.parametrize(("keep", "share"), [("selected", 2), ("all", 4)])
