@@ -39,6 +39,14 @@ def test_places_on_the_axis_are_by_the_logarithm(store):
     assert lines[17:] == ["rank", "", "a cp", "* several"]
 
 
+def test_a_size_of_zero_makes_the_axis_linear(tmp_path):
+    with SweepWriter(tmp_path, "drawn") as writer:
+        writer.append([pair(cell("cp", rank=rank), recurrent_params=100 * rank - 400) for rank in (4, 8, 12)])
+    lines = draw_text("size", figure_data("size", tmp_path, x="recurrent_params"), 41).splitlines()
+    assert [at for at, mark in enumerate(lines[1]) if mark == "a"] == [8, 24, 40]
+    assert lines[15].split() == ["0", "400", "800"]
+
+
 def test_a_map_has_a_bar_and_a_number_for_each_cell(store):
     lines = draw_text("heatmap", figure_data("heatmap", store), 60).splitlines()
     numbers = {line.split()[-1]: line.count("█") for line in lines}

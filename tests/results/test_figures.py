@@ -115,6 +115,18 @@ def test_training_curves_hold_the_last_value_of_a_seed_that_ended(tmp_path):
     assert panel.get_ylabel() == "training loss"
 
 
+def test_training_curves_of_a_sweep_are_those_at_the_rate_selected_in_it(tmp_path):
+    rates = {1e-3: 0.9, 1e-2: 0.5}
+    for sweep, lrs in (("both", (1e-3, 1e-2)), ("high", (1e-2,))):
+        with SweepWriter(tmp_path, sweep) as writer:
+            writer.append([pair(lr=lr, accuracy=rates[lr], curve=1) for lr in lrs])
+    points = figure_data("training", tmp_path).select(["sweep", "value", "num_seeds"]).to_pylist()
+    assert points == [
+        {"sweep": "both", "value": 0.9, "num_seeds": 1},
+        {"sweep": "high", "value": 0.5, "num_seeds": 1},
+    ]
+
+
 def test_a_loss_that_is_not_finite_is_left_out(tmp_path):
     with SweepWriter(tmp_path, "drawn") as writer:
         spec, result = pair()
@@ -160,6 +172,25 @@ def test_cost_adds_up_the_time_of_each_tier(store):
     bars: list[Any] = list(panel.patches)
     assert [bar.get_width() for bar in bars] == [3, 6, 3, 1, 2, 1]
     assert [text.get_text().strip() for text in panel.texts] == ["8 × 30 min", "16 × 30 min", "8 × 30 min"]  # noqa: RUF001
+
+
+def test_cost_counts_a_result_that_sweeps_share_once(tmp_path):
+    for sweep, seeds in (("one", (0,)), ("other", (0, 1))):
+        with SweepWriter(tmp_path, sweep) as writer:
+            writer.append([pair(seed=seed, wall_s=3600.0) for seed in seeds])
+    with SweepWriter(tmp_path, "again") as writer:
+        writer.append([pair(seed=0, wall_s=3600.0, started_at=1_800_000_000.0, finished_at=1_800_003_600.0)])
+    assert figure_data("cost", tmp_path).to_pylist() == [
+        {"tier": "full", "num_trials": 3, "hours": 3.0, "gpu_hours": 0.0}
+    ]
+
+
+def test_a_size_of_zero_makes_the_axis_linear(tmp_path):
+    with SweepWriter(tmp_path, "drawn") as writer:
+        writer.append([pair(cell("cp", rank=rank), recurrent_params=100 * rank - 400) for rank in (4, 8)])
+    (panel,) = plot("size", tmp_path, x="recurrent_params").axes
+    assert panel.get_xscale() == "linear"
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["0", "400"]
 
 
 def test_a_tier_has_one_look_of_its_own():

@@ -51,16 +51,16 @@ class Subject:
         rows = stored.drop_columns(["spec", "traceback", "error"]).to_pylist()
         return _labelled([without_searched(row) for row in rows], stored.schema), stored.schema
 
-    def curves(self) -> dict[str, list[Row]]:
-        """Return the evaluations on the training lengths of each trial at a selected learning rate."""
+    def curves(self) -> dict[tuple[str, str], list[Row]]:
+        """Return the evaluations on the training lengths of each trial of a sweep at a selected learning rate."""
         rows = query(
-            "SELECT trial_id, step, loss, accuracy FROM curves JOIN trials USING (sweep, trial_id) "
+            "SELECT sweep, trial_id, step, loss, accuracy FROM curves JOIN trials USING (sweep, trial_id) "
             "WHERE selected AND length IS NULL ORDER BY step",
             store=self.store,
             sweep=self.sweep,
             everything=self.everything,
         ).to_pylist()
-        return _grouped(rows, "trial_id")
+        return _grouped(rows, "sweep", "trial_id")
 
     def _view(self, view: str) -> Any:
         return query(
@@ -131,9 +131,10 @@ def by_step(subject: Subject) -> pa.Table:
         raise QueryError(f"no value {value!r}; accepted: accuracy, loss")
     trials, _ = subject.trials()
     curves = subject.curves()
+    drawn = [trial for trial in trials if (trial["sweep"], trial["trial_id"]) in curves]
     rows = []
-    for seeds in _grouped([trial for trial in trials if trial["trial_id"] in curves], "sweep", "cell_id").values():
-        of_cell = [curves[trial["trial_id"]] for trial in seeds]
+    for seeds in _grouped(drawn, "sweep", "cell_id").values():
+        of_cell = [curves[trial["sweep"], trial["trial_id"]] for trial in seeds]
         for step in sorted({point["step"] for curve in of_cell for point in curve}):
             ends = [bisect.bisect(curve, step, key=itemgetter("step")) for curve in of_cell]
             scores = [curve[end - 1][value] for curve, end in zip(of_cell, ends, strict=True) if end]
@@ -143,10 +144,11 @@ def by_step(subject: Subject) -> pa.Table:
 
 
 def by_tier(subject: Subject) -> pa.Table:
-    """Return how much computation the trials of each tier took."""
+    """Return how much computation the trials of each tier took; a result that sweeps share counts once."""
     trials, _ = subject.trials()
+    once = {(trial["trial_id"], trial["started_at"]): trial for trial in trials}
     rows = []
-    for of_tier in _grouped(trials, "tier").values():
+    for of_tier in _grouped(once.values(), "tier").values():
         on_gpu = [trial for trial in of_tier if (trial["device"] or "").startswith("cuda")]
         hours = sum(trial["wall_s"] or 0.0 for trial in of_tier) / 3600
         gpu_hours = sum(trial["wall_s"] or 0.0 for trial in on_gpu) / 3600

@@ -43,7 +43,7 @@ def lengths(data: pa.Table, width_in: float) -> Figure:
             _lines(panel, of_task, "length")
             low, high = of_task[0]["train_low"], of_task[0]["train_high"]
             panel.axvspan(low, high, color="#000000", alpha=0.08, linewidth=0, label="training lengths")
-            panel.set_xscale("log")
+            _log_scale(panel, [row["length"] for row in of_task])
             _plain_ticks(panel, sorted({row["length"] for row in of_task}))
         _finish(figure, axes, x="length", y=_SHORT)
     return figure
@@ -60,8 +60,8 @@ def rates(data: pa.Table, width_in: float) -> Figure:
                 lost = [row for row in of_model if row["num_lost"]]
                 panel.plot(*_points(chosen, "lr"), "o", markersize=8, fillstyle="none", color=style["color"])
                 panel.plot(*_points(lost, "lr"), "x", markersize=6, color=style["color"])
-            panel.set_xscale("log")
             tried = sorted({row["lr"] for row in of_task})
+            _log_scale(panel, tried)
             if len(tried) <= _MAX_TICKS:
                 _plain_ticks(panel, tried)
         axes[0].plot([], [], "o", markersize=8, fillstyle="none", color="#666666", label="selected")
@@ -85,7 +85,7 @@ def sizes(data: pa.Table, width_in: float) -> Figure:
                 covers = sum(abs(other - heights[index]) < _COVERED for other in heights[index + 1 :])
                 look = {**style, "marker": "", "linewidth": 0.8 + 0.9 * min(_MAX_COVERS, covers)}
                 panel.axhline(heights[index], label=of_model[0]["model"], **look)
-            panel.set_xscale("log", base=2)
+            _log_scale(panel, [row["x"] for row in sized], base=2)
             _plain_ticks(panel, sorted({row["x"] for row in sized}))
         _finish(figure, axes, x=name.replace("_", " "), y=_SHORT)
     return figure
@@ -240,8 +240,14 @@ def _points(rows: Sequence[Row], x: str) -> tuple[list[float], list[float]]:
     return [row[x] for row in rows], [row["value"] for row in rows]
 
 
+def _log_scale(panel: Axes, values: Sequence[float], base: int = 10) -> None:
+    """Make an axis logarithmic, unless a value is not positive."""
+    if min(values, default=1) > 0:
+        panel.set_xscale("log", base=base)
+
+
 def _plain_ticks(panel: Axes, values: Sequence[float]) -> None:
-    """Label a logarithmic axis with its values, as many as there is room for."""
+    """Label an axis with its values, as many as there is room for."""
     shown = values if len(values) <= _MAX_TICKS else values[:: -(-len(values) // _MAX_TICKS)]
     panel.set_xticks(shown, [f"{value:g}" for value in shown])
     panel.minorticks_off()

@@ -25,7 +25,10 @@ Row = dict[str, Any]
 
 
 def _lines(data: pa.Table, columns: int, *, x: str, is_log: bool, line: str = "model") -> str:
-    """Draw a panel for each task, in which each line is a letter; ``*`` stands for several."""
+    """Draw a panel for each task, in which each line is a letter; ``*`` stands for several.
+
+    An axis with a value that is not positive is linear.
+    """
     rows = [{**row, "model": row[line]} for row in data.to_pylist() if row["value"] is not None and row[x] is not None]
     models = list(dict.fromkeys(row["model"] for row in rows))
     letters = dict(zip(models, _LETTERS * (1 + len(models) // len(_LETTERS)), strict=False))
@@ -40,7 +43,7 @@ def _lines(data: pa.Table, columns: int, *, x: str, is_log: bool, line: str = "m
 
 def _panel(rows: Sequence[Row], letters: Mapping[str, str], columns: int, x: str, is_log: bool) -> str:
     values = sorted({row[x] for row in rows})
-    scale: Callable[[float], float] = math.log if is_log else float
+    scale: Callable[[float], float] = math.log if is_log and values[0] > 0 else float
     low, high = min(0.0, *(row["value"] for row in rows)), max(1.0, *(row["value"] for row in rows))
     width = columns - _LEFT - 1
     span = scale(values[-1]) - scale(values[0]) or 1.0
