@@ -159,7 +159,7 @@ def test_a_heat_map_has_the_number_in_each_cell_and_marks_what_is_missing(tmp_pa
     assert [text.get_text() for text in panel.get_xticklabels()] == ["m=2", "m=5"]
     assert [text.get_text() for text in panel.get_yticklabels()] == ["full", "lstm"]
     assert panel.get_title() == "modular addition, length 500"
-    assert bar.get_ylabel() == "accuracy (0 is chance)"
+    assert bar.get_ylabel() == "scaled accuracy"
 
 
 def test_cost_adds_up_the_time_of_each_tier(store):
@@ -207,6 +207,13 @@ def test_a_line_that_another_covers_is_wider(tmp_path):
     drawn = lines(plot("length", tmp_path).axes[0])
     assert drawn["full"].get_linewidth() > drawn["elman"].get_linewidth() == drawn["lstm"].get_linewidth()
     assert drawn["full"].get_markersize() > drawn["elman"].get_markersize()
+
+
+def test_an_axis_has_room_for_what_is_worse_than_chance(tmp_path):
+    with SweepWriter(tmp_path, "drawn") as writer:
+        writer.append([pair(cell("full"), accuracy=0.0)])
+    panel = plot("length", tmp_path).axes[0]
+    assert panel.get_ylim()[0] < min(lines(panel)["full"].get_ydata()) < -0.1
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -25,14 +25,13 @@ from bilin.units import duration
 
 Row = dict[str, Any]
 
-_ACCURACY = "accuracy (0 is chance)"
 _SHORT = "scaled accuracy"
 _BAND = 0.18
 _COVERED = 0.02
 _MAX_COVERS = 3
 _MAX_TICKS = 6
-_WORST, _BEST = -0.1, 1.1
-"""The limits of an axis of accuracies; a marker at 0 or 1 is whole."""
+_WORST, _BEST, _MARGIN = -0.1, 1.1, 0.05
+"""The limits of an axis of accuracies, lower if one is worse; a marker at 0 or 1 is whole."""
 
 
 def lengths(data: pa.Table, width_in: float) -> Figure:
@@ -129,7 +128,7 @@ def heatmap(data: pa.Table, width_in: float) -> Figure:
         panel.tick_params(length=0)
         for spine in panel.spines.values():
             spine.set_visible(False)
-        figure.colorbar(image, ax=panel, label=_ACCURACY, shrink=min(1.0, 1.2 / (0.2 * len(models))))
+        figure.colorbar(image, ax=panel, label=_SHORT, shrink=min(1.0, 1.2 / (0.2 * len(models))))
     return figure
 
 
@@ -255,7 +254,9 @@ def _plain_ticks(panel: Axes, values: Sequence[float]) -> None:
 
 def _finish(figure: Figure, axes: Sequence[Axes], *, x: str, y: str, is_accuracy: bool = True) -> None:
     if is_accuracy:
-        axes[0].set_ylim(_WORST, _BEST)
+        heights = np.concatenate([np.asarray(line.get_ydata(), float) for panel in axes for line in panel.lines])
+        lowest = float(np.nanmin(heights, initial=0.0)) - _MARGIN
+        axes[0].set_ylim(min(_WORST, lowest), _BEST)
     label(axes, x, y)
     legend(figure, axes)
 
