@@ -39,6 +39,11 @@ class Sheet:
     groups: Sequence[object]
     note: str
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no column has numbers, so that there is nothing but the note."""
+        return all(section is None for section in self.sections)
+
     def spans(self) -> list[tuple[str, int]]:
         """Return the title above neighbouring columns, and their number; nothing if no section has a title."""
         if not any(self.sections):
@@ -54,7 +59,9 @@ class Sheet:
 
 
 def latex(sheet: Sheet) -> str:
-    """Return a ``table`` that needs no package but booktabs."""
+    """Return a ``table`` that needs no package but booktabs; of an empty one, the note as text."""
+    if sheet.is_empty:
+        return "\n\n".join(map(_latex_text, sheet.note.splitlines())) + "\n"
     alignment = "".join("r" if right else "l" for right in sheet.right_aligned)
     first, *remarks = sheet.note.splitlines() or [""]
     caption = f"{first[:1].upper()}{first[1:]}." if first else ""
@@ -133,7 +140,8 @@ _LATEX = {
 
 
 def _latex_text(text: str) -> str:
-    return "".join(map(_latex_character, text)).replace("  ", " ")
+    parts = re.split(r"(?<=-)(?=-)", text)  # else two hyphens become a dash
+    return "{}".join("".join(map(_latex_character, part)) for part in parts).replace("  ", " ")
 
 
 def _latex_character(character: str) -> str:
@@ -145,7 +153,9 @@ def _latex_character(character: str) -> str:
 
 
 def html_table(sheet: Sheet) -> str:
-    """Return a ``table`` element."""
+    """Return a ``table`` element; of an empty one, the note as a paragraph."""
+    if sheet.is_empty:
+        return f"<p>{_html_text(sheet.note)}</p>"
     lines = ["<table>"]
     if sheet.note:
         style = "caption-side: bottom; text-align: left; padding-top: 0.5em"

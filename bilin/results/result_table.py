@@ -31,6 +31,9 @@ _SIGNIFICANT_DIGITS = 5
 
 _ROW_GROUP_BYTES = 32 << 20
 
+_MARKUP = re.compile(r"[\\|*<`~]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)|(?<=])\(")
+"""What Markdown takes for more than a character. An underscore within a word is none."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -201,8 +204,8 @@ class ResultTable:
         """Return the texts of the whole table."""
         rows = zip(*self._values(), strict=True)
         return Sheet(
-            sections=[column.section for column in self.columns],
-            headings=[column.heading for column in self.columns],
+            sections=[column.section and readable(column.section) for column in self.columns],
+            headings=[readable(column.heading) for column in self.columns],
             right_aligned=[column.right_aligned or _has_estimates(column) for column in self.columns],
             rows=[[_text(column, value) for column, value in zip(self.columns, row, strict=True)] for row in rows],
             groups=self.groups or [None] * self.data.num_rows,
@@ -242,12 +245,14 @@ def encode(table: ResultTable, format_: Format) -> bytes:
         return buffer.getvalue()
     if format_ in (Format.LATEX, Format.HTML):
         return (latex if format_ is Format.LATEX else html_page)(table.sheet()).encode()
-    write = {Format.TABLE: _plain, Format.MARKDOWN: _markdown}[format_]
+    write, line = (_plain, str) if format_ is Format.TABLE else (_markdown, _markdown_line)
     texts = [
-        f"{section.title}\n\n{write(section)}\n" if section.title else write(section) for section in table.sections()
+        f"{line(readable(section.title))}\n\n{write(section)}\n" if section.title else write(section)
+        for section in table.sections()
     ]
     before = "\n" if texts and not texts[-1].endswith("\n\n") else ""
-    return "".join([*texts, f"{before}{table.note}\n" if table.note else ""]).encode()
+    note = "\n".join(map(line, table.note.splitlines()))
+    return "".join([*texts, f"{before}{note}\n" if note else ""]).encode()
 
 
 def write_rows(rows: pa.RecordBatchReader, format_: Format, file: BinaryIO) -> None:
@@ -275,7 +280,7 @@ def readable(value: Any) -> str:
 
 def _plain(section: Section) -> str:
     rows = section.texts()
-    headings = [column.heading for column in section.columns]
+    headings = [readable(column.heading) for column in section.columns]
     widths = [max(map(len, texts)) for texts in zip(headings, *rows, strict=True)]
 
     def line(texts: Sequence[str]) -> str:
@@ -297,14 +302,20 @@ def _markdown(section: Section) -> str:
             return f"**{value.number}**{_escaped(value.rest)}"
         return _escaped(value if isinstance(value, str) else column.text(value))
 
-    header = line([_escaped(column.heading) for column in section.columns])
+    header = line([_escaped(readable(column.heading)) for column in section.columns])
     rule = line(["---:" if column.right_aligned else "---" for column in section.columns])
     rows = ([cell(column, value) for column, value in zip(section.columns, row, strict=True)] for row in section.rows)
     return header + rule + "".join(map(line, rows))
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"([\\|*<])", r"\\\1", text).replace("\r\n", "<br>").replace("\n", "<br>")
+    """Return a text on one line, in which nothing is markup: emphasis, code, HTML, entities or links."""
+    return re.sub(r"\r\n|\r|\n", "<br>", _MARKUP.sub(r"\\\g<0>", text))
+
+
+def _markdown_line(text: str) -> str:
+    """Return a line that begins no list, heading, quotation or definition."""
+    return re.sub(r"^(\s*)([#>=+-]|\[(?=[^]]*]:))|^(\s*\d+)([.)])(?!\S)", r"\1\3\\\2\4", _escaped(text))
 
 
 def _csv(rows: pa.RecordBatchReader) -> Iterator[str]:

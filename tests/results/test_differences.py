@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from scipy import stats
 from typer.testing import CliRunner
@@ -39,6 +41,15 @@ def test_cells_are_compared_but_for_fields_in_which_the_sweeps_differ(two):
         "within 0: 1 of 3 rows, 1 only in new, 1 lower",
         "the sweeps differ in max_steps (1000 and 500)",
     ]
+
+
+def test_a_field_that_some_cells_search_is_a_text(store):
+    for name in ("one", "other"):
+        with SweepWriter(store, name) as writer:
+            searching = dataclasses.replace(cell("cp", rank=64), searched=("rank",))
+            writer.append([pair(cell("cp", rank=8)), pair(searching)])
+    shown = compare(store, sweep="one", against="other")
+    assert shown.data["rank"].to_pylist() == ["8", "8", "searched", "searched"]
 
 
 def test_a_tolerance_makes_accuracies_the_same(two):

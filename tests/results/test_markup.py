@@ -82,6 +82,24 @@ def test_latex_compiles_as_it_is(tmp_path):
     assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_latex_keeps_hyphens_apart():
+    assert "    a-{}-b -{}-{}- c-d \\\\" in latex(ResultTable.of(pa.table({"text": ["a--b --- c-d"]}))).splitlines()
+
+
+@pytest.mark.parametrize("format_", [Format.TABLE, Format.MARKDOWN, Format.LATEX, Format.HTML])
+def test_a_heading_and_a_title_are_on_one_line(format_):
+    column = Column(name="a", heading="one\n\ntwo", section="three\n\nfour")
+    text = encode(ResultTable(data=pa.table({"a": ["x"]}), columns=[column]), format_).decode()
+    assert len(re.findall(r"one\\.*n\\.*ntwo", text)) == 1
+    assert len(re.findall(r"three\\.*n\\.*nfour", text)) == 1
+
+
+def test_an_empty_table_is_its_note():
+    empty = ResultTable(data=pa.table({}), columns=[], note="100 % of nothing\n<b> is left")
+    assert latex(empty) == "100 \\% of nothing\n\n\\textless{}b\\textgreater{} is left\n"
+    assert empty._repr_html_() == "<p>100 % of nothing<br>&lt;b&gt; is left</p>"
+
+
 class Cells(HTMLParser):
     """The rows of a table, each text with the tag and attributes of its cell, and what is open at the end."""
 
@@ -147,3 +165,22 @@ def test_markdown_is_parsed_as_the_texts_that_it_shows():
     nasty = encode(ResultTable.of(pa.table({"text": NASTY})), Format.MARKDOWN).decode()
     tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(nasty)
     assert [token.content for each in tokens for token in each.children or () if token.type == "text"][1:] == NASTY
+
+
+MARKS = [
+    "* a", "- a", "+ a", "# a", "> a", "1. a", "2) a", "===", "---", "[a]: b", "`a`", "[a](b)", "![a](b)", "_a_ b_c",
+    "~~a~~", "&amp;", "**a**",
+]  # fmt: skip
+"""Texts that Markdown takes for a list, a heading, a quotation, a definition, code, a link and so on."""
+
+
+def test_markdown_titles_notes_and_cells_are_texts():
+    from markdown_it import MarkdownIt
+
+    columns = [Column(name=mark, heading=mark, section=mark) for mark in MARKS]
+    table = ResultTable(data=pa.table({mark: [mark] for mark in MARKS}), columns=columns, note="\n".join(MARKS))
+    tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(encode(table, Format.MARKDOWN).decode())
+    texts = [[child.content for child in token.children if child.type == "text"] for token in tokens if token.children]
+    assert texts == [*([mark] for mark in MARKS for _ in range(3)), MARKS]
+    kinds = {token.type.removesuffix("_open").removesuffix("_close") for token in tokens}
+    assert kinds == {"inline", "paragraph", "table", "thead", "tbody", "tr", "th", "td"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from scipy import stats
 
@@ -66,6 +68,38 @@ def test_several_cells_at_one_position_are_refused_with_what_tells_them_apart(st
     with pytest.raises(QueryError, match=r"2 cells are at tier=cp, m=2; they differ in rank \(8, 64\)\. Add rank to"):
         table(store, rows=["tier"], cols=["m"])
     assert len(table(store, rows=["tier"], cols=["m"], where="rank = 8").data) == 1
+
+
+def test_a_field_that_some_cells_search_is_a_text(store):
+    searching = dataclasses.replace(cell("cp", rank=64), searched=("rank",))
+    store_of(store, [pair(cell("cp", rank=8)), pair(searching)])
+    shown = table(store, rows=["tier", "rank"])
+    assert shown.data["rank"].to_pylist() == ["8", "searched"]
+
+
+def test_values_that_are_rounded_to_one_text_have_columns_of_their_own(store):
+    decays = {0.1234561: 0.25, 0.1234562: 0.5, 0.7654321: 0.75}
+    for decay, score in decays.items():
+        of = cell(m=2)
+        of = dataclasses.replace(of, train=dataclasses.replace(of.train, weight_decay=decay))
+        store_of(store, scored(of, score))
+    shown = table(store, rows=["tier"], cols=["weight_decay"])
+    assert [column.heading for column in shown.columns[1:]] == [
+        "weight_decay=0.1234561", "weight_decay=0.1234562", "weight_decay=0.76543",
+    ]  # fmt: skip
+    (row,) = shown.data.to_pylist()
+    assert {decay: row[f"weight_decay={decay}"] for decay in decays} == decays
+    sections = table(store, rows=["tier"], cols=["weight_decay", "m"]).sections()
+    assert [section.rows[0][1].value for section in sections] == list(decays.values())
+
+
+def test_a_sweep_called_like_a_field_of_the_rows_keeps_both_columns(store):
+    for sweep in ("tier", "other"):
+        store_of(store, [pair(cell("full"))], sweep)
+    shown = table(store, rows=["tier"], cols=["sweep"])
+    assert [name for name in shown.data.column_names if "," not in name] == ["tier", "other", "sweep=tier"]
+    assert lines(shown)[0].split() == ["tier", "other", "tier"]
+    assert lines(shown)[2].split() == ["full", "1.00", "1.00"]
 
 
 def test_lengths_are_an_axis_too(store):

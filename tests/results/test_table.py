@@ -56,6 +56,34 @@ def test_texts_for_people_are_rounded_and_short(store):
     )
 
 
+def at(*lengths, of):
+    return pair(of, lengths=tuple(LengthResult(length, 2000, 2000, 2) for length in lengths))
+
+
+def test_each_variant_of_a_task_is_shown_at_its_own_longest_length(store):
+    store_of(store, [at(10, 500, of=cell(m=2)), at(10, 100, of=cell(m=3))])
+    shown = table(store)
+    assert [section.title for section in shown.sections()] == [
+        "modular_addition, length 500", "modular_addition, length 100",
+    ]  # fmt: skip
+    assert "left out" not in shown.note
+
+
+def test_cells_not_tested_at_the_length_are_counted(store):
+    store_of(store, [at(10, 500, of=cell(m=2)), at(10, of=cell("lstm", m=2)), at(500, of=cell("rotation", m=2))])
+    assert models(shown := table(store)) == ["full", "rotation"]
+    assert shown.note.splitlines()[1] == "left out: 1 cell not tested at the length shown"
+    assert table(store, length=10).note.splitlines()[1] == "left out: 1 cell not tested at the length shown"
+    assert "left out" not in table(store, by="length").note
+
+
+def test_lengths_are_in_order_within_each_task(store):
+    store_of(store, [at(500, of=cell(m=2)), at(10, 100, of=cell("lstm", m=2)), at(20, of=cell(m=3))])
+    shown = table(store, by="length")
+    headings = [[column.heading for column in section.columns[1:]] for section in shown.sections()]
+    assert headings == [["10", "100", "500"], ["20"]]
+
+
 @pytest.mark.parametrize(
     ("stat", "text", "note"),
     [

@@ -42,7 +42,7 @@ class Subject:
     def cells(self, *, only_greatest: bool) -> tuple[list[Row], pa.Schema]:
         """Return rows of the view `cells`, with labels."""
         stored = self._view("cells")
-        cells = at_lengths(stored.to_pylist(), self.length, only_greatest=only_greatest)
+        cells = at_lengths(stored.to_pylist(), stored.schema, self.length, only_greatest=only_greatest)
         return _labelled(cells, stored.schema), stored.schema
 
     def trials(self) -> tuple[list[Row], pa.Schema]:

@@ -17,7 +17,7 @@ from bilin.results.schema import cell_columns, field_info
 from bilin.results.sql.query import query
 from bilin.results.statistics import difference
 from bilin.results.store.contents import sweep_names
-from bilin.results.tables.layout import Cell, at_lengths
+from bilin.results.tables.layout import Cell, at_lengths, axis_array
 from bilin.units import plural
 
 _Key = tuple[Any, ...]
@@ -57,7 +57,7 @@ def compare(
     if sweep is None or sweep == against:
         raise QueryError(f"name two sweeps to compare: {against} and another")
     sides = [query(store=store, view="cells", sweep=name, everything=everything) for name in (sweep, against)]
-    one, other = (at_lengths(side.to_pylist(), None, only_greatest=False) for side in sides)
+    one, other = (at_lengths(side.to_pylist(), side.schema, None, only_greatest=False) for side in sides)
     schema = pa.unify_schemas([side.schema for side in sides])
     return _Differences(sweep, against, one, other, schema).table(tolerance)
 
@@ -92,7 +92,7 @@ class _Differences:
         apart = [f"{field} ({' and '.join(values)})" for field, values in self._apart.items()]
         note += f"\nthe sweeps differ in {', '.join(apart)}" if apart else ""
         shown = [name for name in self._keys if self._is_shown(name, keys)]
-        arrays = {name: pa.array([key[self._keys.index(name)] for key in keys]) for name in shown}
+        arrays = {name: axis_array([key[self._keys.index(name)] for key in keys]) for name in shown}
         columns = [Column(name=name, heading=name, right_aligned=is_number(arrays[name].type)) for name in shown]
         for name, type_, heading in _COLUMNS:
             values = [row[name] for row in rows]

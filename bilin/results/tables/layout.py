@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,49 +62,58 @@ class Layout:
         """Return the columns that name the rows."""
         arrays = {}
         for index, heading in enumerate(self.headings):
-            values = [row[index] for row in self.rows]
-            is_field = heading in self.schema.names and _SEARCHED not in values
-            arrays[heading] = pa.array(values, self.schema.field(heading).type if is_field else pa.string())
+            type_ = self.schema.field(heading).type if heading in self.schema.names else pa.string()
+            arrays[heading] = axis_array([row[index] for row in self.rows], type_)
         return arrays
 
 
-def at_lengths(cells: Sequence[Cell], length: int | None, *, only_greatest: bool) -> list[Cell]:
-    """Return the cells of one length, by default of the greatest of each task, or of all lengths.
+def axis_array(values: Sequence[Any], type_: pa.DataType | None = None) -> pa.Array:
+    """Return the values of a field as a column; of texts if the field is searched in some cells."""
+    if _SEARCHED in values:
+        return pa.array([None if value is None else readable(value) for value in values], pa.string())
+    return pa.array(values, type_)
+
+
+def at_lengths(cells: Sequence[Cell], schema: pa.Schema, length: int | None, *, only_greatest: bool) -> list[Cell]:
+    """Return the cells of one length, by default of the greatest of each variant of a task, or of all lengths.
 
     Raises:
         QueryError: No trial was tested at the length.
     """
-    tested: dict[str, set[int]] = defaultdict(set)
-    for cell in cells:
-        tested[cell["task"]].add(cell["length"])
+    names = ["task", *fields_in(schema, "task")]
+    cells = [without_searched(cell) for cell in cells]
+    variants = [tuple(str(cell[name]) for name in names) for cell in cells]
+    tested: dict[tuple[str, ...], set[int]] = defaultdict(set)
+    for cell, variant in zip(cells, variants, strict=True):
+        tested[variant].add(cell["length"])
     if length is not None and cells and not any(length in lengths for lengths in tested.values()):
         known = ", ".join(map(str, sorted(set().union(*tested.values()))))
         raise QueryError(f"no trial was tested at length {length}; tested: {known}")
     if length is not None:
-        shown = [cell for cell in cells if cell["length"] == length]
-    else:
-        shown = [cell for cell in cells if not only_greatest or cell["length"] == max(tested[cell["task"]])]
-    return [without_searched(cell) for cell in shown]
+        return [cell for cell in cells if cell["length"] == length]
+    pairs = zip(cells, variants, strict=True)
+    return [cell for cell, variant in pairs if not only_greatest or cell["length"] == max(tested[variant])]
 
 
 def models_by_tasks(cells: Sequence[Cell], schema: pa.Schema, *, by_length: bool) -> Layout:
     """Return a row for each model, and a column for each task, or for each length of each task."""
     placed: dict[tuple[tuple[str], str], Cell] = {}
-    places: dict[Place, None] = {}
+    places: dict[Place, int] = {}
     first: dict[str, Cell] = {}
     for cell, (model, task) in zip(cells, labels(cells, schema), strict=True):
         kind, at = cell["task"], cell["length"]
         section = task if by_length else f"{kind}, length {at}"
         place = Place(f"{task}, length {at}", section, str(at) if by_length else task.removeprefix(f"{kind} "))
-        places[place] = None
+        places[place] = at
         placed[(model,), place.name] = cell
         first.setdefault(model, cell)
+    sections = list(dict.fromkeys(place.section for place in places))
     in_order = sorted(first, key=lambda model: model_order(first[model], schema))
     return Layout(
         headings=["model"],
         rows=[(model,) for model in in_order],
         groups=[first[model]["tier"] for model in in_order],
-        places=list(places),
+        places=sorted(places, key=lambda place: (sections.index(place.section), places[place])),
         cells=placed,
         schema=schema,
     )
@@ -167,7 +176,7 @@ def pivot(cells: Sequence[Cell], schema: pa.Schema, *, rows: Sequence[str], cols
             raise _ambiguous(several, dict(zip((*rows, *cols), sum(position, ()), strict=True)), accepted)
     row_keys = sorted({row for row, _ in by_position}, key=_order_of(rows))
     col_keys = sorted({col for _, col in by_position}, key=_order_of(cols))
-    places = {col: _place(cols, col) for col in col_keys}
+    places = dict(zip(col_keys, _places(cols, col_keys, taken=rows), strict=True))
     return Layout(
         headings=list(rows),
         rows=row_keys,
@@ -178,15 +187,35 @@ def pivot(cells: Sequence[Cell], schema: pa.Schema, *, rows: Sequence[str], cols
     )
 
 
-def _place(names: Sequence[str], values: Sequence[Any]) -> Place:
-    """Return the column of some values: the last is its heading, those before are its section."""
-    texts = [
-        readable(value) if name in ("task", "tier", "sweep") else f"{name}={readable(value)}"
-        for name, value in zip(names, values, strict=True)
-        if value is not None
-    ]
-    *before, last = texts or ["result"]
-    return Place(", ".join([*before, last]), ", ".join(before), last)
+def _places(names: Sequence[str], keys: Sequence[tuple[Any, ...]], *, taken: Collection[str]) -> list[Place]:
+    """Return the column of each key: its last value is the heading, those before are the section.
+
+    A value is rounded unless another is rounded to the same text. The name in the data has the exact values.
+    """
+    seen = {name: Counter(map(readable, {key[index] for key in keys})) for index, name in enumerate(names)}
+
+    def short(name: str, value: Any) -> str:
+        return readable(value) if seen[name][readable(value)] == 1 else _exact(value)
+
+    places = []
+    for key in keys:
+        pairs = [(name, value) for name, value in zip(names, key, strict=True) if value is not None]
+        exact = ", ".join(_titled(name, _exact(value)) for name, value in pairs) or "result"
+        if exact in taken:  # by a field of the rows
+            exact = ", ".join(f"{name}={_exact(value)}" for name, value in pairs)
+        *before, last = [_titled(name, short(name, value)) for name, value in pairs] or ["result"]
+        places.append(Place(exact, ", ".join(before), last))
+    return places
+
+
+def _titled(name: str, text: str) -> str:
+    return text if name in ("task", "tier", "sweep") else f"{name}={text}"
+
+
+def _exact(value: Any) -> str:
+    """Return a value as people see it, with more digits if these are not all."""
+    text = readable(value)
+    return repr(value) if isinstance(value, float) and float(text) != value else text
 
 
 def _ambiguous(cells: Sequence[Cell], position: Mapping[str, Any], accepted: Sequence[str]) -> QueryError:

@@ -83,7 +83,8 @@ def table(
 
     stored = query(store=store, view="cells", sweep=sweep, where=where, everything=everything)
     has_lengths = measure.depends_on_length and (by == "length" or "length" in (*rows, *cols))
-    cells = at_lengths(stored.to_pylist(), length, only_greatest=not has_lengths)
+    everywhere = stored.to_pylist()
+    cells = at_lengths(everywhere, stored.schema, length, only_greatest=not has_lengths)
     seeds = Seeds(store, sweep=sweep, everything=everything)
     cells = seeds.with_values(cells, measure.name)
     if measure.statistic is Statistic.MEAN_CI and any(cell["num_seeds"] == 1 for cell in cells):
@@ -106,6 +107,7 @@ def table(
     if cells:
         at = _at_lengths(cells) if rows and measure.depends_on_length and not has_lengths else ""
         note = "; ".join(filter(None, (measure.meaning, at, _note_on_seeds(measure, counts), _note_on_papers(source))))
+        note += _note_on_left_out(everywhere, cells)
         note += _note_on_lost(cells, seeds) if measure.is_estimated else ""
         note += _note_on_mixtures(cells, store, is_marked=measure.is_estimated)
     beside = [*show, *(["published"] if source else [])]
@@ -222,6 +224,13 @@ def _note_on_seeds(measure: Measure, counts: Collection[int]) -> str:
 
 def _note_on_papers(source: str | None) -> str:
     return f"beside it the accuracy of {source}" if source else ""
+
+
+def _note_on_left_out(cells: Sequence[Cell], shown: Sequence[Cell]) -> str:
+    """Say how many cells were not tested at the length that is shown."""
+    stored, found = ({(cell["sweep"], cell["cell_id"]) for cell in each} for each in (cells, shown))
+    count = len(stored - found)
+    return f"\nleft out: {plural(count, 'cell')} not tested at the length shown" if count else ""
 
 
 def _note_on_lost(cells: Sequence[Cell], seeds: Seeds) -> str:
