@@ -21,6 +21,8 @@ from bilin.cli.text import for_terminal
 from bilin.errors import DamageWarning, InputError
 from bilin.units import plural
 
+_STATISTICS = "<mean-range|mean-se|mean-std|mean-ci|mean-bootstrap|median-mad|best>"
+
 app = typer.Typer(help="Query results, remove some, and maintain the store.", no_args_is_help=True)
 
 
@@ -92,7 +94,7 @@ def table(
     stat: Annotated[
         str | None,
         typer.Option(
-            metavar="<mean-range|mean-se|mean-std|mean-ci|mean-bootstrap|median-mad|best>",
+            metavar=_STATISTICS,
             help="How the seeds become one number with an interval; by default mean-range.",
             show_default=False,
         ),
@@ -211,7 +213,7 @@ def plot(
     stat: Annotated[
         str | None,
         typer.Option(
-            metavar="<mean-range|mean-se|mean-std|mean-ci|mean-bootstrap|median-mad|best>",
+            metavar=_STATISTICS,
             help="The line and the band over the seeds; by default mean-range.",
             show_default=False,
         ),

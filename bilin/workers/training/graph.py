@@ -60,9 +60,8 @@ class Program:
 
     def __init__(self, states: Sequence[TrialState], like: Batch) -> None:
         self._every_token = states[0].spec.cell.supervision == "every_token"
-        self._model: Stack | SequenceModel = states[0].model
-        if len(states) > 1:
-            self._model = Stack([state.model for state in states])
+        stack = Stack([state.model for state in states]) if len(states) > 1 else None
+        self._model, self._weights = stack or states[0].model, stack.trained if stack else states[0].weights
         self.seats = [Seat(tensors=_fixed(state, states[0].model), member=None) for state in states]
         inputs = (like.tokens, like.targets, like.num_tokens)
         self._batch = Batch(*(torch.stack([tensor] * len(states)) for tensor in inputs))
@@ -158,10 +157,7 @@ class Program:
 
     def _differentiate(self) -> tuple[Tensor, Sequence[Sequence[Tensor]]]:
         self.seats[0].tensors.model.train()  # the one whose code a stack runs
-        weights = self.seats[0].tensors.weights
-        if not isinstance(self._model, Stack):
-            weights = [weight for weight in self._model.parameters() if weight.requires_grad]
-        return differentiate(self._model, weights, self._batch, every_token=self._every_token)
+        return differentiate(self._model, self._weights, self._batch, every_token=self._every_token)
 
     def _capture(self) -> None:
         """Capture the step, without making one. If that is impossible, every step runs as it is written."""

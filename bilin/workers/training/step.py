@@ -34,12 +34,14 @@ class Stack:
     Attributes:
         weights: Weights by name. Their first axis is the models.
         buffers: Buffers by name, in the same way.
+        trained: The weights that are trained.
     """
 
     def __init__(self, models: Sequence[SequenceModel], *, share: bool = True) -> None:
         self._model = models[0]
         self.weights = _stacked([dict(model.named_parameters()) for model in models], share=share)
         self.buffers = _stacked([dict(model.named_buffers()) for model in models], share=share)
+        self.trained = [weight for weight in self.weights.values() if weight.requires_grad]
 
     def __call__(
         self,
@@ -112,10 +114,13 @@ class Stacks:
             if not state.model.training:
                 state.model.train()
         batch = Batch(*map(torch.stack, zip(*((b.tokens, b.targets, b.num_tokens) for b in batches), strict=True)))
-        lone = len(states) == 1
-        model = states[0].model if lone else self.of([state.model for state in states])
-        every_token = states[0].spec.cell.supervision == "every_token"
-        losses, gradients = differentiate(model, states[0].weights, batch, every_token=every_token)
+        stack = self.of([state.model for state in states]) if len(states) > 1 else None
+        losses, gradients = differentiate(
+            stack or states[0].model,
+            stack.trained if stack else states[0].weights,
+            batch,
+            every_token=states[0].spec.cell.supervision == "every_token",
+        )
         for state, loss, grads in zip(states, losses, gradients, strict=True):
             state.lr = lr_at(state.spec.cell.train, state.spec.lr, state.step)
             state.num_updates.fill_(state.step + 1)
@@ -131,7 +136,7 @@ def differentiate(
 
     Args:
         model: The stack; or a model, which counts as a stack of one.
-        weights: Those of the model that are trained. A stack knows its own.
+        weights: Its weights that are trained.
         batch: Its tensors have the members as their first axis.
         every_token: Whether all labels count, or only that of the last token of each sequence.
     """
@@ -140,7 +145,6 @@ def differentiate(
         targets = targets.gather(2, num_tokens.unsqueeze(2) - 1)
     if isinstance(model, Stack):
         logits = model(tokens, num_tokens, every_token=every_token)
-        weights = [weight for weight in model.weights.values() if weight.requires_grad]
     else:
         logits = model(tokens[0], num_tokens[0], every_token=every_token).unsqueeze(0)
     losses = _losses(logits, targets)
