@@ -85,7 +85,7 @@ def page(store: Path, verdicts: Sequence[tuple[str, float, bool]]) -> Iterator[s
         "Written by `python benchmarks/hierarchy.py` from the results of `examples/hierarchy.yaml`; `make hierarchy`",
         "does both. Small networks, trained on sequences of 2 to 10 tokens unless stated otherwise. Accuracy,",
         "scaled so that chance is 0 and 1 is perfect, at the best learning rate and seed: the question is what a",
-        f"system can learn. {seconds['n']} trials, {seconds['s'] / 60:.0f} minutes of one core together.",
+        f"system can learn. {seconds['n']} trials with one thread each, {seconds['s'] / 60:.0f} minutes together.",
         "",
         "## Published claims",
         "",
