@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import warnings
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from bilin.errors import InterruptedSweepError, StoreError
 from bilin.orchestrator import ClusterSpec, launch, plan, status
+from bilin.orchestrator.grid import Grid
 from bilin.results import query, stored, verify
 from tests.examples import examples
 from tests.orchestrator.runs import no_op
@@ -23,9 +25,17 @@ from tests.results.samples import forget_checksums
 INLINE = ClusterSpec(kind="inline")
 
 
+@dataclass(repr=False)  # Hypothesis warns of an argument whose text is long
+class Whole:
+    """A store that two launches wrote, its grid, and every row that was ever in it."""
+
+    store: Path
+    grid: Grid
+    known: dict[str, list[object]]
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A store that two launches wrote, its grid, and every row that was ever in it."""
     from bilin.orchestrator.grid import parse_grid
     from tests.orchestrator.conftest import TINY
 
@@ -36,7 +46,7 @@ def whole(tmp_path_factory):
         launch(grid, store=store, cluster=INLINE, run=no_op)
         for view, rows in rows_of(store).items():
             known[view] += rows
-    return store, grid, known
+    return Whole(store, grid, known)
 
 
 def rows_of(store):
@@ -66,17 +76,17 @@ def damages(draw):
 @examples(40)
 @given(file=st.integers(0, 99), damage=damages(), earlier=st.booleans())
 def test_no_damage_of_a_file_is_a_traceback_or_a_wrong_row(whole, file, damage, earlier):
-    template, grid, known = whole
+    grid = whole.grid
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        store = Path(shutil.copytree(template, Path(folder) / "store"))
+        store = Path(shutil.copytree(whole.store, Path(folder) / "store"))
         if earlier:  # without checksums no row is known to be right, and still there is no traceback
             forget_checksums(store / "tiny")
         files = sorted(path for path in (store / "tiny").iterdir() if path.is_file() and path.stat().st_size)
         path = files[file % len(files)]
         path.write_bytes(damage(path.read_bytes()))
         for view, rows in rows_of(store).items():
-            assert earlier or all(row in known[view] for row in rows)
+            assert earlier or all(row in whole.known[view] for row in rows)
         made = plan(grid, store=store)
         assert made.num_to_run + made.num_done == 4
         with suppress(StoreError):  # a grid that is damaged
