@@ -26,7 +26,9 @@ PRUNERS: dict[str, dict[str, Any]] = {
 }
 TIERS: dict[str, dict[str, Any]] = {"cp": {"rank": 32}}
 CELLS = "SELECT task, m, tier, lr, mean FROM cells WHERE length = 500 ORDER BY ALL"
-COSTS = "SELECT sum(steps)::BIGINT AS steps, sum(wall_s) AS wall_s, count(*) FILTER (status = 'pruned') AS pruned FROM trials"
+COSTS = """
+SELECT sum(steps)::BIGINT AS steps, sum(wall_s) AS wall_s, count(*) FILTER (status = 'pruned') AS pruned FROM trials
+"""
 
 
 def main() -> None:
