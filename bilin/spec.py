@@ -22,7 +22,10 @@ from bilin.fields import Amounts, Form, Value, fields_of, list_problems, option,
 from bilin.registry import OWN, origin
 
 RESULTS_VERSION = 2
-"""Increase it when the same spec gives other numbers, so that older results are not taken for new ones."""
+"""Increase it when every spec gives other numbers, so that older results are not taken for new ones.
+
+If only some tiers or tasks do, increase their own `version`.
+"""
 
 
 class TaskSettings(Hashable, Protocol):
@@ -39,6 +42,10 @@ class TaskSettings(Hashable, Protocol):
     def num_classes(self) -> int:
         """See `bilin.tasks.Task.num_classes`."""
 
+    @property
+    def version(self) -> int:
+        """See `bilin.tasks.Task.version`."""
+
 
 class ModelSettings(Hashable, Protocol):
     """A tier's settings: a frozen dataclass whose fields are declared with `bilin.fields.option`."""
@@ -48,6 +55,10 @@ class ModelSettings(Hashable, Protocol):
     @property
     def scale_invariant(self) -> bool:
         """See `bilin.models.Tier.scale_invariant`."""
+
+    @property
+    def version(self) -> int:
+        """See `bilin.models.Tier.version`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,7 +339,8 @@ def _digest(block: Any, *without: str) -> str:
     name = "train" if isinstance(block, TrainSpec) else named
     home = origin(type(block))
     values = {field: value for field, value in measured(block).items() if field not in without}
-    identity = [name, values, *([] if home == OWN else [home])]
+    version = getattr(block, "version", 1)
+    identity = [name, values, *([version] if version > 1 else []), *([] if home == OWN else [home])]
     return _hash(json.dumps(identity, sort_keys=True, separators=(",", ":")))
 
 

@@ -98,6 +98,20 @@ def test_a_later_field_enters_the_id_only_where_it_differs_from_before() -> None
     assert measured(Grown()) == {"steps": 10, "gates": 2}
 
 
+def test_a_version_above_1_changes_the_ids_of_its_own_settings_only() -> None:
+    class Faulty(Full):
+        version = 1
+
+    class Mended(Full):
+        @property
+        def version(self) -> int:
+            return 2 if self.additive else 1
+
+    for additive, same in ((False, True), (True, False)):
+        before, after = (dataclasses.replace(CELL, model=tier(additive=additive)) for tier in (Faulty, Mended))
+        assert (before.cell_id == after.cell_id) is same
+
+
 def test_ids_do_not_change_between_processes() -> None:
     code = "from tests.test_spec import spec; print(spec().trial_id)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
