@@ -64,6 +64,11 @@ class Bilinear(Tier):
         """True without additive terms: the map is linear in the state, and the readout has no bias."""
         return not self.additive
 
+    @property
+    def version(self) -> int:
+        """See `Tier.version`. Version 1 overflowed with additive terms."""
+        return 2 if self.additive else 1
+
     def problems(self) -> Mapping[str, str]:
         """See `Tier.problems`. Something must depend on the token."""
         if self.input_independent and not self.additive:
