@@ -93,9 +93,9 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         {"heads": 1, "householders": 3, "conv_size": 3, "eigenvalues": "positive", "output_gate": False},
     ],
     "fixed_point": [
-        {"mixer_rank": 2, "eigenvalues": "positive"},
+        {"mixer_rank": 2, "eigenvalues": "positive", "b_sees_output": True},
         {"mixer": "dplr", "eigenvalues": "positive", "mixer_sees_output": False, "damping": 0.8, "readout": "plain"},
-        {"mixer": "kronecker", "lambda_sees_output": True, "b_sees_output": False, "c_sees_output": False, "layers": 2},
+        {"mixer": "kronecker", "lambda_sees_output": True, "c_sees_output": False, "layers": 2},
     ],
     "fp_mamba": [
         {"eigenvalues": "positive", "damping": 0.7, "lambda_sees_output": True},
