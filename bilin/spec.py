@@ -78,6 +78,13 @@ class TrainSpec:
     )
     optimizer: str = option("adam", choices=("adam", "adamw"), doc="optimizer")
     weight_decay: float = option(0.0, at_least=0, doc="weight decay: L2 for adam, decoupled for adamw")
+    weight_decay_on: str = option(
+        "weights",
+        choices=("weights", "recurrent", "all"),
+        before="all",
+        doc="what decays; weights: all but norms, biases, initial states and decay rates; recurrent: those in the "
+        "recurrence; all: every parameter",
+    )
     clip_norm: float | None = option(None, above=0, doc="maximum norm of the gradient; null: no clipping")
     schedule: str = option("cosine", choices=("constant", "cosine", "linear"), doc="learning rate over the steps")
     warmup_steps: int = option(0, at_least=0, doc="steps over which the learning rate rises from 0")
@@ -285,9 +292,11 @@ def cell_ids(cells: Sequence[Cell]) -> Iterator[str]:
 
     for cell in cells:
         # these fields of the training have no effect on some cells
+        decays = cell.train.weight_decay > 0 or "weight_decay" in cell.searched
+        weight_decay_on = () if decays else ("weight_decay_on",)
         normalize = () if cell.model.scale_invariant else ("normalize",)
         supervision = ("supervision",) if cell.task.own_supervision else ()
-        train = digest(cell.train, *normalize, *supervision, *cell.searched)
+        train = digest(cell.train, *weight_decay_on, *normalize, *supervision, *cell.searched)
         model = digest(cell.model, *cell.searched)
         searched = f"|{','.join(cell.searched)}" if cell.searched else ""
         yield _hash(f"{RESULTS_VERSION}|{digest(cell.task)}|{model}|{train}|{digest(cell.validate)}{searched}")

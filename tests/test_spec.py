@@ -78,6 +78,17 @@ def test_normalize_is_no_part_of_a_tier_that_it_has_no_effect_on(model: Full | L
     assert cells[0].cell_id == cells[1].cell_id
 
 
+def test_what_decays_is_no_part_of_a_cell_without_decay_and_was_everything() -> None:
+    cells = [
+        dataclasses.replace(CELL, train=TrainSpec(weight_decay=decay, weight_decay_on=where), searched=searched)
+        for where in ("weights", "all")
+        for decay, searched in ((0.0, ()), (0.1, ()), (0.0, ("weight_decay",)))
+    ]
+    weights, everything = ([cell.cell_id for cell in cells[start : start + 3]] for start in (0, 3))
+    assert [one == other for one, other in zip(weights, everything, strict=True)] == [True, False, False]
+    assert "weight_decay_on" not in measured(cells[4].train)
+
+
 def test_supervision_is_no_part_of_a_task_that_has_its_own() -> None:
     for task, same in ((Copying(), True), (ModularAddition(m=5), False)):
         final, every = (

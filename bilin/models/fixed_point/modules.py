@@ -85,6 +85,7 @@ class FPMambaLayer(Layer):
     """
 
     tokens_at_once = TOKENS_AT_ONCE
+    undecayed = ("log_a",)
 
     def __init__(self, tier: FPMamba) -> None:
         super().__init__()

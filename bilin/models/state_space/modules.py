@@ -56,6 +56,8 @@ def initial_log_rates(heads: int) -> Float[Tensor, " heads"]:
 class MambaLayer(Layer):
     """See `bilin.models.state_space.mamba` for the formula. A_log is stored as (N, I)."""
 
+    undecayed = ("A_log",)
+
     tokens_at_once = 2**14
 
     def __init__(self, tier: Mamba) -> None:
