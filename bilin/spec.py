@@ -60,6 +60,9 @@ class ModelSettings(Hashable, Protocol):
     def version(self) -> int:
         """See `bilin.models.Tier.version`."""
 
+    def unfit(self, vocab_size: int) -> str:
+        """See `bilin.models.Tier.unfit`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSpec:

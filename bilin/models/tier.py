@@ -60,6 +60,10 @@ class Tier(ABC):
         """Return faults in combinations of fields: the name of a field, and what it accepts."""
         return {}
 
+    def unfit(self, vocab_size: int) -> str:  # noqa: ARG002 (for subclasses)
+        """Return why these settings cannot take a task of so many tokens, and what they accept; empty if they can."""
+        return ""
+
     @abstractmethod
     def build(self, *, vocab_size: int, num_classes: int) -> Module:
         """Return a module with fresh weights, drawn from torch's global generator."""

@@ -39,15 +39,21 @@ CONVERGED: Mapping[str, Any] = {
 """Values for tiers that iterate, for what holds only at the fixed point; any seed reaches it."""
 
 VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
-    "full": [{}, {"additive": True}, {"additive": True, "input_independent": True}, {"hidden": 32}],
-    "cp": [{"rank": 3}, {"rank": 3, "additive": True}, {"hidden": 32, "rank": 32}],
+    "full": [
+        {},
+        {"additive": True},
+        {"additive": True, "input_independent": True},
+        {"additive": True, "onehot": True},
+        {"hidden": 32, "onehot": True},
+    ],
+    "cp": [{"rank": 3, "onehot": True}, {"rank": 3, "additive": True}, {"hidden": 32, "rank": 32}],
     "block_diagonal": [
         {"block_size": 2},
         {"block_size": 2, "additive": True},
         {"block_size": 2, "additive": True, "input_independent": True},
         {"block_size": 32, "hidden": 64},
     ],
-    "rotation": [{}, {"additive": True}, {"additive": True, "input_independent": True}],
+    "rotation": [{}, {"onehot": True}, {"additive": True}, {"additive": True, "input_independent": True}],
     "real_diagonal": [{}, {"additive": True}],
     "positive_diagonal": [{}, {"additive": True}],
     "elman": [{}, {"layers": 2}],

@@ -39,17 +39,21 @@ class Recurrence(SequenceModel):
 
     Where h / s is too large for a float, the logits are those of a smaller multiple of it: their argmax is the same.
 
-    Shapes: embedding (V, D), initial (H), weights as the tier declares them (with D = 1 where they do not depend
-    on the token), additive B (H, D) and c (H), readout (classes, H).
+    Shapes: embedding (V, D), a buffer if it is one-hot, initial (H), weights as the tier declares them (with D = 1
+    where they do not depend on the token), additive B (H, D) and c (H), readout (classes, H).
     """
 
     tokens_at_once = 2**19
+    embedding: Tensor
 
     def __init__(self, tier: Bilinear, *, vocab_size: int, num_classes: int) -> None:
         super().__init__()
         self.tier = tier
         hidden, embedding = tier.hidden, tier.embedding
-        self.embedding = nn.Parameter(torch.randn(vocab_size, embedding))
+        if tier.onehot:
+            self.register_buffer("embedding", torch.eye(vocab_size, embedding), persistent=False)
+        else:
+            self.embedding = nn.Parameter(torch.randn(vocab_size, embedding))
         # One matrix for all tokens is that of an embedding of one number, which is 1 for every token.
         independent = tier.input_independent
         self.transitions = dataclasses.replace(tier, embedding=1, input_independent=False) if independent else tier
@@ -58,7 +62,7 @@ class Recurrence(SequenceModel):
             {name: nn.Parameter(torch.randn(shape) * std) for name, (shape, std) in self.transitions.weights.items()}
         )
         if tier.additive:
-            self.additive_input = nn.Parameter(torch.randn(hidden, embedding) / (hidden * embedding) ** 0.5)
+            self.additive_input = nn.Parameter(torch.randn(hidden, embedding) / (hidden * tier.squared_length) ** 0.5)
             self.additive_bias = nn.Parameter(torch.zeros(hidden))
         self.readout: nn.Linear = Linear(hidden, num_classes, bias=False)
 
