@@ -114,7 +114,7 @@ class ValidateSpec:
 
     every: int = option(250, at_least=1, doc="steps between evaluations")
     lengths: tuple[int, ...] = option(
-        (50, 100, 200, 400, 800), at_least=1, doc="validation lengths, beyond the training lengths"
+        (53, 101, 211, 401, 797), at_least=1, doc="validation lengths, beyond the training lengths"
     )
     num_sequences: int = option(512, at_least=1, doc="sequences per length; the training lengths count as one length")
 
