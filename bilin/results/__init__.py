@@ -10,6 +10,8 @@ from bilin.folder import store_option as store_option
 from bilin.results.explain import explain as explain
 from bilin.results.export import export as export
 from bilin.results.export import output_file as output_file
+from bilin.results.failures import Failure as Failure
+from bilin.results.failures import failures as failures
 from bilin.results.figures.plot import check_figure_path as check_figure_path
 from bilin.results.figures.plot import draw_figure as draw_figure
 from bilin.results.figures.plot import draw_text as draw_text
@@ -26,6 +28,7 @@ from bilin.results.origin import HARDWARE as HARDWARE
 from bilin.results.origin import Origin as Origin
 from bilin.results.origin import mixture as mixture
 from bilin.results.published import published as published
+from bilin.results.report.page import report as report
 from bilin.results.result_table import Format as Format
 from bilin.results.result_table import ResultTable as ResultTable
 from bilin.results.result_table import encode as encode
