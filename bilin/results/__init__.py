@@ -28,7 +28,7 @@ from bilin.results.origin import HARDWARE as HARDWARE
 from bilin.results.origin import Origin as Origin
 from bilin.results.origin import mixture as mixture
 from bilin.results.published import published as published
-from bilin.results.report.page import report as report
+from bilin.results.reports.page import report as report
 from bilin.results.result_table import Format as Format
 from bilin.results.result_table import ResultTable as ResultTable
 from bilin.results.result_table import encode as encode

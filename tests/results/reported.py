@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from pathlib import Path
+from typing import Any
 
 from bilin.record import CurvePoint, LengthResult
 from bilin.results import SweepWriter, WantedRow
@@ -56,7 +57,8 @@ def _wanted(of: Cell, lrs: tuple[float, ...], seeds: tuple[int, ...]) -> WantedR
 
 def large_store(store: Path, num_trials: int = 10_000) -> Path:
     """One sweep of ten tasks, five models, and as many learning rates and seeds as it takes; each with a curve."""
-    models = [("full", {}), ("cp", {"rank": 8}), ("cp", {"rank": 32}), ("lstm", {}), ("positive_diagonal", {})]
+    ranks: list[tuple[str, dict[str, Any]]] = [("cp", {"rank": rank}) for rank in (8, 32)]
+    models = [("full", {}), *ranks, ("lstm", {}), ("positive_diagonal", {})]
     cells = [cell(tier, m=m, **fields) for m in range(2, 12) for tier, fields in models]
     combinations = itertools.product(cells, [1e-4 * 1.2**step for step in range(20)], range(10))
     with SweepWriter(store, "large") as writer:

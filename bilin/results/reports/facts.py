@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from bilin.folder import store_option
 from bilin.results.failures import Failure, failures
 from bilin.results.markup import Sheet
-from bilin.results.report.data import Selection, numbers
-from bilin.results.report.standing import Standing, standings
+from bilin.results.reports.data import Selection, numbers
+from bilin.results.reports.standing import Standing, standings
 from bilin.results.result_table import MISSING, ResultTable
 from bilin.results.store.contents import stored_grid
 from bilin.units import duration, plural

@@ -118,7 +118,7 @@ def figures(selection: Selection) -> Iterator[Figure]:
         if data is not None:
             axis = data["axis"][0].as_py().replace("_", " ") if kind == "size" else ""
             texts = {key: text.format(axis=axis) for key, text in look.items()}
-            yield Figure(name=name, kind=kind, data=_thinned(data) if kind == "training" else data, **texts)
+            yield Figure(name=name, kind=kind, data=thinned(data) if kind == "training" else data, **texts)
 
 
 def numbers(selection: Selection, kind: str, *, value: str | None = None) -> pa.Table | None:
@@ -130,9 +130,9 @@ def numbers(selection: Selection, kind: str, *, value: str | None = None) -> pa.
         return None
 
 
-def _thinned(data: pa.Table) -> pa.Table:
+def thinned(data: pa.Table, max_points: int = _MAX_POINTS) -> pa.Table:
     """Return curves with as many points as a figure has room for: every n-th, and the last of each curve."""
-    every = -(-data.num_rows // _MAX_POINTS)
+    every = -(-data.num_rows // max_points)
     keys = list(zip(*(data[name].to_pylist() for name in ("sweep", "task", "model")), strict=True))
     kept, position = [], 0
     for index, key in enumerate(keys):

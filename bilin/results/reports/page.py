@@ -15,8 +15,8 @@ from typing import Any
 
 from bilin.errors import StoreError
 from bilin.folder import DEFAULT_STORE
-from bilin.results.report.data import Selection, choices, columns, figures, packed, shown_trials, trials
-from bilin.results.report.facts import cost, facts, hardware, runs, versions
+from bilin.results.reports.data import Selection, choices, columns, figures, packed, shown_trials, trials
+from bilin.results.reports.facts import cost, facts, hardware, runs, versions
 from bilin.results.store.contents import existing_sweep, sweep_names
 from bilin.results.tables.table import table
 from bilin.version import __version__

@@ -291,7 +291,7 @@ function showMap(place, figure) {
   const head = element("tr", {}, element("td"), ...tasks.map((task) => element("th", { scope: "col" }, task.replaceAll("_", " "))));
   const lines = [...models].map(([model, its]) =>
     element("tr", {}, element("th", { scope: "row" }, model), ...tasks.map((task) => mapCell(its.find((row) => row.task === task)))));
-  place.replaceChildren(element("div", { className: "scroll map", tabIndex: 0, role: "region", "aria-label": "Models by tasks" },
+  place.replaceChildren(element("div", { className: "scroll map", tabIndex: 0, role: "region", "aria-label": "Map of models by tasks" },
     element("table", {}, element("thead", {}, head), element("tbody", {}, ...lines))));
 }
 
@@ -308,6 +308,6 @@ function mapCell(row) {
   const interval = row.low === null ? "" : ` [${short(row.low)}, ${short(row.high)}]`;
   const cell = element("td", { title: `${row.model}, ${row.task}, length ${row.length}: ${short(row.value)}${interval}, ${row.num_seeds} seeds` }, text);
   cell.style.backgroundColor = `rgb(${colour})`;
-  cell.style.color = row.value > 0.55 ? "#000" : "#fff";
+  cell.style.color = share > 0.47 ? "#000" : "#fff"; // whichever is easier to read
   return cell;
 }

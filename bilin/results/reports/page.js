@@ -9,16 +9,21 @@ async function data(name) {
   return JSON.parse(await new Response(unpacked).text());
 }
 
-async function draw(place) {
-  if (place.dataset.state) return;
-  place.dataset.state = "drawing";
+const drawings = new Map();
+
+/* Draw the figure or the table of a place, once. */
+function draw(place) {
+  if (!drawings.has(place)) drawings.set(place, drawOnce(place));
+  return drawings.get(place);
+}
+
+async function drawOnce(place) {
   if (place.dataset.figure) {
     const figure = await data(place.dataset.figure);
     (figure.kind === "heatmap" ? showMap : showLines)(place.querySelector(".drawing"), figure);
   } else {
     showTable(place, (await data(place.dataset.table)).table, place.dataset.label);
   }
-  place.dataset.state = "drawn";
 }
 
 const places = document.querySelectorAll("[data-figure], [data-table]");
