@@ -90,7 +90,7 @@ def by_model(subject: Subject) -> pa.Table:
     rows = []
     for cell in cells:
         statuses = {trial["status"] for trial in failed[cell["sweep"], cell["cell_id"]]}
-        has_failed = not cell["scores"] and bool(statuses) and "done" not in statuses
+        has_failed = not cell["scores"] and bool(statuses) and statuses.isdisjoint({"done", "pruned"})
         rows.append({**cell, **_summary(cell["scores"], subject), "failed": has_failed})
     return _table(rows, {"length": pa.int64(), **_NUMBER, "failed": pa.bool_()})
 
@@ -101,10 +101,20 @@ def by_rate(subject: Subject) -> pa.Table:
     rows = []
     for of_rate in _grouped(trials, "sweep", "cell_id", "lr").values():
         scores = [trial["validation_accuracy"] or 0.0 for trial in of_rate]
-        num_lost = sum(trial["status"] != "done" for trial in of_rate)
+        num_lost = sum(trial["status"] not in ("done", "pruned") for trial in of_rate)
+        num_pruned = sum(trial["status"] == "pruned" for trial in of_rate)
         is_selected = any(trial["selected"] for trial in of_rate)
-        rows.append({**of_rate[0], **_summary(scores, subject), "num_lost": num_lost, "selected": is_selected})
-    return _table(rows, {"lr": pa.float64(), **_NUMBER, "num_lost": pa.int64(), "selected": pa.bool_()}, sort="lr")
+        rows.append(
+            {
+                **of_rate[0],
+                **_summary(scores, subject),
+                "num_lost": num_lost,
+                "num_pruned": num_pruned,
+                "selected": is_selected,
+            }
+        )
+    counts = {"num_lost": pa.int64(), "num_pruned": pa.int64()}
+    return _table(rows, {"lr": pa.float64(), **_NUMBER, **counts, "selected": pa.bool_()}, sort="lr")
 
 
 def by_size(subject: Subject) -> pa.Table:
