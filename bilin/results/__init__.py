@@ -1,8 +1,8 @@
-"""Results, on disk and as answers: the store, queries over it, and tables.
+"""Results, on disk and as answers: the store, queries over it, tables, figures and reports.
 
 May import the modules of `bilin`, `bilin.machine`, the settings of `bilin.tasks` and `bilin.models`, pyarrow, duckdb,
-numpy and scipy; never `bilin.orchestrator`, `bilin.workers` or `bilin.cli`. duckdb and scipy are imported when a
-query runs, so that the store can be read without them.
+numpy, scipy and jinja2; never `bilin.orchestrator`, `bilin.workers` or `bilin.cli`. duckdb, scipy and jinja2 are
+imported when they are needed, so that the store can be read without them.
 """
 
 from bilin.folder import DEFAULT_STORE as DEFAULT_STORE

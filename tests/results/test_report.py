@@ -134,7 +134,7 @@ def test_selected_rates_say_when_they_are_at_an_edge(page):
 
 def test_it_says_which_sweep_is_not_complete_and_why(page):
     (warning,) = page.texts("p", **{"class": "warning"})[:1]
-    assert warning.endswith(" 1 of 6 trials have not run; 4 trials failed.")
+    assert warning.endswith(" 1 of 6 trials not run yet; 4 trials failed.")
     assert [text for text in page.texts("strong") if "complete" in text] == ["bad is not complete:"]
     assert {"complete", "12 done", "incomplete", "1 done, 4 failed"} <= {*page.texts("td")}
 
@@ -217,13 +217,13 @@ def wanted(**given):
     ("row", "state", "warning"),
     [
         (wanted(), "complete", ""),
-        (wanted(seeds=(0, 1, 2)), "incomplete", "2 of 3 trials have not run"),
+        (wanted(seeds=(0, 1, 2)), "incomplete", "2 of 3 trials not run yet"),
         (
             wanted(lrs=None, lr_low=1e-4, lr_high=1e-2),
             "incomplete",
-            "the learning rates of 1 cell are still being searched",
+            "learning rates of 1 cell still being searched",
         ),
-        (wanted(test_lengths=(10, 1000)), "incomplete", "1 trial at a selected rate must be tested at more lengths"),
+        (wanted(test_lengths=(10, 1000)), "incomplete", "1 trial at a selected rate not tested at every length"),
         (None, "incomplete", "no grid is stored, so it is not known which trials are missing"),
     ],
 )
@@ -244,7 +244,7 @@ def test_a_lost_trial_has_not_run_and_a_failed_one_has_failed(tmp_path):
         assert found.state == "running"
         assert found.warning.startswith("it was still running when this page was written")
     (found,) = standings(tmp_path, ["one"])
-    assert (found.state, found.warning) == ("incomplete", "1 of 3 trials have not run; 1 trial failed")
+    assert (found.state, found.warning) == ("incomplete", "1 of 3 trials not run yet; 1 trial failed")
 
 
 def test_sweeps_are_selected_by_name(store, tmp_path):

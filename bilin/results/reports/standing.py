@@ -101,9 +101,9 @@ def _missing(wanted: Mapping[str, WantedRow], trials: Sequence[Mapping[str, Any]
     return "; ".join(
         text
         for count, text in (
-            (num_wanted - num_listed, f"{num_wanted - num_listed} of {plural(num_wanted, 'trial')} have not run"),
-            (len(in_search), f"the learning rates of {plural(len(in_search), 'cell')} are still being searched"),
-            (num_to_test, f"{plural(num_to_test, 'trial')} at a selected rate must be tested at more lengths"),
+            (num_wanted - num_listed, f"{num_wanted - num_listed} of {plural(num_wanted, 'trial')} not run yet"),
+            (len(in_search), f"learning rates of {plural(len(in_search), 'cell')} still being searched"),
+            (num_to_test, f"{plural(num_to_test, 'trial')} at a selected rate not tested at every length"),
         )
         if count
     )
