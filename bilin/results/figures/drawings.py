@@ -10,6 +10,7 @@ import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bilin.results.figures.looks import look, looks
 from bilin.results.figures.style import (
     CHARACTER_IN,
     LINE_WIDTH,
@@ -145,7 +146,7 @@ def cost(data: pa.Table, width_in: float) -> Figure:
         unit, per_hour = ("hours", 1) if max(row["hours"] for row in rows) >= 1 else ("minutes", 60)
         cpu = [(row["hours"] - row["gpu_hours"]) * per_hour for row in rows]
         gpu = [row["gpu_hours"] * per_hour for row in rows]
-        colours = [line_style(tier)["color"] for tier in tiers]
+        colours = [look(tier).colour for tier in tiers]
         panel.barh(tiers, cpu, color=colours, height=0.7, label="CPU" if any(cpu) else None)
         if any(gpu):
             panel.barh(tiers, gpu, left=cpu, color=colours, height=0.7, hatch="////", edgecolor="white", label="GPU")
@@ -190,16 +191,7 @@ def _by_task(data: pa.Table, width_in: float) -> tuple[Drawing, list[Axes], list
 
 def _styled(rows: Sequence[Row]) -> list[Row]:
     """Return rows with the style of their model, the same in every panel."""
-    of_tier: dict[str, list[str]] = {}
-    for row in rows:
-        models = of_tier.setdefault(row["tier"], [])
-        if row["model"] not in models:
-            models.append(row["model"])
-    styles = {
-        model: line_style(tier, index, len(models))
-        for tier, models in of_tier.items()
-        for index, model in enumerate(models)
-    }
+    styles = {model: line_style(look) for model, look in looks((row["tier"], row["model"]) for row in rows).items()}
     return [{**row, "style": styles[row["model"]]} for row in rows]
 
 
