@@ -49,6 +49,7 @@ from bilin.results.store.lock import LAPSE_S as LAPSE_S
 from bilin.results.store.lock import holder as holder
 from bilin.results.store.rows import Bounds as Bounds
 from bilin.results.store.rows import WantedRow as WantedRow
+from bilin.results.store.rows import fields_json as fields_json
 from bilin.results.store.sharing import UnreadableSweepError as UnreadableSweepError
 from bilin.results.store.sharing import shared_trials as shared_trials
 from bilin.results.store.writer import SweepWriter as SweepWriter
