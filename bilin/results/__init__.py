@@ -16,6 +16,8 @@ from bilin.results.figures.plot import draw_text as draw_text
 from bilin.results.figures.plot import figure_data as figure_data
 from bilin.results.figures.plot import plot as plot
 from bilin.results.figures.plot import save_figure as save_figure
+from bilin.results.interchange.event_files import export_tensorboard as export_tensorboard
+from bilin.results.interchange.optuna_journal import export_optuna as export_optuna
 from bilin.results.maintenance import Health as Health
 from bilin.results.maintenance import compact as compact
 from bilin.results.maintenance import copy_weights as copy_weights

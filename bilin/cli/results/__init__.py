@@ -1,3 +1,6 @@
 """`bilin results`: queries over the store, and its maintenance."""
 
 from bilin.cli.results.commands import app as app
+from bilin.cli.results.export import app as _export
+
+app.add_typer(_export, name="export")
