@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-Status = Literal["done", "diverged", "failed", "oom", "hardware", "internal", "lost"]
-StopReason = Literal["solved", "budget", "diverged"]
+Status = Literal["done", "diverged", "pruned", "failed", "oom", "hardware", "internal", "lost"]
+StopReason = Literal["solved", "budget", "diverged", "rung"]
 
-RESULT_STATUSES: frozenset[Status] = frozenset({"done", "diverged"})
-"""Statuses of a trial that has a result."""
+RESULT_STATUSES: frozenset[Status] = frozenset({"done", "diverged", "pruned"})
+"""Statuses of a trial that has a result. A pruned one has it for the search that stopped it alone."""
 
 RERUN_STATUSES: frozenset[Status] = frozenset({"lost"})
 """Statuses whose trials the next launch always runs again; `bilin.failures` has the rules of the others."""
@@ -55,6 +55,19 @@ class CurvePoint(NamedTuple):
     accuracy: float
 
 
+class Rung(NamedTuple):
+    """The evaluation at which a pruner compared a trial with others of its cell.
+
+    Attributes:
+        accuracy: Lowest accuracy over the training and validation lengths.
+        loss: Mean loss on fresh sequences of the training lengths.
+    """
+
+    step: int
+    accuracy: float
+    loss: float
+
+
 class LengthResult(NamedTuple):
     """Test result at one length.
 
@@ -89,6 +102,7 @@ class TrialResult:
         training_loss: Mean loss on fresh sequences of the training lengths at the last evaluation.
         lengths: One entry per tested length; empty for a trial without a result.
         curve: One entry per evaluation and length.
+        rungs: The rungs of the pruner that the trial reached, in their order; None without a pruner.
         wall_s: Seconds from the start of the trial to its end, on its worker.
         test_s: Seconds that the tests took; None for a trial without a result.
         started_at: Seconds since the epoch, UTC.
@@ -109,6 +123,7 @@ class TrialResult:
     training_loss: float | None = None
     lengths: tuple[LengthResult, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
+    rungs: tuple[Rung, ...] | None = None
     wall_s: float = 0.0
     test_s: float | None = None
     started_at: float = 0.0

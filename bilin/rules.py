@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
+from bilin.record import Rung
 from bilin.spec import Point
 
 EVALUATIONS_TO_SOLVE = 2
@@ -51,6 +52,8 @@ class Outcome:
 
     Attributes:
         has_result: Whether the trial is done or diverged.
+        paused_at: The rung at which a pruner stopped it; None if it ended.
+        rungs: The rungs that it reached.
     """
 
     point: Point
@@ -60,10 +63,12 @@ class Outcome:
     validation_accuracy: float | None
     training_loss: float | None
     has_result: bool = True
+    paused_at: int | None = None
+    rungs: tuple[Rung, ...] = ()
 
     @classmethod
-    def of(cls, point: Point, seed: int, trial: EndedTrial) -> Outcome:
-        """Return the outcome of a trial that ended."""
+    def of(cls, point: Point, seed: int, trial: EndedTrial, rungs: tuple[Rung, ...] | None = None) -> Outcome:
+        """Return the outcome of a trial that ended, or that a pruner stopped at the last of its rungs."""
         return cls(
             point=point,
             seed=seed,
@@ -72,19 +77,28 @@ class Outcome:
             validation_accuracy=trial.validation_accuracy,
             training_loss=trial.training_loss,
             has_result=trial.status in ("done", "diverged"),
+            paused_at=rungs[-1].step if rungs and trial.status == "pruned" else None,
+            rungs=rungs or (),
         )
+
+    def at(self, step: int) -> Outcome:
+        """Return the outcome as it was at a rung. A trial that was not compared there counts as it ended."""
+        for rung in self.rungs:
+            if rung.step == step:
+                return replace(self, is_done=True, validation_accuracy=rung.accuracy, training_loss=rung.loss)
+        return self
 
     @property
     def score(self) -> float:
-        """The validation accuracy, or 0 for a trial that is not done."""
-        if not self.is_done or self.validation_accuracy is None:
+        """The validation accuracy, or 0 for a trial that is not done and not pruned."""
+        if not (self.is_done or self.paused_at) or self.validation_accuracy is None:
             return 0.0
         return self.validation_accuracy
 
     @property
     def loss(self) -> float:
-        """The training loss, or infinity for a trial that is not done."""
-        if not self.is_done or self.training_loss is None:
+        """The training loss, or infinity for a trial that is not done and not pruned."""
+        if not (self.is_done or self.paused_at) or self.training_loss is None:
             return math.inf
         return self.training_loss
 

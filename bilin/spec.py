@@ -234,6 +234,8 @@ class TrialSpec:
         weights: The folder for its final weights; None: they are not kept.
         kept: The file of the kept weights that are tested.
         test_only: The lengths at which the kept weights are tested. Empty: the trial is trained, and tested at all.
+        rungs: The steps at which a pruner compares the trials of the cell.
+        until: The rung at which the trial stops, to be continued if it is among the best; None: it does not stop.
     """
 
     cell: Cell
@@ -244,6 +246,8 @@ class TrialSpec:
     weights: Path | None = None
     kept: Path | None = None
     test_only: tuple[int, ...] = ()
+    rungs: tuple[int, ...] = ()
+    until: int | None = None
 
     @property
     def trial_id(self) -> str:

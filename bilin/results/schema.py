@@ -43,6 +43,7 @@ RESULT_COLUMNS: Mapping[str, pa.DataType] = {
     "recurrent_params": pa.int64(),
     "validation_accuracy": pa.float64(),
     "training_loss": pa.float64(),
+    "rungs": pa.list_(pa.struct({"step": pa.int64(), "accuracy": pa.float64(), "loss": pa.float64()})),
     "wall_s": pa.float64(),
     "test_s": pa.float64(),
     "error": pa.string(),

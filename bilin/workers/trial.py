@@ -208,21 +208,22 @@ def _measure(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpo
     stop_reason = yield from train(spec, state, report=report, checkpoints=checkpoints)
     measured: dict[str, Any] = {
         "note": note,
-        "status": "diverged" if stop_reason == "diverged" else "done",
+        "status": {"diverged": "diverged", "rung": "pruned"}.get(stop_reason, "done"),
         "stop_reason": stop_reason,
         "steps": state.step,
         "params": sum(weight.numel() for weight in state.model.parameters() if weight.requires_grad),
         "recurrent_params": int(state.model.recurrent_params),
         "curve": tuple(state.curve),
+        "rungs": tuple(state.rungs) if spec.rungs else None,
     }
     if stop_reason != "diverged":
-        tested = yield from _test(spec, clock, state.model, spec.test.lengths)
         measured |= {
             "solved": is_solved(state.accuracies),
             "validation_accuracy": state.accuracies[-1],
             "training_loss": next(point.loss for point in reversed(state.curve) if point.length is None),
-            **tested,
         }
+    if measured["status"] == "done":
+        measured |= yield from _test(spec, clock, state.model, spec.test.lengths)
         write_weights(spec, state.model, started_at=clock.started_at)
     return measured
 

@@ -79,7 +79,7 @@ def test_documented_columns_of_a_trial_are_those_of_the_schema():
     fields |= {name for tier in MODELS for name in fields_of(tier_settings(tier))}
     types = {field.name: str(field.type) for field in trials_schema() if field.name not in fields}
     names = {"list<item: int64>": "list&lt;int64&gt;"}
-    names |= dict.fromkeys((types["tested"], types["searched"]), "list&lt;struct&gt;")
+    names |= dict.fromkeys((types[name] for name in ("tested", "searched", "rungs")), "list&lt;struct&gt;")
     assert documented("### A stored trial") == {name: names.get(type_, type_) for name, type_ in types.items()}
 
 

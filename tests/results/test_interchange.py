@@ -81,6 +81,15 @@ def test_optuna_gets_a_failed_trial_as_failed(store, tmp_path):
     assert lost.distributions["lr"] == optuna.distributions.FloatDistribution(1e-3, 1e-2, log=True)
 
 
+def test_optuna_gets_a_pruned_trial_as_pruned(tmp_path):
+    with SweepWriter(tmp_path / "store", "sweep") as writer:
+        writer.append([pair(), pair(lr=1e-2, accuracy=0.25, status="pruned", stop_reason="rung", lengths=())])
+    export_optuna(tmp_path / "journal.log", tmp_path / "store")
+    (study,) = studies(tmp_path / "journal.log").values()
+    (pruned,) = study.get_trials(states=[TrialState.PRUNED])
+    assert (pruned.value, pruned.params) == (0.25, {"lr": 1e-2})
+
+
 def test_a_searched_field_is_a_parameter_of_optuna(tmp_path):
     of: Any = dataclasses.replace(cell(), searched=("init_scale",))
     with SweepWriter(tmp_path / "store", "sweep") as writer:

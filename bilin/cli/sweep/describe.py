@@ -281,7 +281,8 @@ def describe_time(plan: Plan) -> str:
         return "not known: no stored trial has the same task, model and training"
     left_out = f", without {estimate.num_unknown} to which no stored trial is similar" if estimate.num_unknown else ""
     known = plural(estimate.num_stored, "stored trial")
-    return f"about {duration(estimate.seconds)} on one worker, from {known}{left_out}"
+    about = "about" if plan.share_of_steps == 1 else "at most about"  # a pruner stops some of them early
+    return f"{about} {duration(estimate.seconds)} on one worker, from {known}{left_out}"
 
 
 def describe_versions(stale: Mapping[str, int], num_mixed: int) -> str:

@@ -126,6 +126,8 @@ def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
     yield "ran", ran
     if row["error"]:
         yield "error", row["error"]
+    if status == "pruned":
+        yield "why", f"other learning rates of its cell were better at step {row['steps']}, so the pruner stopped it"
     if status in RULES:
         yield "why", RULES[status].what
         yield "rule", RULES[status].then

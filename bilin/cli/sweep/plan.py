@@ -46,6 +46,11 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None, *, sto
     limit = "at most " if plan.may_end_early else ""
     rows.append(("trials", f"{limit}{plan.num_wanted}: {_product(plan)}"))
     rows.append(("", ", ".join(f"{count} {what}" for what, count in plan.counts().items())))
+    pruners = dict.fromkeys((cell.wanted.pruner.kind, cell.wanted.rungs) for cell in plan.cells if cell.wanted.rungs)
+    for index, (kind, rungs) in enumerate(pruners):
+        rows.append(("" if index else "pruner", f"{kind} at step{'s' * (len(rungs) > 1)} {_shown([*map(str, rungs)])}"))
+    if pruners:
+        rows.append(("", f"leaves about {plan.share_of_steps:.0%} of the training steps, if no trial ends earlier"))
     if plan.num_failed:
         rows.append(("", NOT_AGAIN.format(plan.num_failed)))
     for index, (name, trial_ids) in enumerate(plan.to_copy.items()):
@@ -108,6 +113,7 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
         "trials": {
             "asked_for": plan.num_wanted,
             "may_end_early": plan.may_end_early,
+            "share_of_steps": plan.share_of_steps,
             "done": plan.num_done,
             "failed": plan.num_failed,
             "to_run_now": plan.num_to_run_now,

@@ -21,3 +21,4 @@ from bilin.orchestrator.grid.settings import Choices as Choices
 from bilin.orchestrator.grid.settings import ClusterSettings as ClusterSettings
 from bilin.orchestrator.grid.settings import LearningRate as LearningRate
 from bilin.orchestrator.grid.settings import LogUniform as LogUniform
+from bilin.orchestrator.grid.settings import Pruner as Pruner

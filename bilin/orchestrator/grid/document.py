@@ -27,7 +27,7 @@ from bilin.orchestrator.grid.conditions import holds, known_fields, read_exclude
 from bilin.orchestrator.grid.grid import Axis
 from bilin.orchestrator.grid.node import YamlNode, unknown_name
 from bilin.orchestrator.grid.ranges import Range
-from bilin.orchestrator.grid.settings import TOP_KEYS, Choices, Keep, LearningRate, LogUniform, Seeds
+from bilin.orchestrator.grid.settings import TOP_KEYS, Choices, Keep, LearningRate, LogUniform, Pruner, Seeds
 from bilin.spec import ModelSettings, Resources, TaskSettings, TestSpec, TrainSpec, ValidateSpec
 
 T = TypeVar("T")
@@ -68,12 +68,14 @@ class Document:
         self.learning_rate = learning_rate or Choices()
         if isinstance(learning_rate, Choices):
             self._refuse_ranges()
+        self.pruner = read_settings(Pruner, node.key("pruner")) or Pruner()
         self.resources = read_settings(Resources, node.key("resources")) or Resources()
         self.seeds = self._read_key("seeds", Seeds).seeds
         self.keep_weights = self._read_key("keep_weights", Keep).keep_weights
         self._check_tested()
         if validate and train:
             self._check_validation()
+            self._check_pruner()
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -94,6 +96,7 @@ class Document:
             "validate": _plain(self.validate),
             "test": _plain(self.test),
             "learning_rate": _plain(self.learning_rate),
+            "pruner": _plain(self.pruner),
             "seeds": list(self.seeds),
             "resources": _plain(self.resources),
             "keep_weights": self.keep_weights,
@@ -213,6 +216,17 @@ class Document:
             # solved after two perfect evaluations: a trial that has fewer never ends the list of learning rates
             accepted = "accepted with until_solved: fewer, for at least two evaluations"
             node.key("every").fault(f"found {every} with {steps} steps; {accepted}")
+
+    def _check_pruner(self) -> None:
+        node, pruner, every = self.node.key("pruner"), self.pruner, self.validate.every
+        if pruner.kind == "none":
+            return
+        if pruner.first % every:
+            found = f"found {pruner.first}, but trials are evaluated every {every} steps"
+            node.key("first").fault(f"{found}; accepted: a multiple of {every}, or validate.every: {pruner.first}")
+        if isinstance(self.learning_rate, Choices) and self.learning_rate.until_solved:
+            message = "found a pruner and until_solved: true, which tries one learning rate after the other"
+            node.key("kind").fault(f"{message}; accepted: one of the two")
 
 
 def _read_learning_rate(node: YamlNode) -> LearningRate | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bilin.fields import Value
 from bilin.orchestrator.grid.ranges import Range
-from bilin.orchestrator.grid.settings import LearningRate, LogUniform
+from bilin.orchestrator.grid.settings import LearningRate, LogUniform, Pruner
 from bilin.spec import Cell, Resources, TestSpec
 
 
@@ -19,6 +19,7 @@ class WantedCell:
 
     Attributes:
         ranges: The ranges of the searched fields of the cell, in their order.
+        pruner: Which trials stop early.
     """
 
     cell: Cell
@@ -29,6 +30,12 @@ class WantedCell:
     resources: Resources
     keep_weights: str
     ranges: tuple[Range, ...] = ()
+    pruner: Pruner = field(default_factory=Pruner)
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """The steps at which the pruner compares trials; empty without a pruner."""
+        return self.pruner.rungs(self.cell.train.steps) if self.pruner.kind != "none" else ()
 
     @property
     def max_points(self) -> int:

@@ -213,6 +213,7 @@ def _gather(documents: Sequence[Document]) -> tuple[WantedCell, ...]:
                     resources=document.resources,
                     keep_weights=document.keep_weights,
                     ranges=ranges,
+                    pruner=document.pruner,
                 )
             elif ranges != found[cell_id].ranges:
                 known, other = next(
@@ -235,6 +236,7 @@ def _unite(wanted: WantedCell, first: Document, second: Document) -> WantedCell:
         "test": first.test == second.test,
         "resources": first.resources == second.resources,
         "keep_weights": first.keep_weights == second.keep_weights,
+        "pruner": first.pruner == second.pruner,
     }
     for key in (key for key, is_same in same.items() if not is_same):
         remark = ", or other choices with the same until_solved" if key == "learning_rate" else ""

@@ -100,6 +100,36 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pruner:
+    """``pruner``, which stops the trials of a cell early whose learning rates fall behind. Not part of their identity.
+
+    Source: successive halving, Jamieson and Talwalkar (2016), arXiv 1502.07943, algorithm 1.
+    """
+
+    kind: str = option(
+        "none",
+        choices=("none", "halving", "median"),
+        doc="which learning rates go on at a rung; halving: the best 1/reduction; median: those not below the median",
+    )
+    first: int = option(500, at_least=1, doc="training steps at the first rung; a multiple of validate.every")
+    reduction: int = option(
+        3, at_least=2, doc="how many times more steps the next rung has, and with halving fewer learning rates"
+    )
+
+    def rungs(self, steps: int) -> tuple[int, ...]:
+        """Return the steps at which the trials of a cell are compared, of a training with so many steps."""
+        found, step = [], self.first
+        while step < steps and self.kind != "none":
+            found.append(step)
+            step *= self.reduction
+        return tuple(found)
+
+    def problems(self) -> Mapping[str, str]:
+        """See `bilin.models.Tier.problems`."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSettings:
     """What the job of a sweep requests, and how its nodes are set up. Not part of the identity of a trial."""
 
@@ -156,6 +186,7 @@ BLOCKS: Mapping[str, tuple[type, ...]] = {
     "validate": (ValidateSpec,),
     "test": (TestSpec,),
     "learning_rate": (Choices, LogUniform),
+    "pruner": (Pruner,),
     "resources": (Resources,),
     "cluster": (ClusterSettings,),
 }

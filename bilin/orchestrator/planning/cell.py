@@ -75,7 +75,9 @@ class CellPlan:
             del known[key]
         else:
             known[key] = outcome
-        if outcome and not self.lacking_lengths and len(self.asks) == self.wanted.max_trials:  # all is asked for
+        if (
+            outcome and not (self.lacking_lengths or self.wanted.rungs) and len(self.asks) == self.wanted.max_trials
+        ):  # all is asked for
             return replace(self, known=known, to_run=tuple([ask for ask in self.to_run if ask.key != key]))
         lacking_lengths = {other: trial for other, trial in self.lacking_lengths.items() if other != key}
         return CellPlan.of(self.wanted, self.stored, known, lacking_lengths, self.points)
@@ -99,7 +101,7 @@ class CellPlan:
     @property
     def settled(self) -> list[Ask]:
         """The trials that are asked for, are stored and need not run."""
-        to_run = set(self.to_run) if self.lacking_lengths else ()
+        to_run = set(self.to_run) if self.lacking_lengths or self.wanted.rungs else ()
         return [ask for ask in self.asks if ask.key in self.stored and ask not in to_run] if self.stored else []
 
     @property
@@ -176,8 +178,10 @@ class CellPlan:
         """The status of each trial, of those asked for, that is stored."""
         return (trial.status for ask in asks if (trial := self.stored.get(ask.key)))
 
-    def spec(self, point: Point, seed: int, *, folder: SweepFolder | None = None) -> TrialSpec:
-        """The trial of the cell at a point under a seed; ``folder`` is the one that its sweep keeps weights in."""
+    def spec(
+        self, point: Point, seed: int, until: int | None = None, *, folder: SweepFolder | None = None
+    ) -> TrialSpec:
+        """The trial of the cell at a point under a seed, up to a rung; its sweep keeps weights in ``folder``."""
         wanted, stored = self.wanted, self.lacking_lengths.get((point, seed))
         test, lengths, kept = wanted.test, tuple[int, ...](), None
         if stored and stored.weights:
@@ -195,6 +199,8 @@ class CellPlan:
             weights=folder.weights if folder and wanted.keep_weights != "none" else None,
             kept=kept,
             test_only=lengths,
+            rungs=wanted.rungs,
+            until=until,
         )
 
 
@@ -228,11 +234,11 @@ def _to_run(
     If a cell keeps weights at its selected point alone, a new length is tested there alone; the rows of other
     points are unchanged. Until the search is complete, all weights that are kept are tested.
     """
-    new = tuple([ask for ask in asks if ask.key not in known])
+    new = tuple([ask for ask in asks if not ask.is_met(known)])
     if not lacking_lengths:
         return new
     due = set(lacking_lengths)
     if wanted.keep_weights == "selected":
         selected = None if new else select_point(known[ask.key] for ask in asks)
         due = {key for key, trial in lacking_lengths.items() if (trial.has_weights if new else key[0] == selected)}
-    return tuple([ask for ask in asks if ask.key not in known or ask.key in due])
+    return tuple([ask for ask in asks if ask.key in due or not ask.is_met(known)])

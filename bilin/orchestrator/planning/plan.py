@@ -11,7 +11,7 @@ from bilin.notebook import html_table
 from bilin.orchestrator.grid import Choices, Grid, LogUniform, WantedCell
 from bilin.orchestrator.planning.asked import Asked
 from bilin.orchestrator.planning.cell import CellPlan, Shape, missing_lengths, stale_versions
-from bilin.orchestrator.planning.search import Key
+from bilin.orchestrator.planning.search import Key, min_steps
 from bilin.orchestrator.planning.state import SweepState
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status
 from bilin.registry import package_of
@@ -114,6 +114,13 @@ class Plan:
         return is_until_solved or (self.shares and any(cell.may_find_more for cell in self.cells))
 
     @property
+    def share_of_steps(self) -> float:
+        """The share of the training steps of all trials that pruners leave, if no trial ends before; 1 without them."""
+        num_steps = [cell.wanted.max_trials * cell.wanted.cell.train.steps for cell in self.cells]
+        left = [min_steps(cell.wanted) for cell in self.cells]
+        return sum(left) / sum(num_steps) if self.cells else 1.0
+
+    @property
     def stale(self) -> Mapping[str, int]:
         """How many trials with a result other versions than the installed ones ran, by these versions."""
         return Counter(versions for cell in self.cells for versions in cell.stale)
@@ -169,7 +176,7 @@ class Plan:
 
     def to_run(self) -> Iterator[TrialSpec]:
         """The trials to run now, in the grid's order."""
-        return (cell.spec(*ask.key) for cell in self.cells for ask in cell.to_run)
+        return (cell.spec(*ask) for cell in self.cells for ask in cell.to_run)
 
     def counts(self) -> dict[str, str]:
         """Return how many trials are done, failed and to run, each with the words that say so."""
@@ -224,11 +231,12 @@ def make_plan(
         lengths = _lengths(wanted.test)
         trials = by_cell[wanted.cell_id]
         usable = _usable(trials, wanted, rerun_stale=rerun_stale)
-        valid = {(trial.point, trial.seed): trial for trial in usable if trial.status not in rerun}
+        left = rerun if wanted.rungs else rerun | {"pruned"}
+        valid = {(trial.point, trial.seed): trial for trial in usable if trial.status not in left}
         if shared:
             _add_shared(valid, _usable(shared.get(wanted.cell_id, ()), wanted, rerun_stale=rerun_stale), wanted)
         lacking_lengths = {key: trial for key, trial in valid.items() if not _is_complete(trial, lengths)}
-        known = {key: Outcome.of(*key, trial) for key, trial in valid.items()}
+        known = {key: Outcome.of(*key, trial, trial.rungs) for key, trial in valid.items()}
         points: Sequence[Point] = ()
         if isinstance(wanted.learning_rate, LogUniform):
             points = (*(asked or {}).get(wanted.cell_id, ()), *sorted(trial.point for trial in trials))

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     NEW_SEED = "new seed"
     NOT_RUN = "asked for before, not run yet"
     FAILED = "failed before"
+    PRUNED = "stopped early before, goes on"
     LENGTH_MISSING = "tested length missing"
     OTHER_VERSION = "other version"
     LATER_ROUND = "later round of a search"
@@ -182,21 +183,23 @@ class Explanation:
 def _due(cell: CellPlan, rows: Collection[StoredTrial], last: WantedRow | None) -> Iterator[TrialReason]:
     cell_id = cell.wanted.cell_id
     if not rows and not cell.stored and last is None:
-        for point, seed in cell.to_run:
-            yield TrialReason(cell_id, point, seed, Reason.NEW_CELL, "")
+        for ask in cell.to_run:
+            yield TrialReason(cell_id, *ask.key, Reason.NEW_CELL, "")
         return
     stored = {**{(row.point, row.seed): row for row in rows}, **cell.stored}
     points = {point for point, _ in stored}
     for ask in cell.to_run:
         row = stored.get(ask.key)
         reason, detail = _stored_reason(row, cell) if row else _new_reason(ask, points, last)
-        yield TrialReason(cell_id, ask.point, ask.seed, reason, detail)
+        yield TrialReason(cell_id, *ask.key, reason, detail)
 
 
 def _stored_reason(row: StoredTrial, cell: CellPlan) -> tuple[Reason, str]:
     """Return why a trial that has a row would run."""
-    if row.status in RESULT_STATUSES and (row.point, row.seed) not in cell.stored:
+    if row.status in RESULT_STATUSES - {"pruned"} and (row.point, row.seed) not in cell.stored:
         return Reason.OTHER_VERSION, ", ".join(dict.fromkeys(stale_versions(row, cell.wanted.cell).values()))
+    if row.status == "pruned":
+        return Reason.PRUNED, f"at step {row.steps}"
     if row.status != "done":
         return Reason.FAILED, row.status
     return Reason.LENGTH_MISSING, ", ".join(map(str, missing_lengths(row, cell.wanted.test)))

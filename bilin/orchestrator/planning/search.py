@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import statistics
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -39,15 +40,27 @@ Known = Mapping[Key, Outcome]
 
 
 class Ask(NamedTuple):
-    """A trial of a cell that should have a result."""
+    """A trial of a cell that should have a result.
+
+    Attributes:
+        until: The rung up to which it should be trained; None: to its end.
+    """
 
     point: Point
     seed: int
+    until: int | None = None
 
     @property
     def key(self) -> Key:
         """Its key in `Known`."""
         return self.point, self.seed
+
+    def is_met(self, known: Known) -> bool:
+        """Return whether the trial has ended, or has reached the rung up to which it should be trained."""
+        outcome = known.get(self.key)
+        if outcome is None or outcome.paused_at is None:
+            return outcome is not None
+        return self.until is not None and outcome.paused_at >= self.until
 
 
 def decide(cell: WantedCell, known: Known, asked: Sequence[Point] = ()) -> tuple[Ask, ...]:
@@ -66,7 +79,63 @@ def decide(cell: WantedCell, known: Known, asked: Sequence[Point] = ()) -> tuple
         points = _search(cell, search, known, asked)
     else:
         points = _until_solved(cell, search, known) if search.until_solved else map(Point, search.choices)
-    return _asks(tuple(dict.fromkeys(points)), cell.seeds)
+    points = tuple(dict.fromkeys(points))
+    return _rounds(cell, points, known) if cell.rungs else _asks(points, cell.seeds)
+
+
+def _rounds(cell: WantedCell, points: Sequence[Point], known: Known) -> tuple[Ask, ...]:
+    """Return the trials of some points with a pruner, which compares those of each round."""
+    search = cell.learning_rate
+    size = search.round if isinstance(search, LogUniform) else max(1, len(points))
+    rounds = (points[first : first + size] for first in range(0, len(points), size))
+    return tuple(ask for points in rounds for ask in _pruned(cell, points, known))
+
+
+def min_steps(cell: WantedCell) -> int:
+    """Return the training steps of all trials of a cell, if as many are stopped early as its pruner can stop."""
+    search, before = cell.learning_rate, 0
+    size = search.round if isinstance(search, LogUniform) else cell.max_points
+    rounds = [min(size, cell.max_points - first) for first in range(0, cell.max_points, size)]
+    num_steps = 0
+    for rung in (*cell.rungs, cell.cell.train.steps):
+        num_steps += sum(rounds) * (rung - before)
+        before = rung
+        rounds = [_num_best(cell, count) for count in rounds]
+    return num_steps * len(cell.seeds)
+
+
+def _num_best(cell: WantedCell, count: int) -> int:
+    """Return how many of some points go on at a rung, if no two are equal."""
+    return -(-count // 2) if cell.pruner.kind == "median" else max(1, count // cell.pruner.reduction)
+
+
+def _pruned(cell: WantedCell, points: Sequence[Point], known: Known) -> list[Ask]:
+    """Return the trials of one round, each up to the rung at which its point falls behind, or is compared next.
+
+    The decision at a rung waits for every trial that goes on to it, so it does not depend on which is the fastest.
+    """
+    until, alive = dict[Point, int | None](), list(points)
+    for rung in cell.rungs:
+        until.update(dict.fromkeys(alive, rung))
+        if not all(Ask(point, seed, rung).is_met(known) for point in alive for seed in cell.seeds):
+            break
+        alive = _best(cell, alive, known, rung)
+    else:
+        until.update(dict.fromkeys(alive))
+    return [Ask(point, seed, until[point]) for point in points for seed in cell.seeds]
+
+
+def _best(cell: WantedCell, points: Sequence[Point], known: Known, rung: int) -> list[Point]:
+    """Return the points that go on at a rung, in their order. Of equal ones, the first is the better."""
+    chance = 1 / cell.cell.task.num_classes
+    scores = {
+        point: search_score([known[point, seed].at(rung) for seed in cell.seeds], chance=chance) for point in points
+    }
+    if cell.pruner.kind == "median":
+        return [point for point in points if scores[point] >= statistics.median(scores.values())]
+    ranked = sorted(points, key=scores.__getitem__, reverse=True)
+    best = {*ranked[: _num_best(cell, len(points))]}
+    return [point for point in points if point in best]
 
 
 @lru_cache(1024)
@@ -104,9 +173,10 @@ def _search(cell: WantedCell, search: LogUniform, known: Known, asked: Sequence[
     ranges = (search.range, *cell.ranges)
     points = [point for point in dict.fromkeys(asked) if _is_within(point, ranges)][: cell.max_points]
     while count := min(search.round, cell.max_points - len(points)):
-        outcomes = {point: _outcomes(cell, point, known) for point in points}
-        if any(len(of_point) < len(cell.seeds) for of_point in outcomes.values()):
+        asks = _rounds(cell, points, known) if cell.rungs else _asks(tuple(points), cell.seeds)
+        if not all(ask.is_met(known) for ask in asks):
             break
+        outcomes = {point: _outcomes(cell, point, known) for point in points}
         seed = derive_seed(cell.cell_id, "ask", len(points))
         points += (
             _next_round(search, cell.ranges, _scores(cell, outcomes), count, seed)
@@ -136,7 +206,7 @@ def _outcomes(cell: WantedCell, point: Point, known: Known) -> list[Outcome]:
 
 
 def _scores(cell: WantedCell, outcomes: Mapping[Point, Sequence[Outcome]]) -> tuple[tuple[Point, float], ...]:
-    if not any(outcome.is_done for found in outcomes.values() for outcome in found):
+    if not any(outcome.is_done or outcome.paused_at for found in outcomes.values() for outcome in found):
         return tuple((point, 0.0) for point in outcomes)  # also if the task cannot say its number of classes
     chance = 1 / cell.cell.task.num_classes
     return tuple((point, search_score(found, chance=chance)) for point, found in outcomes.items())

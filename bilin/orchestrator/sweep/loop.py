@@ -76,6 +76,7 @@ class Sweep:
         self._ended: Counter[Status] = Counter()
         self._num_tests = 0
         self._num_unfinished = 0
+        self._paused: set[str] = set()
         self._best: dict[str, Leader] = {}
         self._notes: list[str] = []
         self._errors = _Errors(["--sweep", plan.grid.name, *(store_option(folder.store) if folder else ())])
@@ -160,10 +161,10 @@ class Sweep:
 
     def _enqueue(self, cell: CellPlan, asks: Sequence[Ask]) -> None:
         cell_id, shape, occupied = cell.wanted.cell_id, cell.shape, cell.wanted.resources.occupied
-        for point, seed in asks:
+        for ask in asks:
             trial = Trial(
-                spec=cell.spec(point, seed, folder=self._folder),
-                trial_id=trial_id(cell_id, point, seed),
+                spec=cell.spec(*ask, folder=self._folder),
+                trial_id=trial_id(cell_id, *ask.key),
                 cell_id=cell_id,
                 shape=shape,
                 occupied=occupied,
@@ -219,6 +220,8 @@ class Sweep:
             self._recorder.put(trial.spec, result)
         self._num_unfinished += keeps_row
         self._ended[result.status] += 1
+        if result.status == "pruned":
+            self._paused.add(trial.trial_id)
         self._num_tests += result.is_test
         if result.status == "done" and not result.is_test:
             leader = Leader(
@@ -234,7 +237,7 @@ class Sweep:
             self._best[trial.cell_id] = min(leader, self._best.get(trial.cell_id, leader), key=_rank)
         self._queues.note_time(trial, result.wall_s)
         is_unchanged = key in cell.known and (keeps_row or result.is_test)
-        self._advance(cell, key, cell.known[key] if is_unchanged else Outcome.of(*key, result))
+        self._advance(cell, key, cell.known[key] if is_unchanged else Outcome.of(*key, result, result.rungs))
         if result.note:
             self._notes.append(f"{trial.trial_id}: {_short(result.note)}")
         self._notes += self._errors.note(result, keeps_row=keeps_row)
@@ -243,7 +246,7 @@ class Sweep:
     def _has_result(self, trial: Trial) -> bool:
         """Whether a row with a result is stored, which a failure must not replace."""
         row = self._plan.stored.get(trial.trial_id)
-        return bool(trial.spec.test_only) or (row is not None and row.status in RESULT_STATUSES)
+        return bool(trial.spec.test_only) or (row is not None and row.status in RESULT_STATUSES - {"pruned"})
 
     def _advance(self, before: CellPlan, key: Key, outcome: Outcome) -> None:
         """Queue what a cell needs after one of its trials ended; copy what other sweeps have of it."""
@@ -256,9 +259,13 @@ class Sweep:
         self._num_later += cell.num_later - before.num_later
         if new and isinstance(cell.wanted.learning_rate, LogUniform):
             self._recorder.keep_asked({cell_id: cell.points})
-        if new or before.lacking_lengths:
+        if new or before.lacking_lengths or cell.wanted.rungs:
             due = [ask for ask in cell.to_run if trial_id(cell_id, *ask.key) not in self._trials]
-            self._found.subtract(cell.statuses(set(due).difference(new)))
+            resumed = {ask for ask in due if trial_id(cell_id, *ask.key) in self._paused}
+            if resumed:
+                self._ended["pruned"] -= len(resumed)
+                self._paused.difference_update(trial_id(cell_id, *ask.key) for ask in resumed)
+            self._found.subtract(cell.statuses(set(due).difference(new, resumed)))
             self._found.update(cell.statuses(set(new).difference(due)))
             self._enqueue(cell, due)
         if self._folder and not cell.num_to_run:

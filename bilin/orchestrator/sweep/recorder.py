@@ -93,7 +93,8 @@ class Recorder:
             del self._pairs[: len(pairs)]
         self.num_written += len(pairs)
         if self._checkpoints:  # only now, when the results are on disk
-            rules = [(result.trial_id, RULES.get(result.status)) for _, result in pairs]
+            ended = (result for _, result in pairs if result.status != "pruned")  # one that is pruned may be continued
+            rules = [(result.trial_id, RULES.get(result.status)) for result in ended]
             self._checkpoints.drop(trial_id for trial_id, rule in rules if not (rule and rule.keeps_checkpoint))
 
     def check(self) -> None:

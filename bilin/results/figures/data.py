@@ -92,7 +92,7 @@ def by_model(subject: Subject) -> pa.Table:
     rows = []
     for cell in cells:
         statuses = {trial["status"] for trial in failed[cell["sweep"], cell["cell_id"]]}
-        has_failed = not cell["scores"] and bool(statuses) and "done" not in statuses
+        has_failed = not cell["scores"] and bool(statuses) and statuses.isdisjoint({"done", "pruned"})
         rows.append({**cell, **_summary(cell["scores"], subject), "failed": has_failed})
     return _table(rows, {"length": pa.int64(), **_NUMBER, "failed": pa.bool_()})
 
@@ -104,11 +104,13 @@ def by_rate(subject: Subject) -> pa.Table:
     chance = {task: _chance(of_task[0]) for task, of_task in _grouped(trials, "task_label").items()}
     for of_rate in _grouped(trials, "sweep", "cell_id", "lr").values():
         scores = [trial["validation_accuracy"] or 0.0 for trial in of_rate]
-        num_lost = sum(trial["status"] != "done" for trial in of_rate)
+        num_lost = sum(trial["status"] not in ("done", "pruned") for trial in of_rate)
+        num_pruned = sum(trial["status"] == "pruned" for trial in of_rate)
         is_selected = any(trial["selected"] for trial in of_rate)
-        found = {"num_lost": num_lost, "selected": is_selected, "chance": chance[of_rate[0]["task_label"]]}
-        rows.append({**of_rate[0], **_summary(scores, subject), **found})
-    types = {"num_lost": pa.int64(), "selected": pa.bool_(), "chance": pa.float64()}
+        found = {"num_lost": num_lost, "num_pruned": num_pruned, "selected": is_selected}
+        rows.append({**of_rate[0], **_summary(scores, subject), **found, "chance": chance[of_rate[0]["task_label"]]})
+    counts = {"num_lost": pa.int64(), "num_pruned": pa.int64()}
+    types = {**counts, "selected": pa.bool_(), "chance": pa.float64()}
     return _table(rows, {"lr": pa.float64(), **_NUMBER, **types}, sort="lr")
 
 

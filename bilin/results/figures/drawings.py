@@ -57,7 +57,7 @@ def lengths(data: pa.Table, width_in: float) -> Figure:
 
 
 def rates(data: pa.Table, width_in: float) -> Figure:
-    """Draw validation accuracy by learning rate: the selected one has a ring, lost trials are faint crosses."""
+    """Draw validation accuracy by learning rate: the selected one has a ring, lost and pruned trials have crosses."""
     figure, axes, rows = _by_task(data, width_in)
     with settings():
         for panel, of_task in zip(axes, rows, strict=True):
@@ -67,6 +67,8 @@ def rates(data: pa.Table, width_in: float) -> Figure:
                 lost = [row for row in of_model if row["num_lost"]]
                 panel.plot(*_points(chosen, "lr"), "o", markersize=8, fillstyle="none", color=style["color"])
                 panel.plot(*_points(lost, "lr"), "x", markersize=6, color=style["color"])
+                pruned = [row for row in of_model if row["num_pruned"]]
+                panel.plot(*_points(pruned, "lr"), "|", markersize=9, color=style["color"])
             tried = sorted({row["lr"] for row in of_task})
             _log_scale(panel, tried)
             if len(tried) <= _MAX_TICKS:
@@ -75,6 +77,8 @@ def rates(data: pa.Table, width_in: float) -> Figure:
         axes[0].plot([], [], "o", markersize=8, fillstyle="none", color="#666666", label="selected")
         if any(row["num_lost"] for of_task in rows for row in of_task):
             axes[0].plot([], [], "x", markersize=6, color="#666666", label="some trials diverged or failed")
+        if any(row["num_pruned"] for of_task in rows for row in of_task):
+            axes[0].plot([], [], "|", markersize=9, color="#666666", label="stopped early by a pruner")
         _finish(figure, axes, rows, x="learning rate", y="validation accuracy")
     return figure
 

@@ -22,8 +22,8 @@ _LEFT = 7
 _AXES = {"length": "length", "lr": "learning rate", "step": "step"}
 """The names of the horizontal axes."""
 
-_SELECTED, _LOST = "°", "×"  # noqa: RUF001
-_MARKS = {_SELECTED: "selected", _LOST: "some trials diverged or failed"}
+_SELECTED, _LOST, _PRUNED = "°", "×", "!"  # noqa: RUF001
+_MARKS = {_SELECTED: "selected", _LOST: "some trials diverged or failed", _PRUNED: "stopped early by a pruner"}
 _MARKED = 2
 """The marks beside a point, and how many there can be."""
 
@@ -85,7 +85,7 @@ def _panel(
 
 def _mark(canvas: dict[tuple[int, int], str], y: int, x: int, row: Row) -> None:
     """Put the marks of a learning rate behind its letter, where there is room."""
-    for mark in (_SELECTED * row["selected"], _LOST * bool(row["num_lost"])):
+    for mark in (_SELECTED * row["selected"], _LOST * bool(row["num_lost"]), _PRUNED * bool(row["num_pruned"])):
         free = [at for at in (x + 1, x + 2) if canvas.get((y, at), mark) == mark]
         if mark and free:
             canvas[y, free[0]] = mark

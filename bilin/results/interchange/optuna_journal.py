@@ -27,7 +27,8 @@ def export_optuna(
     """Write trials to a journal of Optuna, which ``optuna-dashboard`` and `optuna.load_study` open.
 
     A study is a cell. The value of a trial is its validation accuracy, and its intermediate values are the lowest
-    accuracy over all evaluated lengths by step. A trial that diverged or failed has the state ``FAIL``.
+    accuracy over all evaluated lengths by step. A trial that a pruner stopped has the state ``PRUNED``, and one that
+    diverged or failed ``FAIL``.
 
     Args:
         path: The file, which is replaced.
@@ -111,6 +112,7 @@ def _trials(cell: Sequence[Run]) -> Iterable[Any]:
     from optuna.distributions import BaseDistribution, FloatDistribution
     from optuna.trial import FrozenTrial, TrialState
 
+    states = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
     tried = {name: [run.point[name] for run in cell if name in run.point] for name in cell[0].point}
     space: dict[str, BaseDistribution] = {
         name: FloatDistribution(min(values), max(values), log=min(values) > 0 and name == "lr")
@@ -118,13 +120,13 @@ def _trials(cell: Sequence[Run]) -> Iterable[Any]:
     }
     for number, run in enumerate(sorted(cell, key=lambda run: (run.row["started_at"] is None, run.row["started_at"]))):
         accuracy = run.row["validation_accuracy"]
-        is_done = run.row["status"] == "done" and accuracy is not None
+        state = states.get(run.row["status"], TrialState.FAIL) if accuracy is not None else TrialState.FAIL
         tests = {f"accuracy_scaled@{length}": score for length, score in run.tests.items()}
         yield FrozenTrial(
             number=number,
             trial_id=-1,  # the storage gives it one
-            state=TrialState.COMPLETE if is_done else TrialState.FAIL,
-            value=accuracy if is_done else None,
+            state=state,
+            value=None if state is TrialState.FAIL else accuracy,
             datetime_start=run.row["started_at"],
             datetime_complete=run.row["finished_at"],
             params=dict(run.point),

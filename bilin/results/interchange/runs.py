@@ -14,7 +14,7 @@ from bilin.results.schema import cell_columns
 from bilin.results.sql.query import query
 from bilin.results.tables.layout import labels, model_order, task_order, without_searched
 
-_UNUSED = ("spec", "traceback", "searched", "threads", "pid", "pack", "schema_version", "test_s")
+_UNUSED = ("spec", "traceback", "searched", "threads", "pid", "pack", "schema_version", "test_s", "rungs")
 
 Row = Mapping[str, Any]
 

@@ -47,6 +47,7 @@ _NEVER_BRIEF = (
         "recurrent_params",
         "seeds",
         "scores",
+        "rungs",
         "test_s",
         "spec",
         "traceback",

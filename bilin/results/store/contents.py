@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from bilin.errors import StoreError
 from bilin.folder import SWEEP_NAME, SweepFolder, Training
-from bilin.record import Status
+from bilin.record import Rung, Status
 from bilin.results.origin import UNKNOWN, Origin
 from bilin.results.schema import CURVES, trials_schema
 from bilin.results.store.durable import UNREADABLE, Checksum, Damage, DamageError, explained, file_fault, read_fault
@@ -207,7 +207,8 @@ class StoredTrial:
 
     `tested` has the number of sequences at each tested length. `weights` is the file of its final weights, of the
     training that the row has. `test_s` is None in rows of versions before it existed.
-    `found_in` names another sweep, whose row it is. `searched` has the searched fields by name. Trials of
+    `found_in` names another sweep, whose row it is. `searched` has the searched fields by name, and `rungs`
+    the rungs of a pruner that the trial reached. Trials of
     the same versions and hardware share one `origin`.
     """
 
@@ -228,6 +229,7 @@ class StoredTrial:
     weights: Path | None = None
     found_in: str | None = None
     searched: tuple[tuple[str, float], ...] = ()
+    rungs: tuple[Rung, ...] = ()
 
     @property
     def has_weights(self) -> bool:
@@ -240,7 +242,7 @@ class StoredTrial:
         return Point(self.lr, self.searched)
 
 
-_NO_COLUMNS = ("tested", "test_s", "origin", "weights", "found_in", "searched")
+_NO_COLUMNS = ("tested", "test_s", "origin", "weights", "found_in", "searched", "rungs")
 _COLUMNS = [name for name in StoredTrial.__slots__ if name not in _NO_COLUMNS]
 _LATER_COLUMNS = ("test_s", *Origin._fields)  # rows of earlier versions may lack them
 
@@ -279,7 +281,7 @@ def stored_trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
         return trials
     (sweep,) = sweeps
     origins, kept = functools.cache(Origin._make), sweep.folder.kept_weights()
-    columns_read = [*_COLUMNS, "tested", *_LATER_COLUMNS, "searched", *(["started_at"] if kept else [])]
+    columns_read = [*_COLUMNS, "tested", *_LATER_COLUMNS, "searched", "rungs", *(["started_at"] if kept else [])]
     for part in sweep.manifest.parts:
         table = read_columns(sweep.folder.trials_part(part.number), columns_read)
         columns = [table[name].to_pylist() for name in _COLUMNS]
@@ -294,6 +296,9 @@ def stored_trials(sweeps: Sequence[Contents]) -> dict[str, StoredTrial]:
         if "searched" in table.column_names and table["searched"].null_count < table.num_rows:
             for trial_id, searched in zip(table["trial_id"].to_pylist(), table["searched"].to_pylist(), strict=True):
                 trials[trial_id].searched = to_point(0.0, searched).searched
+        if "rungs" in table.column_names and table["rungs"].null_count < table.num_rows:
+            for trial_id, rungs in zip(table["trial_id"].to_pylist(), table["rungs"].to_pylist(), strict=True):
+                trials[trial_id].rungs = tuple(Rung(**rung) for rung in rungs or ())
         for training in _trainings(table) if kept else ():
             trials[training[0]].weights = kept.get(training)
     return trials

@@ -45,7 +45,7 @@ def shared_trials(
         except StoreError:
             continue  # then there is less to copy
         for trial in trials.values():
-            if trial.cell_id in cell_ids and trial.status in RESULT_STATUSES:
+            if trial.cell_id in cell_ids and trial.status in RESULT_STATUSES - {"pruned"}:
                 trial.found_in = folder.name
                 found.setdefault(trial.cell_id, []).append(trial)
     return found

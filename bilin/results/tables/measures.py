@@ -170,6 +170,8 @@ class Seeds:
         statuses = {*of_cell[True], *of_cell[False]}
         if not statuses or "done" in statuses:
             return MISSING
+        if "pruned" in statuses:
+            return MISSING  # those that go on have not ended
         return "diverged" if statuses == {"diverged"} else "failed"
 
     def _rows(self, sql: str) -> Iterable[dict[str, Any]]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from bilin.errors import one_line
 from bilin.folder import SweepFolder, partial_of
-from bilin.record import CurvePoint
+from bilin.record import CurvePoint, Rung
 from bilin.registry import package_of
 from bilin.spec import TrialSpec
 from bilin.version import __version__
@@ -122,11 +122,11 @@ class Checkpoints:
                 del self._running[id(state)]
                 self._changed.notify_all()
 
-    def write_if_due(self, spec: TrialSpec, state: TrialState) -> bool:
-        """Between two steps: write the state if it is time, or if it was asked for; return whether it was written."""
+    def write_if_due(self, spec: TrialSpec, state: TrialState, *, now: bool = False) -> bool:
+        """Between two steps: write the state if it is time, ``now`` or asked for; return whether it was written."""
         kept, num_asked = self._running[id(state)], self._num_asked
         was_asked, kept.asked = kept.asked < num_asked, num_asked
-        if not was_asked and time.monotonic() - kept.at < self.period_s:
+        if not (now or was_asked) and time.monotonic() - kept.at < self.period_s:
             return False
         is_newer = state.step > kept.step
         try:
@@ -201,6 +201,7 @@ def _plain(state: TrialState) -> dict[str, Any]:
         "lr": state.lr,
         "step": state.step,
         "curve": [tuple(point) for point in state.curve],
+        "rungs": [tuple(rung) for rung in state.rungs],
         "accuracies": state.accuracies,
         "started_at": state.clock.started_at,
         "seconds": state.clock.seconds(),
@@ -219,6 +220,7 @@ def _restore(state: TrialState, kept: Mapping[str, Any]) -> None:
     state.loss_sum.copy_(kept["loss_sum"])
     state.lr, state.step = kept["lr"], kept["step"]
     state.curve = [CurvePoint(*point) for point in kept["curve"]]
+    state.rungs = [Rung(*rung) for rung in kept.get("rungs", ())]
     state.accuracies = kept["accuracies"]
     state.clock.started_at, state.clock.counted_s = kept["started_at"], kept["seconds"]
 

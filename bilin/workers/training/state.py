@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from bilin.models import Tier
 from bilin.models.module import SequenceModel
-from bilin.record import CurvePoint
+from bilin.record import CurvePoint, Rung
 from bilin.spec import Cell, TrialSpec, derive_seed
 from bilin.tasks import IGNORED, Batch, Task
 from bilin.workers.training.batches import sample
@@ -39,6 +39,7 @@ class TrialState:
         examples: The training sequences, if they are drawn once.
         batches: The batches of the current steps; see `batches_at`.
         lr: The learning rate of the last step.
+        rungs: The rungs of a pruner that were reached.
         accuracies: For each evaluation the lowest accuracy over all lengths; None for one that stopped early.
     """
 
@@ -55,6 +56,7 @@ class TrialState:
     lr: float = 0.0
     step: int = 0
     curve: list[CurvePoint] = field(default_factory=list)
+    rungs: list[Rung] = field(default_factory=list)
     accuracies: list[float | None] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
 

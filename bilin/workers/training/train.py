@@ -6,7 +6,7 @@ import math
 import time
 from contextlib import nullcontext
 
-from bilin.record import Progress, StopReason
+from bilin.record import Progress, Rung, StopReason
 from bilin.rules import is_solved
 from bilin.spec import TrialSpec
 from bilin.workers.events import Checkpointed, Report
@@ -28,7 +28,7 @@ def train(
     """
     with checkpoints.running(spec, state) if checkpoints else nullcontext():
         reported_at = time.monotonic()
-        while state.step < spec.cell.train.steps:
+        while state.step < spec.cell.train.steps and not _is_paused(spec, state):
             if checkpoints and checkpoints.write_if_due(spec, state):
                 report(Checkpointed(trial_id=spec.trial_id, step=state.step))
             evaluated_at = min(spec.cell.train.steps, _next_multiple(spec.cell.validate.every, state.step))
@@ -43,7 +43,16 @@ def train(
                 report(_progress(spec, state))
             if reason:
                 return reason
+        if state.step < spec.cell.train.steps:
+            if checkpoints:
+                checkpoints.write_if_due(spec, state, now=True)
+            return "rung"
     return "budget"
+
+
+def _is_paused(spec: TrialSpec, state: TrialState) -> bool:
+    """Return whether a trial has been compared at the rung up to which it is trained."""
+    return spec.until is not None and bool(state.rungs) and state.rungs[-1].step >= spec.until
 
 
 def _next_multiple(number: int, above: int) -> int:
@@ -55,15 +64,18 @@ def _look(spec: TrialSpec, state: TrialState) -> Work[StopReason | None]:
     cell = spec.cell
     if not math.isfinite(state.loss_sum.item()):
         return "diverged"
-    is_last = state.step == cell.train.steps
+    is_rung = state.step in spec.rungs
+    is_complete = is_rung or state.step == cell.train.steps
     points = yield from validate(
-        cell, state.model, seed=spec.seed, step=state.step, complete=is_last, device=state.device
+        cell, state.model, seed=spec.seed, step=state.step, complete=is_complete, device=state.device
     )
     state.curve += points
     if math.isinf(points[0].loss):
         return "diverged"
     complete = len(points) == 1 + len(set(cell.validate.lengths))
     state.accuracies.append(min(point.accuracy for point in points) if complete else None)
+    if is_rung:
+        state.rungs.append(Rung(state.step, min(point.accuracy for point in points), points[0].loss))
     return "solved" if cell.train.stop_when_solved and is_solved(state.accuracies) else None
 
 

@@ -15,7 +15,7 @@ from bilin.errors import GridError
 from bilin.fields import Field, fields_of, format_value
 from bilin.models import MODELS, tier_settings
 from bilin.orchestrator.grid import Choices, ClusterSettings, LogUniform, grid_schema, parse_grid
-from bilin.orchestrator.grid.settings import Keep, Seeds
+from bilin.orchestrator.grid.settings import Keep, Pruner, Seeds
 from bilin.spec import Resources, TestSpec, TrainSpec, ValidateSpec
 from bilin.tasks import TASKS, task_settings
 
@@ -55,6 +55,7 @@ TABLES = {
     "test": block_table(TestSpec),
     "choices": block_table(Choices),
     "log_uniform": block_table(LogUniform),
+    "pruner": block_table(Pruner),
     "seeds": block_table(Seeds),
     "keep_weights": block_table(Keep),
     "resources": block_table(Resources),

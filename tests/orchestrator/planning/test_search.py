@@ -31,7 +31,7 @@ def lrs(wanted: WantedCell, known: Known, asked: Sequence[float] = ()) -> tuple[
     """The learning rates that are asked for, each on every seed."""
     asks = decide(wanted, known, [*map(Point, asked)])
     found = tuple(dict.fromkeys(ask.point.lr for ask in asks))
-    assert asks == tuple((Point(lr), seed) for lr in found for seed in wanted.seeds)
+    assert [ask.key for ask in asks] == [(Point(lr), seed) for lr in found for seed in wanted.seeds]
     return found
 
 
