@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
+from bilin.cli import complete
 from bilin.cli.text import wrap
 from bilin.errors import InputError, unknown
 from bilin.units import plural
@@ -37,7 +38,10 @@ def _known_format(name: str | None) -> str | None:
     return name
 
 
-Sweep = Annotated[str | None, typer.Option("--sweep", help="Look at this sweep only.", show_default=False)]
+Sweep = Annotated[
+    str | None,
+    typer.Option("--sweep", help="Look at this sweep only.", show_default=False, autocompletion=complete.sweeps),
+]
 Everything = Annotated[
     bool, typer.Option("--all", help="Include rows that the grid of the last launch does not ask for.")
 ]
