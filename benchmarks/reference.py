@@ -33,7 +33,8 @@ NAMES = {
     ],
     "bilin.results": [
         *("Rows", "table", "compare", "explain", "ResultTable", "encode", "plot", "figure_data", "save_figure"),
-        *("delete", "copy_weights", "compact", "verify"),
+        *("export_optuna", "export_tensorboard"),
+        *("report", "delete", "copy_weights", "compact", "verify"),
     ],
     "bilin.errors": [
         *("BilinError", "InputError", "GridError", "Fault", "QueryError", "StoreError", "SweepRunningError"),

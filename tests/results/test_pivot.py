@@ -110,14 +110,17 @@ def test_lengths_are_an_axis_too(store):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"rows": ["tear"]}, "no axis 'tear'; accepted: task, "),
+        ({"rows": ["tear"]}, r"no axis 'tear' \(did you mean tier\?\); accepted: task, "),
         ({"rows": ["tier"], "cols": ["tier"]}, "an axis is named twice"),
         ({"cols": ["m"]}, "columns need rows"),
         ({"rows": ["tier"], "by": "length"}, "a table by length has models as rows"),
         ({"show": ["colour"]}, "no column to show 'colour'; accepted: lr, num_seeds"),
         ({"bold": "all"}, "no rule for bold 'all'; accepted: best, within-interval, none"),
         ({"bold_by": "row"}, "no part of a table 'row'; accepted: column, group"),
-        ({"published": "2505"}, "no published table '2505.9'; accepted: arXiv 2505.21749, "),
+        (
+            {"published": "2505"},
+            r"no paper '2505.9' \(did you mean 2505.21749\?\); accepted: a part of the name of one paper, as in ",
+        ),
         ({"value": "mean@long"}, "found the value 'mean@long'; accepted: a name, or a name with one length"),
         ({"value": "mean@10", "length": 500}, "found the value 'mean@10'"),
         ({"decimals": -1}, "found -1 decimals; accepted: 0 to 10"),

@@ -79,6 +79,7 @@ class Sweep:
         self._paused: set[str] = set()
         self._best: dict[str, Leader] = {}
         self._notes: list[str] = []
+        self._last_lost: str | None = None
         self._errors = _Errors(["--sweep", plan.grid.name, *(store_option(folder.store) if folder else ())])
         self._began_at, self._began = time.time(), time.monotonic()
         self._observe_at = 0.0
@@ -199,7 +200,10 @@ class Sweep:
             trial.avoid |= {node}
         what = {"lost": "worker lost", "hardware": "hardware failed"}.get(status, status)
         line = f"{what} (attempt {trial.attempts} of {rule.attempts}), runs again: {_short(reason)}"
-        self._notes.append(f"{trial.trial_id}: {line}")
+        if status != "lost" or reason != self._last_lost:  # one note for all trials of a worker
+            others = " and others of its worker" if trial.group_size > 1 and status == "lost" else ""
+            self._notes.append(f"{trial.trial_id}{others}: {line}")
+        self._last_lost = reason if status == "lost" else None
         self._wait_again(trial, line)
         return True
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bilin.errors import QueryError
+from bilin.errors import QueryError, unknown
 from bilin.results.result_table import MISSING, Estimate
 from bilin.results.sql.query import query
 from bilin.results.statistics import Statistic, Summary, summarize
@@ -76,15 +76,14 @@ class Measure:
         """
         name = ALIASES.get(value, value)
         if name not in VALUES:
-            raise QueryError(f"no value {value!r}; accepted: {', '.join([*VALUES, *ALIASES])}")
-        if stat is not None and stat not in list(Statistic):
-            raise QueryError(f"no statistic {stat!r}; accepted: {', '.join(Statistic)}")
+            raise QueryError(unknown("value", value, [*VALUES, *ALIASES]))
+        statistic = Statistic.read(stat, default)
         if stat is not None and name not in _OF_SEEDS:
             raise QueryError(f"the value {value!r} has no statistic; values that have one: {', '.join(_OF_SEEDS)}")
         if decimals is not None and not 0 <= decimals <= 10:
             raise QueryError(f"found {decimals} decimals; accepted: 0 to 10")
         digits = _DECIMALS.get(name, 2) if decimals is None else decimals
-        return cls(name=name, statistic=Statistic(stat or default), decimals=digits)
+        return cls(name=name, statistic=statistic, decimals=digits)
 
     @property
     def meaning(self) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from bilin.errors import QueryError
+from bilin.errors import QueryError, unknown
 from bilin.folder import SweepFolder, store_option
 from bilin.results.published.compare import published_for, source_of
 from bilin.results.result_table import MISSING, Column, Estimate, ResultTable, is_number
@@ -128,7 +128,7 @@ def _check(*, by: str, show: Sequence[str], bold: str, bold_by: str) -> None:
     ):  # fmt: skip
         for name in given:
             if name not in accepted:
-                raise QueryError(f"no {what} {name!r}; accepted: {', '.join(accepted)}")
+                raise QueryError(unknown(what, name, accepted))
 
 
 def _split_length(value: str, length: int | None) -> tuple[str, int | None]:
@@ -169,7 +169,7 @@ def _columns(
             columns |= {f"{place.name}, {name}": (array, None) for name, array in extra.items()}
         for heading in beside:
             name = f"{place.name}, {heading}"
-            column = replace(shown, name=name, heading=heading, right_aligned=True)
+            column = replace(shown, name=name, heading=heading, right_aligned=True, follows=True)
             if heading == "published":
                 numbers = [_published(cell, source, measure) for cell in cells]
                 columns[name] = _floats(numbers, "value"), replace(column, values=numbers)

@@ -172,7 +172,7 @@ class RayPool:
         for ref in [ref for ref, worker in self._busy.items() if worker.silent_s > SILENCE_S]:
             worker = self._silent[ref] = self._busy.pop(ref)
             worker.lost_at = now
-            events += lost(worker, f"its worker has been silent for {SILENCE_S:g} s")
+            events += lost(worker, f"{worker.name} has been silent for {SILENCE_S:g} s")
         return events
 
     def _collect(self, ref: Any) -> Sequence[Event]:
@@ -190,7 +190,7 @@ class RayPool:
         if is_late:  # its results count; its other events are of trials that may run elsewhere by now
             events = [event for event in events if isinstance(event, Finished)]
         else:
-            events += lost(worker, "its worker was ended because of another trial's failure")
+            events += lost(worker, f"{worker.name} was ended because of another trial's failure")
         worker.trials, worker.question, worker.lost_at = {}, None, None
         if worker.is_spoiled:
             ray.kill(worker.actor)

@@ -176,8 +176,7 @@ class Deaths:
 
     def examine(self, worker: Worker, error: RayError) -> list[Event]:
         """Return what is lost with a worker that died; nothing yet if its node is asked first."""
-        # Ray lists the command lines of the node's other processes, which may hold secrets.
-        reason = str(error).partition("Top 10 memory users")[0].strip()
+        reason = _in_short(worker, error)
         if isinstance(error, OutOfMemoryError):
             return lost(worker, reason, "oom")
         outputs = self._outputs
@@ -202,6 +201,17 @@ class Deaths:
         """Return what is lost with workers whose nodes have not answered in time."""
         late = [asked for asked, death in self.open.items() if time.monotonic() - death.died_at > EXAMINATION_S]
         return [event for asked in late for event in self.open.pop(asked).losses(None)]
+
+
+def _in_short(worker: Worker, error: RayError) -> str:
+    """Return what Ray says of a worker that died, without its own names for it.
+
+    Ray also lists the command lines of the node's other processes, which may hold secrets.
+    """
+    text = str(error).partition("Top 10 memory users")[0]
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("\t")).strip()
+    which = f"process {worker.pid} of {worker.name}" if worker.pid else worker.name
+    return f"{which} died: {text.partition('Worker exit detail: ')[2] or text}"
 
 
 def lost(worker: Worker, reason: str, status: Status = "lost") -> list[Event]:

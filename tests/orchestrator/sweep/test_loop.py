@@ -87,7 +87,7 @@ class LosesGroups(OneWorker):
             return
         self.is_busy = False
         for spec in trials:
-            self.emit(Lost(trial_id=spec.trial_id, reason="gone"))
+            self.emit(Lost(trial_id=spec.trial_id, reason=f"worker {len(self.groups)} died"))
 
 
 def test_the_trials_of_a_lost_pack_run_again_in_smaller_packs_and_at_last_alone(tiny: Tiny, tmp_path: Path) -> None:
@@ -98,6 +98,10 @@ def test_the_trials_of_a_lost_pack_run_again_in_smaller_packs_and_at_last_alone(
         sweep.run(pool)
     assert [len(group.trials) for group in pool.groups] == [16, 4, 4, 4, 1, 1, 1, 1, 4]
     assert sweep.snapshot().ended == {"done": 15, "lost": 1}
+    notes = [note.partition(":")[2] for note in sweep.snapshot().notes]
+    assert [note.partition(",")[0] for note in notes[:2]] == [f" worker lost (attempt {n} of 3)" for n in (1, 2)]
+    assert "lost" in notes[2], "one note for each worker that died, and one for the trial that was lost"
+    assert len(notes) == 3
 
 
 @pytest.mark.ray
