@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -64,7 +65,7 @@ def runs(selection: Selection, trials: pa.Table) -> list[Run]:
         found.append(
             Run(
                 standing=standing,
-                errors=[_error(failure, rows, selection) for failure in errors[:_MAX_ERRORS]],
+                errors=[_error(failure, name, rows, selection.store) for failure in errors[:_MAX_ERRORS]],
                 num_more=max(0, len(errors) - _MAX_ERRORS),
                 versions=_versions_in_words(rows),
                 commands=_commands(name),
@@ -103,10 +104,10 @@ def _time(at: datetime | None) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC" if at else ""
 
 
-def _error(failure: Failure, rows: pa.Table, selection: Selection) -> Error:
-    (row,) = rows.filter(pc.equal(rows["trial_id"], failure.trial_id)).select(["sweep", "traceback"]).to_pylist()
-    words = ["bilin", "sweep", "show", failure.trial_id, "--sweep", row["sweep"], *store_option(selection.store)]
-    return Error(failure=failure, traceback=row["traceback"] or "", command=shlex.join(words))
+def _error(failure: Failure, sweep: str, rows: pa.Table, store: Path | str) -> Error:
+    words = ["bilin", "sweep", "show", failure.trial_id, "--sweep", sweep, *store_option(store)]
+    tracebacks = rows.filter(pc.equal(rows["trial_id"], failure.trial_id))["traceback"].to_pylist()
+    return Error(failure=failure, traceback="".join(filter(None, tracebacks)), command=shlex.join(words))
 
 
 def _versions_in_words(rows: pa.Table) -> str:
