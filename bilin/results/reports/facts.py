@@ -42,7 +42,7 @@ class Run:
     Attributes:
         errors: The most frequent errors of its failed trials.
         num_more: How many other errors there are.
-        versions: The versions that most of its trials ran with, in words.
+        versions: The versions that most of its trials ran with, as a sentence.
         commands: What to type to repeat it, in the folder of the grid's file.
         grid: The resolved grid, as JSON that `bilin sweep launch` reads; None if there is none.
     """
@@ -115,10 +115,10 @@ def _versions_in_words(rows: pa.Table) -> str:
     names = ["version", "commit", "python", "torch", "task_package", "tier_package"]
     counts = Counter(zip(*(rows[name].to_pylist() for name in names), strict=True))
     if not counts:
-        return "no trial has run"
+        return "No trial has run yet"
     ((version, commit, python, torch, *packages), count), *others = counts.most_common()
     texts = [
-        f"bilin {version}" + (f" (commit {commit[:_COMMIT_DIGITS]})" if commit else ""),
+        f"It ran with bilin {version}" + (f" (commit {commit[:_COMMIT_DIGITS]})" if commit else ""),
         f"Python {python}",
         f"torch {torch}",
         *sorted({package for package in packages if package}),
