@@ -33,6 +33,7 @@ NAMES = {
     ],
     "bilin.results": [
         *("Rows", "table", "compare", "explain", "ResultTable", "encode", "plot", "figure_data", "save_figure"),
+        *("export_optuna", "export_tensorboard"),
         *("report", "delete", "copy_weights", "compact", "verify"),
     ],
     "bilin.errors": [

@@ -153,3 +153,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """Return a hint at the nearest valid name, for a message; empty if none is near."""
     near = closest(name, names)
     return f" (did you mean {near}?)" if near else ""
+
+
+def unknown(what: str, name: str, names: Iterable[str]) -> str:
+    """Return the message for a name that is none of the accepted ones."""
+    accepted = list(names)
+    return f"no {what} {name!r}{nearest(name, accepted)}; accepted: {', '.join(accepted)}"

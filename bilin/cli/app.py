@@ -33,7 +33,6 @@ from bilin.version import __version__
 
 _OTHER_NAMES = {
     "continue": "bilin sweep launch",
-    "export": "bilin results query --output FILE",
     "remove": "bilin results delete",
     "resume": "bilin sweep launch",
     "run": "bilin sweep launch",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bilin.cli import complete
 from bilin.errors import GridError, InputError, PluginError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Format(StrEnum):
 
 
 FormatOption = Annotated[Format, typer.Option("--format", help="Output format.")]
-Name = Annotated[str, typer.Argument(help="Its name in the list.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="Its name in the list.", show_default=False, autocompletion=complete.entries)]
 
 
 def _app(kind: str, *, listing: str, one: str) -> typer.Typer:

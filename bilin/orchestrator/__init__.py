@@ -40,5 +40,7 @@ from bilin.orchestrator.sweep.launch import plan as plan
 from bilin.orchestrator.sweep.rename import rename as rename
 from bilin.orchestrator.sweep.snapshot import Observer as Observer
 from bilin.orchestrator.sweep.snapshot import Snapshot as Snapshot
+from bilin.orchestrator.template import grid_template as grid_template
+from bilin.orchestrator.template import write_grid_template as write_grid_template
 from bilin.results import Failure as Failure
 from bilin.results import failures as failures

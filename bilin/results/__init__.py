@@ -18,6 +18,8 @@ from bilin.results.figures.plot import draw_text as draw_text
 from bilin.results.figures.plot import figure_data as figure_data
 from bilin.results.figures.plot import plot as plot
 from bilin.results.figures.plot import save_figure as save_figure
+from bilin.results.interchange.event_files import export_tensorboard as export_tensorboard
+from bilin.results.interchange.optuna_journal import export_optuna as export_optuna
 from bilin.results.maintenance import Health as Health
 from bilin.results.maintenance import compact as compact
 from bilin.results.maintenance import copy_weights as copy_weights
@@ -52,6 +54,7 @@ from bilin.results.store.lock import LAPSE_S as LAPSE_S
 from bilin.results.store.lock import holder as holder
 from bilin.results.store.rows import Bounds as Bounds
 from bilin.results.store.rows import WantedRow as WantedRow
+from bilin.results.store.rows import fields_json as fields_json
 from bilin.results.store.sharing import UnreadableSweepError as UnreadableSweepError
 from bilin.results.store.sharing import shared_trials as shared_trials
 from bilin.results.store.writer import SweepWriter as SweepWriter

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from bilin.fields import Field, fields_of
+from bilin.fields import fields_of
 from bilin.folder import DEFAULT_STORE
 from bilin.models import MODELS, tier_settings
 from bilin.results.result_table import ResultTable
@@ -79,6 +79,7 @@ _MEANINGS: Mapping[str, tuple[str, str]] = {
     "low_scaled": ("scaled", "low, scaled in the same way"),
     "high_scaled": ("scaled", "high, scaled in the same way"),
     "sequence_accuracy": ("share", "share of sequences with every label correct"),
+    "nonfinite": ("share", "share of sequences with a logit that is not finite, which counts as wrong"),
     "num_sequences": ("", "number of tested sequences"),
     "step": ("steps", "training step"),
     "loss": ("nats", "mean loss"),
@@ -117,21 +118,31 @@ def explain(view: str | None = None, *, store: Path | str = DEFAULT_STORE, sweep
     return ResultTable.of(pa.table([pa.array(each, pa.string()) for each in columns], _COLUMNS))
 
 
-def _explained(view: str, column: pa.Field, fields: Mapping[str, Field]) -> tuple[str, str]:
+def _explained(view: str, column: pa.Field, fields: Mapping[str, str]) -> tuple[str, str]:
     name = column.name
     if found := _MEANINGS.get(f"{view}.{name}") or _MEANINGS.get(name):
         return found
     if name in fields:
-        return _UNITS.get(name, ""), fields[name].doc
+        return _UNITS.get(name, ""), fields[name]
     info = field_info(column)
     return "", f"field of a {' or '.join(sorted(info.blocks))}" if info else ""
 
 
-def _fields() -> dict[str, Field]:
-    """Return the fields of bilin's tasks, tiers and training by the names of their columns."""
-    settings = [*map(task_settings, TASKS), *map(tier_settings, MODELS)]
-    fields = {name: field for of in settings for name, field in fields_of(of).items()}
-    return fields | {TRAIN_COLUMNS[name]: field for name, field in fields_of(TrainSpec).items()}
+def _fields() -> dict[str, str]:
+    """Return what the fields of bilin's tasks, tiers and training mean, by the names of their columns.
+
+    If a field means different things, each has the names of the tasks or tiers before it.
+    """
+    owners: dict[str, dict[str, list[str]]] = {}
+    settings_of = {name: task_settings(name) for name in TASKS} | {name: tier_settings(name) for name in MODELS}
+    for owner, settings in settings_of.items():
+        for name, field in fields_of(settings).items():
+            owners.setdefault(name, {}).setdefault(field.doc, []).append(owner)
+    meanings = {
+        name: " | ".join(f"{', '.join(docs[doc])}: {doc}" if len(docs) > 1 else doc for doc in docs)
+        for name, docs in owners.items()
+    }
+    return meanings | {TRAIN_COLUMNS[name]: field.doc for name, field in fields_of(TrainSpec).items()}
 
 
 def _type(type_: pa.DataType) -> str:

@@ -136,6 +136,7 @@ class Column:
         section: The title of the section that it is in; None for a column that every section begins with.
         missing: The text for a missing value.
         values: Values to show instead of the exact ones, for example each an `Estimate`.
+        follows: Whether it says something about the column before it, and stays beside it.
     """
 
     name: str
@@ -144,6 +145,7 @@ class Column:
     right_aligned: bool = False
     missing: str = ""
     values: Sequence[Any] | None = None
+    follows: bool = False
 
     def text(self, value: Any) -> str:
         """Return a value for people, on one line."""

@@ -101,9 +101,10 @@ WANTED_SCHEMA = pa.schema(
         "num_sequences": pa.int64(),
         "points": pa.list_(pa.struct({"lr": pa.float64(), "searched": SEARCHED})),
         "ranges": pa.list_(pa.struct({"name": pa.string(), "low": pa.float64(), "high": pa.float64()})),
+        "fields": pa.string(),
     }
 )
-"""What the grid as last launched wants, one row per cell."""
+"""What the grid as last launched wants, one row per cell; ``fields`` is JSON."""
 
 _METADATA_KEY = b"bilin"
 

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from bilin.errors import QueryError, unknown
+
 CONFIDENCE = 0.95
 
 _Z = 1.959963984540054
@@ -31,6 +33,17 @@ class Statistic(StrEnum):
     MEAN_BOOTSTRAP = "mean-bootstrap"
     MEDIAN_MAD = "median-mad"
     BEST = "best"
+
+    @classmethod
+    def read(cls, name: str | None, default: Statistic) -> Statistic:
+        """Return the statistic of a name.
+
+        Raises:
+            QueryError: There is none.
+        """
+        if name is not None and name not in list(cls):
+            raise QueryError(unknown("statistic", name, cls))
+        return default if name is None else cls(name)
 
     @property
     def number(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from scipy import stats
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from bilin.cli.results import app
 from bilin.errors import QueryError
+from bilin.record import LengthResult
 from bilin.results import SweepWriter, compare
 from bilin.results.statistics import difference
 from tests.results.samples import cell, failed, pair
@@ -75,7 +77,10 @@ def test_the_interval_is_that_of_welch():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"sweep": "new", "against": "older"}, "no published table 'older'; accepted: new, old, arXiv 2505.21749"),
+        (
+            {"sweep": "new", "against": "older"},
+            r"no sweep or paper 'older' \(did you mean old\?\); accepted: the sweeps new, old; a part of the ",
+        ),
         ({"against": "old"}, "name two sweeps to compare: old and another"),
         ({"sweep": "old", "against": "old"}, "name two sweeps to compare"),
         ({"sweep": "new", "against": "old", "tolerance": -1.0}, "found a tolerance of -1.0"),
@@ -84,6 +89,20 @@ def test_the_interval_is_that_of_welch():
 def test_what_cannot_be_compared_is_said(two, arguments, message):
     with pytest.raises(QueryError, match=message):
         compare(two, **arguments)
+
+
+def test_sweeps_without_a_common_cell_say_what_they_have_apart(store):
+    for sweep, rank, length in (("one", 4, 10), ("other", 8, 100)):
+        task: Any = cell().task
+        with SweepWriter(store, sweep) as writer:
+            of = cell("cp", rank=rank, m=5 if sweep == "one" else 7)
+            writer.append([pair(of, lengths=(LengthResult(length, 9, 9, task.num_classes),))])
+            writer.append([pair(of, seed=1, lengths=(LengthResult(length, 9, 9, task.num_classes),))])
+    last = compare(store, sweep="one", against="other").note.splitlines()[-2:]
+    assert last == [
+        "the sweeps differ in m (5 and 7), rank (4 and 8)",
+        "no cell at any length is in both sweeps: they differ in length (10 and 100)",
+    ]
 
 
 def test_a_sweep_is_compared_with_one_published_table(store):

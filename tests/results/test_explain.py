@@ -7,6 +7,8 @@ from typer.testing import CliRunner
 
 from bilin.cli.results import app
 from bilin.errors import QueryError
+from bilin.fields import fields_of
+from bilin.models import tier_settings
 from bilin.results import explain, query
 from bilin.results.sql.views import VIEWS
 
@@ -35,6 +37,14 @@ def test_a_column_has_its_type_unit_and_meaning(filled, view, column, type_, uni
     (row,) = [row for row in explain(view, store=filled).data.to_pylist() if row["column"] == column]
     assert (row["type"], row["unit"]) == (type_, unit)
     assert row["meaning"].startswith(meaning)
+
+
+def test_a_field_that_means_several_things_has_their_tiers(filled):
+    rows = {row["column"]: row["meaning"] for row in explain("cells", store=filled).data.to_pylist()}
+    parts = dict(part.split(": ", 1) for part in rows["heads"].split(" | "))
+    assert parts["mlstm"] == dict(fields_of(tier_settings("mlstm")))["heads"].doc
+    assert parts["slstm"] == dict(fields_of(tier_settings("slstm")))["heads"].doc
+    assert rows["householders"] == dict(fields_of(tier_settings("deltaproduct")))["householders"].doc
 
 
 def test_a_view_that_does_not_exist_is_an_error(filled):

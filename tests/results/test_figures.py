@@ -17,7 +17,7 @@ from bilin.cli.results import app
 from bilin.errors import InputError, QueryError
 from bilin.models import MODELS
 from bilin.record import CurvePoint, LengthResult
-from bilin.results import SweepWriter, WantedRow, figure_data, plot, save_figure
+from bilin.results import SweepWriter, WantedRow, fields_json, figure_data, plot, save_figure
 from bilin.results.figures.looks import look
 from bilin.results.figures.plot import KINDS
 from bilin.results.figures.style import WIDTHS_IN
@@ -64,7 +64,8 @@ def test_accuracy_by_length_has_a_line_for_each_model_and_shaded_training_length
     figure = plot("length", store)
     assert [panel.get_title() for panel in figure.axes] == ["modular addition m=2", "modular addition m=5"]
     panel = figure.axes[1]
-    assert list(lines(panel)) == LABELS
+    assert list(lines(panel)) == [*LABELS, "chance"]
+    assert set(lines(panel)["chance"].get_ydata()) == {0}
     line = lines(panel)["cp rank=4"]
     scaled = [(0.64 - 0.2) / 0.8, (0.54 - 0.2) / 0.8]
     assert list(line.get_xdata()) == [10, 100, 500]
@@ -73,7 +74,7 @@ def test_accuracy_by_length_has_a_line_for_each_model_and_shaded_training_length
     assert (band.y0, band.y1) == pytest.approx((scaled[1], scaled[0]))
     shade: Any = panel.patches[0]
     assert (shade.get_x(), shade.get_width()) == (2, 8)
-    assert texts(figure) == [*LABELS, "training lengths"]
+    assert texts(figure) == [*LABELS, "training lengths", "chance"]
     assert panel.get_xscale() == "log"
     assert [text.get_text() for text in panel.get_xticklabels()] == ["10", "100", "500"]
     assert (panel.get_xlabel(), figure.axes[0].get_ylabel()) == ("length", "scaled accuracy")
@@ -88,7 +89,8 @@ def test_learning_rates_show_the_selected_and_the_lost(store):
     found = [(line.get_marker(), line.get_markersize(), list(line.get_xdata())) for line in drawn]
     assert [xs for _, size, xs in found if size == 8 and xs] == [[1e-3]] * 4
     assert [xs for marker, _, xs in found if marker == "x" and xs] == [[1e-2]]
-    assert texts(figure)[-2:] == ["selected", "some trials diverged or failed"]
+    assert texts(figure)[-3:] == ["chance", "selected", "some trials diverged or failed"]
+    assert set(lines(panel)["chance"].get_ydata()) == {0.2}
     assert figure_data("lr", store, where="tier = 'lstm' AND m = 5")["num_lost"].to_pylist() == [0, 1]
 
 
@@ -234,6 +236,7 @@ def test_nothing_is_cut_off_or_below_the_legend(store, kind, width):
     renderer = canvas.get_renderer()
     edge = figure.bbox.padded(1)
     parts = [part for panel in figure.axes for part in (panel.title, panel.xaxis, panel.yaxis)]
+    parts += figure.texts
     boxes = [box for part in parts if (box := part.get_tightbbox(renderer)) is not None and box.width > 0]
     legends = [legend.get_window_extent(renderer) for legend in figure.legends]
     assert all(edge.contains(*corner) for box in [*boxes, *legends] for corner in (box.min, box.max))
@@ -269,13 +272,19 @@ def test_a_figure_can_be_changed_and_shows_itself_in_a_notebook(store):
 @pytest.mark.parametrize(
     ("kind", "arguments", "message"),
     [
-        ("lengths", {}, "no figure 'lengths'; accepted: length, heatmap"),
+        ("lengths", {}, r"no figure 'lengths' \(did you mean length\?\); accepted: length, heatmap"),
         ("length", {"stat": "mode"}, "no statistic 'mode'"),
         ("length", {"width": "wide"}, "no width 'wide'; accepted: column, text, page, or 1 to 40 inches"),
-        ("length", {"where": "m = 77"}, "nothing to draw: no cell has the results"),
+        (
+            "length",
+            {"where": "m = 77"},
+            "nothing to draw: no cell of .*store meets 'm = 77'; `bilin results query --view cells` ",
+        ),
+        ("lr", {"where": "m = 77"}, "nothing to draw: no trial of .* meets 'm = 77'; `.* --view trials` shows "),
         ("length", {"x": "rank"}, "x is for the figure size; found length"),
         ("training", {"value": "steps"}, "no value 'steps'; accepted: accuracy, loss"),
-        ("size", {"x": "tier"}, "found the field 'tier'; accepted for the horizontal axis: "),
+        ("size", {"x": "rnk"}, r"found the field 'rnk' \(did you mean rank\?\); accepted for the horizontal axis: "),
+        ("size", {"x": "tier"}, "found the field 'tier'.*; accepted for the horizontal axis: "),
         ("size", {"where": "tier = 'full'"}, "found no rank, block size or hidden size that varies"),
         ("size", {"x": "hidden"}, "have the same hidden: select cells with a condition"),
     ],
@@ -283,6 +292,125 @@ def test_a_figure_can_be_changed_and_shows_itself_in_a_notebook(store):
 def test_what_cannot_be_drawn_is_said(store, kind, arguments, message):
     with pytest.raises(QueryError, match=message):
         plot(kind, store, **arguments)
+
+
+def test_a_store_without_numbers_has_nothing_to_draw(tmp_path):
+    with pytest.raises(QueryError, match=r"no trial is stored in .*; run a sweep with `bilin sweep launch`"):
+        plot("cost", tmp_path)
+    with SweepWriter(tmp_path, "drawn") as writer:
+        writer.append([failed()])
+        writer.write_wanted([_wanted(cell())])
+    message = "the cells of the sweep drawn have no number yet; `bilin sweep status` shows how far they are"
+    for kind in ("length", "size"):
+        with pytest.raises(QueryError, match=message):
+            plot(kind, tmp_path, sweep="drawn", x="hidden" if kind == "size" else None)
+    with pytest.raises(QueryError, match="no trial of the sweep drawn has a curve"):
+        plot("training", tmp_path, sweep="drawn")
+
+
+def note(figure):
+    return " ".join(figure.texts[-1].get_text().split())
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "expected"),
+    [
+        ("length", {}, "mean of 2 seeds, band: the lowest and highest (mean-range)"),
+        ("length", {"stat": "mean-se"}, "mean of 2 seeds, band: ± the standard error (mean-se)"),
+        ("length", {"stat": "best"}, "best of 2 seeds (best)"),
+        ("heatmap", {}, "mean of 2 seeds (mean-range)"),
+        (
+            "lr",
+            {},
+            "mean of 2 seeds, band: the lowest and highest (mean-range); a trial that diverged or failed counts as 0",
+        ),
+        ("size", {"where": "m = 5"}, "length 500; mean of 2 seeds, band: the lowest and highest (mean-range)"),
+        (
+            "training",
+            {},
+            "at the selected learning rate; mean of 2 seeds, band: the lowest and highest (mean-range); "
+            "a seed that ended keeps its last value",
+        ),
+        ("cost", {}, "beside each bar the number of trials and their mean time"),
+    ],
+)
+def test_below_a_figure_is_what_its_band_and_marks_are(store, kind, arguments, expected):
+    assert note(plot(kind, store, **arguments)) == expected
+
+
+def test_the_note_says_which_models_have_no_line_and_how_seeds_differ(tmp_path):
+    with SweepWriter(tmp_path, "drawn") as writer:
+        models = [cell("full"), cell("elman"), cell("lstm")]
+        writer.append([pair(models[0], seed=0), pair(models[0], seed=1), pair(models[1]), failed(models[2])])
+        writer.write_wanted([dataclasses.replace(_wanted(of), seeds=(0, 1)) for of in models])
+    figure = plot("length", tmp_path)
+    assert note(figure) == "mean of 1 to 2 seeds, band: the lowest and highest (mean-range); no result: lstm"
+    assert "lstm" not in texts(figure)
+
+
+def test_a_legend_of_long_texts_has_two_columns_in_the_order_of_the_tiers(tmp_path):
+    with SweepWriter(tmp_path, "drawn") as writer:
+        for m in (2, 3):
+            models: Any = [("lstm", {}), ("cp", {"rank": 4}), ("full", {})][: 2 if m == 2 else 3]
+            sizes: Any = [{"hidden": 16, "embedding": 24}, {"hidden": 32, "embedding": 48}]
+            writer.append([pair(cell(tier, m=m, **of, **size)) for tier, of in models for size in sizes])
+    figure = plot("length", tmp_path, width="column")
+    shown = texts(figure)
+    assert [text.split()[0] for text in shown[:6]] == ["full", "full", "cp", "cp", "lstm", "lstm"]
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    lefts = {round(text.get_window_extent().x0) for text in figure.legends[0].get_texts()}
+    assert len(lefts) == 2
+    assert all("\n" in text for text in shown[2:4])
+
+
+def test_chance_is_drawn_in_curves_of_accuracy_but_not_of_losses(store):
+    for value, labels in (("accuracy", {"chance"}), ("loss", set())):
+        figure = plot("training", store, value=value)
+        assert labels == {"chance"}.intersection(*map(lines, figure.axes))
+    assert set(lines(plot("training", store).axes[0])["chance"].get_ydata()) == {0.5}
+    assert figure_data("training", store, where="m = 5")["chance"].unique().to_pylist() == [0.2]
+
+
+def test_short_times_are_in_seconds(tmp_path):
+    with SweepWriter(tmp_path, "drawn") as writer:
+        writer.append([pair(wall_s=1.5), pair(seed=1, wall_s=2.5)])
+    (panel,) = plot("cost", tmp_path).axes
+    assert panel.get_xlabel() == "seconds (trials × mean time)"  # noqa: RUF001
+    bars: list[Any] = list(panel.patches)
+    assert [bar.get_width() for bar in bars] == pytest.approx([4])
+
+
+def test_a_cell_that_has_not_run_is_hatched_in_a_map(tmp_path):
+    ran, waiting = cell("full", m=2), cell("cp", m=3, rank=8)
+    with SweepWriter(tmp_path, "drawn") as writer:
+        writer.append([pair(ran)])
+        writer.write_wanted([_wanted(ran), _wanted(waiting)])
+    figure = plot("heatmap", tmp_path)
+    panel = figure.axes[0]
+    assert [text.get_text() for text in panel.get_yticklabels()] == ["full", "cp rank=8"]
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["m=2", "m=3"]
+    assert [patch.get_hatch() for patch in panel.collections] == ["////"] * 3
+    assert note(figure) == "one seed; hatched: no result"
+
+
+def test_long_names_of_models_in_a_map_are_broken(tmp_path):
+    sizes: list[Any] = [{"hidden": 16, "embedding": 24}, {"hidden": 32, "embedding": 48, "additive": True}]
+    with SweepWriter(tmp_path, "drawn") as writer:
+        writer.append([pair(cell("cp", rank=4, **size)) for size in sizes])
+    figure = plot("heatmap", tmp_path, width="column")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    labels = figure.axes[0].get_yticklabels()
+    assert all("\n" in text.get_text() for text in labels)
+    assert all(text.get_window_extent().x0 >= 0 for text in labels)
+
+
+def _wanted(of):
+    return WantedRow(
+        cell_id=of.cell_id, lrs=(1e-3,), seeds=(0,), num_trials=1, test_lengths=(10, 500), num_sequences=2048,
+        fields=fields_json(of),
+    )  # fmt: skip
 
 
 def test_without_matplotlib_a_figure_says_how_to_get_it(store):

@@ -110,14 +110,17 @@ def test_lengths_are_an_axis_too(store):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"rows": ["tear"]}, "no axis 'tear'; accepted: task, "),
+        ({"rows": ["tear"]}, r"no axis 'tear' \(did you mean tier\?\); accepted: task, "),
         ({"rows": ["tier"], "cols": ["tier"]}, "an axis is named twice"),
         ({"cols": ["m"]}, "columns need rows"),
         ({"rows": ["tier"], "by": "length"}, "a table by length has models as rows"),
         ({"show": ["colour"]}, "no column to show 'colour'; accepted: lr, num_seeds"),
         ({"bold": "all"}, "no rule for bold 'all'; accepted: best, within-interval, none"),
         ({"bold_by": "row"}, "no part of a table 'row'; accepted: column, group"),
-        ({"published": "2505"}, "no published table '2505.9'; accepted: arXiv 2505.21749, "),
+        (
+            {"published": "2505"},
+            r"no paper '2505.9' \(did you mean 2505.21749\?\); accepted: a part of the name of one paper, as in ",
+        ),
         ({"value": "mean@long"}, "found the value 'mean@long'; accepted: a name, or a name with one length"),
         ({"value": "mean@10", "length": 500}, "found the value 'mean@10'"),
         ({"decimals": -1}, "found -1 decimals; accepted: 0 to 10"),
@@ -174,6 +177,16 @@ def test_failed_and_diverged_cells_and_lost_seeds_are_marked(store):
         ["full", "0.85", "[0.80,", "0.90]†"], ["rotation", "failed"], ["lstm", "diverged"],
     ]  # fmt: skip
     assert shown.note.splitlines()[1] == "† some seeds at the selected learning rate have no number: 1 diverged"
+
+
+def test_numbers_with_logits_that_are_not_finite_are_marked(store):
+    tested = (LengthResult(10, 2048, 2048, 5, 2048, 0), LengthResult(500, 1024, 2048, 5, 0, 7))
+    store_of(store, [pair(lengths=tested), pair(seed=1), *scored(cell("cp", rank=8), 1.0)])
+    shown = table(store, by="length")
+    (full,) = [line.split() for line in lines(shown) if line.startswith("full")]
+    assert [word for word in full if word.startswith("(")] == ["(2)", "(2)‡"]
+    assert shown.note.splitlines()[1:] == ["‡ some logits were not finite, and count as wrong: 1 number"]
+    assert "‡" not in table(store, length=10).note + table(store, value="steps").note
 
 
 def test_the_best_of_a_column_or_of_a_group_is_bold(store):

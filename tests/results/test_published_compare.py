@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from bilin.cli.results import app
 from bilin.errors import StoreError
+from bilin.record import LengthResult
 from bilin.results import SweepWriter, compare, query
 from tests.results.samples import cell, pair
 
@@ -32,6 +33,23 @@ def test_a_field_that_the_paper_states_must_be_the_same(store):
             [pair(cell("block_diagonal", m=5, block_size=8)), pair(cell("block_diagonal", m=5, block_size=2))]
         )
     assert compare(store).data["block_size"].to_pylist() == [2]
+
+
+def test_a_cell_of_another_length_than_the_published_one_is_named(store):
+    with SweepWriter(store, "mine") as writer:
+        writer.append([pair(cell("full"), lengths=(LengthResult(100, 9, 9, 5), LengthResult(10, 9, 9, 5)))])
+    assert compare(store).note == (
+        "1 cell would have a published accuracy at length 500; tested: 10, 100. Add the length to `test.lengths` of "
+        "the grid and launch it again"
+    )
+
+
+def test_a_cell_of_which_nothing_is_published_is_no_question_of_length(store):
+    with SweepWriter(store, "mine") as writer:
+        writer.append([pair(cell("cp", rank=8))])
+    assert compare(store).note.startswith(
+        "no cell has a published accuracy of its task, tier and fields; `bilin results"
+    )
 
 
 @pytest.mark.parametrize("command", [["compare"], ["query", "--view", "published"], ["query", "FROM published"]])

@@ -191,7 +191,7 @@ def test_what_is_not_there_is_said(store):
     store_of(store, [pair()])
     with pytest.raises(QueryError, match="no trial was tested at length 7; tested: 10, 500"):
         table(store, length=7)
-    with pytest.raises(QueryError, match="no value 'median'; accepted: mean, low"):
+    with pytest.raises(QueryError, match=r"no value 'median' \(did you mean mean\?\); accepted: mean, low"):
         table(store, value="median")
     with pytest.raises(QueryError, match="no statistic 'mode'; accepted: mean-range, mean-se"):
         table(store, stat="mode")

@@ -14,6 +14,7 @@ from warnings import catch_warnings
 
 import typer
 
+from bilin.cli import complete
 from bilin.cli.options import DEFAULT_STORE, Store
 from bilin.cli.results.display import Everything, Format, Output, Sweep, show, show_rows
 from bilin.cli.results.interrupts import ends_at_once
@@ -32,11 +33,19 @@ def query(
     sweep: Sweep = None,
     view: Annotated[
         str | None,
-        typer.Option(help="The view if there is no SQL: cells (default), trials, lengths, curves or published."),
+        typer.Option(
+            help="The view if there is no SQL: cells (default), trials, lengths, curves or published.",
+            autocompletion=complete.views,
+        ),
     ] = None,
     where: Annotated[str | None, typer.Option(help="A condition, for example \"tier = 'cp' and m > 3\".")] = None,
-    select: Annotated[str | None, typer.Option(help="Columns or expressions; * for all.")] = None,
-    sort: Annotated[str | None, typer.Option(help="Columns to sort by, for example 'm, mean desc'.")] = None,
+    select: Annotated[
+        str | None, typer.Option(help="Columns or expressions; * for all.", autocompletion=complete.columns)
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(help="Columns to sort by, for example 'm, mean desc'.", autocompletion=complete.columns),
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Maximum number of rows.")] = None,
     everything: Everything = False,
     explain: Annotated[
@@ -72,11 +81,19 @@ def table(
     sweep: Sweep = None,
     rows: Annotated[
         str | None,
-        typer.Option(metavar="FIELD,…", help="Fields that tell the rows apart: tier,rank. By default, models."),
+        typer.Option(
+            metavar="FIELD,…",
+            help="Fields that tell the rows apart: tier,rank. By default, models.",
+            autocompletion=complete.columns,
+        ),
     ] = None,
     cols: Annotated[
         str | None,
-        typer.Option(metavar="FIELD,…", help="Fields that tell the columns apart: task,m. By default, tasks."),
+        typer.Option(
+            metavar="FIELD,…",
+            help="Fields that tell the columns apart: task,m. By default, tasks.",
+            autocompletion=complete.columns,
+        ),
     ] = None,
     length: Annotated[
         int | None,
@@ -158,7 +175,13 @@ def _names(text: str | None) -> list[str]:
 @app.command()
 def compare(
     name: Annotated[
-        str | None, typer.Argument(metavar="[SWEEP]", help="The sweep to look at; by default all.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[SWEEP]",
+            help="The sweep to look at; by default all.",
+            show_default=False,
+            autocompletion=complete.sweeps,
+        ),
     ] = None,
     against: Annotated[
         str | None,
@@ -192,7 +215,7 @@ def plot(
             metavar="KIND",
             help="length, heatmap, lr, size, training or cost.",
             show_default=False,
-            autocompletion=lambda: ["length", "heatmap", "lr", "size", "training", "cost"],
+            autocompletion=complete.figures,
         ),
     ],
     output: Annotated[
@@ -284,7 +307,12 @@ def delete(
 
 @app.command()
 def weights(
-    trial: Annotated[str, typer.Argument(help="Id of the trial, or its first digits.", show_default=False)],
+    trial: Annotated[
+        str,
+        typer.Argument(
+            help="Id of the trial, or its first digits.", show_default=False, autocompletion=complete.trials
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file.", show_default=False)],
     sweep: Sweep = None,
     store: Store = DEFAULT_STORE,

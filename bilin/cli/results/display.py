@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
+from bilin.cli import complete
 from bilin.cli.text import wrap
-from bilin.errors import InputError
+from bilin.errors import InputError, unknown
 from bilin.units import plural
 
 if TYPE_CHECKING:
@@ -33,11 +34,14 @@ def _formats() -> list[str]:
 
 def _known_format(name: str | None) -> str | None:
     if name is not None and name not in _formats():
-        raise typer.BadParameter(f"found {name}; accepted: {', '.join(_formats())}")
+        raise typer.BadParameter(unknown("format", name, _formats()))
     return name
 
 
-Sweep = Annotated[str | None, typer.Option("--sweep", help="Look at this sweep only.", show_default=False)]
+Sweep = Annotated[
+    str | None,
+    typer.Option("--sweep", help="Look at this sweep only.", show_default=False, autocompletion=complete.sweeps),
+]
 Everything = Annotated[
     bool, typer.Option("--all", help="Include rows that the grid of the last launch does not ask for.")
 ]
@@ -66,8 +70,8 @@ _GAP = 2
 """Spaces between two columns."""
 
 _HIDDEN_FIRST = (
-    "attempts", "best", "num_sequences", "sequence_accuracy", "num_solved", "wall_s", "max", "min", "high", "low",
-    "num_seeds", "training_loss", "stop_reason", "steps", "selected",
+    "attempts", "best", "num_sequences", "nonfinite", "sequence_accuracy", "num_solved", "wall_s", "max", "min",
+    "high", "low", "num_seeds", "training_loss", "stop_reason", "steps", "selected",
 )  # fmt: skip
 """The columns of a view that are left out, as many as it takes, if a row takes several lines of a terminal."""
 
@@ -222,16 +226,26 @@ def _draw(table: ResultTable) -> None:
 
 
 def _blocks(section: Section, widths: Sequence[int], width: int) -> list[list[int]]:
-    """Return the columns of a section in blocks that fit into a width, each with the columns of all sections."""
+    """Return the columns of a section in blocks that fit into a width, each with the columns of all sections.
+
+    A column stays with those that follow it.
+    """
     shared = [index for index, column in enumerate(section.columns) if column.section is None]
+    groups: list[list[int]] = []
+    for index in range(len(shared), len(widths)):
+        if groups and section.columns[index].follows:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
     blocks: list[list[int]] = []
     left = 0
-    for index in range(len(shared), len(widths)):
-        if not blocks or widths[index] > left:
+    for group in groups:
+        needed = sum(widths[index] + _GAP for index in group)
+        if not blocks or needed - _GAP > left:
             blocks.append(list(shared))
             left = width - sum(widths[each] + _GAP for each in shared)
-        blocks[-1].append(index)
-        left -= widths[index] + _GAP
+        blocks[-1] += group
+        left -= needed
     return blocks or [shared]
 
 

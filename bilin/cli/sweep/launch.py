@@ -1,15 +1,18 @@
-"""`bilin sweep plan`, `launch`, `cancel`, `rename` and `schema`: run what is missing in a grid."""
+"""`bilin sweep init`, `plan`, `launch`, `cancel`, `rename` and `schema`: run what is missing in a grid."""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bilin.cli import complete
 from bilin.cli.options import (
     DEFAULT_STORE,
     Address,
@@ -24,11 +27,46 @@ from bilin.cli.options import (
     refuse_job_options,
 )
 from bilin.errors import InputError
+from bilin.units import plural
 
 if TYPE_CHECKING:
     from bilin.orchestrator import LaunchRequest, Submission, Summary
     from bilin.orchestrator.background import Detached, RayJob
     from bilin.orchestrator.request import RequestOptions
+
+
+def init(
+    path: Annotated[Path, typer.Argument(metavar="[FILE]", help="The file to write; it must not exist.")] = Path(
+        "grid.yaml"
+    ),
+    task: Annotated[
+        list[str],
+        typer.Option("--task", metavar="NAME", help="A task; repeatable.", autocompletion=complete.names_of("tasks")),
+    ] = [],
+    tier: Annotated[
+        list[str],
+        typer.Option("--tier", metavar="NAME", help="A tier; repeatable.", autocompletion=complete.names_of("models")),
+    ] = [],
+    m: Annotated[
+        str | None, typer.Option("--m", metavar="NUMBER,…", help="Values of m, for tasks that have it.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the sweep; by default that of the file.")
+    ] = None,
+) -> None:
+    """Write a commented grid.yaml for some tasks and tiers, to edit and then to plan and launch."""
+    from bilin.orchestrator import write_grid_template
+
+    grid = write_grid_template(path, task, tier, name=name, m=_numbers(m))
+    cells = plural(len(grid.cells), "cell")
+    typer.echo(f"written to {path}: {cells}; what would run: bilin sweep plan {shlex.quote(str(path))}")
+
+
+def _numbers(text: str | None) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")] if text else []
+    except ValueError:
+        raise InputError(f"found --m {text}; accepted: whole numbers separated by commas, as in 2,5") from None
 
 
 def plan(
@@ -151,7 +189,7 @@ def launch(
 
 
 def cancel(
-    sweep: Annotated[str, typer.Argument(help="The sweep.", show_default=False)],
+    sweep: Annotated[str, typer.Argument(help="The sweep.", show_default=False, autocompletion=complete.sweeps)],
     store: Store = DEFAULT_STORE,
     grace: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.0, help="How long it may take to end before it is killed.")
@@ -170,7 +208,7 @@ def cancel(
 
 
 def rename(
-    sweep: Annotated[str, typer.Argument(help="The sweep.", show_default=False)],
+    sweep: Annotated[str, typer.Argument(help="The sweep.", show_default=False, autocompletion=complete.sweeps)],
     name: Annotated[str, typer.Argument(help="Its new name.", show_default=False)],
     store: Store = DEFAULT_STORE,
 ) -> None:

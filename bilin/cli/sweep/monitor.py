@@ -7,14 +7,21 @@ from typing import Annotated
 
 import typer
 
+from bilin.cli import complete
 from bilin.cli.options import DEFAULT_STORE, Store
 
-Sweep = Annotated[str, typer.Argument(help="Name of the sweep.", show_default=False)]
+Sweep = Annotated[str, typer.Argument(help="Name of the sweep.", show_default=False, autocompletion=complete.sweeps)]
+Trial = Annotated[
+    str, typer.Argument(help="Id of a trial, or its first digits.", show_default=False, autocompletion=complete.trials)
+]
 
 
 def status(
     name: Annotated[
-        str | None, typer.Argument(help="Name of a sweep; by default, all sweeps.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="Name of a sweep; by default, all sweeps.", show_default=False, autocompletion=complete.sweeps
+        ),
     ] = None,
     store: Store = DEFAULT_STORE,
     everything: Annotated[
@@ -41,9 +48,11 @@ def list_sweeps(store: Store = DEFAULT_STORE) -> None:
 
 
 def show(
-    trial: Annotated[str, typer.Argument(help="Id of a trial, or its first digits.", show_default=False)],
+    trial: Trial,
     store: Store = DEFAULT_STORE,
-    sweep: Annotated[str | None, typer.Option(metavar="NAME", help="Look in one sweep only.")] = None,
+    sweep: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Look in one sweep only.", autocompletion=complete.sweeps)
+    ] = None,
     grid: Annotated[bool, typer.Option("--grid", help="Print only the grid.yaml that repeats this trial.")] = False,
 ) -> None:
     """Show a trial: its spec, its result, where it ran, and how to repeat it."""
@@ -56,7 +65,12 @@ def show(
 
 def why(
     sweep: Sweep,
-    trial: Annotated[str, typer.Argument(help="Id of a trial or a cell, or its first digits.", show_default=False)],
+    trial: Annotated[
+        str,
+        typer.Argument(
+            help="Id of a trial or a cell, or its first digits.", show_default=False, autocompletion=complete.trials
+        ),
+    ],
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Explain what happened to a trial, or why it is not running. Works on any machine that sees the store."""
@@ -69,7 +83,7 @@ def why(
 
 def logs(
     sweep: Sweep,
-    trial: Annotated[str, typer.Argument(help="Id of a trial, or its first digits.", show_default=False)],
+    trial: Trial,
     store: Store = DEFAULT_STORE,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the trial has ended.")] = False,
 ) -> None:

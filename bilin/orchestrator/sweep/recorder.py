@@ -16,7 +16,7 @@ from bilin.orchestrator.planning.asked import Asked, AskedFile, read_asked
 from bilin.orchestrator.planning.cell import CellPlan
 from bilin.orchestrator.planning.plan import Plan, make_plan
 from bilin.record import TrialResult
-from bilin.results import Bounds, SweepWriter, UnreadableSweepError, WantedRow
+from bilin.results import Bounds, SweepWriter, UnreadableSweepError, WantedRow, fields_json
 from bilin.spec import Point, TrialSpec
 from bilin.workers.training.checkpoint import Checkpoints
 
@@ -138,4 +138,5 @@ def _wanted_rows(cells: Iterable[WantedCell], asked: Asked) -> Iterator[WantedRo
             num_sequences=cell.test.num_sequences,
             points=tuple(points) if points is not None and cell.ranges else None,
             ranges=tuple(Bounds(each.name, each.low, each.high) for each in cell.ranges) or None if low else None,
+            fields=fields_json(cell.cell),
         )

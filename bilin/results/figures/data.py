@@ -14,11 +14,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from bilin.errors import QueryError
+from bilin.errors import QueryError, nearest, unknown
+from bilin.fields import fields_of
 from bilin.results.schema import fields_in
 from bilin.results.sql.query import query
 from bilin.results.statistics import Statistic, summarize
 from bilin.results.tables.layout import at_lengths, labels, model_order, task_order, without_searched
+from bilin.tasks import TASKS, task_settings
 
 Row = dict[str, Any]
 
@@ -99,22 +101,17 @@ def by_rate(subject: Subject) -> pa.Table:
     """Return the validation accuracy at each learning rate; a trial that diverged or failed counts as 0."""
     trials, _ = subject.trials()
     rows = []
+    chance = {task: _chance(of_task[0]) for task, of_task in _grouped(trials, "task_label").items()}
     for of_rate in _grouped(trials, "sweep", "cell_id", "lr").values():
         scores = [trial["validation_accuracy"] or 0.0 for trial in of_rate]
         num_lost = sum(trial["status"] not in ("done", "pruned") for trial in of_rate)
         num_pruned = sum(trial["status"] == "pruned" for trial in of_rate)
         is_selected = any(trial["selected"] for trial in of_rate)
-        rows.append(
-            {
-                **of_rate[0],
-                **_summary(scores, subject),
-                "num_lost": num_lost,
-                "num_pruned": num_pruned,
-                "selected": is_selected,
-            }
-        )
+        found = {"num_lost": num_lost, "num_pruned": num_pruned, "selected": is_selected}
+        rows.append({**of_rate[0], **_summary(scores, subject), **found, "chance": chance[of_rate[0]["task_label"]]})
     counts = {"num_lost": pa.int64(), "num_pruned": pa.int64()}
-    return _table(rows, {"lr": pa.float64(), **_NUMBER, **counts, "selected": pa.bool_()}, sort="lr")
+    types = {**counts, "selected": pa.bool_(), "chance": pa.float64()}
+    return _table(rows, {"lr": pa.float64(), **_NUMBER, **types}, sort="lr")
 
 
 def by_size(subject: Subject) -> pa.Table:
@@ -124,7 +121,8 @@ def by_size(subject: Subject) -> pa.Table:
     fields = [field for field in fields_in(schema, "tier", "train") if pa.types.is_integer(schema.field(field).type)]
     fields += ["params", "recurrent_params"]
     if name is None or name not in fields:
-        found = "no rank, block size or hidden size that varies" if name is None else f"the field {name!r}"
+        found = "no rank, block size or hidden size that varies"
+        found = found if name is None else f"the field {name!r}{nearest(name, fields)}"
         raise QueryError(f"found {found}; accepted for the horizontal axis: {', '.join(fields)}")
     rows = [{**cell, **_summary(cell["scores"], subject), "x": _size(cell, name), "axis": name} for cell in cells]
     curves = _grouped(rows, "sweep", "task_label", "tier", "x")
@@ -138,19 +136,20 @@ def by_step(subject: Subject) -> pa.Table:
     """Return the curve of each cell at the selected rate; a seed that ended keeps its last value."""
     value = subject.value or "accuracy"
     if value not in ("accuracy", "loss"):
-        raise QueryError(f"no value {value!r}; accepted: accuracy, loss")
+        raise QueryError(unknown("value", value, ("accuracy", "loss")))
     trials, _ = subject.trials()
     curves = subject.curves()
     drawn = [trial for trial in trials if (trial["sweep"], trial["trial_id"]) in curves]
     rows = []
     for seeds in _grouped(drawn, "sweep", "cell_id").values():
         of_cell = [curves[trial["sweep"], trial["trial_id"]] for trial in seeds]
+        found = {"of": value, "chance": _chance(seeds[0]) if value == "accuracy" else None}
         for step in sorted({point["step"] for curve in of_cell for point in curve}):
             ends = [bisect.bisect(curve, step, key=itemgetter("step")) for curve in of_cell]
             scores = [curve[end - 1][value] for curve, end in zip(of_cell, ends, strict=True) if end]
             finite = [score for score in scores if math.isfinite(score)]  # a loss is not, if the trial diverged
-            rows.append({**seeds[0], **_summary(finite, subject), "step": step, "of": value})
-    return _table(rows, {"step": pa.int64(), "of": pa.string(), **_NUMBER})
+            rows.append({**seeds[0], **_summary(finite, subject), "step": step, **found})
+    return _table(rows, {"step": pa.int64(), "of": pa.string(), **_NUMBER, "chance": pa.float64()})
 
 
 def by_tier(subject: Subject) -> pa.Table:
@@ -187,6 +186,15 @@ def _labelled(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> list[Row]
     in_order = sorted(rows, key=lambda row: order[row["sweep"], row["cell_id"]])
     pairs = zip(in_order, labels(in_order, schema), strict=True)
     return [{**row, "model": model, "task_label": task} for row, (model, task) in pairs]
+
+
+def _chance(row: Row) -> float | None:
+    """Return the accuracy that guessing has; None if a sequence has several answers, or the task is not bilin's own."""
+    if row["task"] not in TASKS:
+        return None
+    settings = task_settings(row["task"])
+    task = settings(**{name: row[name] for name in fields_of(settings)})
+    return None if task.own_supervision else 1 / task.num_classes
 
 
 def _summary(scores: Sequence[float], subject: Subject) -> Row:

@@ -10,12 +10,15 @@ import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bilin.models import MODELS
 from bilin.results.figures.looks import look, looks
 from bilin.results.figures.style import (
+    CHANCE,
     CHARACTER_IN,
     LINE_WIDTH,
     MARKER_SIZE,
     Drawing,
+    broken,
     label,
     legend,
     line_style,
@@ -31,6 +34,10 @@ _BAND = 0.18
 _COVERED = 0.02
 _MAX_COVERS = 3
 _MAX_TICKS = 6
+_LABEL_SHARE, _SMALL_CHARACTER_IN = 0.45, 0.048
+"""The share of the width of a map that the names of the models have at most, and the width of their characters."""
+
+_UNITS = (("hours", 1), ("minutes", 60), ("seconds", 3600))
 _WORST, _BEST, _MARGIN = -0.1, 1.1, 0.05
 """The limits of an axis of accuracies, lower if one is worse; a marker at 0 or 1 is whole."""
 
@@ -45,7 +52,8 @@ def lengths(data: pa.Table, width_in: float) -> Figure:
             panel.axvspan(low, high, color="#000000", alpha=0.08, linewidth=0, label="training lengths")
             _log_scale(panel, [row["length"] for row in of_task])
             _plain_ticks(panel, sorted({row["length"] for row in of_task}))
-        _finish(figure, axes, x="length", y=_SHORT)
+            panel.axhline(0, label="chance", **CHANCE)
+        _finish(figure, axes, rows, x="length", y=_SHORT)
     return figure
 
 
@@ -66,12 +74,13 @@ def rates(data: pa.Table, width_in: float) -> Figure:
             _log_scale(panel, tried)
             if len(tried) <= _MAX_TICKS:
                 _plain_ticks(panel, tried)
+            _chance(panel, of_task)
         axes[0].plot([], [], "o", markersize=8, fillstyle="none", color="#666666", label="selected")
         if any(row["num_lost"] for of_task in rows for row in of_task):
             axes[0].plot([], [], "x", markersize=6, color="#666666", label="some trials diverged or failed")
         if any(row["num_pruned"] for of_task in rows for row in of_task):
             axes[0].plot([], [], "|", markersize=9, color="#666666", label="stopped early by a pruner")
-        _finish(figure, axes, x="learning rate", y="validation accuracy")
+        _finish(figure, axes, rows, x="learning rate", y="validation accuracy")
     return figure
 
 
@@ -91,7 +100,9 @@ def sizes(data: pa.Table, width_in: float) -> Figure:
                 panel.axhline(heights[index], label=of_model[0]["model"], **look)
             _log_scale(panel, [row["x"] for row in sized], base=2)
             _plain_ticks(panel, sorted({row["x"] for row in sized}))
-        _finish(figure, axes, x=name.replace("_", " "), y=_SHORT)
+            panel.axhline(0, label="chance", **CHANCE)
+        named = [[{**row, "model": row["model"] if row["x"] is None else row["tier"]} for row in each] for each in rows]
+        _finish(figure, axes, named, x=name.replace("_", " "), y=_SHORT)
     return figure
 
 
@@ -102,14 +113,15 @@ def training(data: pa.Table, width_in: float) -> Figure:
     with settings():
         for panel, of_task in zip(axes, rows, strict=True):
             _lines(panel, of_task, "step")
-        _finish(figure, axes, x="step", y=f"training {what}", is_accuracy=what == "accuracy")
+            _chance(panel, of_task)
+        _finish(figure, axes, rows, x="step", y=f"training {what}", is_accuracy=what == "accuracy")
     return figure
 
 
 def heatmap(data: pa.Table, width_in: float) -> Figure:
     """Draw accuracy as a map of models by tasks, with the number in each cell; hatched if missing, × if it failed."""  # noqa: RUF002
     rows = data.to_pylist()
-    models, tasks = (list(dict.fromkeys(row[name] for row in rows)) for name in ("model", "task"))
+    models, tasks = _in_order(rows), list(dict.fromkeys(row["task"] for row in rows))
     kinds = {task.partition(" ")[0] for task in tasks}
     names = [task.partition(" ")[2] or task if len(kinds) == 1 else task for task in tasks]
     found = {(row["model"], row["task"]): row for row in rows}
@@ -117,7 +129,10 @@ def heatmap(data: pa.Table, width_in: float) -> Figure:
     for (model, task), row in found.items():
         if row["value"] is not None:
             values[models.index(model), tasks.index(task)] = row["value"]
-    height = 0.75 + 0.2 * len(models) + (0.6 if len(kinds) > 1 else 0.0)
+    labels = [broken(model, _LABEL_SHARE * width_in / _SMALL_CHARACTER_IN) for model in models]
+    num_lines = max(1 + text.count("\n") for text in labels)
+    row_in = 0.1 + 0.1 * num_lines
+    height = 0.75 + row_in * len(models) + (0.6 if len(kinds) > 1 else 0.0)
     figure, (panel,) = panels([_title(kinds, rows)], width_in, height_in=height)
     with settings():
         panel.grid(visible=False)
@@ -129,11 +144,11 @@ def heatmap(data: pa.Table, width_in: float) -> Figure:
         panel.set_xticks(
             range(len(tasks)), names, rotation=30 if len(kinds) > 1 else 0, ha="right" if len(kinds) > 1 else "center"
         )
-        panel.set_yticks(range(len(models)), models)
+        panel.set_yticks(range(len(models)), labels, fontsize=7 if num_lines == 1 else 6, linespacing=1)
         panel.tick_params(length=0)
         for spine in panel.spines.values():
             spine.set_visible(False)
-        figure.colorbar(image, ax=panel, label=_SHORT, shrink=min(1.0, 1.2 / (0.2 * len(models))))
+        figure.colorbar(image, ax=panel, label=_SHORT, shrink=min(1.0, 1.2 / (row_in * len(models))))
     return figure
 
 
@@ -143,7 +158,8 @@ def cost(data: pa.Table, width_in: float) -> Figure:
     figure, (panel,) = panels([""], width_in, height_in=0.6 + 0.22 * len(rows))
     with settings():
         tiers = [row["tier"] for row in rows]
-        unit, per_hour = ("hours", 1) if max(row["hours"] for row in rows) >= 1 else ("minutes", 60)
+        longest = max(row["hours"] for row in rows)
+        unit, per_hour = next(((unit, per) for unit, per in _UNITS if longest * per >= 1), _UNITS[-1])
         cpu = [(row["hours"] - row["gpu_hours"]) * per_hour for row in rows]
         gpu = [row["gpu_hours"] * per_hour for row in rows]
         colours = [look(tier).colour for tier in tiers]
@@ -189,6 +205,13 @@ def _by_task(data: pa.Table, width_in: float) -> tuple[Drawing, list[Axes], list
     return figure, axes, list(rows.values())
 
 
+def _in_order(rows: Sequence[Row]) -> list[str]:
+    """Return the models by tier, in the order of the registry; those of one tier in the order of the rows."""
+    tiers = [*MODELS, *dict.fromkeys(row["tier"] for row in rows)]
+    in_order = sorted(rows, key=lambda row: tiers.index(row["tier"]))
+    return list(dict.fromkeys(row["model"] for row in in_order))
+
+
 def _styled(rows: Sequence[Row]) -> list[Row]:
     """Return rows with the style of their model, the same in every panel."""
     styles = {model: line_style(look) for model, look in looks((row["tier"], row["model"]) for row in rows).items()}
@@ -205,7 +228,8 @@ def _models(rows: Sequence[Row]) -> list[tuple[dict[str, Any], list[Row]]]:
 
 def _lines(panel: Axes, rows: Sequence[Row], x: str) -> None:
     """Draw a line for each model, with a band over its seeds. One that others cover is wider, to be seen below them."""
-    drawn = [(style, of_model, _known(of_model, x)) for style, of_model in _models(rows)]
+    found = [(style, of_model, _known(of_model, x)) for style, of_model in _models(rows)]
+    drawn = [each for each in found if each[-1]]
     for index, (style, of_model, known) in enumerate(drawn):
         wider = min(_MAX_COVERS, sum(_cover(known, other) for _, _, other in drawn[index + 1 :]))
         panel.plot(
@@ -248,13 +272,21 @@ def _plain_ticks(panel: Axes, values: Sequence[float]) -> None:
     panel.minorticks_off()
 
 
-def _finish(figure: Figure, axes: Sequence[Axes], *, x: str, y: str, is_accuracy: bool = True) -> None:
+def _chance(panel: Axes, rows: Sequence[Row]) -> None:
+    """Draw the accuracy that guessing has, if it is known."""
+    for chance in {row["chance"] for row in rows} - {None}:
+        panel.axhline(chance, label="chance", **CHANCE)
+
+
+def _finish(
+    figure: Figure, axes: Sequence[Axes], rows: Sequence[Sequence[Row]], *, x: str, y: str, is_accuracy: bool = True
+) -> None:
     if is_accuracy:
         heights = np.concatenate([np.asarray(line.get_ydata(), float) for panel in axes for line in panel.lines])
         lowest = float(np.nanmin(heights, initial=0.0)) - _MARGIN
         axes[0].set_ylim(min(_WORST, lowest), _BEST)
     label(axes, x, y)
-    legend(figure, axes)
+    legend(figure, axes, _in_order([row for of_task in rows for row in of_task]))
 
 
 def _title(kinds: set[str], rows: Sequence[Row]) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from bilin.errors import InputError, QueryError
+from bilin.errors import InputError, QueryError, unknown
 from bilin.folder import DEFAULT_STORE
 from bilin.results.export import output_file
 from bilin.results.figures.data import DATA, Subject
+from bilin.results.figures.notes import note_of, with_note
 from bilin.results.figures.text import LEAST_COLUMNS, TEXTS
 from bilin.results.statistics import DEFAULT_STATISTIC, Statistic
 
@@ -46,27 +48,40 @@ def figure_data(
 ) -> pa.Table:
     """Return the numbers behind a figure. The arguments are those of `plot`.
 
+    The note below the figure is in the metadata of the schema, under ``note``.
+
     Raises:
         QueryError: An argument is not one of those accepted, or there is nothing to draw.
         StoreError: The store or sweep does not exist, or cannot be read.
     """
     if kind not in KINDS:
-        raise QueryError(f"no figure {kind!r}; accepted: {', '.join(KINDS)}")
-    if stat is not None and stat not in list(Statistic):
-        raise QueryError(f"no statistic {stat!r}; accepted: {', '.join(Statistic)}")
+        raise QueryError(unknown("figure", kind, KINDS))
+    statistic = Statistic.read(stat, DEFAULT_STATISTIC)
     for name, given, of in (("value", value, "training"), ("x", x, "size")):
         if given is not None and kind != of:
             raise QueryError(f"{name} is for the figure {of}; found {kind}")
     subject = Subject(
         store=store, sweep=sweep, where=where, everything=everything, length=length,
-        stat=Statistic(stat or DEFAULT_STATISTIC), value=value, x=x,
+        stat=statistic, value=value, x=x,
     )  # fmt: skip
     data = DATA[kind](subject)
-    if not data.num_rows:
-        raise QueryError(
-            f"nothing to draw: no {'trial' if kind in ('lr', 'cost', 'training') else 'cell'} has the results"
-        )
-    return data
+    if not data.num_rows or (kind in ("length", "size") and data["value"].null_count == data.num_rows):
+        raise QueryError(_nothing(kind, subject, "no number yet" if data.num_rows else ""))
+    return with_note(kind, data, statistic)
+
+
+def _nothing(kind: str, subject: Subject, found: str) -> str:
+    """Return why there is nothing to draw, and what to do."""
+    what = "trial" if kind in ("lr", "cost", "training") else "cell"
+    of = f"the sweep {subject.sweep}" if subject.sweep else str(subject.store)
+    if found:
+        return f"nothing to draw: the {what}s of {of} have {found}; `bilin sweep status` shows how far they are"
+    if subject.where is not None:
+        view = f"bilin results query --view {what}s"
+        return f"nothing to draw: no {what} of {of} meets {subject.where!r}; `{view}` shows what a condition can name"
+    if kind == "training":
+        return f"nothing to draw: no trial of {of} has a curve; a trial has one after `validate.every` steps"
+    return f"nothing to draw: no {what} is stored in {of}; run a sweep with `bilin sweep launch`, or name another store"
 
 
 def plot(
@@ -118,12 +133,17 @@ def draw_figure(kind: str, data: pa.Table, width: str | float = "text") -> Figur
         from bilin.results.figures import drawings, style
     except ImportError as error:
         raise InputError(f"figures need matplotlib: pip install 'bilin[plot]' ({error})") from error
-    return drawings.DRAWINGS[kind](data, _inches(width, style.WIDTHS_IN))
+    figure = drawings.DRAWINGS[kind](data, _inches(width, style.WIDTHS_IN))
+    style.caption(figure, note_of(data))
+    return figure
 
 
 def draw_text(kind: str, data: pa.Table, columns: int = 80) -> str:
     """Return the numbers that `figure_data` returned as a figure of characters, for a terminal of some columns."""
-    return TEXTS[kind](data, max(columns, LEAST_COLUMNS))
+    width = max(columns, LEAST_COLUMNS)
+    return "\n\n".join(
+        [TEXTS[kind](data, width), *filter(None, ["\n".join(textwrap.wrap(note_of(data, has_bands=False), width))])]
+    )
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,12 @@ _LINE_IN = 0.15
 CHARACTER_IN = 0.056
 _HANDLE_IN = 0.5
 """Sizes of a legend."""
+
+_EDGE_IN, _CAPTION_LINE_IN, _CAPTION_PT = 0.05, 0.12, 6.5
+"""Sizes of the text below a figure."""
+
+CHANCE: Any = {"color": "#666666", "linewidth": 0.7, "linestyle": (0, (1, 2)), "marker": "", "zorder": 1}
+"""The look of the line of chance."""
 
 _SETTINGS: Any = {
     "font.size": 8,
@@ -107,16 +114,54 @@ def label(axes: Sequence[Axes], x: str, y: str) -> None:
             panel.set_ylabel(y)
 
 
-def legend(figure: Figure, axes: Sequence[Axes]) -> None:
-    """Put one legend for all panels below them, in as many columns as fit, and make room for it."""
-    entries = {text: handle for panel in axes for handle, text in zip(*panel.get_legend_handles_labels(), strict=True)}
-    if not entries:
+def legend(figure: Figure, axes: Sequence[Axes], first: Sequence[str] = ()) -> None:
+    """Put one legend for all panels below them, in as many columns as fit, and make room for it.
+
+    Long texts are broken, so that several fit into two columns.
+
+    Args:
+        figure: The figure.
+        axes: Its panels.
+        first: The texts that the legend begins with, in order.
+    """
+    found = {text: handle for panel in axes for handle, text in zip(*panel.get_legend_handles_labels(), strict=True)}
+    if not found:
         return
+    entries = sorted(found, key=lambda text: first.index(text) if text in first else len(first))
     width, height = figure.get_size_inches()
     widest = max(map(len, entries)) * CHARACTER_IN + _HANDLE_IN
-    num_cols = max(1, min(len(entries), int(width / widest)))
-    figure.set_size_inches(width, height + _LINE_IN * -(-len(entries) // num_cols) + 0.1)
-    below = figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=num_cols)
+    num_cols = max(1, min(len(entries), int(width / widest)), min(2, len(entries) // 2))
+    texts = [broken(text, (width / num_cols - _HANDLE_IN) / CHARACTER_IN) for text in entries]
+    num_rows = -(-len(entries) // num_cols)
+    lines = [1 + text.count("\n") for text in texts]
+    num_lines = max(sum(lines[start : start + num_rows]) for start in range(0, len(lines), num_rows))
+    figure.set_size_inches(width, height + _LINE_IN * num_lines + 0.1)
+    below = figure.legend([found[text] for text in entries], texts, loc="outside lower center", ncols=num_cols)
     for line in below.get_lines():
         if line.get_linewidth() > LINE_WIDTH:
             line.set(linewidth=LINE_WIDTH, markersize=MARKER_SIZE)
+
+
+def caption(figure: Figure, text: str) -> None:
+    """Write a text below everything else, and make room for it."""
+    engine = figure.get_layout_engine()
+    if not text or engine is None:
+        return
+    width, height = figure.get_size_inches()
+    lines = textwrap.wrap(text, int((width - 2 * _EDGE_IN) / CHARACTER_IN), break_on_hyphens=False)
+    room = _CAPTION_LINE_IN * len(lines) + 2 * _EDGE_IN
+    figure.set_size_inches(width, height + room)
+    share = room / (height + room)
+    engine.set(rect=(0, share, 1, 1 - share))  # type: ignore[call-arg]
+    for below in figure.legends:
+        below.borderaxespad += 72 * room / below.prop.get_size()  # an anchor of its own would lose it its room
+    with settings():
+        figure.text(
+            _EDGE_IN / width, _EDGE_IN / (height + room), "\n".join(lines), va="bottom", fontsize=_CAPTION_PT,
+            color="#444444", linespacing=1.2,
+        )  # fmt: skip
+
+
+def broken(text: str, width: float) -> str:
+    """Return a text in lines of some characters at most, broken between words if it can be."""
+    return "\n".join(textwrap.wrap(text, max(8, int(width)), break_on_hyphens=False)) or text

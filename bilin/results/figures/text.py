@@ -19,45 +19,82 @@ _ROWS = 13
 _LEFT = 7
 """Columns of the labels at the left of a panel."""
 
+_AXES = {"length": "length", "lr": "learning rate", "step": "step"}
+"""The names of the horizontal axes."""
+
+_SELECTED, _LOST, _PRUNED = "°", "×", "!"  # noqa: RUF001
+_MARKS = {_SELECTED: "selected", _LOST: "some trials diverged or failed", _PRUNED: "stopped early by a pruner"}
+_MARKED = 2
+"""The marks beside a point, and how many there can be."""
+
 _LETTERS = string.ascii_lowercase + string.ascii_uppercase
 
 Row = dict[str, Any]
 
 
-def _lines(data: pa.Table, columns: int, *, x: str, is_log: bool, line: str = "model") -> str:
+def _lines(data: pa.Table, columns: int, *, x: str, is_log: bool, y: str = "scaled accuracy") -> str:
     """Draw a panel for each task, in which each line is a letter; ``*`` stands for several.
 
-    An axis with a value that is not positive is linear.
+    An axis with a value that is not positive is linear. A tier without the size on it is a level line.
     """
-    rows = [{**row, "model": row[line]} for row in data.to_pylist() if row["value"] is not None and row[x] is not None]
+    rows = [row for row in data.to_pylist() if row["value"] is not None]
+    if x == "x":
+        rows = [{**row, "model": row["model" if row["x"] is None else "tier"]} for row in rows]
     models = list(dict.fromkeys(row["model"] for row in rows))
     letters = dict(zip(models, _LETTERS * (1 + len(models) // len(_LETTERS)), strict=False))
     tasks = list(dict.fromkeys(row["task"] for row in rows))
+    axis = data["axis"][0].as_py() if x == "x" else _AXES[x]
+    axes = (axis, f"training {data['of'][0].as_py()}" if x == "step" else y)
     panels = [
-        f"{task}\n{_panel([row for row in rows if row['task'] == task], letters, columns, x, is_log)}" for task in tasks
+        f"{task}\n{_panel([row for row in rows if row['task'] == task], letters, columns, x, is_log, axes)}"
+        for task in tasks
     ]
-    legend = "\n".join(f"{letter} {model}" for model, letter in letters.items())
-    axis = data["axis"][0].as_py() if x == "x" else x
-    return "\n\n".join([*panels, f"{axis}\n\n{legend}\n* several"])
+    legend = [f"{letter} {model}" for model, letter in letters.items()] + ["* several"]
+    marks = [f"{mark} {text}" for mark, text in _MARKS.items() if x == "lr" and any(mark in text for text in panels)]
+    return "\n\n".join([*panels, "\n".join([*legend, *marks])])
 
 
-def _panel(rows: Sequence[Row], letters: Mapping[str, str], columns: int, x: str, is_log: bool) -> str:
-    values = sorted({row[x] for row in rows})
+def _panel(
+    rows: Sequence[Row], letters: Mapping[str, str], columns: int, x: str, is_log: bool, axes: tuple[str, str]
+) -> str:
+    values = sorted({row[x] for row in rows if row[x] is not None})
     scale: Callable[[float], float] = math.log if is_log and values[0] > 0 else float
     low, high = min(0.0, *(row["value"] for row in rows)), max(1.0, *(row["value"] for row in rows))
     width = columns - _LEFT - 1
+    room = width - 1 - (_MARKED if x == "lr" else 0)  # the marks of the last point are behind it
     span = scale(values[-1]) - scale(values[0]) or 1.0
     canvas: dict[tuple[int, int], str] = {}
-    at = {value: round((scale(value) - scale(values[0])) / span * (width - 1)) for value in values}
-    for row in rows:
-        place = round((high - row["value"]) / (high - low) * (_ROWS - 1)), at[row[x]]
-        letter = letters[row["model"]]
-        canvas[place] = letter if canvas.get(place, letter) == letter else "*"
+    at = {value: round((scale(value) - scale(values[0])) / span * room) for value in values}
+    heights = [round((high - row["value"]) / (high - low) * (_ROWS - 1)) for row in rows]
+    for row, y in zip(rows, heights, strict=True):
+        if row[x] is not None:
+            letter = letters[row["model"]]
+            canvas[y, at[row[x]]] = letter if canvas.get((y, at[row[x]]), letter) == letter else "*"
+    for row, y in zip(rows, heights, strict=True):
+        if row[x] is None:
+            _draw_level(canvas, y, width, letters[row["model"]])
+        if x == "lr":
+            _mark(canvas, y, at[row[x]], row)
     lines = []
     for y in range(_ROWS):
         label = f"{high - (high - low) * y / (_ROWS - 1):.2f}" if y % 3 == 0 else ""
         lines.append(f"{label:>{_LEFT - 1}} |{''.join(canvas.get((y, at_x), ' ') for at_x in range(width))}".rstrip())
-    return "\n".join([*lines, f"{'':{_LEFT}}+{'-' * width}", _ticks(at, width)])
+    name = f"{axes[0]:>{columns}}"
+    return "\n".join([axes[1], *lines, f"{'':{_LEFT}}+{'-' * width}", _ticks(at, width), name])
+
+
+def _mark(canvas: dict[tuple[int, int], str], y: int, x: int, row: Row) -> None:
+    """Put the marks of a learning rate behind its letter, where there is room."""
+    for mark in (_SELECTED * row["selected"], _LOST * bool(row["num_lost"]), _PRUNED * bool(row["num_pruned"])):
+        free = [at for at in (x + 1, x + 2) if canvas.get((y, at), mark) == mark]
+        if mark and free:
+            canvas[y, free[0]] = mark
+
+
+def _draw_level(canvas: dict[tuple[int, int], str], y: int, width: int, letter: str) -> None:
+    """Draw a level line in the places that are free, beginning with its letter."""
+    free = [at for at in range(width) if canvas.get((y, at), "-") == "-"]
+    canvas.update({(y, at): letter if at == free[0] else "-" for at in free})
 
 
 def _ticks(at: Mapping[float, int], width: int) -> str:
@@ -106,8 +143,8 @@ def _bars(names: Sequence[str], values: Sequence[float], texts: Sequence[str], c
 TEXTS: Mapping[str, Callable[[pa.Table, int], str]] = {
     "length": partial(_lines, x="length", is_log=True),
     "heatmap": _map,
-    "lr": partial(_lines, x="lr", is_log=True),
-    "size": partial(_lines, x="x", is_log=True, line="tier"),
+    "lr": partial(_lines, x="lr", is_log=True, y="validation accuracy"),
+    "size": partial(_lines, x="x", is_log=True),
     "training": partial(_lines, x="step", is_log=False),
     "cost": _cost,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -121,13 +122,14 @@ def selected_table(outcomes: pa.Table) -> pa.Table:
     return table_of(selected, pa.schema([("sweep", pa.string()), ("trial_id", pa.string())]))
 
 
-def cells_table(trials: pa.Table, tested: pa.Table, columns: Sequence[str]) -> pa.Table:
+def cells_table(trials: pa.Table, tested: pa.Table, columns: Sequence[str], waiting: pa.Table) -> pa.Table:
     """Return one row per cell and length.
 
     Args:
         trials: One row per trial: the columns of `TrialRow` and those of its cell.
         tested: One row per trial and tested length: the columns of `TestedRow`.
         columns: Those that describe a cell.
+        waiting: One row per cell without a trial: ``sweep``, ``cell_id``, ``test_lengths`` and ``fields``.
     """
     tested_rows = {
         cell: {length: list(rows) for length, rows in itertools.groupby(cell_rows, attrgetter("length"))}
@@ -148,7 +150,23 @@ def cells_table(trials: pa.Table, tested: pa.Table, columns: Sequence[str]) -> p
     cells = _without_values(cells, unselected)
     summary = table_of(summaries, _SUMMARY)
     cells = pa.table([*cells.columns, *summary.columns], pa.schema([*cells.schema, *_SUMMARY]))
+    cells = pa.concat_tables([cells, _waiting_cells(waiting, cells.schema)])
     return cells.take(_order(cells, columns))
+
+
+def _waiting_cells(waiting: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a row for each tested length of the cells without a trial."""
+    nothing = {"num_seeds": 0, "num_solved": 0, "seeds": [], "scores": []}
+    texts = {column.name for column in schema if column.type == pa.string()}
+    rows = []
+    for cell in waiting.to_pylist():
+        fields = json.loads(cell["fields"])
+        for name in texts.intersection(fields):  # packages may use one name for values of several types
+            value = fields[name]
+            fields[name] = value if value is None or isinstance(value, str) else json.dumps(value)
+        ids = {"sweep": cell["sweep"], "cell_id": cell["cell_id"]}
+        rows += [{**fields, **nothing, **ids, "length": length} for length in sorted(cell["test_lengths"])]
+    return pa.Table.from_pylist(rows, schema)
 
 
 def _without_values(cells: pa.Table, unselected: Sequence[bool]) -> pa.Table:

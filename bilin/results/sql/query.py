@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bilin.errors import QueryError, printable
+from bilin.errors import QueryError, printable, unknown
 from bilin.folder import DEFAULT_STORE
 from bilin.results.rows import Rows
 from bilin.results.schema import ENVIRONMENT_COLUMNS, TIME_COLUMNS, cell_columns, field_info, with_metadata_of
@@ -77,7 +77,7 @@ class Question:
 
     def __post_init__(self) -> None:
         if self.view is not None and self.view not in VIEWS:
-            raise QueryError(f"no view {self.view!r}; accepted: {', '.join(VIEWS)}")
+            raise QueryError(unknown("view", self.view, VIEWS))
         if self.limit is not None and self.limit < 0:
             raise QueryError(f"found a limit of {self.limit}; accepted: a whole number of at least 0")
         for name in ("sql", "where", "select", "sort"):

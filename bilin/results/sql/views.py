@@ -71,7 +71,8 @@ CREATE TEMP VIEW lengths AS
 SELECT sweep, trial_id, t.length, {_ACCURACY} AS accuracy, {_LOW} AS low, {_HIGH} AS high,
   {scaled_sql(_ACCURACY, "t.num_classes")} AS accuracy_scaled,
   {scaled_sql(_LOW, "t.num_classes")} AS low_scaled, {scaled_sql(_HIGH, "t.num_classes")} AS high_scaled,
-  t.num_sequences_right / t.num_sequences AS sequence_accuracy, t.num_sequences
+  t.num_sequences_right / t.num_sequences AS sequence_accuracy, t.num_nonfinite / t.num_sequences AS nonfinite,
+  t.num_sequences
 FROM (
   SELECT sweep, trial_id, test_lengths, unnest(tested) AS t FROM _trials JOIN _live USING (sweep, part, trial_id)
 )
@@ -127,7 +128,8 @@ def create_views(
     """
     curves, trials = _curves(sweeps), _trials(sweeps)
     wanted = _wanted(() if everything else sweeps)
-    tables = {"_trials": trials, "_curves": curves, "_wanted": wanted, "published": published()}
+    asked = _wanted(sweeps).select(["sweep", "cell_id", "test_lengths", "fields"])
+    tables = {"_trials": trials, "_curves": curves, "_wanted": wanted, "_asked": asked, "published": published()}
     for name, table in tables.items():
         connection.register(name, table)
     connection.execute(_LIVE)
@@ -151,7 +153,10 @@ def create_cells(connection: DuckDBPyConnection, columns: Sequence[str]) -> None
         f"SELECT {', '.join(TestedRow._fields)} FROM lengths JOIN trials USING (sweep, trial_id) "
         "ORDER BY sweep, cell_id, length, lr, searched, seed"
     )
-    connection.register("cells", cells_table(trials.to_arrow_table(), tested.to_arrow_table(), columns))
+    waiting = connection.sql(
+        "SELECT * FROM _asked ANTI JOIN trials USING (sweep, cell_id) WHERE fields IS NOT NULL"
+    ).to_arrow_table()
+    connection.register("cells", cells_table(trials.to_arrow_table(), tested.to_arrow_table(), columns, waiting))
 
 
 def _wanted(sweeps: Iterable[Contents]) -> pa.Table:

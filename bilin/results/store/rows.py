@@ -58,6 +58,7 @@ class WantedRow:
         ranges: The lowest and highest value of each further field of such a search.
         points: The points of a search of more fields that has ended; ``lrs`` is then None.
         num_sequences: How many sequences each of ``test_lengths`` is tested on.
+        fields: The columns that describe the cell, as JSON (see `fields_json`); None in stores of earlier versions.
     """
 
     cell_id: str
@@ -70,6 +71,7 @@ class WantedRow:
     num_sequences: int
     points: tuple[Point, ...] | None = None
     ranges: tuple[Bounds, ...] | None = None
+    fields: str | None = None
 
     def has(self, point: Point) -> bool:
         """Return whether a point is one of those to try, or may be one."""
@@ -128,8 +130,8 @@ def encode_wanted(cells: Iterable[WantedRow]) -> bytes:
     """
     rows = [_wanted_values(cell) for cell in cells]
     plain = [
-        (*values, points and [*map(_plain_point, points)], ranges and [bounds._asdict() for bounds in ranges])
-        for *values, points, ranges in rows
+        (*values, points and [*map(_plain_point, points)], ranges and [bounds._asdict() for bounds in ranges], fields)
+        for *values, points, ranges, fields in rows
     ]
     columns = table_of(plain, WANTED_SCHEMA).to_pydict()
     for name, outer in (("lr_low", min), ("lr_high", max)):
@@ -146,7 +148,9 @@ def parse_wanted(content: bytes) -> pa.Table:
         Exception: One of `UNREADABLE`: it is not such a file.
     """
     table = pq.read_table(pa.BufferReader(content), partitioning=None)
-    for name in {"points", "ranges"}.difference(table.column_names):  # a file of a version before they existed
+    for name in {"points", "ranges", "fields"}.difference(
+        table.column_names
+    ):  # a file of a version before they existed
         column = WANTED_SCHEMA.field(name)
         table = table.append_column(column, pa.nulls(table.num_rows, column.type))
     table = table.select(WANTED_SCHEMA.names)
@@ -157,11 +161,12 @@ def parse_wanted(content: bytes) -> pa.Table:
 def wanted_rows(wanted: pa.Table) -> Iterator[WantedRow]:
     """Yield the rows of a table of schema `WANTED_SCHEMA`."""
     columns = [_lists(column) if pa.types.is_list(column.type) else column.to_pylist() for column in wanted.columns]
-    for *values, points, ranges in zip(*columns, strict=True):
+    for *values, points, ranges, fields in zip(*columns, strict=True):
         yield WantedRow(
-            **dict(zip(WANTED_SCHEMA.names[:-2], values, strict=True)),
+            **dict(zip(WANTED_SCHEMA.names[:-3], values, strict=True)),
             points=points and tuple(to_point(**point) for point in points),
             ranges=ranges and tuple(Bounds(**bounds) for bounds in ranges),
+            fields=fields,
         )
 
 
@@ -191,17 +196,28 @@ def _lists(column: pa.ChunkedArray) -> list[tuple[Any, ...] | None]:
 @functools.lru_cache(maxsize=4096)
 def _shared_by_cell(cell: Cell, others: frozenset[type]) -> tuple[tuple[Any, ...], str]:
     """Return what all trials of a cell share: its id and its columns, and its JSON without the last brace."""
-    values = {
+    values = {**_fields(cell), "searched": _plain_searched(cell.searched_values)}
+    columns = (values.get(name) for name in cell_columns(trials_schema(others)))
+    return (cell.cell_id, *columns), json.dumps(describe(cell))[:-1]
+
+
+def _fields(cell: Cell) -> dict[str, Any]:
+    """Return the columns that describe a cell, without what is searched."""
+    return {
         "task": cell.task.name,
         **values_of(cell.task),
         "tier": cell.model.tier,
         **values_of(cell.model),
         **{TRAIN_COLUMNS[name]: value for name, value in values_of(cell.train).items()},
         "supervision": cell.supervision,
-        "searched": _plain_searched(cell.searched_values),
     }
-    columns = (values.get(name) for name in cell_columns(trials_schema(others)))
-    return (cell.cell_id, *columns), json.dumps(describe(cell))[:-1]
+
+
+def fields_json(cell: Cell) -> str:
+    """Return the columns that describe a cell as JSON; a searched field has no value yet."""
+    searched = [{"name": name, "value": None} for name in cell.searched]
+    unknown = dict.fromkeys(cell.searched)
+    return json.dumps({**_fields(cell), **unknown, "searched": searched or None})
 
 
 @functools.lru_cache(maxsize=256)

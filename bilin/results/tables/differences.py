@@ -91,6 +91,7 @@ class _Differences:
         note += f"\nwithin {tolerance:g}: " + ", ".join([f"{changes['same']} of {plural(len(rows), 'row')}", *others])
         apart = [f"{field} ({' and '.join(values)})" for field, values in self._apart.items()]
         note += f"\nthe sweeps differ in {', '.join(apart)}" if apart else ""
+        note += self._why_none() if rows and not any(one and other for one, other in pairs) else ""
         shown = [name for name in self._keys if self._is_shown(name, keys)]
         arrays = {name: axis_array([key[self._keys.index(name)] for key in keys]) for name in shown}
         columns = [Column(name=name, heading=name, right_aligned=is_number(arrays[name].type)) for name in shown]
@@ -101,6 +102,17 @@ class _Differences:
                 title = heading.format(*self._names)
                 columns.append(Column(name=name, heading=title, missing=MISSING, values=_shown(name, values, rows)))
         return ResultTable(data=pa.table(arrays), columns=columns if rows else [], note=note)
+
+    def _why_none(self) -> str:
+        """Return why no cell is in both sweeps: what no cell of one has in common with a cell of the other."""
+        apart = []
+        for index, name in enumerate(self._keys):
+            ours, theirs = ({key[index] for key in side} for side in self._sides)
+            if not ours & theirs:
+                both = (", ".join(sorted(readable(each) or "none" for each in values)) for values in (ours, theirs))
+                apart.append(f"{name} ({' and '.join(both)})")
+        why = f": they differ in {'; '.join(apart)}" if apart else ""
+        return f"\nno cell at any length is in both sweeps{why}"
 
     def _by_key(self, sweep: str, cells: Sequence[Cell]) -> dict[_Key, Cell]:
         found: dict[_Key, Cell] = {}

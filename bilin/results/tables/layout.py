@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bilin.errors import QueryError
+from bilin.errors import QueryError, unknown
 from bilin.models import MODELS
 from bilin.results.result_table import readable
 from bilin.results.schema import cell_columns, field_info, fields_in
@@ -163,7 +163,7 @@ def pivot(cells: Sequence[Cell], schema: pa.Schema, *, rows: Sequence[str], cols
     accepted.remove("searched")
     for name in (*rows, *cols):
         if name not in accepted:
-            raise QueryError(f"no axis {name!r}; accepted: {', '.join(accepted)}")
+            raise QueryError(unknown("axis", name, accepted))
     if len({*rows, *cols}) < len(rows) + len(cols):
         raise QueryError(f"an axis is named twice; rows: {', '.join(rows)}; columns: {', '.join(cols)}")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bilin.errors import QueryError
+from bilin.errors import QueryError, unknown
 from bilin.results.result_table import MISSING, Estimate
 from bilin.results.sql.query import query
 from bilin.results.statistics import Statistic, Summary, summarize
@@ -49,6 +49,9 @@ _MIXED = "*"
 _WITHOUT = "†"
 """Marks a number of a cell some of whose seeds have none."""
 
+_NONFINITE = "‡"
+"""Marks an accuracy to which sequences contribute for which the model gave logits that are not finite."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
@@ -73,15 +76,14 @@ class Measure:
         """
         name = ALIASES.get(value, value)
         if name not in VALUES:
-            raise QueryError(f"no value {value!r}; accepted: {', '.join([*VALUES, *ALIASES])}")
-        if stat is not None and stat not in list(Statistic):
-            raise QueryError(f"no statistic {stat!r}; accepted: {', '.join(Statistic)}")
+            raise QueryError(unknown("value", value, [*VALUES, *ALIASES]))
+        statistic = Statistic.read(stat, default)
         if stat is not None and name not in _OF_SEEDS:
             raise QueryError(f"the value {value!r} has no statistic; values that have one: {', '.join(_OF_SEEDS)}")
         if decimals is not None and not 0 <= decimals <= 10:
             raise QueryError(f"found {decimals} decimals; accepted: 0 to 10")
         digits = _DECIMALS.get(name, 2) if decimals is None else decimals
-        return cls(name=name, statistic=Statistic(stat or default), decimals=digits)
+        return cls(name=name, statistic=statistic, decimals=digits)
 
     @property
     def meaning(self) -> str:
@@ -131,6 +133,11 @@ class Seeds:
         self._statuses: dict[tuple[str, str], dict[bool, dict[str, int]]] = defaultdict(lambda: {True: {}, False: {}})
         for row in self._rows("SELECT sweep, cell_id, selected, status, count(*) AS n FROM trials GROUP BY ALL"):
             self._statuses[row["sweep"], row["cell_id"]][row["selected"]][row["status"]] = row["n"]
+        sql = (
+            "SELECT DISTINCT sweep, cell_id, length FROM lengths JOIN trials USING (sweep, trial_id) "
+            "WHERE selected AND nonfinite > 0"
+        )
+        self._nonfinite = {(row["sweep"], row["cell_id"], row["length"]) for row in self._rows(sql)}
 
     def with_values(self, cells: Sequence[Cell], name: str) -> list[Cell]:
         """Return cells with the values of their seeds in ``scores``, instead of the accuracies."""
@@ -165,6 +172,10 @@ class Seeds:
         statuses = self._statuses[cell["sweep"], cell["cell_id"]][True]
         return {status: count for status, count in sorted(statuses.items()) if status != "done"}
 
+    def is_nonfinite(self, cell: Cell) -> bool:
+        """Return whether some logits were not finite, at the selected learning rate and the length of the cell."""
+        return (cell["sweep"], cell["cell_id"], cell["length"]) in self._nonfinite
+
     def missing(self, cell: Cell) -> str:
         """Return what stands for the number of a cell that has none."""
         of_cell = self._statuses[cell["sweep"], cell["cell_id"]]
@@ -188,7 +199,8 @@ class Seeds:
 def estimate(cell: Cell, measure: Measure, seeds: Seeds, *, with_seeds: bool) -> Estimate:
     """Return what is shown of a cell."""
     lost = bool(seeds.lost(cell)) and bool(cell["scores"])
-    mark = (_WITHOUT if lost else "") + (_MIXED if cell["mixed"] else "")
+    is_nonfinite = measure.depends_on_length and seeds.is_nonfinite(cell)
+    mark = (_WITHOUT if lost else "") + (_NONFINITE if is_nonfinite else "") + (_MIXED if cell["mixed"] else "")
     summary = _summary(cell, measure)
     return Estimate(
         value=summary.value if summary else None,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from bilin.errors import QueryError
+from bilin.errors import QueryError, unknown
 from bilin.folder import SweepFolder, store_option
 from bilin.results.published.compare import published_for, source_of
 from bilin.results.result_table import MISSING, Column, Estimate, ResultTable, is_number
@@ -109,6 +109,7 @@ def table(
         note = "; ".join(filter(None, (measure.meaning, at, _note_on_seeds(measure, counts), _note_on_papers(source))))
         note += _note_on_left_out(everywhere, cells)
         note += _note_on_lost(cells, seeds) if measure.is_estimated else ""
+        note += _note_on_nonfinite(cells, seeds) if measure.is_estimated and measure.depends_on_length else ""
         note += _note_on_mixtures(cells, store, is_marked=measure.is_estimated)
     beside = [*show, *(["published"] if source else [])]
     columns = _columns(layout, measure, estimates, beside, source)
@@ -127,7 +128,7 @@ def _check(*, by: str, show: Sequence[str], bold: str, bold_by: str) -> None:
     ):  # fmt: skip
         for name in given:
             if name not in accepted:
-                raise QueryError(f"no {what} {name!r}; accepted: {', '.join(accepted)}")
+                raise QueryError(unknown(what, name, accepted))
 
 
 def _split_length(value: str, length: int | None) -> tuple[str, int | None]:
@@ -168,7 +169,7 @@ def _columns(
             columns |= {f"{place.name}, {name}": (array, None) for name, array in extra.items()}
         for heading in beside:
             name = f"{place.name}, {heading}"
-            column = replace(shown, name=name, heading=heading, right_aligned=True)
+            column = replace(shown, name=name, heading=heading, right_aligned=True, follows=True)
             if heading == "published":
                 numbers = [_published(cell, source, measure) for cell in cells]
                 columns[name] = _floats(numbers, "value"), replace(column, values=numbers)
@@ -237,6 +238,11 @@ def _note_on_lost(cells: Sequence[Cell], seeds: Seeds) -> str:
     lost = lost_by_status(cells, seeds)
     counts = ", ".join(f"{count} {status}" for status, count in lost.items())
     return f"\n† some seeds at the selected learning rate have no number: {counts}" if lost else ""
+
+
+def _note_on_nonfinite(cells: Sequence[Cell], seeds: Seeds) -> str:
+    count = sum(map(seeds.is_nonfinite, cells))
+    return f"\n‡ some logits were not finite, and count as wrong: {plural(count, 'number')}" if count else ""
 
 
 def _note_on_mixtures(cells: Sequence[Cell], store: Path | str, *, is_marked: bool) -> str:

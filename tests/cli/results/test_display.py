@@ -122,6 +122,14 @@ def test_messages_are_broken_between_words_and_not_within_commands():
     ]
 
 
+def test_what_is_shown_beside_a_number_stays_beside_it(wide):
+    for columns in (40, 61, 75):
+        lines = on_terminal(wide, "table", "--rows", "tier", "--cols", "m", "--show", "lr", columns=columns)
+        heads = [line.split()[1:] for line in lines[: note(lines)] if line.startswith("tier")]
+        assert all(head == [name for m in head[::2] for name in (m, "lr")] for head in heads)
+        assert sum(map(len, heads)) == 16
+
+
 def test_a_table_of_fields_that_is_too_wide_becomes_several_with_the_rows(wide):
     lines = on_terminal(wide, "table", "--rows", "tier", "--cols", "m", "--stat", "mean-ci", "--show", "lr")
     assert max(map(len, lines[: note(lines)])) <= 80

@@ -121,7 +121,7 @@ def test_the_help_names_every_format_and_no_other_is_accepted(bilin):
     assert option.metavar == f"<{'|'.join(Format)}>"
     refused = bilin("query", "--format", "xml")
     assert refused.exit_code == 2
-    assert "found xml; accepted: table, csv" in re.sub(r"[\s│]+", " ", refused.stderr)
+    assert "no format 'xml'; accepted: table, csv" in re.sub(r"[\s│]+", " ", refused.stderr)
 
 
 def test_help_loads_nothing_heavy():

@@ -118,7 +118,10 @@ def test_times_are_utc_without_zone(filled):
         ({"where": "status = 'failed'"}, "no column 'status' in cells; it is a column of trials"),
         ({"sql": "SELECT m FROM lengths"}, "no column 'm' in lengths; it is a column of cells, trials"),
         ({"sql": "SELECT * FROM trial"}, "no view 'trial' (did you mean trials?); accepted: cells, trials"),
-        ({"view": "tables"}, "no view 'tables'; accepted: cells, trials, lengths, curves, published"),
+        (
+            {"view": "tables"},
+            "no view 'tables' (did you mean trials?); accepted: cells, trials, lengths, curves, published",
+        ),
         ({"sql": "SELEC 1"}, "syntax error"),
         ({"sql": ""}, "exactly one SELECT; found: nothing"),
         ({"sql": "SELECT 1; SELECT 2"}, "exactly one SELECT; found: SELECT, SELECT"),

@@ -6,7 +6,7 @@ import json
 
 import pyarrow.parquet as pq
 
-from bilin.results import Bounds, WantedRow, last_wanted, query, stored_grid
+from bilin.results import Bounds, WantedRow, fields_json, last_wanted, query, stored_grid
 from bilin.spec import Point
 from tests.results.samples import cell, pair, seeds
 
@@ -81,3 +81,25 @@ def test_lengths_that_are_no_longer_tested_are_left_out(store, writer):
     assert query(store=store, view="lengths")["length"].to_pylist() == [500]
     assert query(store=store, view="cells")["length"].to_pylist() == [500]
     assert query(store=store, view="lengths", everything=True)["length"].to_pylist() == [10, 500]
+
+
+def test_a_cell_that_the_grid_wants_and_no_trial_has_is_among_the_cells(store, writer):
+    ran, waiting = cell("cp", rank=8), cell("cp", rank=16)
+    writer.append([pair(ran)])
+    wanted = [want(of, fields=fields_json(of)) for of in (ran, waiting)]
+    writer.write_wanted(wanted)
+    cells = query(store=store, view="cells").to_pylist()
+    assert [(row["rank"], row["length"], row["num_seeds"]) for row in cells] == [
+        (8, 10, 1), (8, 500, 1), (16, 10, 0), (16, 500, 0)
+    ]  # fmt: skip
+    assert all(cells[2][name] == cells[0][name] for name in ("sweep", "task", "m", "tier", "hidden", "max_steps"))
+    assert (cells[2]["mean"], cells[2]["lr"], cells[2]["scores"], cells[2]["params"]) == (None, None, [], None)
+    assert query(store=store, view="cells", everything=True).to_pylist() == cells
+    assert last_wanted(store, "sweep") == {each.cell_id: each for each in wanted}
+
+
+def test_a_searched_field_of_a_cell_without_a_trial_has_no_value(store, writer):
+    of = dataclasses.replace(cell("cp", rank=8), searched=("rank",))
+    writer.write_wanted([want(of, fields=fields_json(of))])
+    rows = query(store=store, view="cells").to_pylist()
+    assert [(row["rank"], row["searched"]) for row in rows] == [(None, [{"name": "rank", "value": None}])] * 2
