@@ -17,6 +17,7 @@ from bilin.orchestrator.grid import Grid as Grid
 from bilin.orchestrator.grid import read_grid as read_grid
 from bilin.orchestrator.monitor.failures import Failure as Failure
 from bilin.orchestrator.monitor.failures import failures as failures
+from bilin.orchestrator.monitor.spectrum import spectrum as spectrum
 from bilin.orchestrator.monitor.sweep import Ended as Ended
 from bilin.orchestrator.monitor.sweep import NotInstalledError as NotInstalledError
 from bilin.orchestrator.monitor.sweep import Queued as Queued
