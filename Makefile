@@ -15,6 +15,8 @@ demo: $(VENV)/.installed
 	@echo
 	$(BIN)/bilin results plot length --sweep quickstart --output quickstart.png
 	@echo
+	$(BIN)/bilin results report quickstart --output quickstart.html
+	@echo
 	@echo "bilin is installed in $(VENV). To use it: source $(BIN)/activate"
 
 # Ten minutes at most on two idle cores: everything but the slow tests, and those that start a Slurm cluster.
@@ -65,7 +67,7 @@ gpu-check:
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \
-	    .coverage* coverage.json quickstart.png
+	    .coverage* coverage.json quickstart.png quickstart.html
 
 $(VENV)/.created:
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "bilin needs Python 3.11 to 3.13, found " + sys.version.split()[0] + ": run make PYTHON=python3.12 …")'

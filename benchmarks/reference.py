@@ -34,7 +34,7 @@ NAMES = {
     "bilin.results": [
         *("Rows", "table", "compare", "explain", "ResultTable", "encode", "plot", "figure_data", "save_figure"),
         *("export_optuna", "export_tensorboard"),
-        *("delete", "copy_weights", "compact", "verify"),
+        *("report", "delete", "copy_weights", "compact", "verify"),
     ],
     "bilin.errors": [
         *("BilinError", "InputError", "GridError", "Fault", "QueryError", "StoreError", "SweepRunningError"),

@@ -74,6 +74,8 @@ class LengthResult(NamedTuple):
     Attributes:
         num_correct: Sequences whose answer, the label after the last token, was predicted correctly.
         num_sequences_right: Sequences with every label predicted correctly; None if this was not measured.
+        num_nonfinite: Sequences with a logit that is not finite, where there is a label; their predictions there count
+            as wrong. None if this was not measured.
     """
 
     length: int
@@ -81,6 +83,7 @@ class LengthResult(NamedTuple):
     num_sequences: int
     num_classes: int
     num_sequences_right: int | None = None
+    num_nonfinite: int | None = None
 
     @property
     def accuracy(self) -> float:

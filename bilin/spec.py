@@ -22,7 +22,10 @@ from bilin.fields import Amounts, Form, Value, fields_of, list_problems, option,
 from bilin.registry import OWN, origin
 
 RESULTS_VERSION = 2
-"""Increase it when the same spec gives other numbers, so that older results are not taken for new ones."""
+"""Increase it when every spec gives other numbers, so that older results are not taken for new ones.
+
+If only some tiers or tasks do, increase their own `version`.
+"""
 
 
 class TaskSettings(Hashable, Protocol):
@@ -39,6 +42,10 @@ class TaskSettings(Hashable, Protocol):
     def num_classes(self) -> int:
         """See `bilin.tasks.Task.num_classes`."""
 
+    @property
+    def version(self) -> int:
+        """See `bilin.tasks.Task.version`."""
+
 
 class ModelSettings(Hashable, Protocol):
     """A tier's settings: a frozen dataclass whose fields are declared with `bilin.fields.option`."""
@@ -48,6 +55,13 @@ class ModelSettings(Hashable, Protocol):
     @property
     def scale_invariant(self) -> bool:
         """See `bilin.models.Tier.scale_invariant`."""
+
+    @property
+    def version(self) -> int:
+        """See `bilin.models.Tier.version`."""
+
+    def unfit(self, vocab_size: int) -> str:
+        """See `bilin.models.Tier.unfit`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +81,13 @@ class TrainSpec:
     )
     optimizer: str = option("adam", choices=("adam", "adamw"), doc="optimizer")
     weight_decay: float = option(0.0, at_least=0, doc="weight decay: L2 for adam, decoupled for adamw")
+    weight_decay_on: str = option(
+        "weights",
+        choices=("weights", "recurrent", "all"),
+        before="all",
+        doc="what decays; weights: all but norms, biases, initial states and decay rates; recurrent: those in the "
+        "recurrence; all: every parameter",
+    )
     clip_norm: float | None = option(None, above=0, doc="maximum norm of the gradient; null: no clipping")
     schedule: str = option("cosine", choices=("constant", "cosine", "linear"), doc="learning rate over the steps")
     warmup_steps: int = option(0, at_least=0, doc="steps over which the learning rate rises from 0")
@@ -93,7 +114,7 @@ class ValidateSpec:
 
     every: int = option(250, at_least=1, doc="steps between evaluations")
     lengths: tuple[int, ...] = option(
-        (50, 100, 200, 400, 800), at_least=1, doc="validation lengths, beyond the training lengths"
+        (53, 101, 211, 401, 797), at_least=1, doc="validation lengths, beyond the training lengths"
     )
     num_sequences: int = option(512, at_least=1, doc="sequences per length; the training lengths count as one length")
 
@@ -278,9 +299,11 @@ def cell_ids(cells: Sequence[Cell]) -> Iterator[str]:
 
     for cell in cells:
         # these fields of the training have no effect on some cells
+        decays = cell.train.weight_decay > 0 or "weight_decay" in cell.searched
+        weight_decay_on = () if decays else ("weight_decay_on",)
         normalize = () if cell.model.scale_invariant else ("normalize",)
         supervision = ("supervision",) if cell.task.own_supervision else ()
-        train = digest(cell.train, *normalize, *supervision, *cell.searched)
+        train = digest(cell.train, *weight_decay_on, *normalize, *supervision, *cell.searched)
         model = digest(cell.model, *cell.searched)
         searched = f"|{','.join(cell.searched)}" if cell.searched else ""
         yield _hash(f"{RESULTS_VERSION}|{digest(cell.task)}|{model}|{train}|{digest(cell.validate)}{searched}")
@@ -332,7 +355,8 @@ def _digest(block: Any, *without: str) -> str:
     name = "train" if isinstance(block, TrainSpec) else named
     home = origin(type(block))
     values = {field: value for field, value in measured(block).items() if field not in without}
-    identity = [name, values, *([] if home == OWN else [home])]
+    version = getattr(block, "version", 1)
+    identity = [name, values, *([version] if version > 1 else []), *([] if home == OWN else [home])]
     return _hash(json.dumps(identity, sort_keys=True, separators=(",", ":")))
 
 

@@ -78,6 +78,17 @@ def test_normalize_is_no_part_of_a_tier_that_it_has_no_effect_on(model: Full | L
     assert cells[0].cell_id == cells[1].cell_id
 
 
+def test_what_decays_is_no_part_of_a_cell_without_decay_and_was_everything() -> None:
+    cells = [
+        dataclasses.replace(CELL, train=TrainSpec(weight_decay=decay, weight_decay_on=where), searched=searched)
+        for where in ("weights", "all")
+        for decay, searched in ((0.0, ()), (0.1, ()), (0.0, ("weight_decay",)))
+    ]
+    weights, everything = ([cell.cell_id for cell in cells[start : start + 3]] for start in (0, 3))
+    assert [one == other for one, other in zip(weights, everything, strict=True)] == [True, False, False]
+    assert "weight_decay_on" not in measured(cells[4].train)
+
+
 def test_supervision_is_no_part_of_a_task_that_has_its_own() -> None:
     for task, same in ((Copying(), True), (ModularAddition(m=5), False)):
         final, every = (
@@ -98,6 +109,20 @@ def test_a_later_field_enters_the_id_only_where_it_differs_from_before() -> None
     assert measured(Grown()) == {"steps": 10, "gates": 2}
 
 
+def test_a_version_above_1_changes_the_ids_of_its_own_settings_only() -> None:
+    class Faulty(Full):
+        version = 1
+
+    class Mended(Full):
+        @property
+        def version(self) -> int:
+            return 2 if self.additive else 1
+
+    for additive, same in ((False, True), (True, False)):
+        before, after = (dataclasses.replace(CELL, model=tier(additive=additive)) for tier in (Faulty, Mended))
+        assert (before.cell_id == after.cell_id) is same
+
+
 def test_ids_do_not_change_between_processes() -> None:
     code = "from tests.test_spec import spec; print(spec().trial_id)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -106,10 +131,10 @@ def test_ids_do_not_change_between_processes() -> None:
 
 def test_ids_are_pinned() -> None:
     # Results on disk are found by these: they must never move. A change of numbers raises RESULTS_VERSION.
-    assert (CELL.cell_id, spec().trial_id) == ("40f122dc2b1df3a5", "e5bc0aee3ac046ff")
+    assert (CELL.cell_id, spec().trial_id) == ("6dc9e4434400cf6b", "b33c71cdb5f9b428")
     lstm = dataclasses.replace(CELL, model=LSTM(), task=RandomStateMachine(m=5))
     arithmetic = dataclasses.replace(CELL, task=ModularArithmetic(m=3), train=TrainSpec(supervision="every_token"))
-    assert (lstm.cell_id, arithmetic.cell_id) == ("11c74f30d69dd301", "54730558dd729ed2")
+    assert (lstm.cell_id, arithmetic.cell_id) == ("a0e6a1e939a35219", "4df8c68fc46fa384")
 
 
 def test_sizes_of_memory() -> None:

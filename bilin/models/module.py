@@ -44,6 +44,11 @@ class SequenceModel(nn.Module, ABC):
     outside_recurrence: ClassVar[tuple[str, ...]] = ("embedding", "positions", "initial", "readout")
     """Weights that do not count as recurrent."""
 
+    undecayed: ClassVar[tuple[str, ...]] = ()
+    """Parameters of two or more axes of this module that are no weights, so that weight decay leaves them alone. A
+    module within this one may name its own.
+    """
+
     @abstractmethod
     def advance(self, tokens: Tokens, state: State = None) -> tuple[Features, State]:
         """Return the input of the readout after each of the next tokens, and the state after the last one.
@@ -67,5 +72,25 @@ class SequenceModel(nn.Module, ABC):
     @property
     def recurrent_params(self) -> int:
         """Number of trainable weights except the embedding, positions, initial state and readout."""
-        inside = [w for name, w in self.named_parameters() if name.partition(".")[0] not in self.outside_recurrence]
+        inside = [weight for name, weight in self.named_parameters() if self._is_recurrent(name)]
         return sum(weight.numel() for weight in inside if weight.requires_grad)
+
+    def decayed(self, which: str) -> frozenset[str]:
+        """Return the names of the parameters on which weight decay acts, by `TrainSpec.weight_decay_on`.
+
+        Norms, biases, initial states and the like have one axis, or are `undecayed`.
+        """
+        exempt = {
+            f"{path}.{name}" if path else name
+            for path, module in self.named_modules()
+            for name in getattr(module, "undecayed", ())
+        }
+        return frozenset(
+            name
+            for name, weight in self.named_parameters()
+            if which == "all"
+            or (weight.ndim > 1 and name not in exempt and (which != "recurrent" or self._is_recurrent(name)))
+        )
+
+    def _is_recurrent(self, name: str) -> bool:
+        return name.partition(".")[0] not in self.outside_recurrence

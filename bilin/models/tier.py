@@ -51,9 +51,18 @@ class Tier(ABC):
         """Whether multiplying the state by a positive factor leaves every prediction unchanged."""
         return False
 
+    @property
+    def version(self) -> int:
+        """Version of what these settings compute, a part of ids above 1. Increase it when the numbers change."""
+        return 1
+
     def problems(self) -> Mapping[str, str]:
         """Return faults in combinations of fields: the name of a field, and what it accepts."""
         return {}
+
+    def unfit(self, vocab_size: int) -> str:  # noqa: ARG002 (for subclasses)
+        """Return why these settings cannot take a task of so many tokens, and what they accept; empty if they can."""
+        return ""
 
     @abstractmethod
     def build(self, *, vocab_size: int, num_classes: int) -> Module:

@@ -15,8 +15,6 @@ from bilin.orchestrator.clusters import ClusterSpec as ClusterSpec
 from bilin.orchestrator.clusters.slurm.job import Job as Job
 from bilin.orchestrator.grid import Grid as Grid
 from bilin.orchestrator.grid import read_grid as read_grid
-from bilin.orchestrator.monitor.failures import Failure as Failure
-from bilin.orchestrator.monitor.failures import failures as failures
 from bilin.orchestrator.monitor.spectrum import spectrum as spectrum
 from bilin.orchestrator.monitor.sweep import Ended as Ended
 from bilin.orchestrator.monitor.sweep import NotInstalledError as NotInstalledError
@@ -45,3 +43,5 @@ from bilin.orchestrator.sweep.snapshot import Observer as Observer
 from bilin.orchestrator.sweep.snapshot import Snapshot as Snapshot
 from bilin.orchestrator.template import grid_template as grid_template
 from bilin.orchestrator.template import write_grid_template as write_grid_template
+from bilin.results import Failure as Failure
+from bilin.results import failures as failures

@@ -1,8 +1,8 @@
-"""Results, on disk and as answers: the store, queries over it, and tables.
+"""Results, on disk and as answers: the store, queries over it, tables, figures and reports.
 
 May import the modules of `bilin`, `bilin.machine`, the settings of `bilin.tasks` and `bilin.models`, pyarrow, duckdb,
-numpy and scipy; never `bilin.orchestrator`, `bilin.workers` or `bilin.cli`. duckdb and scipy are imported when a
-query runs, so that the store can be read without them.
+numpy, scipy and jinja2; never `bilin.orchestrator`, `bilin.workers` or `bilin.cli`. duckdb, scipy and jinja2 are
+imported when they are needed, so that the store can be read without them.
 """
 
 from bilin.folder import DEFAULT_STORE as DEFAULT_STORE
@@ -10,6 +10,8 @@ from bilin.folder import store_option as store_option
 from bilin.results.explain import explain as explain
 from bilin.results.export import export as export
 from bilin.results.export import output_file as output_file
+from bilin.results.failures import Failure as Failure
+from bilin.results.failures import failures as failures
 from bilin.results.figures.plot import check_figure_path as check_figure_path
 from bilin.results.figures.plot import draw_figure as draw_figure
 from bilin.results.figures.plot import draw_text as draw_text
@@ -30,6 +32,7 @@ from bilin.results.origin import HARDWARE as HARDWARE
 from bilin.results.origin import Origin as Origin
 from bilin.results.origin import mixture as mixture
 from bilin.results.published import published as published
+from bilin.results.reports.page import report as report
 from bilin.results.result_table import Format as Format
 from bilin.results.result_table import ResultTable as ResultTable
 from bilin.results.result_table import encode as encode

@@ -79,6 +79,7 @@ _MEANINGS: Mapping[str, tuple[str, str]] = {
     "low_scaled": ("scaled", "low, scaled in the same way"),
     "high_scaled": ("scaled", "high, scaled in the same way"),
     "sequence_accuracy": ("share", "share of sequences with every label correct"),
+    "nonfinite": ("share", "share of sequences with a logit that is not finite, which counts as wrong"),
     "num_sequences": ("", "number of tested sequences"),
     "step": ("steps", "training step"),
     "loss": ("nats", "mean loss"),

@@ -133,7 +133,8 @@ def _latex_number(text: str) -> str:
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "±": r" $\pm$ ", "\N{EN DASH}": "--", "—": "---", "†": r"$^\dagger$", "…": r"\dots{}",
+    "|": r"\textbar{}", "±": r" $\pm$ ", "\N{EN DASH}": "--", "—": "---", "†": r"$^\dagger$", "‡": r"$^\ddagger$",
+    "…": r"\dots{}",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
     "'": r"\textquotesingle{}", "`": r"\textasciigrave{}",
 }  # fmt: skip

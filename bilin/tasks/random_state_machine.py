@@ -3,7 +3,9 @@
 The machine has m states and starts in state 0. It has `num_symbols` inputs, by default as many as states. Each input
 is a permutation of the states or, with ``maps``, sends every state to one drawn independently. A machine is drawn
 again if some state cannot be reached, or if all its inputs do the same. With two states, the first rule excludes one
-of the four pairs of permutations, the second one another; the remaining two are parity.
+of the four pairs of permutations, the second one another; the remaining two are parity. From three states on, a machine
+is also drawn again if all its inputs commute, since their order would not matter: with three states, it would be
+addition modulo 3.
 
     m = 3, input 0: 0→1 1→2 2→0, input 1: 0→0 1→2 2→1, input 2: 0→2 1→0 2→1
     0 1 2 -> 1                  after each token: 1 2 1
@@ -19,6 +21,7 @@ one in m is 0. Chance, one in m, is what a guess that ignores the frequencies ac
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import random
 from collections.abc import Mapping
@@ -65,7 +68,14 @@ class RandomStateMachine(Task):
     @property
     def machine(self) -> Machine:
         """The machine that these settings define."""
-        return _draw(self.vocab_size, self.m, self.transitions, self.machine_seed)
+        machine, _ = _draw(self.vocab_size, self.m, self.transitions, self.machine_seed)
+        return machine
+
+    @property
+    def version(self) -> int:
+        """See `Task.version`. In version 1, the inputs of some machines of three and more states commuted."""
+        _, had_commuted = _draw(self.vocab_size, self.m, self.transitions, self.machine_seed)
+        return 2 if had_commuted else 1
 
     def problems(self) -> Mapping[str, str]:
         """See `Task.problems`. The machine must not be too large, nor have too few maps to reach every state."""
@@ -99,7 +109,8 @@ def _table(task: RandomStateMachine, device: torch.device) -> Int[torch.Tensor, 
 
 
 @functools.cache
-def _draw(num_symbols: int, m: int, transitions: str, machine_seed: int) -> Machine:
+def _draw(num_symbols: int, m: int, transitions: str, machine_seed: int) -> tuple[Machine, bool]:
+    """Return the machine, and whether one was drawn before it whose inputs commute."""
     # Of all methods of Python's generator, only `random()` is the same in every version.
     generator = random.Random(derive_seed("random_state_machine", m, transitions, machine_seed))
 
@@ -108,10 +119,22 @@ def _draw(num_symbols: int, m: int, transitions: str, machine_seed: int) -> Mach
             return tuple(sorted(range(m), key=lambda _: generator.random()))
         return tuple(int(generator.random() * m) for _ in range(m))
 
+    had_commuted = False
     while True:
         machine = tuple(draw_input() for _ in range(num_symbols))
         if len(_reachable(machine)) == m and len(set(machine)) > 1:
-            return machine
+            if m == 2 or not _commute(machine):
+                return machine, had_commuted
+            had_commuted = True
+
+
+def _commute(machine: Machine) -> bool:
+    """Return whether the order of two inputs never matters."""
+    return all(
+        one[then] == other[now]
+        for one, other in itertools.combinations(machine, 2)
+        for then, now in zip(other, one, strict=True)
+    )
 
 
 def _reachable(machine: Machine) -> set[int]:

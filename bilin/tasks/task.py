@@ -92,6 +92,11 @@ class Task(ABC):
     def num_classes(self) -> int:
         """Number of different labels; chance is one in this number."""
 
+    @property
+    def version(self) -> int:
+        """Version of what these settings draw, a part of ids above 1. Increase it when the sequences change."""
+        return 1
+
     def problems(self) -> Mapping[str, str]:
         """Return faults in combinations of fields: the name of a field, and what it accepts."""
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ import torch
 import bilin.models
 from bilin.fields import fields_of
 from bilin.models import MODELS, LayeredTier, Tier
-from tests.models.variants import tier_class
+from bilin.testing.tiers import build, label
+from tests.models.variants import tier_class, variants
 
 
 def test_a_registered_name_is_the_tiers_name_and_its_files() -> None:
@@ -40,6 +42,17 @@ def test_a_layered_tier_without_layers_is_refused() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_tier_says_where_it_comes_from(name: str) -> None:
     assert tier_class(name).source
+
+
+@pytest.mark.parametrize("tier", variants(), ids=label)
+def test_norms_biases_rates_and_initial_states_do_not_decay(tier: Tier) -> None:
+    module = build(tier)
+    names = {name for name, _ in module.named_parameters()}
+    spared = re.compile(r"(^|\.)(\w*norms?(\.\d+)?\.(weight|bias)|\w*bias\w*|A_log|log_a|log_scale|D|skip|initial)$")
+    assert names - module.decayed("weights") == set(filter(spared.search, names))
+    outside = {name for name in names if name.partition(".")[0] in ("embedding", "positions", "readout")}
+    assert module.decayed("recurrent") == module.decayed("weights") - outside
+    assert module.decayed("all") == names
 
 
 def test_settings_are_read_without_torch() -> None:

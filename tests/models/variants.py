@@ -39,15 +39,21 @@ CONVERGED: Mapping[str, Any] = {
 """Values for tiers that iterate, for what holds only at the fixed point; any seed reaches it."""
 
 VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
-    "full": [{}, {"additive": True}, {"additive": True, "input_independent": True}, {"hidden": 32}],
-    "cp": [{"rank": 3}, {"rank": 3, "additive": True}, {"hidden": 32, "rank": 32}],
+    "full": [
+        {},
+        {"additive": True},
+        {"additive": True, "input_independent": True},
+        {"additive": True, "onehot": True},
+        {"hidden": 32, "onehot": True},
+    ],
+    "cp": [{"rank": 3, "onehot": True}, {"rank": 3, "additive": True}, {"hidden": 32, "rank": 32}],
     "block_diagonal": [
         {"block_size": 2},
         {"block_size": 2, "additive": True},
         {"block_size": 2, "additive": True, "input_independent": True},
         {"block_size": 32, "hidden": 64},
     ],
-    "rotation": [{}, {"additive": True}, {"additive": True, "input_independent": True}],
+    "rotation": [{}, {"onehot": True}, {"additive": True}, {"additive": True, "input_independent": True}],
     "real_diagonal": [{}, {"additive": True}],
     "positive_diagonal": [{}, {"additive": True}],
     "elman": [{}, {"layers": 2}],
@@ -93,9 +99,9 @@ VARIANTS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         {"heads": 1, "householders": 3, "conv_size": 3, "eigenvalues": "positive", "output_gate": False},
     ],
     "fixed_point": [
-        {"mixer_rank": 2, "eigenvalues": "positive"},
+        {"mixer_rank": 2, "eigenvalues": "positive", "b_sees_output": True},
         {"mixer": "dplr", "eigenvalues": "positive", "mixer_sees_output": False, "damping": 0.8, "readout": "plain"},
-        {"mixer": "kronecker", "lambda_sees_output": True, "b_sees_output": False, "c_sees_output": False, "layers": 2},
+        {"mixer": "kronecker", "lambda_sees_output": True, "c_sees_output": False, "layers": 2},
     ],
     "fp_mamba": [
         {"eigenvalues": "positive", "damping": 0.7, "lambda_sees_output": True},

@@ -18,8 +18,9 @@ from bilin.errors import InputError, QueryError
 from bilin.models import MODELS
 from bilin.record import CurvePoint, LengthResult
 from bilin.results import SweepWriter, WantedRow, fields_json, figure_data, plot, save_figure
+from bilin.results.figures.looks import look
 from bilin.results.figures.plot import KINDS
-from bilin.results.figures.style import WIDTHS_IN, line_style
+from bilin.results.figures.style import WIDTHS_IN
 from tests.results.samples import ENVIRONMENT, cell, failed, pair
 
 MODELS_DRAWN = [cell("full"), cell("cp", rank=4), cell("cp", rank=16), cell("lstm")]
@@ -196,11 +197,11 @@ def test_a_size_of_zero_makes_the_axis_linear(tmp_path):
 
 
 def test_a_tier_has_one_look_of_its_own():
-    looks = {tier: (to_hex(look["color"]), str(look["linestyle"])) for tier in MODELS if (look := line_style(tier))}
+    looks = {tier: look(tier)[:2] for tier in MODELS}
     assert len(set(looks.values())) == len(MODELS)
     okabe_ito = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"}
     assert {colour for colour, _ in looks.values()} == okabe_ito
-    assert line_style("of_another_package") == line_style("of_another_package")
+    assert look("of_another_package") == look("of_another_package")
 
 
 def test_a_line_that_another_covers_is_wider(tmp_path):
@@ -223,7 +224,7 @@ def test_a_tier_keeps_its_look_in_every_figure(store, kind):
     for panel in plot(kind, store).axes:
         for label, line in lines(panel).items():
             if label in ("full", "lstm"):
-                assert to_hex(line.get_color()) == to_hex(line_style(label)["color"])
+                assert to_hex(line.get_color()) == look(label).colour
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -179,6 +179,16 @@ def test_failed_and_diverged_cells_and_lost_seeds_are_marked(store):
     assert shown.note.splitlines()[1] == "† some seeds at the selected learning rate have no number: 1 diverged"
 
 
+def test_numbers_with_logits_that_are_not_finite_are_marked(store):
+    tested = (LengthResult(10, 2048, 2048, 5, 2048, 0), LengthResult(500, 1024, 2048, 5, 0, 7))
+    store_of(store, [pair(lengths=tested), pair(seed=1), *scored(cell("cp", rank=8), 1.0)])
+    shown = table(store, by="length")
+    (full,) = [line.split() for line in lines(shown) if line.startswith("full")]
+    assert [word for word in full if word.startswith("(")] == ["(2)", "(2)‡"]
+    assert shown.note.splitlines()[1:] == ["‡ some logits were not finite, and count as wrong: 1 number"]
+    assert "‡" not in table(store, length=10).note + table(store, value="steps").note
+
+
 def test_the_best_of_a_column_or_of_a_group_is_bold(store):
     of = {(tier, rank): cell(tier, rank=rank) for tier in ("cp", "block_diagonal") for rank in (2, 4) if tier == "cp"}
     of |= {("block_diagonal", size): cell("block_diagonal", block_size=size) for size in (2, 4)}

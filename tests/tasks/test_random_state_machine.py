@@ -60,9 +60,25 @@ def test_the_machine_depends_only_on_its_own_seed() -> None:
 
 
 def test_the_machine_of_a_seed_never_changes() -> None:
-    assert RandomStateMachine(m=3).machine == ((1, 2, 0), (2, 0, 1), (0, 1, 2))
+    assert RandomStateMachine(m=3).machine == ((1, 0, 2), (1, 2, 0), (0, 2, 1))
+    assert RandomStateMachine(m=4).machine == ((0, 1, 2, 3), (2, 0, 3, 1), (3, 2, 1, 0), (0, 1, 3, 2))
     assert RandomStateMachine(m=3, transitions="maps").machine == ((0, 0, 1), (0, 1, 1), (1, 2, 1))
     assert RandomStateMachine(m=3, machine_seed=7).machine == ((0, 2, 1), (0, 1, 2), (2, 0, 1))
+
+
+@pytest.mark.parametrize("kind", ["permutations", "maps"])
+@pytest.mark.parametrize("num_symbols", [2, None])
+@pytest.mark.parametrize("m", [3, 4, 5])
+def test_the_order_of_inputs_matters_from_three_states_on(m: int, num_symbols: int | None, kind: str) -> None:
+    for seed in range(100):
+        machine = RandomStateMachine(m=m, num_symbols=num_symbols, transitions=kind, machine_seed=seed).machine
+        assert any(one[other[state]] != other[one[state]] for one in machine for other in machine for state in range(m))
+
+
+def test_only_machines_whose_inputs_commuted_have_another_version() -> None:
+    versions = [RandomStateMachine(m=3, machine_seed=seed).version for seed in range(10)]
+    assert [seed for seed, version in enumerate(versions) if version == 2] == [0, 6, 9]
+    assert {RandomStateMachine(m=m).version for m in (2, 4, 5, 10, 25)} == {1}
 
 
 def test_by_default_there_are_as_many_inputs_as_states() -> None:

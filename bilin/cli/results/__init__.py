@@ -2,5 +2,7 @@
 
 from bilin.cli.results.commands import app as app
 from bilin.cli.results.export import app as _export
+from bilin.cli.results.report import report
 
+app.command()(report)
 app.add_typer(_export, name="export")

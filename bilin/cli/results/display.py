@@ -70,8 +70,8 @@ _GAP = 2
 """Spaces between two columns."""
 
 _HIDDEN_FIRST = (
-    "attempts", "best", "num_sequences", "sequence_accuracy", "num_solved", "wall_s", "max", "min", "high", "low",
-    "num_seeds", "training_loss", "stop_reason", "steps", "selected",
+    "attempts", "best", "num_sequences", "nonfinite", "sequence_accuracy", "num_solved", "wall_s", "max", "min",
+    "high", "low", "num_seeds", "training_loss", "stop_reason", "steps", "selected",
 )  # fmt: skip
 """The columns of a view that are left out, as many as it takes, if a row takes several lines of a terminal."""
 

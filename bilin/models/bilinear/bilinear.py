@@ -53,6 +53,12 @@ class Bilinear(Tier):
     source: ClassVar[str] = "Ebrahimi, Memisevic 2025, arXiv 2505.21749"
 
     embedding: int = option(256, at_least=1, doc="width D of the token embedding")
+    onehot: bool = option(
+        False,
+        before=False,
+        doc="keep the embedding at one-hot vectors, so that each token has a matrix of its own; takes embedding of at "
+        "least the number of tokens",
+    )
     init_scale: float = option(1.0, above=0, doc="factor on the initial recurrent weights")
     additive: bool = option(False, doc="add input and bias terms: h_t = A_x h_{t-1} + B x + c")
     input_independent: bool = option(
@@ -64,6 +70,11 @@ class Bilinear(Tier):
         """True without additive terms: the map is linear in the state, and the readout has no bias."""
         return not self.additive
 
+    @property
+    def version(self) -> int:
+        """See `Tier.version`. Version 1 overflowed with additive terms."""
+        return 2 if self.additive else 1
+
     def problems(self) -> Mapping[str, str]:
         """See `Tier.problems`. Something must depend on the token."""
         if self.input_independent and not self.additive:
@@ -72,8 +83,21 @@ class Bilinear(Tier):
             }
         return {}
 
+    @property
+    def squared_length(self) -> int:
+        """The mean squared length of an embedding at first."""
+        return 1 if self.onehot else self.embedding
+
+    def unfit(self, vocab_size: int) -> str:
+        """See `Tier.unfit`. Each token needs a direction of its own."""
+        if self.onehot and vocab_size > self.embedding:
+            return f"embedding is {self.embedding} with onehot: true; accepted: at least {vocab_size}, a number a token"
+        return ""
+
     def build(self, *, vocab_size: int, num_classes: int) -> Module:
-        """See `Tier.build`."""
+        """See `Tier.build`. Raises ValueError if it is `unfit`."""
+        if reason := self.unfit(vocab_size):
+            raise ValueError(reason)
         from bilin.models.bilinear.recurrence import Recurrence
 
         return Recurrence(self, vocab_size=vocab_size, num_classes=num_classes)
@@ -81,7 +105,7 @@ class Bilinear(Tier):
     @property
     @abstractmethod
     def weights(self) -> Mapping[str, Weight]:
-        """The weights that A_x is made of. Embeddings are drawn from N(0, 1)."""
+        """The weights that A_x is made of. Embeddings are drawn from N(0, 1), or are one-hot: see `squared_length`."""
 
     @abstractmethod
     def matrix(self, weights: Weights, x: Embedding) -> Matrix:
@@ -125,7 +149,7 @@ class Diagonal(Commuting):
     @property
     def weights(self) -> Mapping[str, Weight]:
         """W."""
-        return {"W": Weight((self.hidden, self.embedding), std=self.init_scale * self.embedding**-0.5)}
+        return {"W": Weight((self.hidden, self.embedding), std=self.init_scale * self.squared_length**-0.5)}
 
     @abstractmethod
     def factors(self, linear: States) -> States:

@@ -45,7 +45,7 @@ class BlockDiagonal(Bilinear):
         """W."""
         b = self.block_size
         shape = (b, b, self.hidden // b, self.embedding)
-        return {"W": Weight(shape, std=self.init_scale / (b * self.embedding) ** 0.5)}
+        return {"W": Weight(shape, std=self.init_scale / (b * self.squared_length) ** 0.5)}
 
     def matrix(self, weights: Weights, x: Embedding) -> Matrix:
         """Return the blocks on the diagonal of A_x."""

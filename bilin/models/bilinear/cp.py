@@ -34,7 +34,7 @@ class CP(Bilinear):
         return {
             "P": Weight((self.hidden, self.rank), std=self.rank**-0.5),
             "Q": Weight((self.hidden, self.rank), std=self.hidden**-0.5),
-            "S": Weight((self.embedding, self.rank), std=self.init_scale * self.embedding**-0.5),
+            "S": Weight((self.embedding, self.rank), std=self.init_scale * self.squared_length**-0.5),
         }
 
     def matrix(self, weights: Weights, x: Embedding) -> Matrix:

@@ -31,7 +31,7 @@ class Full(Bilinear):
     def weights(self) -> Mapping[str, Weight]:
         """W."""
         shape = (self.hidden, self.hidden, self.embedding)
-        return {"W": Weight(shape, std=self.init_scale / (self.hidden * self.embedding) ** 0.5)}
+        return {"W": Weight(shape, std=self.init_scale / (self.hidden * self.squared_length) ** 0.5)}
 
     def matrix(self, weights: Weights, x: Embedding) -> Matrix:
         """Return A_x = W·x."""

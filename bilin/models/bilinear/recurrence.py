@@ -1,6 +1,6 @@
 """The torch module of every bilinear tier, and its naive twin.
 
-    h_t = A_x h_{t-1} [+ B x + c]        logits = readout(h_t / |h_t|)
+    h_t = A_x h_{t-1} [+ B x + c]        logits = readout(h_t / |h_t|)        without the norm if terms are added
 
 `Recurrence` is fast: it computes what A_x needs once per token of the vocabulary, leaves out the padding, and skips
 the loop over time where the matrices commute. `naive_forward` follows the definition: one explicit matrix per token,
@@ -32,17 +32,28 @@ class Recurrence(SequenceModel):
     before the readout (``readout``); before it and after every step (``state``: the same values and gradients, for
     products that would leave the range of floats); or not at all (``none``).
 
-    Shapes: embedding (V, D), initial (H), weights as the tier declares them (with D = 1 where they do not depend
-    on the token), additive B (H, D) and c (H), readout (classes, H).
+    With additive terms, the size matters. The state then has its scale s as one more number, and both are multiplied
+    by a power of 2 when the state is large, which rounds nothing:
+
+        h_t = A_x h_{t-1} + s_{t-1} (B x + c)        s_t = s_{t-1}        logits = readout(h_t / s_t)
+
+    Where h / s is too large for a float, the logits are those of a smaller multiple of it: their argmax is the same.
+
+    Shapes: embedding (V, D), a buffer if it is one-hot, initial (H), weights as the tier declares them (with D = 1
+    where they do not depend on the token), additive B (H, D) and c (H), readout (classes, H).
     """
 
     tokens_at_once = 2**19
+    embedding: Tensor
 
     def __init__(self, tier: Bilinear, *, vocab_size: int, num_classes: int) -> None:
         super().__init__()
         self.tier = tier
         hidden, embedding = tier.hidden, tier.embedding
-        self.embedding = nn.Parameter(torch.randn(vocab_size, embedding))
+        if tier.onehot:
+            self.register_buffer("embedding", torch.eye(vocab_size, embedding), persistent=False)
+        else:
+            self.embedding = nn.Parameter(torch.randn(vocab_size, embedding))
         # One matrix for all tokens is that of an embedding of one number, which is 1 for every token.
         independent = tier.input_independent
         self.transitions = dataclasses.replace(tier, embedding=1, input_independent=False) if independent else tier
@@ -51,23 +62,23 @@ class Recurrence(SequenceModel):
             {name: nn.Parameter(torch.randn(shape) * std) for name, (shape, std) in self.transitions.weights.items()}
         )
         if tier.additive:
-            self.additive_input = nn.Parameter(torch.randn(hidden, embedding) / (hidden * embedding) ** 0.5)
+            self.additive_input = nn.Parameter(torch.randn(hidden, embedding) / (hidden * tier.squared_length) ** 0.5)
             self.additive_bias = nn.Parameter(torch.zeros(hidden))
         self.readout: nn.Linear = Linear(hidden, num_classes, bias=False)
 
     def advance(self, tokens: Tokens, state: State = None) -> tuple[Features, State]:
-        """See `SequenceModel.advance`. The state is h."""
+        """See `SequenceModel.advance`. The state is h, with additive terms followed by s."""
         num_tokens = tokens.new_full((len(tokens),), tokens.shape[1])
-        states = self._unrolled(tokens, num_tokens, self.initial if state is None else state, every_token=True)
-        return self._normalized(states), states[:, -1]
+        states = self._unrolled(tokens, num_tokens, self._initial if state is None else state, every_token=True)
+        return self._features(states), states[:, -1]
 
     def forward(self, tokens: Tokens, num_tokens: NumTokens, *, every_token: bool = False) -> Logits:
         """See `SequenceModel.forward`."""
         if isinstance(self.tier, Commuting) and not self.tier.additive:
             states = self._in_closed_form(self.tier, tokens, num_tokens, every_token)
         else:
-            states = self._unrolled(tokens, num_tokens, self.initial, every_token=every_token)
-        logits: Tensor = self.readout(self._normalized(states))
+            states = self._unrolled(tokens, num_tokens, self._initial, every_token=every_token)
+        logits: Tensor = self.readout(self._features(states))
         return logits
 
     @property
@@ -77,8 +88,15 @@ class Recurrence(SequenceModel):
             return self.embedding.new_ones(len(self.embedding), 1)
         return self.embedding
 
-    def _normalized(self, states: Tensor) -> Tensor:
-        if self.tier.scale_invariant and (not self.training or self.normalize != "none"):
+    @property
+    def _initial(self) -> Tensor:
+        return torch.cat([self.initial, self.initial.new_ones(1)]) if self.tier.additive else self.initial
+
+    def _features(self, states: Tensor) -> Tensor:
+        if self.tier.additive:
+            smallest = torch.finfo(states.dtype).tiny ** 0.5
+            return states[..., :-1] / states[..., -1:].detach().clamp_min(smallest)
+        if not self.training or self.normalize != "none":
             return states / norm(states)
         return states
 
@@ -99,7 +117,7 @@ class Recurrence(SequenceModel):
         return tier.apply(exponents, self.initial, any_scale=any_scale)
 
     def _unrolled(
-        self, tokens: Tensor, num_tokens: Tensor, initial: Float[Tensor, "*batch hidden"], *, every_token: bool
+        self, tokens: Tensor, num_tokens: Tensor, initial: Float[Tensor, "*batch state"], *, every_token: bool
     ) -> Tensor:
         """Return the last state of each sequence, or the states at every time, those of all members in one loop."""
         names = list(self.weights)
@@ -160,14 +178,22 @@ class Unroll:
         """Yield the states at each time, from those before the first one, in the order of the layout."""
         for rows in layout.steps:
             before = states if states.shape[1] == rows.size else states[:, : rows.size]
-            states = transition(rows, before)
             if added is not None:
-                states = states + rows.take(added)
+                scale = before[..., -1:]
+                states = transition(rows, before[..., :-1].contiguous()) + scale * rows.take(added)
+                is_large = states.detach().abs().amax(-1, keepdim=True) > LARGE
+                states = torch.cat([states, scale], -1) * torch.where(is_large, 1 / LARGE, 1.0).to(states.dtype)
+            else:
+                states = transition(rows, before)
             if self.rescale:
                 states = states / norm(states.detach())
             if layout.keeps_dead and rows.live is not None:
                 states = torch.where(rows.live.unsqueeze(2), states, before)
             yield states
+
+
+LARGE = 2.0**32
+"""Additive terms: size of a number of the state from which the state is made smaller, by this factor."""
 
 
 def sees_values(tokens: Tensor) -> bool:

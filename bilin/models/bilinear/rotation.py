@@ -51,7 +51,9 @@ class Rotation(Commuting):
     @property
     def weights(self) -> Mapping[str, Weight]:
         """W. The initial angles have standard deviation π, which is close to uniform on the circle."""
-        return {"W": Weight((self.hidden // 2, self.embedding), std=self.init_scale * math.pi * self.embedding**-0.5)}
+        return {
+            "W": Weight((self.hidden // 2, self.embedding), std=self.init_scale * math.pi * self.squared_length**-0.5)
+        }
 
     def matrix(self, weights: Weights, x: Embedding) -> Matrix:
         """Return the rotations of all planes as one matrix."""

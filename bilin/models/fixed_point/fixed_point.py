@@ -5,7 +5,8 @@
 
     h, x, z  E numbers each, E = expand · hidden; (x_t, z_t) is linear in the input of the layer
     λ = σ(…), b = SiLU(…), c = SiLU(…)    linear in x_t and, where they see the output, λ and b in h^{l-1}_{t-1},
-                                          c in the final h_{t-1}
+                                          c in the final h_{t-1}. If b sees it, b ∘ x grows with the state, which
+                                          nothing bounds
     Q_t (E, E)    mixer; bilin/models/fixed_point/implicit.py describes it and the iteration (y there is h here)
 
 With `readout: plain`, out_t = W norm( h_t ), without c and z. These multiply by a function of the token, which lets
@@ -17,8 +18,8 @@ The first iteration is a diagonal recurrence on mixed inputs. The fixed point is
 
 Sources:
     [1] Movahedi, Sarnthein, Muca Cirone, Orvieto: Fixed-Point RNNs: Interpolating from Diagonal to Dense.
-        NeurIPS 2025, arXiv 2503.10799. Equation 8 and appendix B.2. Readout, widths, and which of λ, Q, b, c see the
-        output follow the published code, except that b sees no output there.
+        NeurIPS 2025, arXiv 2503.10799. Equation 8, in which b may see the output, and appendix B.2. Readout, widths,
+        and which of λ, Q, b, c see the output by default follow the published code.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class FixedPoint(Implicit):
     tier: ClassVar[str] = "fixed_point"
     layer_class: ClassVar[str] = "bilin.models.fixed_point.modules:FixedPointLayer"
 
+    b_sees_output: bool = option(False, doc="let the input vector b depend on the previous output")
     readout: str = option(
         "gated", choices=("gated", "plain"), before="gated", doc="input of the readout: SiLU(z) ∘ c ∘ h, or only h"
     )

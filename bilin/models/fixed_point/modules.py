@@ -80,11 +80,12 @@ class FixedPointLayer(Layer):
 class FPMambaLayer(Layer):
     """See `bilin.models.fixed_point.fp_mamba` for the formula. The state is (H, y).
 
-    Shapes: ``inward`` (2E, H), ``delta`` (E, R), R = ⌈H / 16⌉, ``log_a`` (N, E), ``outward`` (H, E). For the input of
-    Δ, for b, c and the mixer see `Projection`.
+    Shapes: ``inward`` (2E, H), ``delta`` (E, R), R = ⌈H / 16⌉, ``log_a`` (N, E), ``D`` (E), ``gate`` V (E, E),
+    ``outward`` (H, E). For the input of Δ, for b, c and the mixer see `Projection`.
     """
 
     tokens_at_once = TOKENS_AT_ONCE
+    undecayed = ("log_a",)
 
     def __init__(self, tier: FPMamba) -> None:
         super().__init__()
@@ -97,6 +98,8 @@ class FPMambaLayer(Layer):
         self.log_a = nn.Parameter(torch.arange(1.0, tier.state_size + 1).log()[:, None].repeat(1, width))
         self.b = Projection(width, tier.state_size, sees_output=tier.b_sees_output)
         self.c = Projection(width, tier.state_size, sees_output=tier.c_sees_output)
+        self.D = nn.Parameter(torch.ones(width))
+        self.gate = Linear(width, width, bias=False)
         self.mixer = MIXERS[tier.mixer](tier)
         self.solver = Solver(tier)
         self.norm = LayerNorm(width, eps=1e-5)
@@ -114,12 +117,12 @@ class FPMambaLayer(Layer):
             before = delayed(y, first)
             delta = softplus(self.delta(self.low(low_of_x, before)))
             b, c = normalize(self.b(b_of_x, before), dim=-1), normalize(self.c(c_of_x, before), dim=-1)
-            written = delta * (self.mixer(mixer_of_x, before, x - y) + y)
-            y, matrix = selective_scan(written, delta, -self.log_a.exp(), b, c, initial, signed=False)
-            return self.norm(y), matrix
+            mixed = self.mixer(mixer_of_x, before, x - y) + y
+            y, matrix = selective_scan(mixed * delta, delta, -self.log_a.exp(), b, c, initial, signed=False)
+            return self.norm(y + self.D * mixed), matrix
 
         y, matrix = iterate(self.solver(lambda y: iterate(y)[0], torch.zeros_like(x)))
-        return self.outward(silu(gate) * y), (matrix, y[:, -1])
+        return self.outward(silu(gate + self.gate(delayed(y, first))) * y), (matrix, y[:, -1])
 
 
 class Projection(nn.Module):

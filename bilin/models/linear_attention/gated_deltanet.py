@@ -13,7 +13,8 @@ reflection [2].
 
 Sources:
     [1] Yang, Kautz, Hatamizadeh: Gated Delta Networks: Improving Mamba2 with Delta Rule. ICLR 2025,
-        arXiv 2412.06464, eq. 10. α and its initial values are those of Mamba-2 (Dao, Gu 2024, arXiv 2405.21060).
+        arXiv 2412.06464, eq. 10. α is that of Mamba-2 (Dao, Gu 2024, arXiv 2405.21060), with its initial values but
+        for exp(A_log), which is uniform between 0 and 16.
         Their values are twice as wide as their keys; here both have d numbers, as in the other tiers of this folder.
         Their convolution of 4 tokens (`conv_size`) and their perceptron after each layer (`mlp`) are off by default,
         so that a layer can do only what its recurrence can do.

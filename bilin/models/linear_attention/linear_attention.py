@@ -63,6 +63,11 @@ class DeltaRule(LinearAttention):
     eigenvalues: str = option("positive", choices=("positive", "signed"), doc=BETA_RANGE)
 
     @property
+    def version(self) -> int:
+        """See `Tier.version`. In version 1, the initial exp(A_log) was uniform between 1 and 16, not 0 and 16."""
+        return 2 if self.decays else 1
+
+    @property
     def num_products(self) -> int:
         """Number of matrices I - β k kᵀ per token."""
         return 1

@@ -158,14 +158,16 @@ class DeltaLayer(Layer):
 
 
 class Decay(nn.Module):
-    """log α = -exp(A_log) softplus(W_α x + b), one number per head, with the initial values of Mamba-2.
+    """log α = -exp(A_log) softplus(W_α x + b), one number per head.
+
+    Initial values are those of Mamba-2, but exp(A_log) is uniform from 0 on, as in the authors' code.
 
     Shapes: ``rate.weight`` W_α (heads, H), ``rate.bias`` b and ``log_scale`` A_log (heads).
     """
 
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
-        self.log_scale = nn.Parameter(initial_log_rates(heads))
+        self.log_scale = nn.Parameter(initial_log_rates(heads, least=0.0))
         self.rate = Linear(hidden, heads)
         self.rate.bias = nn.Parameter(initial_step_bias(heads))
 

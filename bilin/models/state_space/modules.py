@@ -48,13 +48,15 @@ def initial_step_bias(channels: int) -> Float[Tensor, " channels"]:
     return steps + (-torch.expm1(-steps)).log()  # softplus inverted: log(e^Δ - 1), without the large exponential
 
 
-def initial_log_rates(heads: int) -> Float[Tensor, " heads"]:
-    """Draw logarithms of decay rates that are uniform between `MIN_RATE` and `MAX_RATE`, as for Mamba-2."""
-    return torch.empty(heads).uniform_(MIN_RATE, MAX_RATE).log()
+def initial_log_rates(heads: int, *, least: float = MIN_RATE) -> Float[Tensor, " heads"]:
+    """Draw logarithms of decay rates that are uniform up to `MAX_RATE`, as for Mamba-2."""
+    return torch.empty(heads).uniform_(least, MAX_RATE).clamp_min(torch.finfo().tiny).log()
 
 
 class MambaLayer(Layer):
     """See `bilin.models.state_space.mamba` for the formula. A_log is stored as (N, I)."""
+
+    undecayed = ("A_log",)
 
     tokens_at_once = 2**14
 

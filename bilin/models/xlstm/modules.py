@@ -46,6 +46,8 @@ class SLSTMLayer(Layer):
     Shapes, with the last axis in the order i, f, z, o: recurrent (heads, P, 4P), bias (heads, 1, 4P).
     """
 
+    undecayed = ("bias",)
+
     def __init__(self, tier: SLSTM, *, index: int) -> None:
         super().__init__()
         heads, width = tier.heads, tier.hidden // tier.heads

@@ -168,6 +168,9 @@ class Document:
             self.matched.update(hits)
             if not hits:
                 self.kept.append(combination)
+        for task, model in {(id(task), id(model)): (task, model) for task, model, *_ in self.kept}.values():
+            if reason := model.unfit(task.vocab_size):
+                self.node.key("models").fault(f"{model.tier} cannot take {task.name}: {reason}", once=True)
 
     def _combinations(self) -> Iterator[Combination]:
         """Yield the combinations before exclusion: tasks, within them models, within them trainings."""

@@ -180,7 +180,10 @@ DATA: Mapping[str, Callable[[Subject], pa.Table]] = {
 
 def _labelled(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> list[Row]:
     """Return rows with ``model`` and ``task_label``, in the order of tasks and models."""
-    in_order = sorted(rows, key=lambda row: (task_order(row, schema), model_order(row, schema)))
+    by_task, by_model = task_order(schema), model_order(schema)
+    cells = {(row["sweep"], row["cell_id"]): row for row in rows}
+    order = {key: (by_task(row), by_model(row)) for key, row in cells.items()}
+    in_order = sorted(rows, key=lambda row: order[row["sweep"], row["cell_id"]])
     pairs = zip(in_order, labels(in_order, schema), strict=True)
     return [{**row, "model": model, "task_label": task} for row, (model, task) in pairs]
 

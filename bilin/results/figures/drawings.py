@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bilin.models import MODELS
+from bilin.results.figures.looks import look, looks
 from bilin.results.figures.style import (
     CHANCE,
     CHARACTER_IN,
@@ -161,7 +162,7 @@ def cost(data: pa.Table, width_in: float) -> Figure:
         unit, per_hour = next(((unit, per) for unit, per in _UNITS if longest * per >= 1), _UNITS[-1])
         cpu = [(row["hours"] - row["gpu_hours"]) * per_hour for row in rows]
         gpu = [row["gpu_hours"] * per_hour for row in rows]
-        colours = [line_style(tier)["color"] for tier in tiers]
+        colours = [look(tier).colour for tier in tiers]
         panel.barh(tiers, cpu, color=colours, height=0.7, label="CPU" if any(cpu) else None)
         if any(gpu):
             panel.barh(tiers, gpu, left=cpu, color=colours, height=0.7, hatch="////", edgecolor="white", label="GPU")
@@ -213,16 +214,7 @@ def _in_order(rows: Sequence[Row]) -> list[str]:
 
 def _styled(rows: Sequence[Row]) -> list[Row]:
     """Return rows with the style of their model, the same in every panel."""
-    of_tier: dict[str, list[str]] = {}
-    for row in rows:
-        models = of_tier.setdefault(row["tier"], [])
-        if row["model"] not in models:
-            models.append(row["model"])
-    styles = {
-        model: line_style(tier, index, len(models))
-        for tier, models in of_tier.items()
-        for index, model in enumerate(models)
-    }
+    styles = {model: line_style(look) for model, look in looks((row["tier"], row["model"]) for row in rows).items()}
     return [{**row, "style": styles[row["model"]]} for row in rows]
 
 

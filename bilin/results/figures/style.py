@@ -1,30 +1,20 @@
-"""The look of all figures: widths, fonts, and a colour, dash and marker that a tier keeps in every figure.
-
-Colours are those of Okabe and Ito, "Color universal design" (2008), which most colour-blind people tell apart.
-"""
+"""What all figures of matplotlib share: widths, fonts, panels and legends; `looks` has the look of each tier."""
 
 from __future__ import annotations
 
 import io
 import textwrap
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from bilin.models import MODELS
+from bilin.results.figures.looks import Look
 
 WIDTHS_IN = {"column": 3.25, "text": 5.5, "page": 6.75}
 """Widths of a figure in a paper: a column, the text of one column, and two columns."""
-
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
-_LIGHTEST = 0.6
 
 LINE_WIDTH, MARKER_SIZE = 1.2, 3.5
 
@@ -110,18 +100,9 @@ def settings() -> Any:
     return mpl.rc_context(_SETTINGS)
 
 
-def line_style(tier: str, index: int = 0, count: int = 1) -> dict[str, Any]:
-    """Return the colour, dash and marker of a tier; of several of its models, the last has the full colour."""
-    tiers = list(MODELS)
-    number = tiers.index(tier) if tier in tiers else len(tiers) + zlib.crc32(tier.encode()) % 50
-    turn = number // len(_COLOURS)  # each round begins with another colour: `lstm` does not look like `full`
-    red, green, blue = to_rgb(_COLOURS[(number + 6 * turn) % len(_COLOURS)])
-    light = _LIGHTEST * (count - 1 - index) / max(1, count - 1)
-    return {
-        "color": tuple(part + (1 - part) * light for part in (red, green, blue)),
-        "linestyle": _DASHES[turn % len(_DASHES)],
-        "marker": _MARKERS[number % len(_MARKERS)],
-    }
+def line_style(look: Look) -> dict[str, Any]:
+    """Return the colour, dash and marker of a line, for matplotlib."""
+    return {"color": look.colour, "linestyle": (0, look.dash) if look.dash else "-", "marker": look.marker}
 
 
 def label(axes: Sequence[Axes], x: str, y: str) -> None:

@@ -76,7 +76,8 @@ def read_runs(store: Path | str, *, sweep: str | None, where: str | None, everyt
         raise QueryError(f"nothing to export: {found}; `bilin results query --view trials` shows what there is")
     schema = stored.schema
     rows = [(row, without_searched(row)) for row in stored.to_pylist()]
-    rows.sort(key=lambda pair: (task_order(pair[1], schema), model_order(pair[1], schema)))
+    by_task, by_model = task_order(schema), model_order(schema)
+    rows.sort(key=lambda pair: (by_task(pair[1]), by_model(pair[1])))
     curves = _by_trial("step, length, loss, accuracy FROM curves", "step, length NULLS FIRST", store, sweep, everything)
     tests = _by_trial("length, accuracy_scaled FROM lengths", "length", store, sweep, everything)
     fields = cell_columns(schema)

@@ -71,7 +71,8 @@ CREATE TEMP VIEW lengths AS
 SELECT sweep, trial_id, t.length, {_ACCURACY} AS accuracy, {_LOW} AS low, {_HIGH} AS high,
   {scaled_sql(_ACCURACY, "t.num_classes")} AS accuracy_scaled,
   {scaled_sql(_LOW, "t.num_classes")} AS low_scaled, {scaled_sql(_HIGH, "t.num_classes")} AS high_scaled,
-  t.num_sequences_right / t.num_sequences AS sequence_accuracy, t.num_sequences
+  t.num_sequences_right / t.num_sequences AS sequence_accuracy, t.num_nonfinite / t.num_sequences AS nonfinite,
+  t.num_sequences
 FROM (
   SELECT sweep, trial_id, test_lengths, unnest(tested) AS t FROM _trials JOIN _live USING (sweep, part, trial_id)
 )

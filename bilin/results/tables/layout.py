@@ -108,7 +108,8 @@ def models_by_tasks(cells: Sequence[Cell], schema: pa.Schema, *, by_length: bool
         placed[(model,), place.name] = cell
         first.setdefault(model, cell)
     sections = list(dict.fromkeys(place.section for place in places))
-    in_order = sorted(first, key=lambda model: model_order(first[model], schema))
+    order = model_order(schema)
+    in_order = sorted(first, key=lambda model: order(first[model]))
     return Layout(
         headings=["model"],
         rows=[(model,) for model in in_order],
@@ -135,15 +136,16 @@ def labels(cells: Sequence[Cell], schema: pa.Schema) -> list[tuple[str, str]]:
     ]
 
 
-def model_order(cell: Cell, schema: pa.Schema) -> list[Any]:
-    """Sort models by tier, then by their fields."""
+def model_order(schema: pa.Schema) -> Callable[[Cell], list[Any]]:
+    """Return what sorts models by tier, then by their fields."""
     names = ["tier", *fields_in(schema, "tier", "train"), "sweep", "cell_id"]
-    return [_sortable(name, cell[name]) for name in names]
+    return lambda cell: [_sortable(name, cell[name]) for name in names]
 
 
-def task_order(cell: Cell, schema: pa.Schema) -> list[Any]:
-    """Sort tasks by kind, then by their fields."""
-    return [_sortable(name, cell[name]) for name in ("task", *fields_in(schema, "task"))]
+def task_order(schema: pa.Schema) -> Callable[[Cell], list[Any]]:
+    """Return what sorts tasks by kind, then by their fields."""
+    names = ["task", *fields_in(schema, "task")]
+    return lambda cell: [_sortable(name, cell[name]) for name in names]
 
 
 def without_searched(cell: Cell) -> Cell:

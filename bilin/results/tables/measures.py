@@ -49,6 +49,9 @@ _MIXED = "*"
 _WITHOUT = "†"
 """Marks a number of a cell some of whose seeds have none."""
 
+_NONFINITE = "‡"
+"""Marks an accuracy to which sequences contribute for which the model gave logits that are not finite."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
@@ -130,6 +133,11 @@ class Seeds:
         self._statuses: dict[tuple[str, str], dict[bool, dict[str, int]]] = defaultdict(lambda: {True: {}, False: {}})
         for row in self._rows("SELECT sweep, cell_id, selected, status, count(*) AS n FROM trials GROUP BY ALL"):
             self._statuses[row["sweep"], row["cell_id"]][row["selected"]][row["status"]] = row["n"]
+        sql = (
+            "SELECT DISTINCT sweep, cell_id, length FROM lengths JOIN trials USING (sweep, trial_id) "
+            "WHERE selected AND nonfinite > 0"
+        )
+        self._nonfinite = {(row["sweep"], row["cell_id"], row["length"]) for row in self._rows(sql)}
 
     def with_values(self, cells: Sequence[Cell], name: str) -> list[Cell]:
         """Return cells with the values of their seeds in ``scores``, instead of the accuracies."""
@@ -164,6 +172,10 @@ class Seeds:
         statuses = self._statuses[cell["sweep"], cell["cell_id"]][True]
         return {status: count for status, count in sorted(statuses.items()) if status != "done"}
 
+    def is_nonfinite(self, cell: Cell) -> bool:
+        """Return whether some logits were not finite, at the selected learning rate and the length of the cell."""
+        return (cell["sweep"], cell["cell_id"], cell["length"]) in self._nonfinite
+
     def missing(self, cell: Cell) -> str:
         """Return what stands for the number of a cell that has none."""
         of_cell = self._statuses[cell["sweep"], cell["cell_id"]]
@@ -187,7 +199,8 @@ class Seeds:
 def estimate(cell: Cell, measure: Measure, seeds: Seeds, *, with_seeds: bool) -> Estimate:
     """Return what is shown of a cell."""
     lost = bool(seeds.lost(cell)) and bool(cell["scores"])
-    mark = (_WITHOUT if lost else "") + (_MIXED if cell["mixed"] else "")
+    is_nonfinite = measure.depends_on_length and seeds.is_nonfinite(cell)
+    mark = (_WITHOUT if lost else "") + (_NONFINITE if is_nonfinite else "") + (_MIXED if cell["mixed"] else "")
     summary = _summary(cell, measure)
     return Estimate(
         value=summary.value if summary else None,

@@ -109,6 +109,7 @@ def table(
         note = "; ".join(filter(None, (measure.meaning, at, _note_on_seeds(measure, counts), _note_on_papers(source))))
         note += _note_on_left_out(everywhere, cells)
         note += _note_on_lost(cells, seeds) if measure.is_estimated else ""
+        note += _note_on_nonfinite(cells, seeds) if measure.is_estimated and measure.depends_on_length else ""
         note += _note_on_mixtures(cells, store, is_marked=measure.is_estimated)
     beside = [*show, *(["published"] if source else [])]
     columns = _columns(layout, measure, estimates, beside, source)
@@ -237,6 +238,11 @@ def _note_on_lost(cells: Sequence[Cell], seeds: Seeds) -> str:
     lost = lost_by_status(cells, seeds)
     counts = ", ".join(f"{count} {status}" for status, count in lost.items())
     return f"\n† some seeds at the selected learning rate have no number: {counts}" if lost else ""
+
+
+def _note_on_nonfinite(cells: Sequence[Cell], seeds: Seeds) -> str:
+    count = sum(map(seeds.is_nonfinite, cells))
+    return f"\n‡ some logits were not finite, and count as wrong: {plural(count, 'number')}" if count else ""
 
 
 def _note_on_mixtures(cells: Sequence[Cell], store: Path | str, *, is_marked: bool) -> str:

@@ -40,6 +40,7 @@ class Score:
         num_labels: Number of scored labels.
         num_correct: Sequences with a correct prediction of their last label, which is their answer.
         num_sequences_right: Sequences with correct predictions of all scored labels.
+        num_nonfinite: Sequences with a logit that is not finite, for a scored label.
     """
 
     num_sequences: int = 0
@@ -47,6 +48,7 @@ class Score:
     loss_sum: float = 0.0
     num_correct: int = 0
     num_sequences_right: int = 0
+    num_nonfinite: int = 0
 
     @property
     def loss(self) -> float:
@@ -65,13 +67,14 @@ class Score:
         num_tokens: Int[Tensor, " batch"],
     ) -> None:
         """Score sequences; logits at times without a label are not used."""
-        labelled = targets != IGNORED
-        is_correct = (logits.argmax(2) == targets) & logits.isfinite().all(2)
+        labelled, is_finite = targets != IGNORED, logits.isfinite().all(2)
+        is_correct = (logits.argmax(2) == targets) & is_finite
         self.num_sequences += len(targets)
         self.num_labels += int(labelled.sum())
         self.loss_sum += nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum").item()
         self.num_correct += int(is_correct.gather(1, num_tokens[:, None] - 1).sum())
         self.num_sequences_right += int((is_correct | ~labelled).all(1).sum())
+        self.num_nonfinite += int((labelled & ~is_finite).any(1).sum())
 
 
 def evaluate(
@@ -154,7 +157,7 @@ def run_test(
             every_token=True,
         )
         counts = score.num_correct, score.num_sequences, task.num_classes, score.num_sequences_right
-        results.append(LengthResult(length, *counts))
+        results.append(LengthResult(length, *counts, score.num_nonfinite))
     return tuple(results)
 
 

@@ -248,7 +248,7 @@ def _fixed(state: TrialState, model: SequenceModel) -> TrialState:
 def _constants(state: TrialState) -> tuple[object, ...]:
     """Return the settings that the kernels of an update have as constants."""
     train = state.spec.cell.train
-    return train.optimizer, train.weight_decay, train.clip_norm
+    return train.optimizer, state.decays, train.clip_norm
 
 
 def _python_generators() -> tuple[object, ...]:

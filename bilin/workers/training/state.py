@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from torch.nn.functional import pad
 from bilin.models import Tier
 from bilin.models.module import SequenceModel
 from bilin.record import CurvePoint, Rung
-from bilin.spec import Cell, TrialSpec, derive_seed
+from bilin.spec import Cell, TrainSpec, TrialSpec, derive_seed
 from bilin.tasks import IGNORED, Batch, Task
 from bilin.workers.training.batches import sample
 from bilin.workers.training.checkpoint import Clock
@@ -34,6 +35,7 @@ class TrialState:
         weights: The weights of the model that are trained.
         means: The running means of their gradients, of Adam.
         squares: Those of the squares of their gradients.
+        decays: Each weight decay, and the positions of the weights that have it.
         num_updates: The number of the last update, as Adam takes it: a tensor on the device.
         loss_sum: Sum of the losses of all steps; stays on the device, so that no step waits for it.
         examples: The training sequences, if they are drawn once.
@@ -49,6 +51,7 @@ class TrialState:
     weights: list[Tensor]
     means: list[Tensor]
     squares: list[Tensor]
+    decays: Sequence[tuple[float, Sequence[int]]]
     num_updates: Tensor
     loss_sum: Tensor
     examples: Batch | None = None
@@ -87,10 +90,19 @@ def start(spec: TrialSpec, device: torch.device) -> TrialState:
         weights=weights,
         means=[torch.zeros_like(weight) for weight in weights],
         squares=[torch.zeros_like(weight) for weight in weights],
+        decays=_decays(cell.train, model),
         num_updates=torch.zeros((), device=device),
         loss_sum=torch.zeros((), device=device),
         examples=draw(cell, generator, cell.train.examples, look=True) if cell.train.examples else None,
     )
+
+
+def _decays(train: TrainSpec, model: SequenceModel) -> Sequence[tuple[float, Sequence[int]]]:
+    decayed = model.decayed(train.weight_decay_on) if train.weight_decay else frozenset()
+    positions: dict[float, list[int]] = defaultdict(list)
+    for position, name in enumerate(name for name, weight in model.named_parameters() if weight.requires_grad):
+        positions[train.weight_decay if name in decayed else 0.0].append(position)
+    return tuple(positions.items())
 
 
 def build(spec: TrialSpec) -> SequenceModel:

@@ -169,21 +169,22 @@ def update(state: TrialState, grads: Sequence[Tensor], lr: float | Tensor) -> No
         norm = torch.nn.utils.get_total_norm(grads)
         torch._foreach_mul_(list(grads), (train.clip_norm / (norm + 1e-6)).clamp(max=1.0))
     adam = torch._fused_adam_ if train.optimizer == "adam" else torch._fused_adamw_
-    adam(
-        state.weights,
-        list(grads),
-        state.means,
-        state.squares,
-        [],
-        [state.num_updates] * len(grads),
-        lr=lr,
-        beta1=BETAS[0],
-        beta2=BETAS[1],
-        weight_decay=train.weight_decay,
-        eps=EPS,
-        amsgrad=False,
-        maximize=False,
-    )
+    for weight_decay, positions in state.decays:
+        adam(
+            [state.weights[position] for position in positions],
+            [grads[position] for position in positions],
+            [state.means[position] for position in positions],
+            [state.squares[position] for position in positions],
+            [],
+            [state.num_updates] * len(positions),
+            lr=lr,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            weight_decay=weight_decay,
+            eps=EPS,
+            amsgrad=False,
+            maximize=False,
+        )
 
 
 def lr_at(train: TrainSpec, lr: float, step: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from bilin.models.bilinear import recurrence
 from bilin.models.bilinear.bilinear import Bilinear
 from bilin.models.bilinear.layout import Packed, Padded
 from bilin.models.bilinear.recurrence import naive_forward
-from tests.models.variants import Build, Draw
+from bilin.testing.tiers import label
+from tests.models.variants import Build, Draw, variants
 
 TOKENS = torch.tensor([[[1, 2, 3, 0], [4, 0, 0, 0], [5, 6, 0, 0]], [[1, 0, 0, 0], [2, 8, 0, 0], [3, 9, 0, 0]]])
 NUM_TOKENS = torch.tensor([[3, 1, 1], [1, 2, 2]])
@@ -51,6 +53,35 @@ def test_products_out_of_the_range_of_float32_stay_accurate(
     module, tokens, num_tokens = build(scale_invariant_tier).eval(), draw(2, 400), torch.tensor([400, 300])
     exact = naive_forward(module, tokens, num_tokens)
     torch.testing.assert_close(module.float()(tokens, num_tokens).double(), exact, rtol=1e-2, atol=1e-2)
+
+
+ADDITIVE = [tier for tier in variants() if isinstance(tier, Bilinear) and tier.additive]
+
+
+def large(tier: Bilinear, build: Build) -> Any:
+    """A module whose state becomes about 7 times as large with each token, if the tier can do that."""
+    return build(dataclasses.replace(tier, init_scale=7.0)).eval()
+
+
+@pytest.mark.parametrize("tier", ADDITIVE, ids=label)
+def test_additive_terms_leave_the_range_of_floats_without_harm(tier: Bilinear, build: Build, draw: Draw) -> None:
+    module, tokens, num_tokens = large(tier, build), draw(16, 40), torch.full((16,), 40)
+    exact = naive_forward(module, tokens, num_tokens, every_token=True)
+    module.float()
+    with torch.no_grad():
+        found = module(tokens, num_tokens, every_token=True).double()
+        longer = module(draw(4, 2000), torch.full((4,), 2000))
+    fits = exact.abs().amax(2) < 1e18
+    torch.testing.assert_close(found[fits], exact[fits], rtol=1e-2, atol=1e-2)
+    direction = exact / exact.abs().amax(2, keepdim=True)
+    torch.testing.assert_close(found / found.abs().amax(2, keepdim=True), direction, rtol=1e-2, atol=1e-2)
+    assert longer.isfinite().all()
+    assert longer.any()
+
+
+@pytest.mark.parametrize("tier", ADDITIVE, ids=label)
+def test_gradients_of_large_states_with_additive_terms(tier: Bilinear, build: Build, draw: Draw) -> None:
+    assert_alike(large(tier, build), draw(3, 40), torch.tensor([40, 7, 39]), every_token=True)
 
 
 def states(layout: Any) -> Any:

@@ -75,6 +75,18 @@ def test_one_iteration_is_the_diagonal_model(fields: dict[str, Any]) -> None:
     torch.testing.assert_close(layer(x)[0], diagonal)
 
 
+def test_the_state_does_not_grow_with_itself_unless_b_sees_it() -> None:
+    largest = []
+    for tier in (FixedPoint(hidden=4), FixedPoint(hidden=4, b_sees_output=True)):
+        torch.manual_seed(0)
+        (layer,) = tier.make_layers()
+        with torch.no_grad():
+            for weight in layer.b.parameters():
+                weight *= 20
+            largest.append(float(layer.double()(normal(8, 100, 4))[1].abs().max()))
+    assert largest[0] < 1e4 < 1e7 < largest[1]
+
+
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-6])
 def test_what_has_converged_satisfies_equation_8_to_the_tolerance(tolerance: float) -> None:
     _, layer = layer_of(tolerance=tolerance, training_share=1.0, max_iterations=400, **dict.fromkeys(SEEN, True))

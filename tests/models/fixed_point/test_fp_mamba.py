@@ -26,7 +26,8 @@ def layer_of(**fields: Any) -> Any:
 def by_twin(layer: Any, x: Any, outputs_of: Any) -> Any:
     inner, gates = (x @ layer.inward.weight.T).chunk(2, dim=-1)
     outputs = torch.stack([outputs_of(row) for row in inner])
-    return (silu(gates) * outputs) @ layer.outward.weight.T
+    before = torch.cat([torch.zeros_like(outputs[:, :1]), outputs[:, :-1]], 1)
+    return (silu(gates + before @ layer.gate.weight.T) * outputs) @ layer.outward.weight.T
 
 
 @pytest.mark.parametrize(

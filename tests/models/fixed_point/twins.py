@@ -93,7 +93,7 @@ def mamba_step(tier: Any, layer: Any, H: Any, x: Any, before: Any, y: Any) -> An
     b, c = projected(layer.b, x, before), projected(layer.c, x, before)
     mixed = Q @ (x - y) + y
     H = torch.exp(-delta[:, None] * torch.exp(layer.log_a.T)) * H + torch.outer(delta * mixed, b / b.norm())
-    return H, layer.norm.weight * norm(H @ (c / c.norm())) + layer.norm.bias
+    return H, layer.norm.weight * norm(H @ (c / c.norm()) + layer.D * mixed) + layer.norm.bias
 
 
 def mamba_applied_once(tier: Any, layer: Any, xs: Any, iterate: Any) -> Any:

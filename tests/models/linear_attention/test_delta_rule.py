@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from bilin.models.linear_attention.modules import DeltaLayer, delta_rule
+from bilin.models.linear_attention.modules import Decay, DeltaLayer, delta_rule
 from tests.models.formulas import convolved, sigmoid, silu, softplus
 from tests.models.linear_attention.twins import added, assert_alike
 from tests.models.variants import Build, Draw, tier_class
@@ -105,3 +105,11 @@ def test_without_decay_the_gated_tier_is_the_other(name: str, build: Build, draw
     assert not torch.allclose(gated.advance(draw(3, 40))[0], ungated.advance(draw(3, 40))[0])
     torch.nn.init.constant_(gated.layers[0].decay.log_scale, -math.inf)
     torch.testing.assert_close(gated.advance(draw(3, 40))[0], ungated.advance(draw(3, 40))[0])
+
+
+def test_initial_rates_of_decay_are_uniform_from_0_to_16() -> None:
+    torch.manual_seed(0)
+    rates = Decay(1, 4000).log_scale.detach().exp()
+    for least in (0.0, 0.5, 4.0, 15.0):
+        assert float((rates < least).double().mean()) == pytest.approx(least / 16, abs=0.03)
+    assert float((rates < 0.5).double().mean()) > 0.01

@@ -16,6 +16,14 @@ def test_values_are_converted_to_the_fields_types() -> None:
     assert type(train.weight_decay) is float
 
 
+def test_a_model_that_cannot_take_a_task_is_a_fault_unless_they_are_not_combined() -> None:
+    text = HEAD.replace("m: 2", "m: [2, 5]").replace("full", "full, onehot: true, embedding: [4, 5]")
+    reason = "embedding is 4 with onehot: true; accepted: at least 5, a number a token"
+    assert fault(text) == f"line 3: models: full cannot take modular_addition: {reason}"
+    assert len(parse_grid(text + "zip: [[m, embedding]]").cells) == 2
+    assert len(parse_grid(text + "exclude: [{m: 5, embedding: 4}]").cells) == 3
+
+
 def test_a_negative_zero_makes_no_other_cell() -> None:
     first, second = (short(f"train: {{weight_decay: {zero}}}").cells[0] for zero in ("-0.0", "0"))
     assert first.cell_id == second.cell_id

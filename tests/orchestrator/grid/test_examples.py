@@ -2,7 +2,8 @@
 
 When this fails, the change under test would lose stored results, and is to be undone, or done so that the ids
 stay: a new field says with ``before`` what was done before it existed. pinned_ids.json grows by examples
-and by cells that are new. It is written again only together with a raised RESULTS_VERSION, by
+and by cells that are new. It is written again only together with a raised RESULTS_VERSION, or a raised
+``version`` of a tier or task (then only its ids may differ), by
 ``python -m tests.orchestrator.grid.test_examples``.
 """
 

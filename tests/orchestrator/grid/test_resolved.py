@@ -35,6 +35,7 @@ def test_the_resolved_text_has_every_default() -> None:
             "hidden": 256,
             "freeze": "none",
             "embedding": 256,
+            "onehot": False,
             "init_scale": 1.0,
             "additive": False,
             "input_independent": False,

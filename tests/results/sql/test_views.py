@@ -24,7 +24,7 @@ def cells(store, **question):
 
 
 def test_lengths_of_a_trial(store):
-    tested = (LengthResult(10, 2048, 2048, 5), LengthResult(500, 1024, 2048, 5, 256))
+    tested = (LengthResult(10, 2048, 2048, 5), LengthResult(500, 1024, 2048, 5, 256, 512))
     rows = query(store=store_of(store, [pair(lengths=tested), failed(seed=1)]), view="lengths").to_pylist()
     interval = stats.binomtest(1024, 2048).proportion_ci(method="wilson")
     assert [row["length"] for row in rows] == [10, 500]
@@ -33,6 +33,7 @@ def test_lengths_of_a_trial(store):
         "low": pytest.approx(interval.low), "high": pytest.approx(interval.high),
         "accuracy_scaled": pytest.approx(0.375), "low_scaled": pytest.approx((interval.low - 0.2) / 0.8),
         "high_scaled": pytest.approx((interval.high - 0.2) / 0.8), "sequence_accuracy": 0.125,
+        "nonfinite": 0.25,
     }  # fmt: skip
 
 

@@ -10,9 +10,10 @@ import torch
 
 from bilin.models.module import SequenceModel
 from bilin.record import LengthResult
+from bilin.tasks import IGNORED
 from bilin.tasks.copying import Copying
 from bilin.tasks.modular_addition import ModularAddition
-from bilin.workers.training.evaluate import evaluate, run_test, validate
+from bilin.workers.training.evaluate import Score, evaluate, run_test, validate
 from bilin.workers.training.pack import alone
 from bilin.workers.training.state import start
 
@@ -139,8 +140,18 @@ def test_the_test_tells_answers_from_whole_sequences(make):
     spec = make(test={"lengths": (4,)})
     copying = dataclasses.replace(spec, cell=dataclasses.replace(spec.cell, task=Copying(num_letters=3)))
     assert alone(run_test(copying, Answers({0: 0, 1: 3}), lengths=(4,), device=CPU)) == (
-        LengthResult(4, 127, 128, 3, 126),
+        LengthResult(4, 127, 128, 3, 126, 0),
     )
+
+
+def test_sequences_with_logits_that_are_not_finite_are_counted():
+    score = Score()
+    logits = torch.zeros(4, 3, 2)
+    logits[..., 1] = 1.0
+    logits[0, 1, 0], logits[1, 0, 1], logits[2, 2, 0] = math.nan, math.inf, -math.inf
+    targets = torch.tensor([[1, 1, 1], [IGNORED, 1, 1], [1, 1, 1], [1, 1, IGNORED]])
+    score.add(logits, targets, torch.tensor([3, 3, 3, 2]))
+    assert (score.num_nonfinite, score.num_correct, score.num_sequences_right) == (2, 3, 2)
 
 
 def test_validation_goes_up_from_the_training_lengths_and_stops_below_1(make):

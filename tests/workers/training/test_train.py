@@ -16,6 +16,11 @@ from bilin.workers.training.step import Stacks, lr_at
 from bilin.workers.training.train import train
 
 CPU = torch.device("cpu")
+DECAYED = {
+    "all": ("embedding", "initial", "weights.W", "readout.weight"),
+    "weights": ("embedding", "weights.W", "readout.weight"),
+    "recurrent": ("weights.W",),
+}
 
 
 def take_step(state: TrialState) -> None:
@@ -67,11 +72,17 @@ def test_a_step_takes_the_rate_of_the_schedule(make):
 
 @pytest.mark.parametrize("clip_norm", [None, 1e-3])
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
-def test_the_update_is_that_of_the_plain_optimizer(make, optimizer, clip_norm):
-    train = {"optimizer": optimizer, "weight_decay": 0.1, "schedule": "constant", "clip_norm": clip_norm}
+@pytest.mark.parametrize("decayed", DECAYED)
+def test_the_update_is_that_of_the_plain_optimizer(make, optimizer, clip_norm, decayed):
+    decay = {"weight_decay": 0.1, "weight_decay_on": decayed}
+    train = {"optimizer": optimizer, **decay, "schedule": "constant", "clip_norm": clip_norm}
     state, model = start(make(train=train), CPU), start(make(train=train), CPU).model
     plain_class = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optimizer]
-    plain = plain_class(model.parameters(), lr=0.01, weight_decay=0.1, foreach=False)
+    groups = [
+        {"params": [weight], "weight_decay": 0.1 if name in DECAYED[decayed] else 0.0}
+        for name, weight in model.named_parameters()
+    ]
+    plain = plain_class(groups, lr=0.01, foreach=False)
     for _ in range(20):
         batch = batches_at(state)[0]
         take_step(state)

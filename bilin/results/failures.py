@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bilin.failures import error_key, place_of
+from bilin.folder import DEFAULT_STORE
 from bilin.record import RESULT_STATUSES, Status, TrialResult
-from bilin.results import DEFAULT_STORE
+from bilin.results.sql.query import query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +38,6 @@ def failures(sweep: str, *, store: Path | str = DEFAULT_STORE) -> list[Failure]:
     Raises:
         StoreError: There is no such sweep, or it cannot be read.
     """
-    from bilin.results import query
-
     with_result = ", ".join(f"'{status}'" for status in sorted(RESULT_STATUSES))
     rows = query(
         store=store,

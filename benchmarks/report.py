@@ -1,0 +1,89 @@
+"""How large a report of many trials is, how long it takes to write, and how long a browser takes to open and use it.
+
+    python benchmarks/report.py [TRIALS …]
+
+Needs playwright and Chromium. Browser times are processor time of the page until two frames after the last drawing,
+and wall time of a sort and a filter of the trials until the next frame; the best of three.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bilin import results  # noqa: E402
+from tests.results.reported import large_store  # noqa: E402
+
+REPEATS = 3
+FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+SORT = """async () => {
+  const buttons = [...document.querySelectorAll("#trials thead button")];
+  const button = buttons.find((each) => each.textContent.startsWith("lr"));
+  const start = performance.now();
+  button.click();
+  await new Promise(requestAnimationFrame);
+  return performance.now() - start;
+}"""
+FILTER = """async () => {
+  const input = document.querySelector("#trials input");
+  const start = performance.now();
+  input.value = "tier=cp accuracy_scaled@500>0.1 done";
+  input.dispatchEvent(new Event("input"));
+  await new Promise(requestAnimationFrame);
+  return performance.now() - start;
+}"""
+
+
+def opened(browser: Browser, page_file: Path) -> tuple[float, float, float, float]:
+    """Processor and wall seconds to open a page, and wall milliseconds of a sort and a filter."""
+    page = browser.new_page()
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    start = time.perf_counter()
+    page.goto(page_file.as_uri())
+    page.evaluate("Promise.all([...places].filter((place) => !place.closest('details')).map(draw))")
+    page.evaluate(FRAMES)
+    wall_s = time.perf_counter() - start
+    metrics = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
+    page.locator("#trials").scroll_into_view_if_needed()
+    page.locator("#trials tbody td").first.wait_for()
+    times = metrics["ThreadTime"] if "ThreadTime" in metrics else metrics["TaskDuration"], wall_s
+    found = (*times, page.evaluate(SORT), page.evaluate(FILTER))
+    page.close()
+    return found
+
+
+def main(sizes: list[int]) -> None:
+    print("| trials | page, MB | written, s | opened, CPU s | opened, wall s | sort, ms | filter, ms |")
+    print("|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
+        executable = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        for size in sizes:
+            store = large_store(Path(folder) / str(size), size)
+            start = time.perf_counter()
+            text = results.report(store)
+            written_s = time.perf_counter() - start
+            page_file = Path(folder) / f"{size}.html"
+            page_file.write_text(text)
+            best = [min(each) for each in zip(*(opened(browser, page_file) for _ in range(REPEATS)), strict=True)]
+            cpu_s, wall_s, sort_ms, filter_ms = best
+            numbers = (len(text.encode()) / 1e6, written_s, cpu_s, wall_s)
+            print(
+                f"| {size:,} | "
+                + " | ".join(f"{each:.2f}" for each in numbers)
+                + f" | {sort_ms:.0f} | {filter_ms:.0f} |"
+            )
+        browser.close()
+
+
+if __name__ == "__main__":
+    main([int(each) for each in sys.argv[1:]] or [100, 1_000, 10_000])

@@ -1,0 +1,1 @@
+"""A page about sweeps that needs no network: its facts, its data, and the scripts and styles that show them."""

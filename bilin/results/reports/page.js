@@ -1,0 +1,43 @@
+"use strict";
+
+/* Data is decompressed, and figures and tables are drawn, when they come into view. */
+
+async function data(name) {
+  const packed = document.getElementById(`data-${name}`).textContent;
+  const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
+  const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return JSON.parse(await new Response(unpacked).text());
+}
+
+const drawings = new Map();
+
+/* Draw the figure or the table of a place, once. */
+function draw(place) {
+  if (!drawings.has(place)) drawings.set(place, drawOnce(place));
+  return drawings.get(place);
+}
+
+async function drawOnce(place) {
+  if (place.dataset.figure) {
+    const figure = await data(place.dataset.figure);
+    (figure.kind === "heatmap" ? showMap : showLines)(place.querySelector(".drawing"), figure);
+  } else {
+    showTable(place, (await data(place.dataset.table)).table, place.dataset.label);
+  }
+}
+
+const places = document.querySelectorAll("[data-figure], [data-table]");
+const watcher = new IntersectionObserver((entries) => {
+  for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
+}, { rootMargin: "600px" });
+places.forEach((place) => watcher.observe(place));
+addEventListener("beforeprint", () => places.forEach((place) => place.dataset.figure && draw(place)));
+
+for (const button of document.querySelectorAll("[data-save]")) {
+  button.addEventListener("click", () => {
+    const grid = button.closest("details").querySelector("pre").textContent;
+    const link = element("a", { href: URL.createObjectURL(new Blob([grid], { type: "application/json" })), download: button.dataset.save });
+    link.click();
+    URL.revokeObjectURL(link.href);
+  });
+}
