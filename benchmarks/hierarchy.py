@@ -13,6 +13,7 @@ again, and the page names their tiers. Where both are stored, delete the earlier
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,10 +84,10 @@ def main() -> None:
 
 
 def outdated(cells: Sequence[Fields]) -> list[str]:
-    """The tiers of cells that the grid no longer asks for, and whether they have additive terms."""
+    """The tiers of cells that the grid no longer asks for."""
     wanted = {cell.cell_id for cell in read_grid(GRID).cells}
     old = [cell for cell in cells if cell["cell_id"] not in wanted]
-    return sorted({f"`{cell['tier']}{' additive=true' if cell['additive'] else ''}`" for cell in old})
+    return sorted({f"`{cell['tier']}{' input_independent=true' if cell['input_independent'] else ''}`" for cell in old})
 
 
 def page(store: Path, verdicts: Sequence[tuple[str, float, bool]], old: Sequence[str]) -> Iterator[str]:
@@ -126,7 +127,8 @@ def table(store: Path, length: int) -> Iterator[str]:
     tasks = [name.removesuffix(f", length {length}") for name in numbers.column_names]
     yield f"| {' | '.join(tasks)} |"
     yield f"|---{'|--:' * (numbers.num_columns - 1)}|"
-    for model, *accuracies in zip(*(column.to_pylist() for column in numbers.columns), strict=True):
+    for label, *accuracies in zip(*(column.to_pylist() for column in numbers.columns), strict=True):
+        model = re.sub(r" (onehot|weight_decay_on)=\w*", "", label)  # null in rows from before these fields existed
         yield f"| {' | '.join([f'`{model}`', *map(text, accuracies)])} |"
 
 
