@@ -15,6 +15,7 @@ from bilin.orchestrator.clusters import ClusterSpec as ClusterSpec
 from bilin.orchestrator.clusters.slurm.job import Job as Job
 from bilin.orchestrator.grid import Grid as Grid
 from bilin.orchestrator.grid import read_grid as read_grid
+from bilin.orchestrator.monitor.spectrum import spectrum as spectrum
 from bilin.orchestrator.monitor.sweep import Ended as Ended
 from bilin.orchestrator.monitor.sweep import NotInstalledError as NotInstalledError
 from bilin.orchestrator.monitor.sweep import Queued as Queued

@@ -18,6 +18,8 @@ from bilin.results.figures.plot import draw_text as draw_text
 from bilin.results.figures.plot import figure_data as figure_data
 from bilin.results.figures.plot import plot as plot
 from bilin.results.figures.plot import save_figure as save_figure
+from bilin.results.figures.spectrum import draw_spectrum as draw_spectrum
+from bilin.results.figures.spectrum import spectrum_table as spectrum_table
 from bilin.results.interchange.event_files import export_tensorboard as export_tensorboard
 from bilin.results.interchange.optuna_journal import export_optuna as export_optuna
 from bilin.results.maintenance import Health as Health

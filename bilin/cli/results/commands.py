@@ -326,6 +326,39 @@ def weights(
 
 
 @app.command()
+def spectrum(
+    trial: Annotated[
+        str,
+        typer.Argument(
+            help="Id of the trial, or its first digits.", show_default=False, autocompletion=complete.trials
+        ),
+    ],
+    picture: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw them instead: .png, .svg or .pdf.", show_default=False),
+    ] = None,
+    sweep: Sweep = None,
+    format_: Format = None,
+    output: Output = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Show what a trial of a bilinear tier has learned: the eigenvalues of the matrix of each token.
+
+    Beside them are those of an exact solution. The weights of the trial must be kept.
+    """
+    from bilin import orchestrator, results
+
+    if picture is not None:
+        results.check_figure_path(picture)
+    found = orchestrator.spectrum(trial, store=store, sweep=sweep)
+    if picture is not None:
+        results.save_figure(results.draw_spectrum(found.data), picture)
+        typer.echo(f"written to {picture}", err=True)
+    if picture is None or output is not None:
+        show(found, format_, output)
+
+
+@app.command()
 def verify(sweep: Sweep = None, store: Store = DEFAULT_STORE) -> None:
     """Read the whole store and list what is damaged. Changes nothing.
 

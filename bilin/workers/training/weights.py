@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from bilin.models.module import SequenceModel
+    from bilin.tasks.task import Task
 
     State = Mapping[str, torch.Tensor]
 
@@ -76,6 +77,26 @@ def restore_weights(spec: TrialSpec, model: SequenceModel) -> None:
     _load(model, state)
 
 
+def load_trial(path: Path | str) -> tuple[Task, SequenceModel]:
+    """Return the task of a trial, and its model; see `load_model`."""
+    import torch
+
+    try:
+        metadata, state = _read(Path(path))
+        blocks = json.loads(metadata["cell"])
+        task: Task = _settings(task_settings(blocks["task"].pop("name")), blocks["task"])
+        tier = _settings(tier_settings(blocks["model"].pop("tier")), blocks["model"])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(metadata["init_seed"]))
+            model: SequenceModel = tier.build(vocab_size=task.vocab_size, num_classes=task.num_classes)
+        model.normalize = blocks["train"]["normalize"]
+        _load(model, state)
+    except (UnusableWeightsError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: no weights of a trial that can be loaded here: {one_line(error)}") from error
+    model.eval()
+    return task, model
+
+
 def load_model(path: Path | str) -> SequenceModel:
     """Return the model of a trial with its final weights, on the CPU and in evaluation mode.
 
@@ -88,22 +109,7 @@ def load_model(path: Path | str) -> SequenceModel:
     Raises:
         InputError: The file is missing, damaged or not one of bilin, or its task or tier is not installed.
     """
-    import torch
-
-    try:
-        metadata, state = _read(Path(path))
-        blocks = json.loads(metadata["cell"])
-        task = _settings(task_settings(blocks["task"].pop("name")), blocks["task"])
-        tier = _settings(tier_settings(blocks["model"].pop("tier")), blocks["model"])
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(metadata["init_seed"]))
-            model: SequenceModel = tier.build(vocab_size=task.vocab_size, num_classes=task.num_classes)
-        model.normalize = blocks["train"]["normalize"]
-        _load(model, state)
-    except (UnusableWeightsError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: no weights of a trial that can be loaded here: {one_line(error)}") from error
-    model.eval()
-    return model
+    return load_trial(path)[1]
 
 
 def _made_by(spec: TrialSpec) -> dict[str, str]:
