@@ -24,7 +24,7 @@ PRUNERS: dict[str, dict[str, Any]] = {
     "halving": {"kind": "halving", "first": 100, "reduction": 3},
     "median": {"kind": "median", "first": 100, "reduction": 2},
 }
-TIERS: dict[str, dict[str, Any]] = {"cp": {"rank": 32}}
+TIERS: dict[str, dict[str, Any]] = {"cp": {"rank": 32}, "block_diagonal": {"block_size": 2}}
 CELLS = "SELECT task, m, tier, lr, mean FROM cells WHERE length = 500 ORDER BY ALL"
 COSTS = """
 SELECT sum(steps)::BIGINT AS steps, sum(wall_s) AS wall_s, count(*) FILTER (status = 'pruned') AS pruned FROM trials

@@ -194,6 +194,21 @@ seeds: [0, 1]
 """
 
 
+def test_it_says_that_no_trial_has_run_or_that_all_failed(tmp_path):
+    with SweepWriter(tmp_path / "a", "begun") as writer:
+        writer.write_wanted([wanted()])
+    page = Page(report(tmp_path / "a"))
+    assert page.texts("strong") == ["begun is not complete:"]
+    assert page.texts("p").count("No trial has run yet.") == 3
+    assert page.texts("h3") == ["begun"]
+    with SweepWriter(tmp_path / "b", "ended") as writer:
+        writer.append([failed(), failed(seed=1, status="diverged")])
+        writer.write_wanted([wanted(seeds=(0, 1))])
+    page = Page(report(tmp_path / "b"))
+    assert page.texts("strong") == ["ended is complete, but some trials failed:"]
+    assert page.texts("h3")[:2] == ["Models by tasks", "Learning rates"]
+
+
 def test_its_grid_and_commands_repeat_the_sweep(tmp_path):
     (tmp_path / "grid.yaml").write_text(GRID)
     store = tmp_path / "store"

@@ -160,7 +160,8 @@ class Sweep:
             stopped=self.stopped,
         )
 
-    def _enqueue(self, cell: CellPlan, asks: Sequence[Ask]) -> None:
+    def _enqueue(self, cell: CellPlan, asks: Sequence[Ask], *, first: bool = False) -> None:
+        """Queue trials of a cell; ``first`` before all others, so that few cells have checkpoints at a time."""
         cell_id, shape, occupied = cell.wanted.cell_id, cell.shape, cell.wanted.resources.occupied
         for ask in asks:
             trial = Trial(
@@ -171,7 +172,7 @@ class Sweep:
                 occupied=occupied,
             )
             self._trials[trial.trial_id] = trial
-            self._queues.add(trial)
+            self._queues.add(trial, first=first)
 
     def _submit(self, pool: Pool) -> None:
         for group, avoid in self._queues.groups(pool):
@@ -271,7 +272,9 @@ class Sweep:
                 self._paused.difference_update(trial_id(cell_id, *ask.key) for ask in resumed)
             self._found.subtract(cell.statuses(set(due).difference(new, resumed)))
             self._found.update(cell.statuses(set(new).difference(due)))
-            self._enqueue(cell, due)
+            self._enqueue(cell, due, first=bool(resumed))
+        if cell.wanted.rungs and not cell.num_to_run:
+            self._recorder.drop_checkpoints(trial_id(cell_id, *ask.key) for ask in cell.asks)
         if self._folder and not cell.num_to_run:
             asked_ids = {trial_id(cell_id, *ask.key) for ask in cell.asks}
             self._folder.drop_weights(asked_ids - cell.weights_kept - self._trials.keys())

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 
 from bilin.failures import MAX_ATTEMPTS
 from bilin.orchestrator.planning.cell import Shape
@@ -42,6 +43,7 @@ class Trial:
         attempts: How many times it was started.
         avoid: The nodes that its next attempt must not run on.
         reason: Why it waits to run again.
+        is_first: Whether it waits before those that were never started.
         group_size: With how many trials it was last given to a worker, itself included.
         since: When it was given to a worker, in seconds since the epoch; the attributes below are of this attempt.
     """
@@ -54,6 +56,7 @@ class Trial:
     attempts: int = 0
     avoid: frozenset[str] = frozenset()
     reason: str | None = None
+    is_first: bool = False
     group_size: int = 1
     since: float = 0.0
     started: Started | None = None
@@ -90,8 +93,8 @@ class Queues:
         self._wall_s: dict[Shape, float] = {}  # of the last trial of each shape
 
     def add(self, trial: Trial, *, first: bool = False) -> None:
-        """Add a trial at the end of its queue; one that starts again comes ``first``."""
-        queue = self._of(trial)
+        """Add a trial at the end of its queue; one that starts again, or goes on, comes ``first``."""
+        queue, trial.is_first = self._of(trial), first
         queue.appendleft(trial) if first else queue.append(trial)
 
     def remove(self, trial: Trial) -> None:
@@ -99,9 +102,9 @@ class Queues:
         self._of(trial).remove(trial)
 
     def retrying(self) -> Iterator[Trial]:
-        """Yield the trials that were started and wait: they are at the heads of their queues."""
+        """Yield the trials that were started and wait: they are among those at the heads of their queues."""
         for queue in self._queues.values():
-            yield from itertools.takewhile(lambda trial: trial.attempts, queue)
+            yield from (trial for trial in itertools.takewhile(attrgetter("is_first"), queue) if trial.attempts)
 
     def note_time(self, trial: Trial, wall_s: float) -> None:
         """Note how long a trial took, for the groups of its shape."""

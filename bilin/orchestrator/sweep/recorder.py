@@ -75,6 +75,11 @@ class Recorder:
         """Keep the learning rates that searches ask for, before a trial at one of them starts."""
         self._asked.add(asked)
 
+    def drop_checkpoints(self, trial_ids: Iterable[str]) -> None:
+        """Remove the checkpoints of trials that no pruner will let go on."""
+        if self._checkpoints:
+            self._checkpoints.drop(trial_ids)
+
     def _write(self) -> None:
         try:
             while not self._ending.wait(FLUSH_PERIOD_S):

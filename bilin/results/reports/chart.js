@@ -3,7 +3,7 @@
 /* Figures: lines in a panel for each task (`showLines`), and a map of models by tasks (`showMap`). */
 
 const [WIDTH, HEIGHT] = [360, 230];
-const EDGE = { left: 42, right: 8, top: 8, bottom: 36 };
+const EDGE = { left: 42, right: 16, top: 8, bottom: 36 };
 const [INNER_WIDTH, INNER_HEIGHT] = [WIDTH - EDGE.left - EDGE.right, HEIGHT - EDGE.top - EDGE.bottom];
 const MOST_LINES = 24; // shown at first
 const MOST_MARKERS = 12; // on a line
@@ -126,7 +126,7 @@ function showLines(place, figure) {
       const [from, to] = [shade.train_low, shade.train_high].map(toX);
       inside.append(shape("rect", { x: from, y: EDGE.top, width: Math.max(0, to - from), height: INNER_HEIGHT, class: "shade" }));
     }
-    const shown = [...panel.lines].filter(([line]) => !hidden.has(line));
+    const shown = [...panel.lines].filter(([line]) => !hidden.has(line)).sort(([a], [b]) => (a === name) - (b === name));
     const dim = (line) => (name !== undefined && line !== name && panel.lines.has(name) ? " dim" : "");
     for (const [line, points] of shown) inside.append(...bandOf(points, figure.looks[line], dim(line)));
     for (const [line, points] of shown) inside.append(...lineOf(points, figure.looks[line], dim(line)));

@@ -115,7 +115,7 @@ def figures(selection: Selection) -> Iterator[Figure]:
     """Yield the figures for which there are results."""
     for name, (kind, value, look) in _FIGURES.items():
         data = numbers(selection, kind, value=value)
-        if data is not None:
+        if data is not None and (kind == "heatmap" or data["value"].null_count < data.num_rows):
             axis = data["axis"][0].as_py().replace("_", " ") if kind == "size" else ""
             texts = {key: text.format(axis=axis) for key, text in look.items()}
             yield Figure(name=name, kind=kind, data=thinned(data) if kind == "training" else data, **texts)

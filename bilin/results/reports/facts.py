@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -41,7 +42,7 @@ class Run:
     Attributes:
         errors: The most frequent errors of its failed trials.
         num_more: How many other errors there are.
-        versions: The versions that most of its trials ran with, in words.
+        versions: The versions that most of its trials ran with, as a sentence.
         commands: What to type to repeat it, in the folder of the grid's file.
         grid: The resolved grid, as JSON that `bilin sweep launch` reads; None if there is none.
     """
@@ -64,7 +65,7 @@ def runs(selection: Selection, trials: pa.Table) -> list[Run]:
         found.append(
             Run(
                 standing=standing,
-                errors=[_error(failure, rows, selection) for failure in errors[:_MAX_ERRORS]],
+                errors=[_error(failure, name, rows, selection.store) for failure in errors[:_MAX_ERRORS]],
                 num_more=max(0, len(errors) - _MAX_ERRORS),
                 versions=_versions_in_words(rows),
                 commands=_commands(name),
@@ -103,10 +104,10 @@ def _time(at: datetime | None) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC" if at else ""
 
 
-def _error(failure: Failure, rows: pa.Table, selection: Selection) -> Error:
-    (row,) = rows.filter(pc.equal(rows["trial_id"], failure.trial_id)).select(["sweep", "traceback"]).to_pylist()
-    words = ["bilin", "sweep", "show", failure.trial_id, "--sweep", row["sweep"], *store_option(selection.store)]
-    return Error(failure=failure, traceback=row["traceback"] or "", command=shlex.join(words))
+def _error(failure: Failure, sweep: str, rows: pa.Table, store: Path | str) -> Error:
+    words = ["bilin", "sweep", "show", failure.trial_id, "--sweep", sweep, *store_option(store)]
+    tracebacks = rows.filter(pc.equal(rows["trial_id"], failure.trial_id))["traceback"].to_pylist()
+    return Error(failure=failure, traceback="".join(filter(None, tracebacks)), command=shlex.join(words))
 
 
 def _versions_in_words(rows: pa.Table) -> str:
@@ -114,10 +115,10 @@ def _versions_in_words(rows: pa.Table) -> str:
     names = ["version", "commit", "python", "torch", "task_package", "tier_package"]
     counts = Counter(zip(*(rows[name].to_pylist() for name in names), strict=True))
     if not counts:
-        return "no trial has run"
+        return "No trial has run yet"
     ((version, commit, python, torch, *packages), count), *others = counts.most_common()
     texts = [
-        f"bilin {version}" + (f" (commit {commit[:_COMMIT_DIGITS]})" if commit else ""),
+        f"It ran with bilin {version}" + (f" (commit {commit[:_COMMIT_DIGITS]})" if commit else ""),
         f"Python {python}",
         f"torch {torch}",
         *sorted({package for package in packages if package}),

@@ -13,8 +13,13 @@ const drawings = new Map();
 
 /* Draw the figure or the table of a place, once. */
 function draw(place) {
-  if (!drawings.has(place)) drawings.set(place, drawOnce(place));
+  if (!drawings.has(place)) drawings.set(place, drawOnce(place).catch((error) => refuse(place, error)));
   return drawings.get(place);
+}
+
+function refuse(place, error) {
+  console.error(error);
+  place.append(`This browser cannot show what is here (${error}). One of 2023 or later can.`);
 }
 
 async function drawOnce(place) {

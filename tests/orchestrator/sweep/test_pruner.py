@@ -91,6 +91,21 @@ def test_the_same_sweep_again_runs_nothing_and_is_complete(pruned: Path) -> None
     assert not SweepFolder(pruned / "pruned").checkpoints.exists()
 
 
+def test_the_checkpoints_of_pruned_trials_go_when_their_cell_is_complete(tmp_path: Path) -> None:
+    def interrupted(spec: TrialSpec, **options: Any):
+        if spec.cell.task.num_classes == 3:
+            raise KeyboardInterrupt
+        return run_trial(spec, **options)
+
+    with pytest.raises(InterruptedSweepError):
+        launch(grid(), store=tmp_path, cluster=INLINE, run=interrupted)
+    folder = SweepFolder(tmp_path / "pruned")
+    open_cell = {path.name for path in folder.complete_checkpoints()}
+    complete = {trial.trial_id for trial in stored(tmp_path, "pruned").values()}
+    assert complete
+    assert not open_cell & complete
+
+
 def test_a_sweep_that_is_interrupted_at_any_trial_ends_as_an_undisturbed_one(pruned: Path, tmp_path: Path) -> None:
     num_starts = num_interrupts = 0
 
