@@ -30,10 +30,11 @@ NAMES = {
     ],
     "bilin.orchestrator": [
         *("Snapshot", "status", "statuses", "watch", "find_trial", "why", "output", "submit", "script"),
+        *("spectrum", "write_grid_template"),
     ],
     "bilin.results": [
         *("Rows", "table", "compare", "explain", "ResultTable", "encode", "plot", "figure_data", "save_figure"),
-        *("export_optuna", "export_tensorboard"),
+        *("draw_spectrum", "export_optuna", "export_tensorboard"),
         *("report", "delete", "copy_weights", "compact", "verify"),
     ],
     "bilin.errors": [

@@ -228,6 +228,19 @@ def wanted(**given):
     return WantedRow(**{**values, "num_sequences": 2048, **given})
 
 
+def test_a_sweep_with_a_pruner_that_was_stopped_is_not_complete(tmp_path):
+    with SweepWriter(tmp_path, "one") as writer:
+        writer.append([failed(status="pruned"), failed(seed=1, status="pruned")])
+        writer.write_wanted([wanted(seeds=(0, 1))])
+    (found,) = standings(tmp_path, ["one"])
+    assert (found.state, found.warning) == ("incomplete", "1 cell in which no trial has run to its end")
+    with SweepWriter(tmp_path, "one") as writer:
+        writer.append([pair()])
+    assert [each.state for each in standings(tmp_path, ["one"])] == ["complete"]
+    (found,) = standings(tmp_path, ["one"], {"one": 1})  # the plan knows that the other trial goes on
+    assert (found.state, found.warning) == ("incomplete", "1 trial still to run")
+
+
 @pytest.mark.parametrize(
     ("row", "state", "warning"),
     [

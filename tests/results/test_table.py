@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from bilin.errors import QueryError
 from bilin.record import LengthResult
-from bilin.results import SweepWriter, table
+from bilin.results import SweepWriter, WantedRow, fields_json, table
 from bilin.spec import ValidateSpec
 from tests.results.samples import cell, failed, pair
 
@@ -54,6 +55,18 @@ def test_texts_for_people_are_rounded_and_short(store):
     assert shown.note.endswith(
         "; in brackets the lowest and highest of the seeds, whose number is in parentheses (mean-range)"
     )
+
+
+def test_a_cell_that_has_not_run_has_a_row_with_a_dash(store):
+    ran, waiting = cell("full"), cell("lstm", m=2)
+    with SweepWriter(store_of(store, [pair(ran)]), "sweep") as writer:
+        wanted: Any = {"lrs": (1e-3,), "seeds": (0,), "num_trials": 1, "test_lengths": (500,), "num_sequences": 2048}
+        cells = [WantedRow(cell_id=of.cell_id, fields=fields_json(of), **wanted) for of in (ran, waiting)]
+        writer.write_wanted(cells)
+    rows = {"model": "full", "m=2": "–", "m=5": "1.00"}, {"model": "lstm", "m=2": "–", "m=5": "–"}  # noqa: RUF001
+    assert texts(table(store)) == {"modular_addition, length 500": [*rows]}
+    numbers = table(store, rows=["tier"], cols=["m"], show=["lr"]).data.to_pylist()
+    assert (numbers[1]["tier"], numbers[1]["m=2"], numbers[1]["m=2, lr"]) == ("lstm", None, None)
 
 
 def at(*lengths, of):

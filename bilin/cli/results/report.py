@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
+from warnings import catch_warnings
 
 import typer
 
 from bilin.cli.options import DEFAULT_STORE, Store
 from bilin.cli.results.display import Everything
-from bilin.errors import InputError
+from bilin.errors import DamageWarning, InputError
 
 
 def report(
@@ -34,7 +37,19 @@ def report(
 
     if output.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"found {output}; accepted: names that end in .html")
-    page = results.report(store, sweeps or (), stat=stat, everything=everything)
+    page = results.report(store, sweeps or (), stat=stat, everything=everything, to_run=_to_run(store, sweeps or ()))
     with results.output_file(output) as file:
         file.write(page.encode())
     typer.echo(f"written to {output}", err=True)
+
+
+def _to_run(store: Path, sweeps: Sequence[str]) -> dict[str, int]:
+    """Return how many trials each sweep has to run, as far as its grid can be read here."""
+    from bilin import orchestrator, results
+
+    found = {}
+    with catch_warnings(action="ignore", category=DamageWarning):  # the report itself names the damage
+        for name in sweeps or results.sweep_names(store):
+            with suppress(InputError):
+                found[name] = orchestrator.status(name, store=store).plan.num_to_run
+    return found

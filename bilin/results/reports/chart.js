@@ -42,8 +42,9 @@ function describe(figure, row) {
   const at = row[figure.x] === null ? "" : `, ${figure.xLabel} ${short(row[figure.x])}`;
   const seeds = `${row.num_seeds} seed${row.num_seeds === 1 ? "" : "s"}`;
   const lost = row.num_lost ? `, ${row.num_lost} diverged or failed` : "";
+  const pruned = row.num_pruned ? `, ${row.num_pruned} pruned` : "";
   const chosen = row.selected === "true" ? ", selected" : "";
-  return `${row[figure.line]}${at}: ${short(row.value)}${interval}, ${seeds}${lost}${chosen}`;
+  return `${row[figure.line]}${at}: ${short(row.value)}${interval}, ${seeds}${lost}${pruned}${chosen}`;
 }
 
 function ticks(low, high, isLog, values) {

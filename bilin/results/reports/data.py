@@ -189,6 +189,7 @@ def choices(rates: pa.Table) -> pa.Table:
             "rates tried": len(tried), "lowest": tried[0], "highest": tried[-1],
             "selected is": edge if len(tried) > 1 else "the only one",
             "diverged or failed": sum(row["num_lost"] for row in rows),
+            "pruned": sum(row["num_pruned"] for row in rows),
         })  # fmt: skip
     table = pa.Table.from_pylist(found)
     return table if len(set(table["sweep"].to_pylist())) > 1 else table.drop_columns(["sweep"])

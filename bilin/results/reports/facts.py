@@ -55,10 +55,10 @@ class Run:
     grid: str | None
 
 
-def runs(selection: Selection, trials: pa.Table) -> list[Run]:
+def runs(selection: Selection, trials: pa.Table, to_run: Mapping[str, int] | None = None) -> list[Run]:
     """Return what was run of each sweep, given every column of the trials."""
     found = []
-    for standing in standings(selection.store, selection.sweeps):
+    for standing in standings(selection.store, selection.sweeps, to_run):
         name = standing.sweep
         rows = trials.filter(pc.equal(trials["sweep"], name))
         errors = failures(name, store=selection.store) if standing.num_failed else []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ def report(
     *,
     stat: str | None = None,
     everything: bool = False,
+    to_run: Mapping[str, int] | None = None,
 ) -> str:
     """Return a page in HTML about some sweeps: what was run, the results, and how to repeat it.
 
@@ -41,6 +42,8 @@ def report(
         sweeps: The sweeps to show; by default all of the store.
         stat: A `Statistic`: how the values of the seeds become one number; by default `DEFAULT_STATISTIC`.
         everything: Include rows that the grid of the last launch does not ask for.
+        to_run: How many trials each sweep has to run, as `bilin.orchestrator.status` plans. It matters with a pruner
+            only: if such a sweep was stopped, the store does not say which pruned trials go on.
 
     Raises:
         QueryError: The statistic is not one of those accepted.
@@ -56,7 +59,7 @@ def report(
     shown = {"choices": choices(rates[0])} if rates else {}
     shown |= {"trials": shown_trials(selection, rows)} if rows.num_rows else {}
     documents |= {name: {"table": columns(data)} for name, data in shown.items()}
-    found = runs(selection, rows)
+    found = runs(selection, rows, to_run)
     return _render(
         title=", ".join(names),
         written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",

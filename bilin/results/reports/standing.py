@@ -57,8 +57,8 @@ class Standing:
         return "; ".join(filter(None, (self.missing, failed)))
 
 
-def standings(store: Path | str, sweeps: Sequence[str]) -> list[Standing]:
-    """Return how far each sweep is.
+def standings(store: Path | str, sweeps: Sequence[str], to_run: Mapping[str, int] | None = None) -> list[Standing]:
+    """Return how far each sweep is. The store does not say which pruned trials go on: see ``to_run`` of `report`.
 
     Raises:
         StoreError: A sweep cannot be read.
@@ -67,10 +67,10 @@ def standings(store: Path | str, sweeps: Sequence[str]) -> list[Standing]:
     for row in query(_TRIALS, store=store).to_pylist():
         if row["sweep"] in trials:
             trials[row["sweep"]].append(row)
-    return [_standing(store, sweep, rows) for sweep, rows in trials.items()]
+    return [_standing(store, sweep, rows, (to_run or {}).get(sweep, 0)) for sweep, rows in trials.items()]
 
 
-def _standing(store: Path | str, sweep: str, trials: Sequence[Mapping[str, Any]]) -> Standing:
+def _standing(store: Path | str, sweep: str, trials: Sequence[Mapping[str, Any]], num_to_run: int) -> Standing:
     wanted = last_wanted(store, sweep)
     running = holder(store, sweep)
     if running:
@@ -78,7 +78,7 @@ def _standing(store: Path | str, sweep: str, trials: Sequence[Mapping[str, Any]]
     elif wanted is None:
         missing = "no grid is stored, so it is not known which trials are missing"
     else:
-        missing = _missing(wanted, trials)
+        missing = _missing(wanted, trials) or (f"{plural(num_to_run, 'trial')} still to run" if num_to_run else "")
     return Standing(
         sweep=sweep,
         num_cells=len({row["cell_id"] for row in trials} if wanted is None else wanted),
@@ -98,11 +98,16 @@ def _missing(wanted: Mapping[str, WantedRow], trials: Sequence[Mapping[str, Any]
         row["selected"] and row["status"] == "done" and not {*wanted[row["cell_id"]].test_lengths} <= {*row["lengths"]}
         for row in trials
     )
+    statuses: dict[str, set[str]] = {}
+    for row in trials:
+        statuses.setdefault(row["cell_id"], set()).add(row["status"])
+    num_pruned = sum(found == {"pruned"} for found in statuses.values())  # of a finished cell, a trial ran to the end
     return "; ".join(
         text
         for count, text in (
             (num_wanted - num_listed, f"{num_wanted - num_listed} of {plural(num_wanted, 'trial')} not run yet"),
             (len(in_search), f"learning rates of {plural(len(in_search), 'cell')} still being searched"),
+            (num_pruned, f"{plural(num_pruned, 'cell')} in which no trial has run to its end"),
             (num_to_test, f"{plural(num_to_test, 'trial')} at a selected rate not tested at every length"),
         )
         if count
