@@ -117,7 +117,7 @@ def test_a_terminal_obeys_nothing_in_the_text_of_an_error(text: str, expected: s
 
 
 def test_every_status_has_its_rule() -> None:
-    assert {"done", *RULES} == set(get_args(Status))
+    assert {"done", "pruned", *RULES} == set(get_args(Status))
     assert set(get_args(Status)) == RETRYABLE | RERUN_STATUSES | RESULT_STATUSES
 
 
