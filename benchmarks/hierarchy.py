@@ -42,7 +42,10 @@ class Claim:
     tried: str = ""
 
     def __str__(self) -> str:
-        names = [str(value) if key in ("task", "tier") else f"{key}={value}" for key, value in self.model.items()]
+        fields = {
+            key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in self.model.items()
+        }
+        names = [value if key == "tier" else f"{key}={value}" for key, value in fields.items()]
         return f"{' '.join(names)} {'solves' if self.solved else 'does not solve'} {self.task['task']}"
 
 
