@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from bilin.folder import DEFAULT_STORE
+from bilin.folder import DEFAULT_STORE, WEIGHTS_SUFFIX
 from bilin.orchestrator.monitor.trial import find_trial
 from bilin.results import ResultTable, copy_weights, spectrum_table
 from bilin.workers import spectrum as eigenvalues
@@ -22,7 +22,7 @@ def spectrum(trial_id: str, *, store: Path | str = DEFAULT_STORE, sweep: str | N
     """
     row = find_trial(trial_id, store=store, sweep=sweep)
     with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "weights.safetensors"
+        weights = Path(folder) / f"weights{WEIGHTS_SUFFIX}"
         copy_weights(store, row["sweep"], row["trial_id"], weights)
         found = eigenvalues(weights)
     return spectrum_table([(one.token, one.is_exact, one.value) for one in found])

@@ -7,7 +7,6 @@ import subprocess
 import tempfile
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -25,13 +24,14 @@ from tests.results.samples import forget_checksums
 INLINE = ClusterSpec(kind="inline")
 
 
-@dataclass(repr=False)  # Hypothesis warns of an argument whose text is long
 class Whole:
     """A store that two launches wrote, its grid, and every row that was ever in it."""
 
-    store: Path
-    grid: Grid
-    known: dict[str, list[object]]
+    def __init__(self, store: Path, grid: Grid, known: dict[str, list[object]]) -> None:
+        self.store, self.grid, self.known = store, grid, known
+
+    def __repr__(self) -> str:
+        return "Whole()"  # Hypothesis warns of an argument whose text is long
 
 
 @pytest.fixture(scope="module")
