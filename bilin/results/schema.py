@@ -156,6 +156,7 @@ class Earlier(NamedTuple):
 
     Attributes:
         owner: ``task``, ``tier`` or ``train``.
+        name: That of the task or tier; empty for the training.
     """
 
     column: str

@@ -55,7 +55,9 @@ Not a temporary table: even a transaction that only reads may write to those.
 _TRIALS = """
 CREATE TEMP VIEW trials AS
 SELECT live.*, _selected.trial_id IS NOT NULL AS selected
-FROM (SELECT * EXCLUDE (part, tested) REPLACE ({earlier}) FROM _trials SEMI JOIN _live USING (sweep, part, trial_id)) AS live
+FROM (
+  SELECT * EXCLUDE (part, tested) REPLACE ({earlier}) FROM _trials SEMI JOIN _live USING (sweep, part, trial_id)
+) AS live
 LEFT JOIN _selected USING (sweep, trial_id)
 """
 
@@ -167,10 +169,7 @@ def _earlier() -> Iterator[str]:
     """Yield an expression for each column of a later field, which has the value that null stands for."""
     by_column = itertools.groupby(sorted(earlier_values(), key=attrgetter("column")), key=attrgetter("column"))
     for column, values in by_column:
-        cases = (
-            f"WHEN {'true' if earlier.owner == 'train' else f'{earlier.owner} = {earlier.name!r}'} THEN {earlier.value!r}"
-            for earlier in values
-        )
+        cases = (f"WHEN {f'{owner} = {name!r}' if name else 'true'} THEN {value!r}" for _, owner, name, value in values)
         value = f'coalesce("{column}", CASE {" ".join(cases)} END)'
         if condition := _HAS_EFFECT.get(column):
             value = f"CASE WHEN {condition} THEN {value} END"
