@@ -13,7 +13,6 @@ again, and the page names their tiers. Where both are stored, delete the earlier
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,8 +130,7 @@ def table(store: Path, length: int) -> Iterator[str]:
     yield f"| {' | '.join(tasks)} |"
     yield f"|---{'|--:' * (numbers.num_columns - 1)}|"
     for label, *accuracies in zip(*(column.to_pylist() for column in numbers.columns), strict=True):
-        model = re.sub(r" (onehot|weight_decay_on)=\w*", "", label)  # null in rows from before these fields existed
-        yield f"| {' | '.join([f'`{model}`', *map(text, accuracies)])} |"
+        yield f"| {' | '.join([f'`{label}`', *map(text, accuracies)])} |"
 
 
 def text(accuracy: float | None) -> str:

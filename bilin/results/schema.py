@@ -15,12 +15,12 @@ import functools
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import MISSING, dataclass
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from bilin.fields import fields_of
+from bilin.fields import Value, fields_of
 from bilin.models import MODELS, tier_settings
 from bilin.record import LengthResult
 from bilin.spec import TrainSpec
@@ -151,6 +151,34 @@ def cell_columns(schema: pa.Schema) -> list[str]:
 
 
 @functools.cache
+class Earlier(NamedTuple):
+    """What null means in a column, for a task or tier: rows from before its field existed have null.
+
+    Attributes:
+        owner: ``task``, ``tier`` or ``train``.
+        name: That of the task or tier; empty for the training.
+    """
+
+    column: str
+    owner: str
+    name: str
+    value: Value
+
+
+@functools.cache
+def earlier_values() -> tuple[Earlier, ...]:
+    """Return what null means in the columns of later fields. Null itself is the value of some, which are left out."""
+    blocks: list[tuple[type, str, str]] = [(TrainSpec, "train", "")]
+    blocks += [(task_settings(name), "task", name) for name in TASKS]
+    blocks += [(tier_settings(name), "tier", name) for name in MODELS]
+    return tuple(
+        Earlier(TRAIN_COLUMNS[name] if owner == "train" else name, owner, owner_name, field.before)
+        for block, owner, owner_name in blocks
+        for name, field in fields_of(block).items()
+        if field.before is not MISSING and field.before is not None
+    )
+
+
 def trials_schema(others: frozenset[type] = frozenset()) -> pa.Schema:
     """Return the columns of a part of trials.
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 from pyarrow.fs import LocalFileSystem
 
 from bilin.results.published import published
-from bilin.results.schema import CURVES, WANTED_SCHEMA, conform, conforms, trials_schema, unite
+from bilin.results.schema import CURVES, WANTED_SCHEMA, conform, conforms, earlier_values, trials_schema, unite
 from bilin.results.sql.cells import OutcomeRow, TestedRow, TrialRow, cells_table, selected_table
 from bilin.results.statistics import scaled_sql, wilson_sql
 from bilin.results.store.contents import Contents
@@ -54,7 +55,9 @@ Not a temporary table: even a transaction that only reads may write to those.
 _TRIALS = """
 CREATE TEMP VIEW trials AS
 SELECT live.*, _selected.trial_id IS NOT NULL AS selected
-FROM (SELECT * EXCLUDE (part, tested) FROM _trials SEMI JOIN _live USING (sweep, part, trial_id)) AS live
+FROM (
+  SELECT * EXCLUDE (part, tested) REPLACE ({earlier}) FROM _trials SEMI JOIN _live USING (sweep, part, trial_id)
+) AS live
 LEFT JOIN _selected USING (sweep, trial_id)
 """
 
@@ -84,6 +87,9 @@ CREATE TEMP VIEW curves AS
 SELECT * EXCLUDE (part) FROM _curves SEMI JOIN _live USING (sweep, part, trial_id)
 """
 
+
+_HAS_EFFECT = {"weight_decay_on": "weight_decay > 0"}
+"""Where a later field has an effect. Elsewhere it is null, so that it does not tell cells apart that are the same."""
 
 _ORIGIN = pa.schema({"sweep": pa.string(), "part": pa.int64()})
 """The origin of a row: its sweep, and the position of its part there, oldest first."""
@@ -135,7 +141,7 @@ def create_views(
     connection.execute(_LIVE)
     outcomes = connection.sql(_OUTCOMES if selected else f"{_OUTCOMES} LIMIT 0").to_arrow_table()
     connection.register("_selected", selected_table(outcomes))
-    for statement in (_TRIALS, _LENGTHS, _CURVES):
+    for statement in (_TRIALS.format(earlier=", ".join(_earlier())), _LENGTHS, _CURVES):
         connection.execute(statement)
     return trials.schema
 
@@ -157,6 +163,17 @@ def create_cells(connection: DuckDBPyConnection, columns: Sequence[str]) -> None
         "SELECT * FROM _asked ANTI JOIN trials USING (sweep, cell_id) WHERE fields IS NOT NULL"
     ).to_arrow_table()
     connection.register("cells", cells_table(trials.to_arrow_table(), tested.to_arrow_table(), columns, waiting))
+
+
+def _earlier() -> Iterator[str]:
+    """Yield an expression for each column of a later field, which has the value that null stands for."""
+    by_column = itertools.groupby(sorted(earlier_values(), key=attrgetter("column")), key=attrgetter("column"))
+    for column, values in by_column:
+        cases = (f"WHEN {f'{owner} = {name!r}' if name else 'true'} THEN {value!r}" for _, owner, name, value in values)
+        value = f'coalesce("{column}", CASE {" ".join(cases)} END)'
+        if condition := _HAS_EFFECT.get(column):
+            value = f"CASE WHEN {condition} THEN {value} END"
+        yield f'{value} AS "{column}"'
 
 
 def _wanted(sweeps: Iterable[Contents]) -> pa.Table:

@@ -14,6 +14,9 @@ from bilin.results.store.manifest import read_manifest
 from bilin.results.store.parts import FAN_IN
 from tests.results.samples import forget_checksums, pair
 
+LATER = ("freeze", "onehot", "input_independent", "weight_decay_on")
+"""Columns of fields for which rows from before them have a value."""
+
 TESTED = pa.list_(
     pa.struct({"length": pa.int64(), "num_correct": pa.int64(), "num_sequences": pa.int64(), "num_classes": pa.int64()})
 )
@@ -21,7 +24,7 @@ TESTED = pa.list_(
 
 def write_as_before(path):
     """Write a part of trials again with the columns and the struct that version 0.1.0 had."""
-    table = pq.read_table(path).drop_columns(["group", "num_letters", "precedence", "num_symbols"])
+    table = pq.read_table(path).drop_columns(["group", "num_letters", "precedence", "num_symbols", *LATER])
     names = [field.name for field in TESTED.value_type]
     tested = [[{name: row[name] for name in names} for row in rows] for rows in table["tested"].to_pylist()]
     at = table.schema.get_field_index("tested")
@@ -60,6 +63,13 @@ def sequence_accuracies(store):
 def test_a_part_from_before_is_read_alone(earlier):
     assert sequence_accuracies(earlier) == [(0, 1.0, None), (1, 1.0, None)]
     assert [dict(trial.tested) for trial in stored(earlier, "sweep").values()] == [{10: 2048, 500: 2048}, {500: 2048}]
+
+
+def test_rows_from_before_a_field_have_the_value_that_it_had_then(earlier, writer):
+    writer.append([counted(seed=2)])
+    columns = ", ".join(f'"{name}"' for name in LATER)  # freeze is a keyword of SQL
+    rows = query(f"SELECT DISTINCT {columns} FROM trials", store=earlier).to_pylist()
+    assert rows == [{"freeze": "none", "onehot": False, "input_independent": False, "weight_decay_on": None}]
 
 
 def test_a_part_from_before_is_read_beside_a_newer_one(earlier, writer):
