@@ -22,7 +22,7 @@ def spectrum(trial_id: str, *, store: Path | str = DEFAULT_STORE, sweep: str | N
     """
     row = find_trial(trial_id, store=store, sweep=sweep)
     with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / f"weights{WEIGHTS_SUFFIX}"
+        weights = Path(folder) / f"kept{WEIGHTS_SUFFIX}"
         copy_weights(store, row["sweep"], row["trial_id"], weights)
         found = eigenvalues(weights)
     return spectrum_table([(one.token, one.is_exact, one.value) for one in found])
