@@ -35,7 +35,7 @@ class WantedCell:
     @property
     def rungs(self) -> tuple[int, ...]:
         """The steps at which the pruner compares trials; empty without a pruner."""
-        return self.pruner.rungs(self.cell.train.steps) if self.pruner.kind != "none" else ()
+        return self.pruner.rungs(self.cell.train.steps)
 
     @property
     def max_points(self) -> int:

@@ -75,9 +75,8 @@ class CellPlan:
             del known[key]
         else:
             known[key] = outcome
-        if (
-            outcome and not (self.lacking_lengths or self.wanted.rungs) and len(self.asks) == self.wanted.max_trials
-        ):  # all is asked for
+        asks_may_change = self.lacking_lengths or self.wanted.rungs or len(self.asks) < self.wanted.max_trials
+        if outcome and not asks_may_change:
             return replace(self, known=known, to_run=tuple([ask for ask in self.to_run if ask.key != key]))
         lacking_lengths = {other: trial for other, trial in self.lacking_lengths.items() if other != key}
         return CellPlan.of(self.wanted, self.stored, known, lacking_lengths, self.points)
