@@ -1,14 +1,14 @@
 """Run the published tables under a time budget. Repeat it as often as you like: it continues where it stopped.
 
-    make reproduce BUDGET_MIN=100                  or   python benchmarks/reproduce.py --budget-min 100
-    make reproduce PROTOCOL=published              or   python benchmarks/reproduce.py --protocol published
+    make reproduce BUDGET_MIN=100                  or   python -m benchmarks.reproduce --budget-min 100
+    make reproduce PROTOCOL=published              or   python -m benchmarks.reproduce --protocol published
 
 The stages are grids of examples/, run one after the other into one store: first one seed of every cell, then all
 seeds. At the end of the budget, the running trials write checkpoints and the launch ends. `--protocol published` runs
 the published protocol without a change: 100,000 steps, a constant learning rate, three rates, no normalisation in
 training, no early end. Without a GPU, it only prints the plan, with what it costs by the steps measured so far.
 
-`python benchmarks/reproduction.py` writes the results into docs/reproduction.md.
+`python -m benchmarks.reproduction` writes the results into docs/reproduction.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bilin.orchestrator.grid import Grid, read_grid
@@ -35,6 +35,7 @@ STAGES = (
     "reproduce_1_solved",
     "reproduce_2_unsolved",
     "modular_arithmetic",
+    "rotation_ablation",
     "reproduce_3_lstm",
     "reproduce_4_baselines",
     "reproduce_5_groups",
@@ -56,12 +57,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget-min", type=float, default=100, help="minutes; by default 100")
     parser.add_argument("--protocol", choices=["budget", "published"], default="budget")
+    parser.add_argument("--stage", action="append", choices=STAGES, help="run this stage alone; repeatable")
     parser.add_argument("--store", type=Path, default=STORE)
     parser.add_argument("--workers", default="2", help="trials at once; by default 2")
     args = parser.parse_args()
     campaign = Campaign(args.store, args.workers, deadline=time.monotonic() + 60 * args.budget_min)
     if args.protocol == "budget":
-        campaign.run(STAGES, passes=[ONE_SEED, ()])
+        campaign.run(args.stage or STAGES, passes=[ONE_SEED, ()])
     elif print_cost(args.store):
         campaign.run(PUBLISHED, passes=[("--set", "resources.gpus=1")])
 
@@ -124,7 +126,7 @@ def print_cost(store: Path) -> bool:
     return False
 
 
-def cost(grid: Grid, measured: Sequence[dict[str, object]]) -> tuple[int, float, int]:
+def cost(grid: Grid, measured: Sequence[Mapping[str, object]]) -> tuple[int, float, int]:
     """Return the trials of a grid, the core-hours of those whose step was measured, and how many were not.
 
     Where only other m of a model were measured, their mean counts.
