@@ -14,10 +14,12 @@ import statistics
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from benchmarks.reproduce import LAUNCHES, ROOT, STAGES, STORE
-from bilin.orchestrator.request import LaunchRequest
+from bilin.orchestrator import LaunchRequest, Plan
+from bilin.orchestrator.grid import WantedCell
 from bilin.results import compare, query, sweep_names
 
 PAGE = ROOT / "docs" / "reproduction.md"
@@ -48,9 +50,21 @@ def main() -> None:
 
 
 def markdown() -> str:
-    """The part of the page. The rank of `cp` is not published, so it does not tell models apart."""
-    rows = [{**row, "rank": None} for row in compare(STORE, against=REFERENCE, everything=True).data.to_pylist()]
-    return "\n".join([*figures(), "", *matrices(rows), *details(rows), *ablation(), *by_length()])
+    """The part of the page."""
+    plans = [LaunchRequest.read(ROOT / "examples" / f"{stage}.yaml", store=STORE).plan() for stage in STAGES]
+    rows = published_rows()
+    return "\n".join([*figures(plans), "", *matrices(rows), *details(rows, plans), *ablation(), *by_length()])
+
+
+def published_rows() -> list[Row]:
+    """A row for each published accuracy, with that of the stage which has the cell, if it was run."""
+    found: dict[tuple[Any, ...], Row] = {}
+    for row in compare(STORE, against=REFERENCE, everything=True).data.to_pylist():
+        is_of_stage = (row["sweep"] or "").startswith("reproduce-")
+        shown = row if is_of_stage else {**row, "mean": None, "mark": "not run"}
+        if _key(row) not in found or is_of_stage:
+            found[_key(row)] = {**shown, "layers": _layers(row), "rank": None}  # of what is not published
+    return list(found.values())
 
 
 def replaced(page: str, part: str) -> str:
@@ -60,13 +74,12 @@ def replaced(page: str, part: str) -> str:
     return f"{before}{BEGIN}\n\n{part}\n{END}{after}"
 
 
-def figures() -> Iterator[str]:
+def figures(plans: Sequence[Plan]) -> Iterator[str]:
     """What the campaign has cost."""
     statuses = Counter(row["status"] for row in _rows("SELECT status FROM trials"))
     (hours,) = _rows("SELECT sum(wall_s) / 3600 AS training, sum(test_s) / 3600 AS test FROM trials")
     ledger = STORE / LAUNCHES
     launches = [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
-    plans = [LaunchRequest.read(ROOT / "examples" / f"{stage}.yaml", store=STORE).plan() for stage in STAGES]
     failed = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()) if status != "done")
     hopeless = sum(plan.num_wanted - plan.num_done - plan.num_failed - plan.num_to_run for plan in plans)
     yield "| the campaign so far | |"
@@ -124,13 +137,17 @@ def _model(row: Row) -> str:
     return f"`{' '.join([row['tier'], *fields])}`"
 
 
-def details(rows: Sequence[Row]) -> Iterator[str]:
+def details(rows: Sequence[Row], plans: Sequence[Plan]) -> Iterator[str]:
     """A row for each cell that was run, with its interval, its seeds and what differs from the paper."""
-    steps = {_key(row): row["steps"] for row in _rows(STEPS)}
+    steps = {(row["sweep"], *_key(row)): row["steps"] for row in _rows(STEPS)}
     done = [row for row in rows if row["mean"] is not None]
+    open_cells = {
+        (plan.grid.name, *_key(_fields(cell.wanted))) for plan in plans for cell in plan.cells if cell.is_open
+    }
     protocols = {text: chr(65 + index) for index, text in enumerate(dict.fromkeys(_protocol(row) for row in done))}
     yield from ("### Every cell that was run", "")
-    yield "The interval has 95 %: over the seeds (t), or for one seed over its sequences (Wilson)."
+    yield "The interval has 95 %: over the seeds (t), or for one seed over its sequences (Wilson). *So far*: more learning"
+    yield "rates or seeds of the cell are still to run."
     yield ""
     yield "| task | m | model | published | bilin | interval | seeds (solved) | steps, median | mark | protocol |"
     yield "|---|--:|---|--:|--:|---|--:|--:|---|---|"
@@ -138,8 +155,10 @@ def details(rows: Sequence[Row]) -> Iterator[str]:
         interval = "–" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"  # noqa: RUF001
         seeds = f"{row['num_seeds']} ({row['num_solved']})"
         cell = f"{row['task']} | {row['m']} | {_model(row)}"
-        numbers = f"{row['published']:.2f} | {_share(row['mean'])} | {interval} | {seeds} | {steps[_key(row)]:,.0f}"
-        yield f"| {cell} | {numbers} | {row['mark']} | {protocols[_protocol(row)]} |"
+        median = f"{steps[row['sweep'], *_key(row)]:,.0f}"
+        numbers = f"{row['published']:.2f} | {_share(row['mean'])} | {interval} | {seeds} | {median}"
+        so_far = ", so far" if (row["sweep"], *_key(row)) in open_cells else ""
+        yield f"| {cell} | {numbers} | {row['mark']}{so_far} | {protocols[_protocol(row)]} |"
     yield from (
         "",
         "Protocols, as they differ from the published one, beside validation beyond the training lengths:",
@@ -153,7 +172,19 @@ def _protocol(row: Row) -> str:
 
 
 def _key(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("sweep", "task", "m", "tier", "block_size", "layers"))
+    return row["task"], row["m"], row["tier"], row["block_size"], _layers(row)
+
+
+def _fields(wanted: WantedCell) -> Row:
+    """The fields of a cell by the names of the results."""
+    nothing = dict.fromkeys(("m", "block_size", "layers"))
+    names = {"task": wanted.cell.task.name, "tier": wanted.cell.model.tier}
+    return {**nothing, **asdict(wanted.cell.task), **asdict(wanted.cell.model), **names}  # type: ignore[call-overload]
+
+
+def _layers(row: Row) -> int | None:
+    """The layers, if the paper states them: it does not for LSTM."""
+    return None if row["tier"] == "lstm" else row["layers"]
 
 
 def ablation() -> Iterator[str]:
