@@ -57,13 +57,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget-min", type=float, default=100, help="minutes; by default 100")
     parser.add_argument("--protocol", choices=["budget", "published"], default="budget")
-    parser.add_argument("--stage", action="append", choices=STAGES, help="run this stage alone; repeatable")
+    parser.add_argument(
+        "--stage", action="append", choices=STAGES, help="run this stage alone, all seeds at once; repeatable"
+    )
     parser.add_argument("--store", type=Path, default=STORE)
     parser.add_argument("--workers", default="2", help="trials at once; by default 2")
     args = parser.parse_args()
     campaign = Campaign(args.store, args.workers, deadline=time.monotonic() + 60 * args.budget_min)
     if args.protocol == "budget":
-        campaign.run(args.stage or STAGES, passes=[ONE_SEED, ()])
+        campaign.run(args.stage or STAGES, passes=[()] if args.stage else [ONE_SEED, ()])
     elif print_cost(args.store):
         campaign.run(PUBLISHED, passes=[("--set", "resources.gpus=1")])
 
