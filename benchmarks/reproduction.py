@@ -146,8 +146,8 @@ def details(rows: Sequence[Row], plans: Sequence[Plan]) -> Iterator[str]:
     }
     protocols = {text: chr(65 + index) for index, text in enumerate(dict.fromkeys(_protocol(row) for row in done))}
     yield from ("### Every cell that was run", "")
-    yield "The interval has 95 %: over the seeds (t), or for one seed over its sequences (Wilson). *So far*: learning rates"
-    yield "or seeds of the cell are still to run."
+    yield "The interval has 95 %: over the seeds (t), or for one seed over its sequences (Wilson). *So far*: rates or"
+    yield "seeds of the cell are still to run."
     yield ""
     yield "| task | m | model | published | bilin | interval | seeds (solved) | steps, median | mark | protocol |"
     yield "|---|--:|---|--:|--:|---|--:|--:|---|---|"
