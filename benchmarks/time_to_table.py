@@ -116,16 +116,17 @@ def trainable() -> type:
     class Trial(tune.Trainable):
         def setup(self, config: dict[str, Any], steps: int) -> None:
             torch.set_num_threads(1)
+            self.steps = steps
+            self.reset_config(config)
+
+        def reset_config(self, config: dict[str, Any]) -> bool:
             torch.manual_seed(config["seed"])
-            self.steps, self.done_steps, self.perfect = steps, 0, 0
+            self.done_steps, self.perfect = 0, 0
             self.generator = torch.Generator().manual_seed(config["seed"])
             self.task, tier = ModularAddition(m=config["m"]), config["tier"]
             settings = tier_settings(tier)(hidden=HIDDEN, embedding=HIDDEN, **TIERS[tier])
             self.module = settings.build(vocab_size=config["m"], num_classes=config["m"])
             self.optimizer = torch.optim.Adam(self.module.parameters(), lr=config["lr"])
-
-        def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self.setup(new_config, self.steps)
             return True
 
         def step(self) -> dict[str, Any]:
