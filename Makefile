@@ -7,7 +7,7 @@ SOURCES := bilin tests benchmarks
 # Trials compute with one thread each, so two processes fill two cores.
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-clusters check coverage format metrics tables hierarchy survival fuzz bench gpu-check clean
+.PHONY: demo test test-clusters check coverage format metrics tables reproduce hierarchy survival fuzz bench gpu-check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bilin sweep launch examples/quickstart.yaml
@@ -49,6 +49,14 @@ metrics:
 tables: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/reference.py
+
+# The published tables, as far as the budget goes; it continues where it stopped. PROTOCOL=published: without a change.
+BUDGET_MIN ?= 100
+PROTOCOL ?= budget
+reproduce: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.reproduce --budget-min $(BUDGET_MIN) --protocol $(PROTOCOL)
+	$(BIN)/bilin results compact --store reproduction
+	$(BIN)/python -m benchmarks.reproduction --write
 
 hierarchy: $(VENV)/.installed
 	$(BIN)/bilin sweep launch examples/hierarchy.yaml
