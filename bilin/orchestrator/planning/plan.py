@@ -107,6 +107,12 @@ class Plan:
         return sum(cell.num_more for cell in self.cells)
 
     @property
+    def num_shapes(self) -> int:
+        """How many shapes the trials to run now have: those of one shape can be trained as one program."""
+        asks = ((cell, ask) for cell in self.cells for ask in cell.to_run[: None if cell.wanted.ranges else 1])
+        return len({cell.spec(*ask).shape for cell, ask in asks})
+
+    @property
     def may_end_early(self) -> bool:
         """Whether fewer trials may run, as with ``until_solved``, or if another sweep has points of later rounds."""
         searches = {cell.wanted.learning_rate for cell in self.cells}

@@ -30,6 +30,7 @@ from bilin.results.schema import (
     WANTED_SCHEMA,
     cell_columns,
     table_of,
+    table_of_columns,
     trials_schema,
 )
 from bilin.rules import round_to_digits
@@ -95,12 +96,12 @@ def trials_table(pairs: Sequence[tuple[TrialSpec, TrialResult]]) -> pa.Table:
 
 def curves_table(results: Iterable[TrialResult]) -> pa.Table:
     """Return one row an evaluation and length, in the order of the trials."""
-    rows = [
-        (result.trial_id, point.step, point.length, point.loss, point.accuracy)
-        for result in results
-        for point in result.curve
-    ]
-    return table_of(rows, CURVES)
+    columns: list[list[Any]] = [[] for _ in CURVES]
+    for result in results:
+        columns[0] += [result.trial_id] * len(result.curve)
+        for column, values in zip(columns[1:], result.curve.columns, strict=True):
+            column += values
+    return table_of_columns(columns, CURVES)
 
 
 def add_tests(rows: pa.Table, results: Mapping[str, tuple[TrialSpec, TrialResult]]) -> pa.Table:
