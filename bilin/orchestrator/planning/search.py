@@ -79,12 +79,13 @@ def decide(cell: WantedCell, known: Known, asked: Sequence[Point] = ()) -> tuple
         points = _search(cell, search, known, asked)
     else:
         points = _until_solved(cell, search, known) if search.until_solved else map(Point, search.choices)
-    points = tuple(dict.fromkeys(points))
-    return _rounds(cell, points, known) if cell.rungs else _asks(points, cell.seeds)
+    return _asks_of(cell, tuple(dict.fromkeys(points)), known)
 
 
-def _rounds(cell: WantedCell, points: Sequence[Point], known: Known) -> tuple[Ask, ...]:
-    """Return the trials of some points with a pruner, which compares those of each round."""
+def _asks_of(cell: WantedCell, points: tuple[Point, ...], known: Known) -> tuple[Ask, ...]:
+    """Return the trials of some points. A pruner compares those of each round."""
+    if not cell.rungs:
+        return _asks(points, cell.seeds)
     search = cell.learning_rate
     size = search.round if isinstance(search, LogUniform) else max(1, len(points))
     rounds = (points[first : first + size] for first in range(0, len(points), size))
@@ -144,7 +145,7 @@ def _asks(points: tuple[Point, ...], seeds: tuple[int, ...]) -> tuple[Ask, ...]:
 
 
 def num_later(cell: WantedCell, ended: Container[Key], asks: Sequence[Ask], to_run: Collection[Ask]) -> int:
-    """Return how many trials that have not ended `decide` will ask for after these, of which some are to run.
+    """Return how many trials `decide` will ask for later, beyond ``asks``; 0 if none is to run now.
 
     Only a search with ``until_solved`` may ask for fewer.
     """
@@ -173,8 +174,7 @@ def _search(cell: WantedCell, search: LogUniform, known: Known, asked: Sequence[
     ranges = (search.range, *cell.ranges)
     points = [point for point in dict.fromkeys(asked) if _is_within(point, ranges)][: cell.max_points]
     while count := min(search.round, cell.max_points - len(points)):
-        asks = _rounds(cell, points, known) if cell.rungs else _asks(tuple(points), cell.seeds)
-        if not all(ask.is_met(known) for ask in asks):
+        if not all(ask.is_met(known) for ask in _asks_of(cell, tuple(points), known)):
             break
         outcomes = {point: _outcomes(cell, point, known) for point in points}
         seed = derive_seed(cell.cell_id, "ask", len(points))
