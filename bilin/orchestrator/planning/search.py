@@ -12,7 +12,7 @@ import itertools
 import math
 import random
 import statistics
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -74,12 +74,11 @@ def decide(cell: WantedCell, known: Known, asked: Sequence[Point] = ()) -> tuple
         asked: The points that a search has asked for so far, in that order.
     """
     search = cell.learning_rate
-    points: Iterable[Point]
     if isinstance(search, LogUniform):
-        points = _search(cell, search, known, asked)
+        points = tuple(dict.fromkeys(_search(cell, search, known, asked)))
     else:
-        points = _until_solved(cell, search, known) if search.until_solved else map(Point, search.choices)
-    return _asks_of(cell, tuple(dict.fromkeys(points)), known)
+        points = tuple(_until_solved(cell, search, known)) if search.until_solved else _points(search.choices)
+    return _asks_of(cell, points, known)
 
 
 def _asks_of(cell: WantedCell, points: tuple[Point, ...], known: Known) -> tuple[Ask, ...]:
@@ -140,8 +139,13 @@ def _best(cell: WantedCell, points: Sequence[Point], known: Known, rung: int) ->
 
 
 @lru_cache(1024)
+def _points(choices: tuple[float, ...]) -> tuple[Point, ...]:
+    return tuple(map(Point, choices))  # shared by many cells, as are the trials at them
+
+
+@lru_cache(1024)
 def _asks(points: tuple[Point, ...], seeds: tuple[int, ...]) -> tuple[Ask, ...]:
-    return tuple(Ask(point, seed) for point in points for seed in seeds)  # shared by many cells
+    return tuple(Ask(point, seed) for point in points for seed in seeds)
 
 
 def num_later(cell: WantedCell, ended: Container[Key], asks: Sequence[Ask], to_run: Collection[Ask]) -> int:
