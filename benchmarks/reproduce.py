@@ -44,8 +44,8 @@ STAGES = (
 PUBLISHED = ("paper_modular_addition", "paper_random_state_machine")
 
 ONE_SEED = ("--set", "seeds=[0]")
-INTERRUPTED = 3
-"""The exit code of a launch that was interrupted."""
+COMPLETE, SOME_FAILED, INTERRUPTED = 0, 1, 3
+"""Exit codes of a launch after which the campaign goes on, or ends at its deadline; others are errors."""
 
 STEP_S = """
     SELECT task, tier, layers, m, avg((wall_s - test_s) / steps) AS step_s
@@ -61,29 +61,35 @@ def main() -> None:
         "--stage", action="append", choices=STAGES, help="run this stage alone, all seeds at once; repeatable"
     )
     parser.add_argument("--store", type=Path, default=STORE)
-    parser.add_argument("--workers", default="2", help="trials at once; by default 2")
+    parser.add_argument("--workers", help="trials at once; by default as many as the CPUs or GPUs allow")
     args = parser.parse_args()
-    campaign = Campaign(args.store, args.workers, deadline=time.monotonic() + 60 * args.budget_min)
+    where = ["--workers", args.workers] if args.workers else []
+    campaign = Campaign(args.store, where, deadline=time.monotonic() + 60 * args.budget_min)
     if args.protocol == "budget":
         campaign.run(args.stage or STAGES, passes=[()] if args.stage else [ONE_SEED, ()])
     elif print_cost(args.store):
-        campaign.run(PUBLISHED, passes=[("--set", "resources.gpus=1")])
+        campaign.run(PUBLISHED, passes=[()])
 
 
 class Campaign:
     """Launches of grids into one store, until a deadline."""
 
-    def __init__(self, store: Path, workers: str, *, deadline: float) -> None:
-        self.store, self.workers, self.deadline = store, workers, deadline
+    def __init__(self, store: Path, where: Sequence[str], *, deadline: float) -> None:
+        self.store, self.where, self.deadline = store, where, deadline
         self.store.mkdir(exist_ok=True)
 
     def run(self, stages: Sequence[str], passes: Sequence[Sequence[str]]) -> None:
         """Launch what is missing in each stage, as long as there is time."""
         for stage in stages:
             for options in passes:
-                if self.is_missing(stage, options) and self.launch(stage, options) == INTERRUPTED:
+                if not self.is_missing(stage, options):
+                    continue
+                code = INTERRUPTED if time.monotonic() > self.deadline else self.launch(stage, options)
+                if code == INTERRUPTED:
                     print(f"the budget ended in {stage}; the same command continues from here")
                     return
+                if code not in (COMPLETE, SOME_FAILED):
+                    sys.exit(code)
         print("every stage is complete")
 
     def is_missing(self, stage: str, options: Sequence[str]) -> bool:
@@ -95,7 +101,7 @@ class Campaign:
         """Launch a stage, end the launch at the deadline, and return its exit code."""
         print(f"== {stage} {' '.join(options)}", flush=True)
         started = time.monotonic()
-        process = subprocess.Popen(self.command("launch", stage, *options, "--workers", self.workers))
+        process = subprocess.Popen(self.command("launch", stage, *options, *self.where))
         try:
             process.wait(max(0.0, self.deadline - started))
         except (subprocess.TimeoutExpired, KeyboardInterrupt):

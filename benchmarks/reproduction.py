@@ -81,14 +81,14 @@ def figures(plans: Sequence[Plan]) -> Iterator[str]:
     ledger = STORE / LAUNCHES
     launches = [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
     failed = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()) if status != "done")
-    hopeless = sum(plan.num_wanted - plan.num_done - plan.num_failed - plan.num_to_run for plan in plans)
+    saved = sum(plan.num_wanted - plan.num_done - plan.num_failed - plan.num_to_run for plan in plans)
     yield "| the campaign so far | |"
     yield "|---|--:|"
     yield f"| trials with a result | {statuses['done']} |"
     yield f"| trials that failed or diverged | {failed or 0} |"
-    yield f"| trials saved, because a learning rate before theirs solved the cell | {hopeless} |"
+    yield f"| trials saved, because a learning rate before theirs solved the cell | {saved} |"
     yield f"| trials still to run | {sum(plan.num_to_run for plan in plans)} at most |"
-    yield f"| hours of workers with one thread each | {hours['training']:.1f}, {hours['test']:.1f} of them for tests |"
+    yield f"| hours of workers with one thread each | {hours['training']:.2f}, {hours['test']:.2f} of them for tests |"
     yield f"| launches, and how many of them were interrupted | {len(launches)}, {_interrupted(launches)} |"
 
 

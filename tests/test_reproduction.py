@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
+import time
+
 from benchmarks import reproduce, reproduction
 from bilin.orchestrator.grid import Grid, read_grid
-from bilin.results import published
+from bilin.results import published, query
 
 
 def grids(stages: tuple[str, ...]) -> list[Grid]:
@@ -30,6 +34,22 @@ def key(task: object, model: object) -> tuple[object, ...]:
     layers = None if getattr(model, "tier", None) == "lstm" else getattr(model, "layers", None)  # not published
     fields = getattr(task, "name", None), getattr(task, "m", None), getattr(model, "tier", None)
     return *fields, getattr(model, "block_size", None), layers
+
+
+def test_a_campaign_launches_what_is_missing_and_stops_at_its_deadline(tmp_path, capsys) -> None:
+    grid = ("--only", "tier=real_diagonal,m=2", "--set", "train.steps=500", "--set", "validate.every=500")
+    late = reproduce.Campaign(tmp_path, ["--cluster", "inline"], deadline=-math.inf)
+    late.run(["quickstart"], passes=[grid])
+    assert "the budget ended in quickstart" in capsys.readouterr().out
+    assert not (tmp_path / reproduce.LAUNCHES).exists()
+    campaign = reproduce.Campaign(tmp_path, ["--cluster", "inline"], deadline=time.monotonic() + 3600)
+    campaign.run(["quickstart"], passes=[grid, grid])  # the second time, nothing is missing
+    assert "every stage is complete" in capsys.readouterr().out
+    (launch,) = [json.loads(line) for line in (tmp_path / reproduce.LAUNCHES).read_text().splitlines()]
+    assert (launch["stage"], launch["exit_code"]) == ("quickstart", reproduce.COMPLETE)
+    assert query("SELECT tier, steps FROM trials", store=tmp_path).to_pylist() == [
+        {"tier": "real_diagonal", "steps": 500}
+    ]
 
 
 def test_the_published_protocol_has_no_early_end_and_three_constant_rates() -> None:
