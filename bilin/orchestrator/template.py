@@ -58,6 +58,9 @@ def grid_template(
         "  # log_uniform: [1e-5, 1e-2]",
         f"  # trials: 12 # {fields_of(LogUniform)['trials'].doc}",
         "",
+        "# To stop learning rates early that fall behind (steps at the first rung: a multiple of validate.every):",
+        "# pruner: {kind: median, first: 1000}",
+        "",
         f"seeds: [0, 1, 2] # {fields_of(Seeds)['seeds'].doc}",
         "",
     ]

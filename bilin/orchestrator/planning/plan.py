@@ -145,7 +145,7 @@ class Plan:
     def num_mixed_hardware(self) -> int:
         """How many cells have results of several CPUs or GPUs."""
         return sum(
-            mixture((trial.origin for trial in cell.stored.values()), HARDWARE) is not None
+            mixture(Counter(trial.origin for trial in cell.stored.values()), HARDWARE) is not None
             for cell in self.cells
             if len(cell.stored) > 1
         )
