@@ -82,7 +82,7 @@ bench: $(VENV)/.installed-dev
 
 # On a machine with a GPU; it needs no network and no Ray. It uses the Python that has torch with CUDA: PYTHON=...
 gpu-check:
-	$(PYTHON) benchmarks/gpu_check.py
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_check.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \

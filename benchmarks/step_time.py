@@ -3,7 +3,7 @@
     python benchmarks/step_time.py [--hidden 64 256] [--m 2 5 10 25 50] [--tier full] [--rounds 5] [--json steps.json]
 
 - loop: a loop over time. For bilinear tiers it is written out in loops.py; other tiers advance by one token at a time.
-- bilin: what a lone trial runs.
+- bilin: the module of the tier.
 - floor: the products of matrices that bilin's step computes and the memory that Adam goes through, at the rates of a
   large product and of a large copy on this machine. All else would be free.
 
@@ -60,8 +60,8 @@ def main() -> None:
     for hidden in options.hidden:
         for name in options.tier:
             for m in options.m:
-                loop, final, floor = measure(name, hidden, m, options.rounds)
-                table.add(name, hidden, m, loop, final, floor, loop / final, final / floor)
+                loop, ours, floor = measure(name, hidden, m, options.rounds)
+                table.add(name, hidden, m, loop, ours, floor, loop / ours, ours / floor)
     table.write(options.json)
 
 
@@ -83,8 +83,8 @@ def measure(name: str, hidden: int, m: int, rounds: int) -> tuple[float, float, 
     num_weights = sum(weight.numel() for weight in module.parameters())
     bytes_a_second, flops_a_second = rates()
     seconds = counter.get_total_flops() / flops_a_second + 4 * ADAM_PASSES * num_weights / bytes_a_second
-    looped, final = map(min, times)
-    return 1000 * looped, 1000 * final, 1000 * seconds
+    looped, ours = map(min, times)
+    return 1000 * looped, 1000 * ours, 1000 * seconds
 
 
 @cache

@@ -67,7 +67,7 @@ def with_bilin(tiers: list[str], moduli: list[int], steps: int) -> dict[str, flo
         "name": "time-to-table",
         "tasks": [{"name": "modular_addition", "m": moduli}],
         "models": [{"tier": tier, "hidden": HIDDEN, "embedding": HIDDEN, **TIERS[tier]} for tier in tiers],
-        "train": {"steps": steps},
+        "train": {"steps": steps, "schedule": "constant"},
         "validate": {"every": EVERY, "num_sequences": SEQUENCES},
         "test": {"lengths": [LENGTH], "num_sequences": SEQUENCES},
         "learning_rate": {"choices": list(LRS)},

@@ -33,11 +33,14 @@ from bilin.results.origin import Origin as Origin
 from bilin.results.origin import mixture as mixture
 from bilin.results.published import published as published
 from bilin.results.reports.page import report as report
+from bilin.results.reports.standing import standings as standings
 from bilin.results.result_table import Format as Format
 from bilin.results.result_table import ResultTable as ResultTable
 from bilin.results.result_table import encode as encode
 from bilin.results.rows import Rows as Rows
 from bilin.results.scratch import remove_scratch as remove_scratch
+from bilin.results.sql.open_store import OpenStore as OpenStore
+from bilin.results.sql.open_store import at_one_moment as at_one_moment
 from bilin.results.sql.query import Question as Question
 from bilin.results.sql.query import brief as brief
 from bilin.results.sql.query import query as query

@@ -10,6 +10,7 @@ from typing import Any
 from bilin.failures import error_key, place_of
 from bilin.folder import DEFAULT_STORE
 from bilin.record import RESULT_STATUSES, Status, TrialResult
+from bilin.results.sql.open_store import OpenStore
 from bilin.results.sql.query import query
 
 
@@ -32,7 +33,7 @@ class Failure:
     trial_id: str
 
 
-def failures(sweep: str, *, store: Path | str = DEFAULT_STORE) -> list[Failure]:
+def failures(sweep: str, *, store: Path | str | OpenStore = DEFAULT_STORE) -> list[Failure]:
     """Return the errors with which wanted trials of a sweep failed, the most frequent first.
 
     Raises:

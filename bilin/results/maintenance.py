@@ -83,7 +83,7 @@ def compact(store: Path | str, sweep: str | None = None) -> Mapping[str, int]:
         StoreError: The store or sweep does not exist, or cannot be read or written.
         SweepRunningError: A sweep is being written; no sweep was changed.
     """
-    sweeps = [folder.name for folder in sweep_folders(store, sweep)]
+    sweeps = [folder.name for folder in sweep_folders(store, [sweep] if sweep else ())]
     with _writers(store, sweeps, "bilin results compact") as writers:
         return {name: writer.compact() for name, writer in writers.items()}
 
@@ -125,7 +125,7 @@ def verify(store: Path | str, sweep: str | None = None) -> list[Health]:
     """
     found: dict[str, Health] = {}
     while True:
-        folders = sweep_folders(store, sweep)
+        folders = sweep_folders(store, [sweep] if sweep else ())
         new = [folder for folder in folders if folder.name not in found]
         if not new:  # nothing was renamed meanwhile
             return [found[folder.name] for folder in folders]

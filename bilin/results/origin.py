@@ -7,7 +7,7 @@ results version is part of the id of a trial, so results of several never meet i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from bilin.units import plural
@@ -41,12 +41,14 @@ def without_build(version: str) -> str:
     return version.partition("+")[0]
 
 
-def mixture(origins: Iterable[Origin], names: Sequence[str]) -> str | None:
-    """Say in which of some columns results differ, with the number of trials; None if they agree."""
-    known = [origin for origin in origins if origin.torch is not None]
+def mixture(origins: Mapping[Origin, int], names: Sequence[str]) -> str | None:
+    """Say in which of some columns results differ; None if they agree. `origins` has the number of trials of each."""
     texts = []
     for name in names:
-        counts = Counter(without_build(getattr(origin, name) or "none") for origin in known)
+        counts = Counter[str]()
+        for origin, count in origins.items():
+            if origin.torch is not None:
+                counts[without_build(getattr(origin, name) or "none")] += count
         if len(counts) > 1:
             shown = [f"{value} ({plural(count, 'trial')})" for value, count in sorted(counts.items())]
             texts.append(f"{name}: {', '.join(shown)}")

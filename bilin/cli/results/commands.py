@@ -422,6 +422,9 @@ def _say_what_is_missing(store: Path, sweep: str | None) -> None:
         suppress(InputError),
         catch_warnings(action="ignore", category=DamageWarning),
     ):  # the query names the damage, `bilin sweep status` the fault of a grid
+        (standing,) = results.standings(store, names)
+        if standing.state == "complete" and "pruned" not in standing.statuses:
+            return  # to plan a large sweep takes long; only the plan knows which pruned trials go on
         status = orchestrator.status(names[0], store=store)
         if status.state is not orchestrator.SweepState.COMPLETE:
             more = shlex.join(["bilin", "sweep", "status", names[0], *results.store_option(store)])

@@ -44,12 +44,14 @@ def report(
 
 
 def _to_run(store: Path, sweeps: Sequence[str]) -> dict[str, int]:
-    """Return how many trials each sweep has to run, as far as its grid can be read here."""
+    """Return how many trials the sweeps with pruned trials have to run, as far as their grids can be read here."""
     from bilin import orchestrator, results
 
     found = {}
     with catch_warnings(action="ignore", category=DamageWarning):  # the report itself names the damage
-        for name in sweeps or results.sweep_names(store):
-            with suppress(InputError):
-                found[name] = orchestrator.status(name, store=store).plan.num_to_run
+        pruned = results.query("SELECT DISTINCT sweep FROM trials WHERE status = 'pruned'", store=store)
+        for name in pruned["sweep"].to_pylist():
+            if name in sweeps or not sweeps:
+                with suppress(InputError):
+                    found[name] = orchestrator.status(name, store=store).plan.num_to_run
     return found

@@ -94,7 +94,8 @@ def _packs(plan: Plan) -> str:
         return ""
     if sizes == {1}:
         return "none: every trial trains alone"
-    return f"at most {' or '.join(map(str, sorted(sizes)))} trials in one, of {plural(plan.num_shapes, 'shape')}"
+    largest = " or ".join(map(str, sorted(sizes)))
+    return f"of at most {largest} trials; the trials have {plural(plan.num_shapes, 'shape')}"
 
 
 def _pack_size(resources: Resources) -> int:

@@ -109,8 +109,13 @@ class Plan:
     @property
     def num_shapes(self) -> int:
         """How many shapes the trials to run now have: those of one shape can be trained as one program."""
-        asks = ((cell, ask) for cell in self.cells for ask in cell.to_run[: None if cell.wanted.ranges else 1])
-        return len({cell.spec(*ask).shape for cell, ask in asks})
+        found = {}
+        for plan in self.cells:
+            cell = plan.wanted.cell
+            for ask in plan.to_run if plan.wanted.ranges else plan.to_run[:1]:
+                # Cells share their blocks, which take long to hash.
+                found[id(cell.task), id(cell.model), cell.train.normalize, ask.point.searched] = plan, ask
+        return len({plan.spec(*ask).shape for plan, ask in found.values()})
 
     @property
     def may_end_early(self) -> bool:
@@ -140,7 +145,7 @@ class Plan:
     def num_mixed_hardware(self) -> int:
         """How many cells have results of several CPUs or GPUs."""
         return sum(
-            mixture((trial.origin for trial in cell.stored.values()), HARDWARE) is not None
+            mixture(Counter(trial.origin for trial in cell.stored.values()), HARDWARE) is not None
             for cell in self.cells
             if len(cell.stored) > 1
         )

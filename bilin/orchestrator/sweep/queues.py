@@ -134,7 +134,7 @@ class Queues:
         wall_s = self._wall_s.get(leader.shape)
         size = min(MAX_GROUP, int(GROUP_S / wall_s)) if wall_s else 1
         if self._packs:
-            resources, share = leader.spec.resources, -(-(len(queue) + 1) // pool.num_workers)
+            resources, share = leader.spec.resources, -(-(len(queue) + 1) // pool.num_workers(leader.spec.resources))
             size = max(size, min(share, resources.pack or MAX_PACK[device_of(resources)]))
         size = min(size, leader.max_group)
         while queue and len(group) < size and len(passed) < MAX_PASSED:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from bilin.errors import QueryError, nearest, unknown
 from bilin.fields import fields_of
 from bilin.results.schema import fields_in
+from bilin.results.sql.open_store import OpenStore
 from bilin.results.sql.query import query
 from bilin.results.statistics import Statistic, summarize
 from bilin.results.tables.layout import at_lengths, labels, model_order, task_order, without_searched
@@ -32,7 +33,7 @@ _NUMBER = {"value": pa.float64(), "low": pa.float64(), "high": pa.float64(), "nu
 class Subject:
     """What a figure is about; see `bilin.results.plot`, which has the same arguments."""
 
-    store: Path | str
+    store: Path | str | OpenStore
     sweep: str | None = None
     where: str | None = None
     everything: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from bilin.results.export import output_file
 from bilin.results.figures.data import DATA, Subject
 from bilin.results.figures.notes import note_of, with_note
 from bilin.results.figures.text import LEAST_COLUMNS, TEXTS
+from bilin.results.sql.open_store import OpenStore, at_one_moment
 from bilin.results.statistics import DEFAULT_STATISTIC, Statistic
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ ENDINGS = (".png", ".svg", ".pdf")
 
 def figure_data(
     kind: str,
-    store: Path | str = DEFAULT_STORE,
+    store: Path | str | OpenStore = DEFAULT_STORE,
     *,
     sweep: str | None = None,
     where: str | None = None,
@@ -64,7 +66,12 @@ def figure_data(
         store=store, sweep=sweep, where=where, everything=everything, length=length,
         stat=statistic, value=value, x=x,
     )  # fmt: skip
-    data = DATA[kind](subject)
+    data = at_one_moment(
+        store,
+        lambda opened: DATA[kind](replace(subject, store=opened)),
+        sweeps=[sweep] if sweep else (),
+        curves=kind == "training",
+    )
     if not data.num_rows or (kind in ("length", "size") and data["value"].null_count == data.num_rows):
         raise QueryError(_nothing(kind, subject, "no number yet" if data.num_rows else ""))
     return with_note(kind, data, statistic)

@@ -6,17 +6,23 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bilin.errors import QueryError
+from bilin.results.rows import Rows
 from bilin.results.schema import cell_columns
+from bilin.results.sql.open_store import OpenStore, at_one_moment
 from bilin.results.sql.query import query
 from bilin.results.tables.layout import labels, model_order, task_order, without_searched
 
 _UNUSED = ("spec", "traceback", "searched", "threads", "pid", "pack", "schema_version", "test_s", "rungs")
 
 Row = Mapping[str, Any]
+
+_Id = tuple[str, str]
+"""The sweep and the id of a trial."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +76,16 @@ def read_runs(store: Path | str, *, sweep: str | None, where: str | None, everyt
         QueryError: The condition is not valid, or no trial meets it.
         StoreError: The store or sweep does not exist, or cannot be read.
     """
-    stored = query(store=store, view="trials", sweep=sweep, where=where, everything=everything)
+
+    def ask(opened: OpenStore) -> tuple[Rows, Mapping[_Id, Sequence[Row]], Mapping[_Id, Sequence[Row]]]:
+        of_trials = partial(_by_trial, store=opened, sweep=sweep, everything=everything)
+        return (
+            query(store=opened, view="trials", sweep=sweep, where=where, everything=everything),
+            of_trials("step, length, loss, accuracy FROM curves", "step, length NULLS FIRST"),
+            of_trials("length, accuracy_scaled FROM lengths", "length"),
+        )
+
+    stored, curves, tests = at_one_moment(store, ask, sweeps=[sweep] if sweep else (), curves=True)
     if not stored.num_rows:
         found = "no trial is stored yet" if where is None else f"no trial meets {where!r}"
         raise QueryError(f"nothing to export: {found}; `bilin results query --view trials` shows what there is")
@@ -78,8 +93,6 @@ def read_runs(store: Path | str, *, sweep: str | None, where: str | None, everyt
     rows = [(row, without_searched(row)) for row in stored.to_pylist()]
     by_task, by_model = task_order(schema), model_order(schema)
     rows.sort(key=lambda pair: (by_task(pair[1]), by_model(pair[1])))
-    curves = _by_trial("step, length, loss, accuracy FROM curves", "step, length NULLS FIRST", store, sweep, everything)
-    tests = _by_trial("length, accuracy_scaled FROM lengths", "length", store, sweep, everything)
     fields = cell_columns(schema)
     names = labels([labelled for _, labelled in rows], schema)
     return [
@@ -105,9 +118,9 @@ def by_cell(runs: Sequence[Run]) -> Iterator[list[Run]]:
 
 
 def _by_trial(
-    what: str, order: str, store: Path | str, sweep: str | None, everything: bool
-) -> dict[tuple[str, str], list[Row]]:
-    found: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    what: str, order: str, *, store: OpenStore, sweep: str | None, everything: bool
+) -> Mapping[_Id, Sequence[Row]]:
+    found: dict[_Id, list[Row]] = defaultdict(list)
     sql = f"SELECT sweep, trial_id, {what} ORDER BY {order}"
     for row in query(sql, store=store, sweep=sweep, everything=everything).to_pylist():
         found[row["sweep"], row["trial_id"]].append(row)

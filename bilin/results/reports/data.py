@@ -7,9 +7,8 @@ import gzip
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +18,7 @@ from bilin.errors import QueryError
 from bilin.results.figures.looks import looks
 from bilin.results.figures.plot import figure_data
 from bilin.results.result_table import is_number, readable
+from bilin.results.sql.open_store import OpenStore
 from bilin.results.sql.query import brief, query
 
 _SIGNIFICANT_DIGITS = 5
@@ -60,17 +60,11 @@ _FIGURES: Mapping[str, tuple[str, str | None, Mapping[str, str]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which results the page is about: the arguments of `report`."""
+    """Which results the page is about: the arguments of `report`, with the sweeps as they are at one moment."""
 
-    store: Path | str
-    sweeps: Sequence[str]
+    store: OpenStore
     stat: str | None
     everything: bool
-
-    @property
-    def where(self) -> str:
-        """The sweeps as a condition in SQL. Names of sweeps have no quotes."""
-        return f"sweep IN ({', '.join(map(repr, self.sweeps))})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,9 +117,9 @@ def figures(selection: Selection) -> Iterator[Figure]:
 
 def numbers(selection: Selection, kind: str, *, value: str | None = None) -> pa.Table | None:
     """Return the numbers behind a figure; None if there is nothing to draw."""
-    where, everything = selection.where, selection.everything
+    everything = selection.everything
     try:
-        return figure_data(kind, selection.store, where=where, stat=selection.stat, value=value, everything=everything)
+        return figure_data(kind, selection.store, stat=selection.stat, value=value, everything=everything)
     except QueryError:
         return None
 
@@ -144,15 +138,14 @@ def thinned(data: pa.Table, max_points: int = _MAX_POINTS) -> pa.Table:
 
 def trials(selection: Selection) -> pa.Table:
     """Return every column of the trials."""
-    where, everything = selection.where, selection.everything
-    return query(store=selection.store, view="trials", where=where, everything=everything).to_arrow()
+    return query(store=selection.store, view="trials", everything=selection.everything).to_arrow()
 
 
 def shown_trials(selection: Selection, rows: pa.Table) -> pa.Table:
     """Return the columns of trials that vary or matter, and the accuracy at each tested length."""
     found: dict[int, dict[tuple[str, str], float]] = defaultdict(dict)
     tests = query(
-        f"SELECT sweep, trial_id, length, accuracy_scaled FROM lengths WHERE {selection.where}",
+        "SELECT sweep, trial_id, length, accuracy_scaled FROM lengths",
         store=selection.store,
         everything=selection.everything,
     ).to_pylist()

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +17,7 @@ from bilin.results.markup import Sheet
 from bilin.results.reports.data import Selection, numbers
 from bilin.results.reports.standing import Standing, standings
 from bilin.results.result_table import MISSING, ResultTable
-from bilin.results.store.contents import stored_grid
+from bilin.results.sql.open_store import OpenStore
 from bilin.units import duration, plural
 
 _MAX_ERRORS = 50
@@ -55,10 +54,10 @@ class Run:
     grid: str | None
 
 
-def runs(selection: Selection, trials: pa.Table, to_run: Mapping[str, int] | None = None) -> list[Run]:
+def runs(selection: Selection, trials: pa.Table, to_run: Mapping[str, int]) -> list[Run]:
     """Return what was run of each sweep, given every column of the trials."""
     found = []
-    for standing in standings(selection.store, selection.sweeps, to_run):
+    for sweep, standing in zip(selection.store.sweeps, standings(selection.store, to_run=to_run), strict=True):
         name = standing.sweep
         rows = trials.filter(pc.equal(trials["sweep"], name))
         errors = failures(name, store=selection.store) if standing.num_failed else []
@@ -69,7 +68,7 @@ def runs(selection: Selection, trials: pa.Table, to_run: Mapping[str, int] | Non
                 num_more=max(0, len(errors) - _MAX_ERRORS),
                 versions=_versions_in_words(rows),
                 commands=_commands(name),
-                grid=stored_grid(selection.store, name),
+                grid=sweep.grid,
             )
         )
     return found
@@ -104,8 +103,8 @@ def _time(at: datetime | None) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC" if at else ""
 
 
-def _error(failure: Failure, sweep: str, rows: pa.Table, store: Path | str) -> Error:
-    words = ["bilin", "sweep", "show", failure.trial_id, "--sweep", sweep, *store_option(store)]
+def _error(failure: Failure, sweep: str, rows: pa.Table, store: OpenStore) -> Error:
+    words = ["bilin", "sweep", "show", failure.trial_id, "--sweep", sweep, *store_option(store.path)]
     tracebacks = rows.filter(pc.equal(rows["trial_id"], failure.trial_id))["traceback"].to_pylist()
     return Error(failure=failure, traceback="".join(filter(None, tracebacks)), command=shlex.join(words))
 

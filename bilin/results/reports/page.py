@@ -17,7 +17,7 @@ from bilin.errors import StoreError
 from bilin.folder import DEFAULT_STORE
 from bilin.results.reports.data import Selection, choices, columns, figures, packed, shown_trials, trials
 from bilin.results.reports.facts import cost, facts, hardware, runs, versions
-from bilin.results.store.contents import existing_sweep, sweep_names
+from bilin.results.sql.open_store import at_one_moment
 from bilin.results.tables.table import table
 from bilin.version import __version__
 
@@ -49,10 +49,18 @@ def report(
         QueryError: The statistic is not one of those accepted.
         StoreError: The store or a sweep does not exist, or cannot be read.
     """
-    names = [existing_sweep(store, name).name for name in dict.fromkeys(sweeps)] or sweep_names(store)
+    return at_one_moment(
+        store,
+        lambda opened: _page(Selection(store=opened, stat=stat, everything=everything), to_run or {}),
+        sweeps=sweeps,
+        curves=True,
+    )
+
+
+def _page(selection: Selection, to_run: Mapping[str, int]) -> str:
+    names = [sweep.folder.name for sweep in selection.store.sweeps]
     if not names:
-        raise StoreError(f"the store {store} has no sweep yet; launch one")
-    selection = Selection(store=store, sweeps=names, stat=stat, everything=everything)
+        raise StoreError(f"the store {selection.store} has no sweep yet; launch one")
     rows, drawn = trials(selection), list(figures(selection))
     documents = {f"figure-{figure.name}": figure.document() for figure in drawn}
     rates = [figure.data for figure in drawn if figure.kind == "lr"]
@@ -67,7 +75,7 @@ def report(
         runs=found,
         facts=facts(found, rows),
         num_trials=rows.num_rows,
-        headline=table(store, where=selection.where, stat=stat, everything=everything).sheet(),
+        headline=table(selection.store, stat=selection.stat, everything=selection.everything).sheet(),
         figures=drawn,
         payloads={name: packed(document) for name, document in documents.items()},
         hardware=hardware(rows),

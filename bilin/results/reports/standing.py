@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES
+from bilin.results.sql.open_store import OpenStore, at_one_moment
 from bilin.results.sql.query import query
-from bilin.results.store.contents import last_wanted
 from bilin.results.store.lock import holder
-from bilin.results.store.rows import WantedRow
+from bilin.results.store.rows import WantedRow, wanted_rows
 from bilin.units import plural
 
-_TRIALS = """
-SELECT sweep, cell_id, status, selected, list(length) AS lengths
-FROM trials LEFT JOIN lengths USING (sweep, trial_id) GROUP BY sweep, trial_id, cell_id, status, selected
+_TRIALS = "SELECT sweep, cell_id, selected, status, count(*) AS n FROM trials GROUP BY ALL"
+
+_TESTED = """
+SELECT sweep, cell_id, count(*) AS n
+FROM (SELECT sweep, cell_id, seed, count(*) AS num_lengths FROM _tested WHERE selected GROUP BY ALL)
+JOIN _asked USING (sweep, cell_id) WHERE num_lengths = len(test_lengths) GROUP BY ALL
 """
+"""How many trials at the selected point have every length that the grid wants."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,51 +60,58 @@ class Standing:
         return "; ".join(filter(None, (self.missing, failed)))
 
 
-def standings(store: Path | str, sweeps: Sequence[str], to_run: Mapping[str, int] | None = None) -> list[Standing]:
-    """Return how far each sweep is. The store does not say which pruned trials go on: see ``to_run`` of `report`.
+def standings(
+    store: Path | str | OpenStore, sweeps: Sequence[str] = (), to_run: Mapping[str, int] | None = None
+) -> list[Standing]:
+    """Return how far each sweep is, or some sweeps. The store does not say which pruned trials go on: see `report`.
 
     Raises:
-        StoreError: A sweep cannot be read.
+        StoreError: A sweep does not exist, or cannot be read.
     """
-    trials: dict[str, list[dict[str, Any]]] = {sweep: [] for sweep in sweeps}
-    for row in query(_TRIALS, store=store).to_pylist():
-        if row["sweep"] in trials:
-            trials[row["sweep"]].append(row)
-    return [_standing(store, sweep, rows, (to_run or {}).get(sweep, 0)) for sweep, rows in trials.items()]
+    return at_one_moment(store, lambda opened: _standings(opened, to_run or {}), sweeps=sweeps)
 
 
-def _standing(store: Path | str, sweep: str, trials: Sequence[Mapping[str, Any]], num_to_run: int) -> Standing:
-    wanted = last_wanted(store, sweep)
-    running = holder(store, sweep)
-    if running:
-        missing = f"it was still running when this page was written ({running.place})"
-    elif wanted is None:
-        missing = "no grid is stored, so it is not known which trials are missing"
-    else:
-        missing = _missing(wanted, trials) or (f"{plural(num_to_run, 'trial')} still to run" if num_to_run else "")
-    return Standing(
-        sweep=sweep,
-        num_cells=len({row["cell_id"] for row in trials} if wanted is None else wanted),
-        statuses=Counter(row["status"] for row in trials),
-        missing=missing,
-        is_running=running is not None,
-    )
+def _standings(opened: OpenStore, to_run: Mapping[str, int]) -> list[Standing]:
+    statuses: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    num_to_test = Counter[str]()
+    for row in query(_TRIALS, store=opened).to_pylist():
+        statuses[row["sweep"]][row["cell_id"]][row["status"]] += row["n"]
+        if row["selected"] and row["status"] == "done":
+            num_to_test[row["sweep"]] += row["n"]
+    for row in query(_TESTED, store=opened).to_pylist():
+        num_to_test[row["sweep"]] -= row["n"]
+    found = []
+    for sweep in opened.sweeps:
+        name = sweep.folder.name
+        wanted = None if sweep.wanted is None else {row.cell_id: row for row in wanted_rows(sweep.wanted)}
+        running = holder(opened.path, name)
+        if running:
+            missing = f"it was still running when this page was written ({running.place})"
+        elif wanted is None:
+            missing = "no grid is stored, so it is not known which trials are missing"
+        else:
+            missing = _missing(wanted, statuses[name], num_to_test[name])
+            missing = missing or (f"{plural(to_run[name], 'trial')} still to run" if to_run.get(name) else "")
+        found.append(
+            Standing(
+                sweep=name,
+                num_cells=len(statuses[name] if wanted is None else wanted),
+                statuses=sum(statuses[name].values(), Counter[str]()),
+                missing=missing,
+                is_running=running is not None,
+            )
+        )
+    return found
 
 
-def _missing(wanted: Mapping[str, WantedRow], trials: Sequence[Mapping[str, Any]]) -> str:
-    """Say which trials have not run, given those of the store that the grid asks for."""
+def _missing(wanted: Mapping[str, WantedRow], statuses: Mapping[str, Counter[str]], num_to_test: int) -> str:
+    """Say which trials have not run, given how many that the grid wants each cell has by their status."""
     lists = [row.points or row.lrs for row in wanted.values()]
     num_wanted = sum(len(points or ()) * len(row.seeds) for points, row in zip(lists, wanted.values(), strict=True))
     in_search = {cell_id for cell_id, points in zip(wanted, lists, strict=True) if points is None}
-    num_listed = sum(row["cell_id"] not in in_search and row["status"] not in RERUN_STATUSES for row in trials)
-    num_to_test = sum(
-        row["selected"] and row["status"] == "done" and not {*wanted[row["cell_id"]].test_lengths} <= {*row["lengths"]}
-        for row in trials
-    )
-    statuses: dict[str, set[str]] = {}
-    for row in trials:
-        statuses.setdefault(row["cell_id"], set()).add(row["status"])
-    num_pruned = sum(found == {"pruned"} for found in statuses.values())  # of a finished cell, a trial ran to the end
+    listed = [of_cell for cell_id, of_cell in statuses.items() if cell_id not in in_search]
+    num_listed = sum(count for of_cell in listed for status, count in of_cell.items() if status not in RERUN_STATUSES)
+    num_pruned = sum(of_cell.keys() == {"pruned"} for of_cell in statuses.values())  # a finished cell has others
     return "; ".join(
         text
         for count, text in (

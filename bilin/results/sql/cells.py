@@ -1,12 +1,15 @@
-"""The table `cells`: the results of each cell at the learning rate, or the point of its search, that it selects."""
+"""The view `cells`: the results of each cell at the learning rate, or the point of its search, that it selects.
+
+DuckDB aggregates the trials. What remains for Python is little: a row for each cell, point or tested length.
+"""
 
 from __future__ import annotations
 
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from operator import attrgetter
-from typing import Any, NamedTuple
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,72 +17,102 @@ import pyarrow.compute as pc
 from bilin.models import MODELS
 from bilin.record import RESULT_STATUSES
 from bilin.results.origin import HARDWARE, VERSIONS, Origin, mixture
-from bilin.results.schema import table_of
+from bilin.results.schema import SEARCHED, table_of
 from bilin.results.statistics import Statistic, summarize
 from bilin.results.store.rows import to_point
 from bilin.rules import Outcome, select_point
-from bilin.spec import Point
 from bilin.tasks import TASKS
 
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
-class TrialRow(NamedTuple):
-    """What is needed of each trial, besides the columns of its cell. Sorted by the first five columns."""
+SELECTED = """
+CREATE TABLE _selected (sweep VARCHAR, cell_id VARCHAR, lr DOUBLE, searched STRUCT(name VARCHAR, value DOUBLE)[])
+"""
+"""The point that each cell selects: a row for each cell with trials, whose ``lr`` is null if it selects none."""
 
-    sweep: str
-    cell_id: str
-    lr: float
-    searched: Sequence[Mapping[str, Any]] | None
-    seed: int
-    status: str
-    solved: bool
-    validation_accuracy: float | None
-    training_loss: float | None
-    test_lengths: Sequence[int] | None
-    params: int | None
-    recurrent_params: int | None
-    task_package: str | None
-    tier_package: str | None
-    torch: str | None
-    cpu: str | None
-    gpu: str | None
+WITH_SELECTED = "live JOIN _selected ON _selected.sweep = live.sweep AND _selected.cell_id = live.cell_id"
+IS_SELECTED = "coalesce(_selected.lr = live.lr AND _selected.searched IS NOT DISTINCT FROM live.searched, false)"
+"""Whether rows of the table ``live`` are at the selected point: as a value, since a join by strings is much faster."""
 
-    @property
-    def origin(self) -> Origin:
-        """The versions and the hardware."""
-        return Origin(self.task_package, self.tier_package, self.torch, self.cpu, self.gpu)
+_POINTS = """
+CREATE TABLE _points AS
+SELECT sweep, cell_id, lr, searched, count(*) FILTER (solved) AS num_solved,
+  avg(CASE WHEN status = 'done' THEN coalesce(validation_accuracy, 0) ELSE 0 END) AS score,
+  avg(CASE WHEN status = 'done' THEN coalesce(training_loss, 'inf') ELSE 'inf' END) AS loss,
+  bool_or(status IN ('done', 'diverged')) AS has_result,
+  arg_min({'params': params, 'recurrent_params': recurrent_params}, seed) FILTER (recurrent_params IS NOT NULL) AS sizes
+FROM _rows GROUP BY ALL
+"""
+"""The points of each cell. A failed trial has no sizes."""
 
-    @property
-    def point(self) -> Point:
-        """The point of the trial."""
-        return to_point(self.lr, self.searched)
+_CANDIDATES = """
+CREATE TABLE _candidates AS
+WITH most_solved AS (
+  FROM _points WHERE has_result QUALIFY num_solved = max(num_solved) OVER (PARTITION BY sweep, cell_id)
+), most_accurate AS (
+  FROM most_solved QUALIFY score >= max(score) OVER (PARTITION BY sweep, cell_id) - 1e-9
+), least AS (
+  SELECT *, min(loss) OVER (PARTITION BY sweep, cell_id) AS least_loss FROM most_accurate
+)
+SELECT sweep, cell_id, lr, searched, count(*) OVER (PARTITION BY sweep, cell_id) AS num_candidates
+FROM least WHERE loss <= least_loss + 1e-9 * abs(least_loss)
+"""
+"""The points that `select_point` may select: it says which, where rounding might decide between several."""
 
+_TIED = f"""
+FROM _rows AS live JOIN (FROM _candidates WHERE num_candidates > 1) AS _selected USING (sweep, cell_id)
+WHERE {IS_SELECTED} ORDER BY live.sweep, live.cell_id
+"""
 
-class OutcomeRow(NamedTuple):
-    """What is needed of each trial to select the point of its cell. Sorted by the first two columns."""
+_SELECT = """
+INSERT INTO _selected
+SELECT sweep, cell_id, lr, searched
+FROM (SELECT DISTINCT sweep, cell_id FROM _points) LEFT JOIN (
+  SELECT sweep, cell_id, lr, searched FROM _candidates WHERE num_candidates = 1
+  UNION ALL SELECT sweep, cell_id, lr, searched FROM _of_ties
+) USING (sweep, cell_id)
+"""
 
-    sweep: str
-    cell_id: str
-    trial_id: str
-    lr: float
-    searched: Sequence[Mapping[str, Any]] | None
-    seed: int
-    status: str
-    solved: bool
-    validation_accuracy: float | None
-    training_loss: float | None
+_CELLS = f"""
+WITH of_cell AS (
+  SELECT live.sweep, live.cell_id, any_value(_selected.lr) AS lr, any_value(_selected.searched) AS selected_searched,
+    coalesce(sum(num_solved) FILTER ({IS_SELECTED}), 0) AS num_solved,
+    first(sizes ORDER BY NOT {IS_SELECTED}, live.lr, live.searched) FILTER (sizes IS NOT NULL) AS sizes
+  FROM _points AS {WITH_SELECTED} GROUP BY live.sweep, live.cell_id
+), tested AS (
+  SELECT sweep, cell_id, length, max(accuracy_scaled) AS best,
+    list(seed ORDER BY seed) FILTER (selected) AS seeds, list(accuracy_scaled ORDER BY seed) FILTER (selected) AS scores
+  FROM _tested GROUP BY ALL
+), shown AS (
+  SELECT sweep, cell_id, length FROM tested
+  UNION SELECT sweep, cell_id, unnest(test_lengths) FROM _asked SEMI JOIN of_cell USING (sweep, cell_id)
+    WHERE {{is_asked}}
+  UNION SELECT sweep, cell_id, unnest(test_lengths) FROM _asked ANTI JOIN of_cell USING (sweep, cell_id)
+    WHERE fields IS NOT NULL
+)
+SELECT sweep, cell_id, sizes.params AS params, sizes.recurrent_params AS recurrent_params, length, lr,
+  len(coalesce(seeds, [])) AS num_seeds, coalesce(num_solved, 0)::BIGINT AS num_solved, best,
+  coalesce(seeds, []) AS seeds, coalesce(scores, []) AS scores, selected_searched
+FROM shown LEFT JOIN tested USING (sweep, cell_id, length) LEFT JOIN of_cell USING (sweep, cell_id)
+"""
+"""A row for each cell and tested length, and also for the lengths that the grid wants."""
 
+_UNDESCRIBED = (
+    "SELECT sweep, cell_id FROM _points ANTI JOIN (FROM _asked WHERE fields IS NOT NULL) USING (sweep, cell_id)"
+)
+"""The cells whose columns the grid does not say: those of other grids, and of earlier versions."""
 
-class TestedRow(NamedTuple):
-    """What is needed of each tested length of a trial. Sorted by the first six columns."""
+_RESULTS = ", ".join(f"'{status}'" for status in sorted(RESULT_STATUSES))
 
-    sweep: str
-    cell_id: str
-    length: int
-    lr: float
-    searched: Sequence[Mapping[str, Any]] | None
-    seed: int
-    accuracy_scaled: float
-
+_ORIGINS = f"""
+FROM (
+  SELECT sweep, cell_id, {", ".join(Origin._fields)}, count(*) AS num_trials
+  FROM _rows WHERE torch IS NOT NULL AND status IN ({_RESULTS}) GROUP BY ALL
+)
+QUALIFY count(*) OVER (PARTITION BY sweep, cell_id) > 1 ORDER BY sweep, cell_id
+"""
+"""The origins of the results in each cell that has several."""
 
 _SUMMARY = pa.schema(
     {
@@ -103,111 +136,144 @@ _SUMMARY = pa.schema(
 )
 """The columns besides those that describe a cell: see docs/results.md."""
 
-_cell_of = attrgetter("sweep", "cell_id")
+_MIXED = pa.schema([_SUMMARY.field(name) for name in ("mixed", "mixed_hardware")])
+_STATISTICS = pa.schema([_SUMMARY.field(name) for name in ("mean", "low", "high", "min", "max")])
+
+_cell_of = itemgetter("sweep", "cell_id")
+
+
+class _OutcomeRow(NamedTuple):
+    """What is needed of a trial to select the point of its cell."""
+
+    sweep: str
+    cell_id: str
+    lr: float
+    searched: Sequence[Mapping[str, Any]] | None
+    seed: int
+    status: str
+    solved: bool
+    validation_accuracy: float | None
+    training_loss: float | None
 
 
 def cells_columns(columns: Sequence[str]) -> list[str]:
-    """Return the columns of the table, given those that describe a cell."""
+    """Return the columns of the view, given those that describe a cell."""
     return ["sweep", "cell_id", *columns, *_SUMMARY.names]
 
 
-def selected_table(outcomes: pa.Table) -> pa.Table:
-    """Return the sweep and id of each trial at the point that its cell selects, given the columns of `OutcomeRow`."""
-    rows = map(OutcomeRow._make, _values(outcomes, OutcomeRow._fields))
-    selected: list[tuple[str, str]] = []
-    for (sweep, _), group in itertools.groupby(rows, _cell_of):
-        of_cell = [(row.trial_id, Outcome.of(to_point(row.lr, row.searched), row.seed, row)) for row in group]
+def select_points(connection: DuckDBPyConnection) -> None:
+    """Fill the table ``_selected`` with the point that each cell selects."""
+    connection.execute(_POINTS)
+    connection.execute(_CANDIDATES)
+    columns = ", ".join(f"live.{name}" for name in _OutcomeRow._fields)
+    tied = connection.sql(f"SELECT {columns} {_TIED}").to_arrow_table()
+    connection.register("_of_ties", _selected_of(tied))
+    connection.execute(_SELECT)
+
+
+def _selected_of(outcomes: pa.Table) -> pa.Table:
+    """Return the point that each cell selects, given the outcomes of its trials."""
+    selected = []
+    rows = map(_OutcomeRow._make, zip(*(column.to_pylist() for column in outcomes.columns), strict=True))
+    for (sweep, cell_id), group in itertools.groupby(rows, attrgetter("sweep", "cell_id")):
+        of_cell = [(row, Outcome.of(to_point(row.lr, row.searched), row.seed, row)) for row in group]
         point = select_point(outcome for _, outcome in of_cell)
-        selected += [(sweep, trial_id) for trial_id, outcome in of_cell if outcome.point == point]
-    return table_of(selected, pa.schema([("sweep", pa.string()), ("trial_id", pa.string())]))
+        row = next(row for row, outcome in of_cell if outcome.point == point)
+        selected.append((sweep, cell_id, row.lr, row.searched))
+    ids = {"sweep": pa.string(), "cell_id": pa.string()}
+    return table_of(selected, pa.schema({**ids, "lr": pa.float64(), "searched": SEARCHED}))
 
 
-def cells_table(trials: pa.Table, tested: pa.Table, columns: Sequence[str], waiting: pa.Table) -> pa.Table:
-    """Return one row per cell and length.
+def create_cells(connection: DuckDBPyConnection, fields: pa.Schema, later: Sequence[str], *, everything: bool) -> None:
+    """Create the view `cells` from the others.
 
     Args:
-        trials: One row per trial: the columns of `TrialRow` and those of its cell.
-        tested: One row per trial and tested length: the columns of `TestedRow`.
-        columns: Those that describe a cell.
-        waiting: One row per cell without a trial: ``sweep``, ``cell_id``, ``test_lengths`` and ``fields``.
+        connection: It has the other views, and the selected points.
+        fields: The columns that describe a cell.
+        later: The values of those columns of later fields, as expressions in SQL.
+        everything: Whether the views show rows that the grids do not want.
     """
-    tested_rows = {
-        cell: {length: list(rows) for length, rows in itertools.groupby(cell_rows, attrgetter("length"))}
-        for cell, cell_rows in itertools.groupby(map(TestedRow._make, _values(tested, TestedRow._fields)), _cell_of)
-    }
-    positions, unselected, summaries, first = [], list[bool](), [], 0
-    for cell, group in itertools.groupby(map(TrialRow._make, _values(trials, TrialRow._fields)), _cell_of):
-        rows = list(group)
-        points = [row.point for row in rows]
-        selected = select_point(Outcome.of(point, row.seed, row) for point, row in zip(points, rows, strict=True))
-        of_cell = list(_summaries(rows, selected, tested_rows.get(cell, {})))
-        # any trial's row has the columns of the cell, and one at the selected point the values of the searched fields
-        positions += [first + (points.index(selected) if selected else 0)] * len(of_cell)
-        unselected += [selected is None] * len(of_cell)
-        summaries += of_cell
-        first += len(rows)
-    cells = trials.select(["sweep", "cell_id", *columns]).take(pa.array(positions, pa.int64()))
-    cells = _without_values(cells, unselected)
-    summary = table_of(summaries, _SUMMARY)
-    cells = pa.table([*cells.columns, *summary.columns], pa.schema([*cells.schema, *_SUMMARY]))
-    cells = pa.concat_tables([cells, _waiting_cells(waiting, cells.schema)])
-    return cells.take(_order(cells, columns))
+    rows = connection.sql(_CELLS.format(is_asked="false" if everything else "true")).to_arrow_table()
+    described = _described(connection, fields, later)
+    positions = {key: index for index, key in enumerate(_keys(described))}
+    of_cells = described.take(pa.array([positions[key] for key in _keys(rows)], pa.int64()))
+    of_cells = _with_searched(of_cells, rows["selected_searched"].to_pylist())
+    found = _mixtures(connection)
+    mixed = table_of([found.get(key, (None, None)) for key in _keys(rows)], _MIXED)
+    columns = {name: rows[name] for name in rows.column_names}
+    columns |= dict(zip(mixed.column_names, mixed.columns, strict=True)) | _statistics(rows["scores"].to_pylist())
+    summary = [columns[field.name].cast(field.type) for field in _SUMMARY]
+    cells = pa.table([*of_cells.columns, *summary], pa.schema([*of_cells.schema, *_SUMMARY]))
+    connection.register("cells", cells.take(_order(cells, fields.names)))
 
 
-def _waiting_cells(waiting: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return a row for each tested length of the cells without a trial."""
-    nothing = {"num_seeds": 0, "num_solved": 0, "seeds": [], "scores": []}
-    texts = {column.name for column in schema if column.type == pa.string()}
-    rows = []
-    for cell in waiting.to_pylist():
-        fields = json.loads(cell["fields"])
-        for name in texts.intersection(fields):  # packages may use one name for values of several types
-            value = fields[name]
-            fields[name] = value if value is None or isinstance(value, str) else json.dumps(value)
-        ids = {"sweep": cell["sweep"], "cell_id": cell["cell_id"]}
-        rows += [{**fields, **nothing, **ids, "length": length} for length in sorted(cell["test_lengths"])]
-    return pa.Table.from_pylist(rows, schema)
+def _keys(table: pa.Table) -> Iterator[tuple[str, str]]:
+    """Yield the sweep and the id of the cell of each row."""
+    return zip(table["sweep"].to_pylist(), table["cell_id"].to_pylist(), strict=True)
 
 
-def _without_values(cells: pa.Table, unselected: Sequence[bool]) -> pa.Table:
-    """Return cells without the values of searched fields where no point is selected."""
+def _described(connection: DuckDBPyConnection, fields: pa.Schema, later: Sequence[str]) -> pa.Table:
+    """Return the columns that describe each cell: those of the grid that wants it, or else those of its trials.
+
+    Trials have a column for each field of every task and tier, so reading them takes the longest of all.
+    """
+    asked = connection.sql("SELECT sweep, cell_id, fields FROM _asked WHERE fields IS NOT NULL").to_arrow_table()
+    ids = pa.schema({"sweep": pa.string(), "cell_id": pa.string()})
+    described = pa.Table.from_pylist(list(_plain(asked.to_pylist(), fields)), pa.schema([*ids, *fields]))
+    if connection.sql(f"{_UNDESCRIBED} LIMIT 1").fetchall():
+        columns = ", ".join(f'first("{name}") AS "{name}"' for name in fields.names)
+        rows = f"_live SEMI JOIN ({_UNDESCRIBED}) USING (sweep, cell_id)"
+        of_trials = connection.sql(f"SELECT sweep, cell_id, {columns} FROM {rows} GROUP BY ALL")
+        described = pa.concat_tables([described, of_trials.to_arrow_table().cast(described.schema)])
+    connection.register("_described", described)
+    return connection.sql(f"SELECT * REPLACE ({', '.join(later)}) FROM _described").to_arrow_table()
+
+
+def _plain(cells: Sequence[Mapping[str, Any]], fields: pa.Schema) -> Iterator[dict[str, Any]]:
+    """Yield the columns that describe a cell, given those of the table ``_asked``."""
+    texts = {column.name for column in fields if column.type == pa.string()}
+    for cell in cells:
+        values = json.loads(cell["fields"])
+        for name in texts.intersection(values):  # packages may use one name for values of several types
+            value = values[name]
+            values[name] = value if value is None or isinstance(value, str) else json.dumps(value)
+        yield {**values, "sweep": cell["sweep"], "cell_id": cell["cell_id"]}
+
+
+def _with_searched(cells: pa.Table, selected: Sequence[Sequence[Mapping[str, Any]] | None]) -> pa.Table:
+    """Return cells with the selected values of their searched fields, or null where no point is selected."""
+    names = [[field["name"] for field in fields or ()] for fields in cells["searched"].to_pylist()]
+    values = [{field["name"]: field["value"] for field in fields or ()} for fields in selected]
     searched = [
-        fields or () if none else () for fields, none in zip(cells["searched"].to_pylist(), unselected, strict=True)
+        [{"name": name, "value": of_cell.get(name)} for name in its] or None
+        for its, of_cell in zip(names, values, strict=True)
     ]
-    for name in {field["name"] for fields in searched for field in fields}:
-        index, has_none = cells.schema.get_field_index(name), [any(f["name"] == name for f in row) for row in searched]
-        cells = cells.set_column(index, cells.schema.field(index), pc.if_else(pa.array(has_none), None, cells[name]))
+    cells = cells.set_column(cells.schema.get_field_index("searched"), "searched", pa.array(searched, SEARCHED))
+    for name in {name for its in names for name in its}:
+        index = cells.schema.get_field_index(name)
+        has_name = pa.array([name in its for its in names])
+        found = pa.array([of_cell.get(name) for of_cell in values], pa.float64()).cast(cells[name].type)
+        cells = cells.set_column(index, cells.schema.field(index), pc.if_else(has_name, found, cells[name]))
     return cells
 
 
-def _summaries(
-    trials: Sequence[TrialRow], selected: Point | None, tested: Mapping[int, Sequence[TestedRow]]
-) -> Iterator[tuple[Any, ...]]:
-    """Yield a row of `_SUMMARY` for each length of a cell that was tested, or that the grid wants.
-
-    The selected point is None if every trial failed.
-    """
-    lr = selected.lr if selected else None
-    at_point = [trial for trial in trials if trial.point == selected]
-    num_solved = sum(trial.solved for trial in at_point)
-    counts = (
-        (trial.params, trial.recurrent_params) for trial in (*at_point, *trials) if trial.recurrent_params is not None
-    )
-    params = next(counts, (None, None))  # a failed trial has none
-    origins = [trial.origin for trial in trials if trial.status in RESULT_STATUSES]
-    mixed = mixture(origins, VERSIONS), mixture(origins, HARDWARE)
-    for length in sorted({*tested, *(trials[0].test_lengths or ())}):
-        rows = tested.get(length, ())
-        shown = [row for row in rows if selected and to_point(row.lr, row.searched) == selected]
-        seeds, scores = [row.seed for row in shown], [row.accuracy_scaled for row in shown]
-        mean, low, high = summarize(scores, Statistic.MEAN_CI) if scores else (None, None, None)
-        ends = min(scores, default=None), max(scores, default=None)
-        best = max((row.accuracy_scaled for row in rows), default=None)
-        yield (*params, length, lr, len(seeds), num_solved, mean, *ends, low, high, best, seeds, scores, *mixed)
+def _mixtures(connection: DuckDBPyConnection) -> dict[tuple[str, str], tuple[str | None, str | None]]:
+    """Return in which versions and in which hardware the results of a cell differ."""
+    rows = connection.sql(_ORIGINS).to_arrow_table().to_pylist()
+    found = {}
+    for cell, group in itertools.groupby(rows, _cell_of):
+        origins = {Origin(*(row[name] for name in Origin._fields)): row["num_trials"] for row in group}
+        found[cell] = mixture(origins, VERSIONS), mixture(origins, HARDWARE)
+    return found
 
 
-def _values(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    return zip(*(table[name].to_pylist() for name in names), strict=True)
+def _statistics(scores: Sequence[Sequence[float]]) -> dict[str, pa.Array]:
+    """Return the mean of the scores of each row, with its interval, and the lowest and the highest."""
+    rows = [
+        (*summarize(each, Statistic.MEAN_CI), min(each), max(each)) if each else (None,) * len(_STATISTICS)
+        for each in scores
+    ]
+    return dict(zip(_STATISTICS.names, table_of(rows, _STATISTICS).columns, strict=True))
 
 
 def _order(cells: pa.Table, columns: Sequence[str]) -> pa.Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,10 @@ import pyarrow.compute as pc
 from bilin.errors import QueryError, printable, unknown
 from bilin.folder import DEFAULT_STORE
 from bilin.results.rows import Rows
-from bilin.results.schema import ENVIRONMENT_COLUMNS, TIME_COLUMNS, cell_columns, field_info, with_metadata_of
-from bilin.results.sql.cells import cells_columns
-from bilin.results.sql.sandbox import check_condition, connect, query_error, seal, syntax_error
-from bilin.results.sql.views import VIEWS, check, create_cells, create_views
-from bilin.results.store.contents import Contents, read_sweeps, sweep_folders
+from bilin.results.schema import ENVIRONMENT_COLUMNS, TIME_COLUMNS, field_info, with_metadata_of
+from bilin.results.sql.open_store import OpenStore, at_one_moment
+from bilin.results.sql.sandbox import check_condition, query_error, syntax_error
+from bilin.results.sql.views import VIEWS, check
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -31,7 +30,7 @@ _BATCH_ROWS = 1 << 13
 
 _ORDER = {
     "cells": None,  # already in the order of tasks and tiers
-    "trials": "sweep, cell_id, lr, seed",
+    "trials": "sweep, cell_id, lr, searched, seed",
     "lengths": "sweep, trial_id, length",
     "curves": "sweep, trial_id, step, length NULLS FIRST",
     "published": None,  # already in the order of its files
@@ -66,7 +65,7 @@ class Question:
     """What to ask of a store. See `query`, which has the same arguments."""
 
     sql: str | None = None
-    store: Path | str = DEFAULT_STORE
+    store: Path | str | OpenStore = DEFAULT_STORE
     sweep: str | None = None
     view: str | None = None
     where: str | None = None
@@ -108,10 +107,17 @@ class Question:
             consume: Makes the result. It is called again if a running sweep has replaced a file meanwhile.
         """
         is_about_papers = [name for name in VIEWS if self.names(name)] == ["published"]
-        needs_no_store = is_about_papers and self.sweep is None and not Path(self.store).exists()
-        return read_sweeps(
-            lambda: [] if needs_no_store else sweep_folders(self.store, self.sweep),
-            lambda sweeps: _answer(self, sweeps, consume),
+        if (
+            is_about_papers
+            and self.sweep is None
+            and not (isinstance(self.store, OpenStore) or Path(self.store).exists())
+        ):
+            with OpenStore(self.store, []) as opened:
+                return _answer(self, opened, consume)
+        return at_one_moment(
+            self.store,
+            lambda opened: _answer(self, opened, consume),
+            sweeps=() if self.sweep is None else [self.sweep],
             curves=self.names("curves"),
         )
 
@@ -119,7 +125,7 @@ class Question:
 def query(
     sql: str | None = None,
     *,
-    store: Path | str = DEFAULT_STORE,
+    store: Path | str | OpenStore = DEFAULT_STORE,
     sweep: str | None = None,
     view: str | None = None,
     where: str | None = None,
@@ -132,7 +138,7 @@ def query(
 
     Args:
         sql: One SELECT over the views `cells`, `trials`, `lengths`, `curves` and `published`; None shows `view`.
-        store: Directory of the store.
+        store: Directory of the store, or one that is open: see `at_one_moment`.
         sweep: The sweep to look at; None looks at all.
         view: The view to show if there is no `sql`, with all its columns; None shows the columns of `cells` that
             vary or matter.
@@ -189,33 +195,27 @@ def _is_brief(table: pa.Table, name: str) -> bool:
     return bool(pc.count_distinct(column, mode=mode).as_py() > 1)
 
 
-def _answer(question: Question, sweeps: Sequence[Contents], consume: Callable[[pa.RecordBatchReader], T]) -> T:
+def _answer(question: Question, opened: OpenStore, consume: Callable[[pa.RecordBatchReader], T]) -> T:
     import duckdb
 
-    with connect() as connection:
-        try:
-            named = _named_views(connection, question)
-            stored = create_views(connection, sweeps, everything=question.everything, selected=question.names("trials"))
-            cell = cell_columns(stored)
-            if question.names("cells"):  # this view takes the longest to make
-                create_cells(connection, cell)
-            columns = {
-                view: cells_columns(cell) if view == "cells" else connection.table(view).columns for view in VIEWS
-            }
-            seal(connection)
-        except duckdb.Error as error:
-            check(sweeps)
-            raise syntax_error(error) from error
+    try:
+        database = opened.database(question.sweep, everything=question.everything)
+        database.prepare(**{view: question.names(view) for view in ("trials", "lengths", "cells")})
+    except duckdb.Error as error:
+        check(opened.sweeps)
+        raise syntax_error(error) from error
+    with database.reading() as connection:
+        named = _named_views(connection, question)
 
         def failure(error: Exception) -> QueryError:
-            check(sweeps)
-            return query_error(error, {view: columns[view] for view in named}, columns)
+            check(opened.sweeps)
+            return query_error(error, {view: database.columns[view] for view in named}, database.columns)
 
         try:
             rows = _relation(connection, question).to_arrow_reader(_BATCH_ROWS)
         except duckdb.Error as error:
             raise failure(error) from error
-        schema = with_metadata_of(_with_unique_names(rows.schema), stored)
+        schema = with_metadata_of(_with_unique_names(rows.schema), database.schema)
         with closing(_batches(rows, schema, failure)) as batches:
             return consume(pa.RecordBatchReader.from_batches(schema, batches))
 
@@ -256,9 +256,14 @@ def _named_views(connection: DuckDBPyConnection, question: Question) -> list[str
     Raises:
         QueryError: The SQL is not exactly one SELECT.
     """
+    import duckdb
+
     if question.sql is None:
         return [question.source]
-    kinds = [statement.type.name for statement in connection.extract_statements(question.sql)]
+    try:
+        kinds = [statement.type.name for statement in connection.extract_statements(question.sql)]
+    except duckdb.Error as error:
+        raise syntax_error(error) from error
     if kinds != ["SELECT"]:
         found = ", ".join(kinds) if kinds else "nothing"
         raise QueryError(f"a query must be exactly one SELECT; found: {found}{_PIVOTS if kinds == ['MULTI'] else ''}")

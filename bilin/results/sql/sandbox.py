@@ -31,6 +31,7 @@ _SETTINGS = (
     "autoload_known_extensions = false",
     "python_enable_replacements = false",  # no Python variable becomes a table
     "enable_external_access = false",  # no file but in the temporary folder, no network, no extension
+    "lock_configuration = true",
 )
 
 _LEAST_MEMORY = 256 << 20
@@ -65,12 +66,6 @@ def connect() -> Iterator[DuckDBPyConnection]:
         for setting in _SETTINGS:
             connection.execute(f"SET {setting}")
         yield connection
-
-
-def seal(connection: DuckDBPyConnection) -> None:
-    """Refuse every later change to tables and settings."""
-    connection.execute("SET lock_configuration = true")
-    connection.execute("BEGIN TRANSACTION READ ONLY")
 
 
 def check_condition(connection: DuckDBPyConnection, condition: str) -> None:

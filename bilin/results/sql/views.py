@@ -17,7 +17,7 @@ from pyarrow.fs import LocalFileSystem
 
 from bilin.results.published import published
 from bilin.results.schema import CURVES, WANTED_SCHEMA, conform, conforms, earlier_values, trials_schema, unite
-from bilin.results.sql.cells import OutcomeRow, TestedRow, TrialRow, cells_table, selected_table
+from bilin.results.sql.cells import IS_SELECTED, SELECTED, WITH_SELECTED
 from bilin.results.statistics import scaled_sql, wilson_sql
 from bilin.results.store.contents import Contents
 from bilin.results.store.parts import read_schema, stream_rows
@@ -28,42 +28,64 @@ if TYPE_CHECKING:
 
 VIEWS = ("cells", "trials", "lengths", "curves", "published")
 
-_LIVE = """
-CREATE TABLE _live AS
-WITH newest AS (
-  SELECT sweep, part, trial_id, cell_id, lr, searched, seed FROM _trials
-  QUALIFY row_number() OVER (PARTITION BY sweep, trial_id ORDER BY part DESC) = 1
+_OLDER = """
+CREATE TABLE _older AS
+WITH repeated AS (
+  SELECT sweep, trial_id, max(part) AS part FROM _trials WHERE sweep IN ({sweeps}) GROUP BY sweep, trial_id
+  HAVING count(*) > 1
 )
-SELECT newest.sweep, part, trial_id, test_lengths
-FROM newest LEFT JOIN _wanted
-  ON _wanted.sweep = newest.sweep AND _wanted.cell_id = newest.cell_id
-  AND list_contains(seeds, seed)
+SELECT sweep, _trials.part, trial_id FROM _trials JOIN repeated USING (sweep, trial_id)
+WHERE _trials.part < repeated.part
+"""
+"""The rows that a newer one of the same trial supersedes: most often none. A part has each trial once.
+
+Not a temporary table, here and below: even a transaction that only reads may write to those.
+"""
+
+_ASKED = """
+CREATE TABLE _asked AS
+SELECT * REPLACE (CASE WHEN len(seeds) <> last_seed - first_seed + 1 THEN seeds END AS seeds)
+FROM (SELECT *, list_min(seeds) AS first_seed, list_max(seeds) AS last_seed FROM _grids)
+"""
+"""What the grids want. Seeds are a list only if they are not a range: a join copies lists for every row."""
+
+_LIVE = """
+CREATE TEMP VIEW _live AS
+SELECT _trials.*, _wanted.test_lengths
+FROM _trials LEFT JOIN (FROM _asked WHERE {is_asked}) AS _wanted
+  ON _wanted.sweep = _trials.sweep AND _wanted.cell_id = _trials.cell_id
+  AND seed BETWEEN first_seed AND last_seed AND (seeds IS NULL OR list_contains(seeds, seed))
   AND CASE
-    WHEN points IS NOT NULL THEN list_contains(points, {'lr': lr, 'searched': searched})
+    WHEN points IS NOT NULL THEN list_contains(points, {{'lr': lr, 'searched': searched}})
     WHEN lrs IS NULL THEN lr BETWEEN lr_low AND lr_high AND coalesce(list_bool_and(list_transform(ranges, lambda r:
       list_bool_or(list_transform(searched, lambda s: s.name = r.name AND s.value BETWEEN r.low AND r.high))
     )), true)
     ELSE list_contains(lrs, lr)
   END
-WHERE _wanted.sweep IS NOT NULL OR newest.sweep NOT IN (SELECT DISTINCT sweep FROM _wanted)
+WHERE {is_newest} AND (
+  _wanted.sweep IS NOT NULL OR _trials.sweep NOT IN (SELECT DISTINCT sweep FROM _asked WHERE {is_asked})
+)
 """
-"""The rows that count: the newest of each trial that the grid wants, with the lengths to show.
+"""The rows that count: the newest of each trial that the grid wants, with the lengths to show."""
 
-Not a temporary table: even a transaction that only reads may write to those.
+_ROWS = """
+SELECT sweep, trial_id, cell_id, lr, searched, seed, status, solved, validation_accuracy, training_loss, params,
+  recurrent_params, task_package, tier_package, torch, cpu, gpu, tested, test_lengths
+FROM _live
 """
+
+_VIEW_OF_ROWS = f"CREATE VIEW _rows AS {_ROWS}"
+TABLE_OF_ROWS = f"DROP VIEW _rows; CREATE TABLE _rows AS {_ROWS}"
+"""What cells and tested lengths are made of. Joins are many times faster if its lists lie in DuckDB, not in Arrow."""
+
+_IS_NEWEST = """NOT EXISTS (
+  FROM _older WHERE _older.sweep = _trials.sweep AND _older.part = _trials.part AND _older.trial_id = _trials.trial_id
+)"""
 
 _TRIALS = """
 CREATE TEMP VIEW trials AS
-SELECT live.*, _selected.trial_id IS NOT NULL AS selected
-FROM (
-  SELECT * EXCLUDE (part, tested) REPLACE ({earlier}) FROM _trials SEMI JOIN _live USING (sweep, part, trial_id)
-) AS live
-LEFT JOIN _selected USING (sweep, trial_id)
-"""
-
-_OUTCOMES = f"""
-SELECT {", ".join(OutcomeRow._fields)} FROM _trials SEMI JOIN _live USING (sweep, part, trial_id)
-ORDER BY sweep, cell_id
+SELECT live.*, {is_selected} AS selected
+FROM (SELECT * EXCLUDE (part, tested, test_lengths) REPLACE ({earlier}) FROM _live) AS {with_selected}
 """
 
 _ACCURACY = "t.num_correct / t.num_sequences"
@@ -76,17 +98,26 @@ SELECT sweep, trial_id, t.length, {_ACCURACY} AS accuracy, {_LOW} AS low, {_HIGH
   {scaled_sql(_LOW, "t.num_classes")} AS low_scaled, {scaled_sql(_HIGH, "t.num_classes")} AS high_scaled,
   t.num_sequences_right / t.num_sequences AS sequence_accuracy, t.num_nonfinite / t.num_sequences AS nonfinite,
   t.num_sequences
+FROM (SELECT sweep, trial_id, test_lengths, unnest(tested) AS t FROM _rows)
+WHERE test_lengths IS NULL OR list_contains(test_lengths, t.length)
+"""
+
+_TESTED = f"""
+CREATE TEMP VIEW _tested AS
+SELECT sweep, cell_id, seed, selected, t.length, {scaled_sql(_ACCURACY, "t.num_classes")} AS accuracy_scaled,
+  t.num_nonfinite
 FROM (
-  SELECT sweep, trial_id, test_lengths, unnest(tested) AS t FROM _trials JOIN _live USING (sweep, part, trial_id)
+  SELECT live.sweep, live.cell_id, seed, test_lengths, {IS_SELECTED} AS selected, unnest(tested) AS t
+  FROM _rows AS {WITH_SELECTED}
 )
 WHERE test_lengths IS NULL OR list_contains(test_lengths, t.length)
 """
+"""As `lengths`, with what is needed of the trial, so that nothing has to be joined by trials."""
 
 _CURVES = """
 CREATE TEMP VIEW curves AS
 SELECT * EXCLUDE (part) FROM _curves SEMI JOIN _live USING (sweep, part, trial_id)
 """
-
 
 _HAS_EFFECT = {"weight_decay_on": "weight_decay > 0"}
 """Where a later field has an effect. Elsewhere it is null, so that it does not tell cells apart that are the same."""
@@ -115,16 +146,15 @@ def check(sweeps: Iterable[Contents]) -> None:
             read_schema(path)
 
 
-def create_views(
-    connection: DuckDBPyConnection, sweeps: Sequence[Contents], *, everything: bool, selected: bool = True
-) -> pa.Schema:
+def create_views(connection: DuckDBPyConnection, sweeps: Sequence[Contents], *, everything: bool) -> pa.Schema:
     """Create all views but `cells`, over the rows that the grids want now, or over all rows.
+
+    The column `selected` of `trials` is false until the table ``_selected`` is filled: see `bilin.results.sql.cells`.
 
     Args:
         connection: Where to create them.
         sweeps: The sweeps of the store.
         everything: Whether to show rows that the grids do not want.
-        selected: Whether the column `selected` of `trials` is needed. If not, it is false.
 
     Returns:
         The columns of a stored trial.
@@ -133,39 +163,29 @@ def create_views(
         Exception: As `check` does.
     """
     curves, trials = _curves(sweeps), _trials(sweeps)
-    wanted = _wanted(() if everything else sweeps)
-    asked = _wanted(sweeps).select(["sweep", "cell_id", "test_lengths", "fields"])
-    tables = {"_trials": trials, "_curves": curves, "_wanted": wanted, "_asked": asked, "published": published()}
+    tables = {"_trials": trials, "_curves": curves, "_grids": _grids(sweeps), "published": published()}
     for name, table in tables.items():
         connection.register(name, table)
-    connection.execute(_LIVE)
-    outcomes = connection.sql(_OUTCOMES if selected else f"{_OUTCOMES} LIMIT 0").to_arrow_table()
-    connection.register("_selected", selected_table(outcomes))
-    for statement in (_TRIALS.format(earlier=", ".join(_earlier())), _LENGTHS, _CURVES):
+    several = ", ".join(f"'{sweep.folder.name}'" for sweep in sweeps if len(sweep.manifest.parts) > 1)
+    if several:
+        connection.execute(_OLDER.format(sweeps=several))
+    has_older = several and connection.table("_older").limit(1).fetchall()
+    is_newest = _IS_NEWEST if has_older else "true"
+    for statement in (
+        _ASKED,
+        SELECTED,
+        _LIVE.format(is_newest=is_newest, is_asked="false" if everything else "true"),
+        _TRIALS.format(earlier=", ".join(earlier_sql()), is_selected=IS_SELECTED, with_selected=WITH_SELECTED),
+        _VIEW_OF_ROWS,
+        _LENGTHS,
+        _TESTED,
+        _CURVES,
+    ):
         connection.execute(statement)
     return trials.schema
 
 
-def create_cells(connection: DuckDBPyConnection, columns: Sequence[str]) -> None:
-    """Create the view `cells` from the others, given the columns that describe a cell."""
-    names = dict.fromkeys((*TrialRow._fields, *columns))
-    quoted = ", ".join(f'"{name}"' for name in names)  # a field may have the name of a keyword of SQL
-    trials = connection.sql(
-        f"SELECT {quoted} "
-        "FROM trials JOIN (SELECT sweep, trial_id, test_lengths FROM _live) USING (sweep, trial_id) "
-        "ORDER BY sweep, cell_id, lr, searched, seed"
-    )
-    tested = connection.sql(
-        f"SELECT {', '.join(TestedRow._fields)} FROM lengths JOIN trials USING (sweep, trial_id) "
-        "ORDER BY sweep, cell_id, length, lr, searched, seed"
-    )
-    waiting = connection.sql(
-        "SELECT * FROM _asked ANTI JOIN trials USING (sweep, cell_id) WHERE fields IS NOT NULL"
-    ).to_arrow_table()
-    connection.register("cells", cells_table(trials.to_arrow_table(), tested.to_arrow_table(), columns, waiting))
-
-
-def _earlier() -> Iterator[str]:
+def earlier_sql() -> Iterator[str]:
     """Yield an expression for each column of a later field, which has the value that null stands for."""
     by_column = itertools.groupby(sorted(earlier_values(), key=attrgetter("column")), key=attrgetter("column"))
     for column, values in by_column:
@@ -176,7 +196,7 @@ def _earlier() -> Iterator[str]:
         yield f'{value} AS "{column}"'
 
 
-def _wanted(sweeps: Iterable[Contents]) -> pa.Table:
+def _grids(sweeps: Iterable[Contents]) -> pa.Table:
     """Return what the grids want, with the sweep; a sweep without a grid has no row."""
     tables = [pa.schema([_ORIGIN.field("sweep"), *WANTED_SCHEMA]).empty_table()]
     for sweep in sweeps:

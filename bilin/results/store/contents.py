@@ -51,18 +51,19 @@ def sweep_names(store: Path | str) -> list[str]:
             return sorted(names)
 
 
-def sweep_folders(store: Path | str, sweep: str | None = None) -> list[SweepFolder]:
-    """Return the folders of one sweep, or of all sweeps in a store.
+def sweep_folders(store: Path | str, sweeps: Sequence[str] = ()) -> list[SweepFolder]:
+    """Return the folders of some sweeps, or of all sweeps in a store.
 
     Raises:
-        StoreError: The store or the sweep does not exist; the message lists the sweeps of the store.
+        StoreError: The store or a sweep does not exist; the message lists the sweeps of the store.
     """
-    if sweep is not None:
+    for sweep in sweeps:
         SweepFolder.of(store, sweep)  # a message of its own for what cannot be the name of a sweep
     names = sweep_names(store)
-    if sweep is not None and sweep not in names:
-        raise StoreError(f"no sweep {sweep!r} in the store {store}; sweeps in it: {', '.join(names) or 'none yet'}")
-    return [SweepFolder(Path(store) / name) for name in names if sweep in (None, name)]
+    for sweep in sweeps:
+        if sweep not in names:
+            raise StoreError(f"no sweep {sweep!r} in the store {store}; sweeps in it: {', '.join(names) or 'none yet'}")
+    return [SweepFolder(Path(store) / name) for name in names if name in sweeps or not sweeps]
 
 
 def begun(folder: SweepFolder) -> Callable[[], list[SweepFolder]]:
@@ -72,7 +73,7 @@ def begun(folder: SweepFolder) -> Callable[[], list[SweepFolder]]:
 
 def existing_sweep(store: Path | str, sweep: str) -> SweepFolder:
     """Return the folder of a sweep that exists. Raises as `sweep_folders` does."""
-    (folder,) = sweep_folders(store, sweep)
+    (folder,) = sweep_folders(store, [sweep])
     return folder
 
 

@@ -198,8 +198,13 @@ def _lists(column: pa.ChunkedArray) -> list[tuple[Any, ...] | None]:
 def _shared_by_cell(cell: Cell, others: frozenset[type]) -> tuple[tuple[Any, ...], str]:
     """Return what all trials of a cell share: its id and its columns, and its JSON without the last brace."""
     values = {**_fields(cell), "searched": _plain_searched(cell.searched_values)}
-    columns = (values.get(name) for name in cell_columns(trials_schema(others)))
+    columns = (values.get(name) for name in _cell_columns(others))
     return (cell.cell_id, *columns), json.dumps(describe(cell))[:-1]
+
+
+@functools.cache
+def _cell_columns(others: frozenset[type]) -> Sequence[str]:
+    return cell_columns(trials_schema(others))
 
 
 def _fields(cell: Cell) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from bilin.folder import DEFAULT_STORE
 from bilin.results.published.compare import TOLERANCE, beside_published, source_of
 from bilin.results.result_table import MISSING, Column, Estimate, ResultTable, is_number, readable
 from bilin.results.schema import cell_columns, field_info
+from bilin.results.sql.open_store import at_one_moment
 from bilin.results.sql.query import query
 from bilin.results.statistics import difference
 from bilin.results.store.contents import sweep_names
@@ -57,7 +58,12 @@ def compare(
     assert against is not None
     if sweep is None or sweep == against:
         raise QueryError(f"name two sweeps to compare: {against} and another")
-    sides = [query(store=store, view="cells", sweep=name, everything=everything) for name in (sweep, against)]
+    names = [sweep, against]
+    sides = at_one_moment(
+        store,
+        lambda opened: [query(store=opened, view="cells", sweep=name, everything=everything) for name in names],
+        sweeps=names,
+    )
     one, other = (at_lengths(side.to_pylist(), side.schema, None, only_greatest=False) for side in sides)
     schema = pa.unify_schemas([side.schema for side in sides])
     return _Differences(sweep, against, one, other, schema).table(tolerance or 0.0)

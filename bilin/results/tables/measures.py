@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from bilin.errors import QueryError, unknown
 from bilin.results.result_table import MISSING, Estimate
+from bilin.results.sql.open_store import OpenStore
 from bilin.results.sql.query import query
 from bilin.results.statistics import Statistic, Summary, summarize
 from bilin.results.tables.layout import Cell
@@ -128,15 +128,12 @@ class Measure:
 class Seeds:
     """What is known of the seeds of each cell, besides the columns of `cells`."""
 
-    def __init__(self, store: Path | str, *, sweep: str | None, everything: bool) -> None:
+    def __init__(self, store: OpenStore, *, sweep: str | None, everything: bool) -> None:
         self._where: dict[str, Any] = {"store": store, "sweep": sweep, "everything": everything}
         self._statuses: dict[tuple[str, str], dict[bool, dict[str, int]]] = defaultdict(lambda: {True: {}, False: {}})
         for row in self._rows("SELECT sweep, cell_id, selected, status, count(*) AS n FROM trials GROUP BY ALL"):
             self._statuses[row["sweep"], row["cell_id"]][row["selected"]][row["status"]] = row["n"]
-        sql = (
-            "SELECT DISTINCT sweep, cell_id, length FROM lengths JOIN trials USING (sweep, trial_id) "
-            "WHERE selected AND nonfinite > 0"
-        )
+        sql = "SELECT DISTINCT sweep, cell_id, length FROM _tested WHERE selected AND num_nonfinite > 0"
         self._nonfinite = {(row["sweep"], row["cell_id"], row["length"]) for row in self._rows(sql)}
 
     def with_values(self, cells: Sequence[Cell], name: str) -> list[Cell]:

@@ -13,6 +13,7 @@ from bilin.errors import QueryError, unknown
 from bilin.folder import SweepFolder, store_option
 from bilin.results.published.compare import published_for, source_of
 from bilin.results.result_table import MISSING, Column, Estimate, ResultTable, is_number
+from bilin.results.sql.open_store import OpenStore, at_one_moment
 from bilin.results.sql.query import query
 from bilin.results.statistics import DEFAULT_STATISTIC, Statistic
 from bilin.results.tables.layout import Cell, Layout, at_lengths, models_by_tasks, pivot
@@ -29,7 +30,7 @@ _MAX_MIXTURES = 3
 
 
 def table(
-    store: Path | str,
+    store: Path | str | OpenStore,
     *,
     sweep: str | None = None,
     length: int | None = None,
@@ -51,7 +52,7 @@ def table(
     For machines, each number has its interval, the number of its seeds and the seeds in columns of their own.
 
     Args:
-        store: Directory of the store.
+        store: Directory of the store, or one that is open: see `at_one_moment`.
         sweep: The sweep to look at; None looks at all.
         length: The tested length to show; by default the greatest of each task, or by length all.
         by: ``task``, or ``length`` for a section for each task with a column for each length.
@@ -81,14 +82,18 @@ def table(
     if rows and by == "length":
         raise QueryError("a table by length has models as rows; add length to the columns instead")
 
-    stored = query(store=store, view="cells", sweep=sweep, where=where, everything=everything)
     has_lengths = measure.depends_on_length and (by == "length" or "length" in (*rows, *cols))
-    everywhere = stored.to_pylist()
-    cells = at_lengths(everywhere, stored.schema, length, only_greatest=not has_lengths)
-    seeds = Seeds(store, sweep=sweep, everything=everything)
-    cells = seeds.with_values(cells, measure.name)
-    if measure.statistic is Statistic.MEAN_CI and any(cell["num_seeds"] == 1 for cell in cells):
-        cells = seeds.with_wilson(cells)
+
+    def ask(opened: OpenStore) -> tuple[pa.Table, list[Cell], Seeds]:
+        stored = query(store=opened, view="cells", sweep=sweep, where=where, everything=everything).to_arrow()
+        cells = at_lengths(stored.to_pylist(), stored.schema, length, only_greatest=not has_lengths)
+        seeds = Seeds(opened, sweep=sweep, everything=everything)
+        cells = seeds.with_values(cells, measure.name)
+        if measure.statistic is Statistic.MEAN_CI and any(cell["num_seeds"] == 1 for cell in cells):
+            cells = seeds.with_wilson(cells)
+        return stored, cells, seeds
+
+    stored, cells, seeds = at_one_moment(store, ask, sweeps=[sweep] if sweep else ())
     layout = (
         pivot(cells, stored.schema, rows=rows, cols=cols)
         if rows
@@ -107,7 +112,7 @@ def table(
     if cells:
         at = _at_lengths(cells) if rows and measure.depends_on_length and not has_lengths else ""
         note = "; ".join(filter(None, (measure.meaning, at, _note_on_seeds(measure, counts), _note_on_papers(source))))
-        note += _note_on_left_out(everywhere, cells)
+        note += _note_on_left_out(stored, cells)
         note += _note_on_lost(cells, seeds) if measure.is_estimated else ""
         note += _note_on_nonfinite(cells, seeds) if measure.is_estimated and measure.depends_on_length else ""
         note += _note_on_mixtures(cells, store, is_marked=measure.is_estimated)
@@ -227,10 +232,10 @@ def _note_on_papers(source: str | None) -> str:
     return f"beside it the accuracy of {source}" if source else ""
 
 
-def _note_on_left_out(cells: Sequence[Cell], shown: Sequence[Cell]) -> str:
+def _note_on_left_out(stored: pa.Table, cells: Sequence[Cell]) -> str:
     """Say how many cells were not tested at the length that is shown."""
-    stored, found = ({(cell["sweep"], cell["cell_id"]) for cell in each} for each in (cells, shown))
-    count = len(stored - found)
+    ids = set(zip(stored["sweep"].to_pylist(), stored["cell_id"].to_pylist(), strict=True))
+    count = len(ids - {(cell["sweep"], cell["cell_id"]) for cell in cells})
     return f"\nleft out: {plural(count, 'cell')} not tested at the length shown" if count else ""
 
 
@@ -245,7 +250,7 @@ def _note_on_nonfinite(cells: Sequence[Cell], seeds: Seeds) -> str:
     return f"\n‡ some logits were not finite, and count as wrong: {plural(count, 'number')}" if count else ""
 
 
-def _note_on_mixtures(cells: Sequence[Cell], store: Path | str, *, is_marked: bool) -> str:
+def _note_on_mixtures(cells: Sequence[Cell], store: Path | str | OpenStore, *, is_marked: bool) -> str:
     """Say how many cells have trials of several versions, or of different hardware, and what to do."""
     versions = {(cell["sweep"], cell["cell_id"]): cell["mixed"] for cell in cells if cell["mixed"]}
     hardware = {(cell["sweep"], cell["cell_id"]) for cell in cells if cell["mixed_hardware"]}
@@ -257,8 +262,9 @@ def _note_on_mixtures(cells: Sequence[Cell], store: Path | str, *, is_marked: bo
         note += f"\n{mark}trials of several versions in {plural(len(versions), 'cell')}: {shown}"
         note += "\nto run those of other versions than the installed ones again:"
         for sweep in sorted({sweep for sweep, _ in versions}):
-            grid = SweepFolder(Path(store) / sweep).grid
-            note += f"\n  {shlex.join(['bilin', 'sweep', 'launch', str(grid), '--rerun-stale', *store_option(store)])}"
+            grid = SweepFolder(Path(str(store)) / sweep).grid
+            words = ["bilin", "sweep", "launch", str(grid), "--rerun-stale", *store_option(str(store))]
+            note += f"\n  {shlex.join(words)}"
     if hardware:
         note += f"\ntrials of several CPUs or GPUs in {plural(len(hardware), 'cell')}: see mixed_hardware in `cells`"
     return note

@@ -75,11 +75,11 @@ class Program:
 
     @property
     def members(self) -> list[TrialState]:
-        """Those who have a seat."""
+        """The trials that have a seat."""
         return [seat.member for seat in self.seats if seat.member]
 
     def fits(self, states: Sequence[TrialState], like: Batch) -> bool:
-        """Whether this program can train some trials, at least half of its seats, and leaves no other out."""
+        """Whether the program can train these trials: they take over half of its seats, with all members."""
         if self.is_broken:
             return False
         is_alike = self._every_token == (states[0].spec.cell.supervision == "every_token")
@@ -204,15 +204,18 @@ class Pass:
 
     @torch.no_grad()
     def __call__(self, requests: Sequence[Forward]) -> list[Tensor]:
-        """Answer requests that are alike, with the weights in the first places."""
+        """Return the logits of each request, with the weights in the first places; all have the same shape."""
         for place, request in enumerate(requests):
             self._tokens[place].copy_(request.tokens)
             self._num_tokens[place].copy_(request.num_tokens)
         self._stack.model.eval()
         if self.can_be_captured and self._graph is None:
             on_a_stream_of_its_own(self._compute)
-            self._graph, _ = captured(self._compute)
+            self._graph, reason = captured(self._compute)
             self.can_be_captured = self._graph is not None
+            if reason:
+                name = type(self._stack.model).__name__
+                warnings.warn(f"{name} is evaluated without a CUDA graph, several times slower: {reason}", stacklevel=2)
         if self._graph:
             self._graph.replay()
         else:
@@ -235,7 +238,7 @@ class Passes:
         self._by_shape: dict[tuple[object, int], Pass | None] = {}
 
     def logits(self, requests: Sequence[Forward]) -> Sequence[Tensor]:
-        """Answer requests that are alike."""
+        """Return the logits of each request; all have the same shape."""
         if len(requests) == 1 and self._places is None:
             return logits_of(requests)
         num_places = 2 ** max(1, (len(requests) - 1).bit_length())  # few sizes, so that few graphs are captured
@@ -262,7 +265,7 @@ class Programs:
     _passes: Passes = field(default_factory=Passes)
 
     def logits(self, requests: Sequence[Forward]) -> Sequence[Tensor]:
-        """Answer requests that are alike."""
+        """Return the logits of each request; all have the same shape."""
         try:
             return self._passes.logits(requests)
         except BaseException:
@@ -302,7 +305,7 @@ class Programs:
 
 
 def on_a_stream_of_its_own(compute: Callable[[], None]) -> None:
-    """Compute something before it is captured, as torch requires it."""
+    """Compute something before it is captured, as torch requires."""
     current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
     aside.wait_stream(current)
     with torch.cuda.stream(aside):

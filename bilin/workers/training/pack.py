@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -98,19 +98,20 @@ class Sizes:
     def __init__(self, given: int | None) -> None:
         self._given = given
         self._limit = sys.maxsize
-        self._seconds: dict[int, list[float]] = defaultdict(list)
+        self._tries, self._shortest = Counter[int](), dict[int, float]()
 
     def choose(self, num_members: int) -> int:
         """Return the size for the next steps of some members; it may be larger than their number."""
         if self._given is not None:
             return min(self._given, self._limit)
         sizes = [size for size in SIZES if size <= min(2 * num_members, self._limit)] or [1]
-        untried = [size for size in sizes if len(self._seconds[size]) < TRIES]
-        return untried[0] if untried else min(sizes, key=lambda size: min(self._seconds[size]))
+        untried = [size for size in sizes if self._tries[size] < TRIES]
+        return untried[0] if untried else min(sizes, key=self._shortest.__getitem__)
 
     def took(self, size: int, seconds: float) -> None:
         """Note how long a step of one member took in stacks of a size."""
-        self._seconds[size].append(seconds)
+        self._tries[size] += 1
+        self._shortest[size] = min(seconds, self._shortest.get(size, seconds))
 
     def failed(self, num_members: int) -> None:
         """Note that a stack of so many members does not run: from now on, none has more than half."""

@@ -135,7 +135,7 @@ class Stacks:
             del self._by_models[ended]
 
     def logits(self, requests: Sequence[Forward]) -> Sequence[Tensor]:
-        """Answer requests that are alike."""
+        """Return the logits of each request; all have the same shape."""
         return logits_of(requests)
 
     def step(self, states: Sequence[TrialState], batches: Sequence[Batch]) -> None:
@@ -161,7 +161,7 @@ class Stacks:
 
 @torch.no_grad()
 def logits_of(requests: Sequence[Forward]) -> Sequence[Tensor]:
-    """Answer requests that are alike."""
+    """Return the logits of each request; all have the same shape."""
     models, first = [request.model.eval() for request in requests], requests[0]
     if len(requests) == 1:
         logits: Tensor = first.model(first.tokens, first.num_tokens, every_token=first.every_token)

@@ -53,8 +53,8 @@ def test_plan_shows_what_would_run_and_writes_nothing(grid: Path) -> None:
 @pytest.mark.parametrize(
     ("size", "said"),
     [
-        ("auto", "at most 16 trials in one, of 2 shapes"),
-        ("4", "at most 4 trials in one"),
+        ("auto", "of at most 16 trials; the trials have 2 shapes"),
+        ("4", "of at most 4 trials"),
         ("off", "every trial trains"),
     ],
 )

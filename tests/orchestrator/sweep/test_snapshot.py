@@ -41,7 +41,8 @@ class StopLoop(BaseException):
 class ScriptedPool:
     """A pool of four workers: of the trials that it gets, one is lost, one runs, one fails, one is done."""
 
-    num_workers = 4
+    def num_workers(self, resources: Resources) -> int:
+        return 4
 
     def __init__(self, emit: Emit) -> None:
         self.emit = emit
@@ -136,7 +137,8 @@ def test_steps_and_packs_of_running_trials_are_counted(tiny: Tiny, tmp_path: Pat
     class OnePack(ScriptedPool):
         """A pool of one pack, of which one trial goes on from a checkpoint, and another one ends."""
 
-        num_workers = 1
+        def num_workers(self, resources: Resources) -> int:
+            return 1
 
         def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
             return not self.trials

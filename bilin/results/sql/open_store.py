@@ -1,0 +1,126 @@
+"""An open store: its sweeps as they were at one moment, with their views, for several questions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import pyarrow as pa
+
+from bilin.results.schema import cell_columns
+from bilin.results.sql.cells import cells_columns, create_cells, select_points
+from bilin.results.sql.sandbox import connect
+from bilin.results.sql.views import TABLE_OF_ROWS, VIEWS, create_views, earlier_sql
+from bilin.results.store.contents import Contents, read_sweeps, sweep_folders
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+T = TypeVar("T")
+
+
+class OpenStore:
+    """Some sweeps of a store as they were at one moment. `query` and what uses it take it in place of the path.
+
+    Attributes:
+        path: Directory of the store.
+        sweeps: What was read of each sweep.
+    """
+
+    def __init__(self, path: Path | str, sweeps: Sequence[Contents]) -> None:
+        self.path = path
+        self.sweeps = sweeps
+        self._databases: dict[tuple[str | None, bool], Database] = {}
+        self._opened = ExitStack()
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __enter__(self) -> OpenStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def database(self, sweep: str | None, *, everything: bool) -> Database:
+        """Return the views over all sweeps or one, over the rows that the grids want or all."""
+        key = sweep, everything
+        if key not in self._databases:
+            sweeps = [each for each in self.sweeps if sweep in (None, each.folder.name)]
+            connection = self._opened.enter_context(connect())
+            self._databases[key] = Database(connection, sweeps, everything=everything)
+        return self._databases[key]
+
+
+class Database:
+    """The views over some sweeps. What takes long is computed when a question first needs it.
+
+    Attributes:
+        sweeps: What the views show.
+        schema: The columns of a stored trial.
+    """
+
+    def __init__(self, connection: DuckDBPyConnection, sweeps: Sequence[Contents], *, everything: bool) -> None:
+        self.sweeps = sweeps
+        self.schema = create_views(connection, sweeps, everything=everything)
+        self._connection = connection
+        self._everything = everything
+        self._has_rows = self._has_points = self._has_cells = False
+
+    @property
+    def columns(self) -> dict[str, Sequence[str]]:
+        """The columns of each view."""
+        of_cells = cells_columns(cell_columns(self.schema))
+        return {view: of_cells if view == "cells" else self._connection.table(view).columns for view in VIEWS}
+
+    def prepare(self, *, trials: bool, lengths: bool, cells: bool) -> None:
+        """Compute what a question needs that names some views."""
+        if (lengths or cells) and not self._has_rows:
+            self._connection.execute(TABLE_OF_ROWS)
+            self._has_rows = True
+        if (trials or cells) and not self._has_points:
+            select_points(self._connection)
+            self._has_points = True
+        if cells and not self._has_cells:
+            fields = pa.schema([self.schema.field(name) for name in cell_columns(self.schema)])
+            create_cells(self._connection, fields, list(earlier_sql()), everything=self._everything)
+            self._has_cells = True
+
+    @contextmanager
+    def reading(self) -> Iterator[DuckDBPyConnection]:
+        """Return a connection that can change nothing."""
+        self._connection.execute("BEGIN TRANSACTION READ ONLY")
+        try:
+            yield self._connection
+        finally:
+            self._connection.execute("ROLLBACK")
+
+
+def at_one_moment(
+    store: Path | str | OpenStore, ask: Callable[[OpenStore], T], *, sweeps: Sequence[str] = (), curves: bool = False
+) -> T:
+    """Return what several questions to a store together answer, even while sweeps run.
+
+    Args:
+        store: Directory of the store, or one that is open.
+        ask: Puts the questions. It is called again if a running sweep has replaced a file meanwhile.
+        sweeps: The sweeps to look at; by default all.
+        curves: Whether curves are read.
+
+    Warns:
+        DamageWarning: For each damaged file, whose rows are skipped.
+
+    Raises:
+        StoreError: The store or a sweep does not exist, or cannot be read.
+    """
+    if isinstance(store, OpenStore):
+        return ask(store)
+    path = store
+
+    def read(contents: Sequence[Contents]) -> T:
+        with OpenStore(path, contents) as opened:
+            return ask(opened)
+
+    return read_sweeps(lambda: sweep_folders(store, sweeps), read, curves=curves)
