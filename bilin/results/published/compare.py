@@ -14,6 +14,7 @@ from bilin.errors import QueryError, nearest
 from bilin.results.published import SOURCES, published
 from bilin.results.result_table import ResultTable, readable
 from bilin.results.schema import table_of
+from bilin.results.sql.open_store import OpenStore, at_one_moment
 from bilin.results.sql.query import query
 from bilin.results.tables.layout import Cell
 from bilin.results.tables.measures import Seeds
@@ -67,8 +68,12 @@ def beside_published(
     """
     cells: list[Cell] = []
     if sweep is not None or Path(store).exists():
-        cells = query(store=store, view="cells", sweep=sweep, everything=everything).to_pylist()
-        cells = Seeds(store, sweep=sweep, everything=everything).with_wilson(cells)
+
+        def ask(opened: OpenStore) -> list[Cell]:
+            found = query(store=opened, view="cells", sweep=sweep, everything=everything).to_pylist()
+            return Seeds(opened, sweep=sweep, everything=everything).with_wilson(found)
+
+        cells = at_one_moment(store, ask, sweeps=[sweep] if sweep else ())
     numbers = [number for number in _published() if source in (None, number["source"])]
     rows = list(_rows(cells, numbers, tolerance, with_missing=source is not None and sweep is None))
     data = table_of([tuple(row.get(name) for name in _COLUMNS.names) for row in rows], _COLUMNS)
