@@ -213,11 +213,20 @@ def plot(
         str,
         typer.Argument(
             metavar="KIND",
-            help="length, heatmap, lr, size, training or cost.",
+            help="length, heatmap, lr, size, training, cost, or spectrum with a TRIAL.",
             show_default=False,
             autocompletion=complete.figures,
         ),
     ],
+    trial: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TRIAL]",
+            help="For spectrum: id of the trial, or its first digits.",
+            show_default=False,
+            autocompletion=complete.trials,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="The picture: .png, .svg or .pdf.", show_default=False),
@@ -254,7 +263,7 @@ def plot(
     everything: Everything = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Draw a figure: accuracy by length, a heat map, learning rates, sizes, training curves, or cost by tier.
+    """Draw a figure: accuracy by length, a heat map, learning rates, sizes, training curves, cost, or a spectrum.
 
     A picture needs matplotlib: pip install 'bilin[plot]'.
     """
@@ -266,9 +275,19 @@ def plot(
         )
     if output is not None:
         results.check_figure_path(output)
-    numbers = results.figure_data(
-        kind, store, sweep=sweep, where=where, length=length, stat=stat, value=value, x=x, everything=everything
-    )
+    if trial is not None or kind == "spectrum":
+        if trial is None or kind != "spectrum" or terminal or any((where, length, stat, value, x)):
+            raise InputError(
+                "a spectrum is of one trial: bilin results plot spectrum TRIAL, with -o, --data, --width, --sweep and "
+                "--store; other figures name no trial"
+            )
+        from bilin import orchestrator
+
+        numbers = orchestrator.spectrum(trial, store=store, sweep=sweep).data
+    else:
+        numbers = results.figure_data(
+            kind, store, sweep=sweep, where=where, length=length, stat=stat, value=value, x=x, everything=everything
+        )
     if data is not None:
         show(results.ResultTable.of(numbers), None, data)
     if terminal:
@@ -333,10 +352,6 @@ def spectrum(
             help="Id of the trial, or its first digits.", show_default=False, autocompletion=complete.trials
         ),
     ],
-    picture: Annotated[
-        Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw them instead: .png, .svg or .pdf.", show_default=False),
-    ] = None,
     sweep: Sweep = None,
     format_: Format = None,
     output: Output = None,
@@ -344,18 +359,11 @@ def spectrum(
 ) -> None:
     """Show what a trial of a bilinear tier has learned: the eigenvalues of the matrix of each token.
 
-    Beside them are those of an exact solution. The weights of the trial must be kept.
+    Beside them are those of an exact solution. The weights of the trial must be kept. `plot spectrum` draws them.
     """
-    from bilin import orchestrator, results
+    from bilin import orchestrator
 
-    if picture is not None:
-        results.check_figure_path(picture)
-    found = orchestrator.spectrum(trial, store=store, sweep=sweep)
-    if picture is not None:
-        results.save_figure(results.draw_spectrum(found.data), picture)
-        typer.echo(f"written to {picture}", err=True)
-    if picture is None or output is not None:
-        show(found, format_, output)
+    show(orchestrator.spectrum(trial, store=store, sweep=sweep), format_, output)
 
 
 @app.command()

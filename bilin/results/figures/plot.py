@@ -15,6 +15,7 @@ from bilin.folder import DEFAULT_STORE
 from bilin.results.export import output_file
 from bilin.results.figures.data import DATA, Subject
 from bilin.results.figures.notes import note_of, with_note
+from bilin.results.figures.spectrum import draw_spectrum
 from bilin.results.figures.text import LEAST_COLUMNS, TEXTS
 from bilin.results.sql.open_store import OpenStore, at_one_moment
 from bilin.results.statistics import DEFAULT_STATISTIC, Statistic
@@ -30,7 +31,10 @@ KINDS: Mapping[str, str] = {
     "training": "accuracy or loss by training step, at the selected learning rate",
     "cost": "hours of computation of each tier",
 }
-"""The kinds of figures."""
+"""The kinds of figures of sweeps."""
+
+SPECTRUM = "spectrum"
+"""The kind of figure of one trial, whose numbers are those of `bilin.orchestrator.spectrum`."""
 
 ENDINGS = (".png", ".svg", ".pdf")
 """What a file of a figure may end with."""
@@ -130,7 +134,7 @@ def plot(
 
 
 def draw_figure(kind: str, data: pa.Table, width: str | float = "text") -> Figure:
-    """Return the figure of the numbers that `figure_data` returned.
+    """Return the figure of the numbers that `figure_data` returned, or of those of a ``spectrum``.
 
     Raises:
         InputError: matplotlib is not installed.
@@ -140,7 +144,8 @@ def draw_figure(kind: str, data: pa.Table, width: str | float = "text") -> Figur
         from bilin.results.figures import drawings, style
     except ImportError as error:
         raise InputError(f"figures need matplotlib: pip install 'bilin[plot]' ({error})") from error
-    figure = drawings.DRAWINGS[kind](data, _inches(width, style.WIDTHS_IN))
+    draw = draw_spectrum if kind == SPECTRUM else drawings.DRAWINGS[kind]
+    figure = draw(data, _inches(width, style.WIDTHS_IN))
     style.caption(figure, note_of(data))
     return figure
 
