@@ -7,7 +7,7 @@ SOURCES := bilin tests benchmarks
 # Trials compute with one thread each, so two processes fill two cores.
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-clusters check coverage format metrics tables hierarchy survival fuzz gpu-check clean
+.PHONY: demo test test-clusters check coverage format metrics tables reproduce hierarchy survival fuzz bench gpu-check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bilin sweep launch examples/quickstart.yaml
@@ -50,6 +50,14 @@ tables: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/reference.py
 
+# The published tables, as far as the budget goes; it continues where it stopped. PROTOCOL=published: without a change.
+BUDGET_MIN ?= 100
+PROTOCOL ?= budget
+reproduce: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.reproduce --budget-min $(BUDGET_MIN) --protocol $(PROTOCOL)
+	$(BIN)/bilin results compact --store reproduction
+	$(BIN)/python -m benchmarks.reproduction --write
+
 hierarchy: $(VENV)/.installed
 	$(BIN)/bilin sweep launch examples/hierarchy.yaml
 	$(BIN)/python benchmarks/hierarchy.py > docs/hierarchy.md
@@ -61,13 +69,24 @@ fuzz: $(VENV)/.installed-dev
 	BILIN_TEST_EXAMPLES=50 $(BIN)/python -m pytest --timeout 3600 tests/orchestrator/grid/test_fuzz.py \
 	    tests/orchestrator/sweep/test_damaged_store.py tests/results/store/test_writer.py
 
+# Speed, each as ratios within one run: tables on the terminal, and JSON files in bench/. Takes hours on two cores.
+bench: $(VENV)/.installed-dev
+	$(PIP) --editable '.[bench]'
+	$(BIN)/python benchmarks/step_time.py --json bench/step_time.json
+	$(BIN)/python benchmarks/packing.py --json bench/packing.json
+	$(BIN)/python benchmarks/overhead.py --json bench/overhead.json
+	$(BIN)/python benchmarks/query.py --json bench/query.json
+	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/pruning.py --json bench/pruning.json
+	$(BIN)/python benchmarks/time_to_table.py --json bench/time_to_table.json
+
 # On a machine with a GPU; it needs no network and no Ray. It uses the Python that has torch with CUDA: PYTHON=...
 gpu-check:
-	$(PYTHON) benchmarks/gpu_check.py
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_check.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \
-	    .coverage* coverage.json quickstart.png quickstart.html
+	    .coverage* coverage.json bench quickstart.png quickstart.html
 
 $(VENV)/.created:
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "bilin needs Python 3.11 to 3.13, found " + sys.version.split()[0] + ": run make PYTHON=python3.12 …")'

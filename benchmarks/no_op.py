@@ -11,7 +11,7 @@ from bilin.orchestrator.planning.plan import make_plan
 from bilin.orchestrator.sweep.loop import Sweep
 from bilin.orchestrator.sweep.recorder import Recorder
 from bilin.orchestrator.sweep.snapshot import Observer
-from bilin.record import CurvePoint, LengthResult, Progress, TrialResult
+from bilin.record import Curve, CurvePoint, LengthResult, Progress, TrialResult
 from bilin.results import SweepWriter, stored
 from bilin.spec import TrialSpec
 from bilin.workers.events import Emit, Event, Finished, Report, ignore
@@ -40,7 +40,7 @@ def no_op(spec: TrialSpec, *, report: Report, checkpoints: Checkpoints | None) -
         validation_accuracy=1.0,
         training_loss=0.1,
         lengths=(LengthResult(10, 2048, 2048, 5), LengthResult(500, 2048, 2048, 5)),
-        curve=tuple(CurvePoint(step * 250, None, 0.5, 0.9) for step in range(1, 41)),
+        curve=Curve.of([CurvePoint(step * 250, None, 0.5, 0.9) for step in range(1, 41)]),
         wall_s=time.perf_counter() - began,
     )
 

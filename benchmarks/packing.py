@@ -11,7 +11,6 @@ second, at the shortest times, and the ratio of the best size to a lone trial.
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from output import Table
 
 from bilin.fields import fields_of
 from bilin.models import MODELS, tier_settings
@@ -44,18 +44,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     device = torch.device(options.device)
-    print(f"hidden {options.hidden}, m {options.m}, member steps a second, {name_of(device)}\n")
-    print("| tier |" + "".join(f" {size} |" for size in options.sizes) + " best / first |")
-    print("|---|" + "--:|" * (len(options.sizes) + 1))
-    results = {}
+    print(f"H = {options.hidden}, m = {options.m}, member steps a second, {name_of(device)}")
+    table = Table("tier", *map(str, options.sizes), "best / first")
     for name in options.tier:
         steps = {size: steps_of(spec(name, options.hidden, options.m), size, device) for size in options.sizes}
-        results[name] = rates = measure(steps, options.seconds)
-        cells = "".join(f" {rate:.0f} |" for rate in rates.values())
-        print(f"| {name} |{cells} {max(rates.values()) / rates[options.sizes[0]]:.2f} |", flush=True)
-    if options.json:
-        settings = {"hidden": options.hidden, "m": options.m, "torch": torch.__version__, "rates": results}
-        options.json.write_text(json.dumps(settings, indent=1) + "\n")
+        rates = measure(steps, options.seconds)
+        table.add(name, *rates.values(), max(rates.values()) / rates[options.sizes[0]])
+    table.write(options.json)
 
 
 def spec(name: str, hidden: int, m: int) -> TrialSpec:

@@ -11,10 +11,11 @@ without a pruner.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from output import Table
 
 from bilin.orchestrator import ClusterSpec, launch
 from bilin.results import query
@@ -43,18 +44,15 @@ def main() -> None:
         for first in options.first:
             pruner = {"kind": kind, "first": first, "reduction": reduction}
             measured[f"{kind}, first {first}"] = measure(grid(options, pruner))
-    print("| pruner | trials pruned | steps | time | same learning rate | as good | accuracy at 500 |")
-    print("|---|--:|--:|--:|--:|--:|--:|")
+    table = Table("pruner", "pruned", "steps", "time", "cells", "same learning rate", "as good", "accuracy at 500")
     for name, one in measured.items():
         pairs = list(zip(one["cells"], whole["cells"], strict=True))
         same = sum(cell["lr"] == other["lr"] for cell, other in pairs)
         as_good = sum(cell["mean"] >= other["mean"] - 0.02 for cell, other in pairs)
         mean = sum(cell["mean"] for cell, _ in pairs) / len(pairs)
-        shares = f"{one['steps'] / whole['steps']:.2f} | {one['wall_s'] / whole['wall_s']:.2f}"
-        counts = f"{same} of {len(pairs)} | {as_good} of {len(pairs)}"
-        print(f"| {name} | {one['pruned']} | {shares} | {counts} | {mean:.2f} |")
-    if options.json:
-        options.json.write_text(json.dumps(measured, indent=1) + "\n")
+        steps, time = one["steps"] / whole["steps"], one["wall_s"] / whole["wall_s"]
+        table.add(name, one["pruned"], steps, time, len(pairs), same, as_good, mean)
+    table.write(options.json)
 
 
 def grid(options: argparse.Namespace, pruner: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from pathlib import Path
 from bilin.orchestrator.grid import parse_grid
 from bilin.orchestrator.planning.plan import make_plan
 from bilin.orchestrator.sweep.recorder import write_grid
-from bilin.record import CurvePoint, LengthResult, TrialResult
+from bilin.record import Curve, CurvePoint, LengthResult, TrialResult
 from bilin.results import SweepWriter
 from bilin.spec import TrialSpec
 
@@ -109,7 +109,7 @@ def result(spec: TrialSpec) -> TrialResult:
         training_loss=draw.random(),
         steps=1000,
         lengths=tuple(LengthResult(n, num, 2048, 5, num) for n, num in zip((10, 500), right, strict=True)),
-        curve=tuple(CurvePoint(step * 250, None, draw.random(), draw.random()) for step in range(1, 5)),
+        curve=Curve.of([CurvePoint(step * 250, None, draw.random(), draw.random()) for step in range(1, 5)]),
         wall_s=1.0,
     )
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -53,6 +52,28 @@ class CurvePoint(NamedTuple):
     length: int | None
     loss: float
     accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The evaluations of a trial, by columns: an object for each point takes longer than all else of a short trial.
+
+    Attributes:
+        columns: The values of all points for each field of `CurvePoint`.
+    """
+
+    columns: tuple[tuple[Any, ...], ...] = ((),) * len(CurvePoint._fields)
+
+    @classmethod
+    def of(cls, points: Collection[CurvePoint]) -> Curve:
+        """Return the curve of some points."""
+        return cls(tuple(zip(*points, strict=True))) if points else cls()
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def __iter__(self) -> Iterator[CurvePoint]:
+        return map(CurvePoint._make, zip(*self.columns, strict=True))
 
 
 class Rung(NamedTuple):
@@ -125,7 +146,7 @@ class TrialResult:
     validation_accuracy: float | None = None
     training_loss: float | None = None
     lengths: tuple[LengthResult, ...] = ()
-    curve: tuple[CurvePoint, ...] = ()
+    curve: Curve = Curve()
     rungs: tuple[Rung, ...] | None = None
     wall_s: float = 0.0
     test_s: float | None = None
@@ -138,28 +159,23 @@ class TrialResult:
     is_test: bool = False
     note: str | None = None
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the curve by columns: reading its points one by one takes longer than all else of a short trial."""
-        values = {name: getattr(self, name) for name in self.__slots__ if name != "curve"}
-        return _result, (values, tuple(zip(*self.curve, strict=True)))
-
 
 def microseconds(seconds: float) -> int:
     """Return a time as rows have it: when a trial started tells its trainings apart."""
     return round(seconds * 1e6)
 
 
-def _result(values: Mapping[str, Any], curve: tuple[Sequence[Any], ...]) -> TrialResult:
-    points = map(functools.partial(tuple.__new__, CurvePoint), zip(*curve, strict=True))
-    return TrialResult(**values, curve=tuple(points))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The progress of a running trial, for displays. It is not stored with the results."""
+    """The progress of a running trial, for displays. It is not stored with the results.
+
+    Attributes:
+        began: The step from which this attempt has continued the training.
+    """
 
     trial_id: str
     step: int
     max_steps: int
+    began: int = 0
     loss: float | None = None
     accuracy: float | None = None

@@ -152,7 +152,9 @@ class Resources:
     gpus: float = option(0.0, at_least=0, doc="GPUs per trial; with a fraction, trials share a GPU")
     threads: int = option(1, at_least=1, doc="threads per trial; they can change the last bits of a result")
     device: str = option(
-        "auto", choices=("auto", "cpu", "cuda"), doc="device to compute on; auto: cuda if gpus > 0, else cpu"
+        "auto",
+        choices=("auto", "cpu", "cuda"),
+        doc="device to compute on; auto: cuda if gpus > 0, or if this machine has a GPU and runs the trials; else cpu",
     )
     pack: int = option(
         0, at_least=0, doc="trials of one shape that a worker trains as one program; 0: as many as pay off, 1: none"
@@ -165,6 +167,11 @@ class Resources:
     def occupied(self) -> Resources:
         """The resources without what can differ between trials of one worker."""
         return replace(self, threads=1, device="auto", pack=0)
+
+    @property
+    def on_gpu(self) -> Resources:
+        """The resources on a machine with a GPU: a worker takes one if neither it nor a device is asked for."""
+        return replace(self, gpus=1.0) if self.device == "auto" and not self.gpus else self
 
     @property
     def memory_bytes(self) -> int:

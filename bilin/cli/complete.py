@@ -73,6 +73,11 @@ def columns(context: typer.Context, typed: str) -> list[str]:
     return []
 
 
+def packs(_: typer.Context, typed: str) -> list[str]:
+    """Complete the size of packs."""
+    return _beginning(typed, ("auto", "off"))
+
+
 def views(_: typer.Context, typed: str) -> list[str]:
     """Complete the name of a view."""
     from bilin.results.sql.views import VIEWS

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bilin.cli import complete
 from bilin.errors import InputError
 from bilin.folder import DEFAULT_STORE as DEFAULT_STORE
 
@@ -19,6 +20,16 @@ def _directory(text: str | Path) -> Path:
     return Path(text)
 
 
+def with_pack(overrides: list[str], pack: str | None) -> list[str]:
+    """Return the values to set in a grid, with the size of packs if one is given."""
+    if pack is None:
+        return overrides
+    size = {"auto": "0", "off": "1"}.get(pack, pack)
+    if not size.isdecimal() or (int(size) == 0 and pack != "auto"):
+        raise InputError(f"found --pack {pack}; accepted: auto, off, or a whole number of at least 1")
+    return [*overrides, f"resources.pack={int(size)}"]
+
+
 Store = Annotated[
     Path,
     typer.Option(
@@ -28,6 +39,16 @@ Store = Annotated[
 Overrides = Annotated[
     list[str],
     typer.Option("--set", help="Override a value of the grid: train.steps=500. Repeatable.", metavar="PATH=VALUE"),
+]
+Pack = Annotated[
+    str | None,
+    typer.Option(
+        "--pack",
+        metavar="auto|N|off",
+        help="How many trials of one shape a worker trains as one program; auto: as many as pay off. "
+        "Sets resources.pack.",
+        autocompletion=complete.packs,
+    ),
 ]
 Only = Annotated[
     list[str],

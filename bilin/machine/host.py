@@ -18,6 +18,7 @@ ROUNDING = 1e-9  # error that sums of fractions of a CPU or GPU may have
 
 PORTS = range(20_000, 32_768)  # above Ray's own default ports, below those that Linux gives to whoever asks for any
 
+_NVIDIA = Path("/proc/driver/nvidia")  # has a folder for each GPU; loading torch to count them takes seconds
 _MOUNT = Path("/sys/fs/cgroup")
 _UNLIMITED = 2**60  # version 1 of control groups writes a number above this one where there is no limit
 
@@ -27,12 +28,18 @@ def num_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def num_gpus() -> int:
-    """Return how many GPUs Slurm gave to this node; outside of Slurm, how many CUDA_VISIBLE_DEVICES names."""
+def num_gpus(driver: Path = _NVIDIA) -> int:
+    """Return how many GPUs this process may use.
+
+    Those that Slurm gave to this node, or else those that CUDA_VISIBLE_DEVICES names, or else those that the driver
+    has. A job that asked Slurm for no GPU has none.
+    """
     if given := os.environ.get("SLURM_GPUS_ON_NODE"):
         return int(given)
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return 0 if visible in ("", "-1", "NoDevFiles") else len(visible.split(","))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return 0 if visible in ("", "-1", "NoDevFiles") else len(visible.split(","))
+    return 0 if "SLURM_JOB_ID" in os.environ else len(list(driver.glob("gpus/*")))
 
 
 def num_fitting(has: Mapping[str, float], amounts: Mapping[str, float]) -> float:

@@ -47,6 +47,7 @@ ANSWER_S = 240  # how long a node may take to load what it needs, from a slow di
 GATHER_S = 45.0  # how long the nodes of a step wait for each other: a network file system may show a new file late
 CONNECT_S = 5.0
 REPLACEMENTS = 20
+RATE_S = 0.5  # how long the rate of training steps of a GPU is measured
 NOT_INSTALLED = "none"
 
 WORKER_BYTES = 300 * 2**20  # a worker with torch loaded, without its model
@@ -270,7 +271,7 @@ def _exchange(folder: Path, name: str, text: str, count: int) -> set[str]:
 
 
 def torch(here: Here, all_gpus: bool, wants_gpus: bool) -> Iterator[Verdict]:
-    """Whether torch loads on this node, and computes a small sum on each GPU that Ray or Slurm gives out here.
+    """Whether torch loads on this node, and trains a small network on each GPU that Ray or Slurm gives out here.
 
     With ``all_gpus``, it sees all GPUs of the node, otherwise those that this process was given.
     """
@@ -290,12 +291,13 @@ def _torch_report() -> dict[str, Any]:
         warnings.simplefilter("always")
         import torch
 
-        names: list[str] = []
+        names, rates = list[str](), list[float]()
         error = driver = ""
         try:
             for number in range(torch.cuda.device_count()):
-                names.append(torch.cuda.get_device_name(number))
-                assert torch.ones(2, device=f"cuda:{number}").sum().item() == 2
+                properties = torch.cuda.get_device_properties(number)
+                rates.append(steps_per_s(f"cuda:{number}", RATE_S))
+                names.append(f"{properties.name} ({size(properties.total_memory)})")
             if torch.version.cuda and names:
                 supported = torch._C._cuda_getDriverVersion()  # type: ignore[attr-defined]
                 driver = f"{supported // 1000}.{supported % 1000 // 10}"
@@ -305,9 +307,40 @@ def _torch_report() -> dict[str, Any]:
         "version": torch.__version__,
         "cuda": torch.version.cuda or torch.version.hip,
         "names": names,
+        "rates": rates,
         "error": error or " ".join(str(each.message) for each in caught if "CUDA" in str(each.message)),
         "driver": driver,
     }
+
+
+def steps_per_s(device: str, seconds: float) -> float:
+    """Return how many training steps a small recurrent network takes on a device in a second, measured for so long.
+
+    64 sequences of 8 tokens, 64 units, Adam, one kernel after the other: what a lone trial is bound by on a GPU is how
+    fast kernels are launched. Packs take many more (`make gpu-check`).
+    """
+    import torch
+
+    table = torch.zeros(64, 64, device=device).requires_grad_()
+    matrices = torch.eye(64, device=device).repeat(8, 1, 1).requires_grad_()
+    optimizer = torch.optim.Adam([table, matrices])
+
+    def step() -> float:
+        state = table
+        for matrix in matrices:
+            state = torch.tanh(state @ matrix)
+        loss = (state - 1).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    assert step() == 1  # the first step loads kernels
+    began, num_steps = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        num_steps += 1
+        step()
+    return num_steps / (time.perf_counter() - began)
 
 
 def judge_torch(report: Mapping[str, Any], driver: str, num_gpus: float, *, wants_gpus: bool) -> Verdict:
@@ -320,7 +353,8 @@ def judge_torch(report: Mapping[str, Any], driver: str, num_gpus: float, *, want
     if len(names) >= num_gpus and not report["error"]:
         gpus = ", ".join(f"{names.count(name)} × {name}" for name in dict.fromkeys(names))  # noqa: RUF001
         supports = f", driver {driver or '?'} for CUDA up to {report['driver']}" if report["driver"] else ""
-        return "ok", f"{gpus}; {build}{supports}", ""
+        rate = f", at least {min(report['rates']):.3g} training steps/s each" if report["rates"] else ""
+        return "ok", f"{gpus}{rate}; {build}{supports}", ""
     if not driver:
         advice = "nvidia-smi finds no driver there: check that the node has one, and this job its devices"
     elif not report["cuda"]:

@@ -5,6 +5,7 @@ It reads and checks the grid once. To another process it goes as JSON, never as 
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping
@@ -17,6 +18,7 @@ from bilin.errors import InputError, nearest
 from bilin.failures import RETRYABLE
 from bilin.fields import fields_of
 from bilin.folder import SweepFolder
+from bilin.machine.host import num_gpus
 from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.clusters.capacity import ADVICE, job_shortfalls, machine_shortfalls
 from bilin.orchestrator.grid import ClusterSettings, Counts, Grid, read_grid, read_profile, resolved, restore_grid
@@ -108,7 +110,7 @@ class LaunchRequest:
         Raises:
             InputError: The grid or another argument cannot be used.
         """
-        statuses = _statuses(retry)
+        statuses, cluster = _statuses(retry), cluster or ClusterSpec()
         if isinstance(grid, Grid):
             if overrides or only:
                 raise InputError("overrides and only change a file or a dict: read the grid with them instead")
@@ -121,9 +123,9 @@ class LaunchRequest:
             except ValueError as error:
                 raise InputError(f'cluster.nodes: found "{nodes}"; accepted: {error}') from error
         request = cls(
-            grid=replace(grid, cluster=settings),
+            grid=_on_gpus(replace(grid, cluster=settings), cluster),
             store=Path(store),
-            cluster=cluster or ClusterSpec(),
+            cluster=cluster,
             only=tuple(only),
             retry=statuses,
             rerun_stale=rerun_stale,
@@ -219,16 +221,28 @@ class LaunchRequest:
             version = document["request"]
             if version != VERSION:
                 raise InputError(f"{source}: found version {version} of a request; this bilin reads version {VERSION}")
+            cluster = ClusterSpec(**document["cluster"])
+            grid = restore_grid(json.dumps(document["grid"]), source=source, only=tuple(document["only"]))
             return cls(
-                grid=restore_grid(json.dumps(document["grid"]), source=source, only=tuple(document["only"])),
+                grid=_on_gpus(grid, cluster),
                 store=Path(document["store"]),
-                cluster=ClusterSpec(**document["cluster"]),
+                cluster=cluster,
                 only=tuple(document["only"]),
                 retry=_statuses(document["retry"]),
                 rerun_stale=document.get("rerun_stale", False),  # a job that an earlier version submitted has none
             )
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(f"{source}: not a request of bilin: {type(error).__name__}: {error}") from error
+
+
+def _on_gpus(grid: Grid, cluster: ClusterSpec) -> Grid:
+    """Return a grid whose trials use the GPUs of this machine, if it has any that torch can use."""
+    is_here = cluster.is_inline or cluster.kind == "local"
+    if not is_here or importlib.metadata.version("torch").endswith("+cpu") or not num_gpus():
+        return grid
+    on_gpu = {cell.cell_id: replace(cell, resources=cell.resources.on_gpu) for cell in grid.all_cells}
+    cells = tuple(on_gpu[cell.cell_id] for cell in grid.cells)
+    return replace(grid, cells=cells, all_cells=tuple(on_gpu.values()))
 
 
 def _statuses(names: Iterable[str]) -> frozenset[Status]:

@@ -16,14 +16,14 @@ from bilin.spec import TestSpec, TrainSpec, ValidateSpec
 _EXAMPLES: Mapping[str, Sequence[object]] = {"m": (2, 5), "group": ("S3", "A5"), "rank": (16, 64), "block_size": (2, 8)}
 """The values that are written for a required field; others get their first or lowest accepted value."""
 
-_ALWAYS = ("hidden",)
-"""Fields of a tier that are written even though they have defaults."""
+_SIZES = {"hidden": 64, "embedding": 64, "steps": 10000}
+"""Values that are written in place of defaults, which are those of a paper and take hours on a laptop."""
 
 
 def grid_template(
     tasks: Sequence[str], tiers: Sequence[str], *, name: str, m: Sequence[int] = (), path: str = "grid.yaml"
 ) -> str:
-    """Return the text of a grid with a comment for each value: defaults, and examples of required fields.
+    """Return the text of a grid with a comment for each value: small sizes, defaults, and examples of required fields.
 
     Args:
         tasks: The names of tasks.
@@ -105,7 +105,7 @@ def _blocks(entries: Sequence[catalog.Listed], key: str, given: Mapping[str, str
     for listed in entries:
         lines += [f"  # {listed.summary}", f"  - {key}: {listed.name}"]
         for field in listed.fields:
-            if field.required or field.name in (*_ALWAYS, *given):
+            if field.required or field.name in (*_SIZES, *given):
                 text = given.get(field.name) or _value(field, listed.name)
                 lines.append(f"    {field.name}: {text} # {field.doc}")
     return lines
@@ -113,13 +113,17 @@ def _blocks(entries: Sequence[catalog.Listed], key: str, given: Mapping[str, str
 
 def _section(key: str, settings: type, names: Sequence[str]) -> list[str]:
     fields = fields_of(settings)
-    return ["", f"{key}:", *(f"  {name}: {_plain(fields[name].default)} # {fields[name].doc}" for name in names)]
+    return [
+        "",
+        f"{key}:",
+        *(f"  {name}: {_plain(_SIZES.get(name, fields[name].default))} # {fields[name].doc}" for name in names),
+    ]
 
 
 def _value(field: Field, owner: str) -> str:
-    """Return what is written for a field: its default, examples, or the first value that it accepts."""
+    """Return what is written for a field: a small size, its default, examples, or the first value that it accepts."""
     if not field.required:
-        return _plain(field.default)
+        return _plain(_SIZES.get(field.name, field.default))
     examples = _EXAMPLES.get(field.name, ())
     if examples and all(_accepts(field, value) for value in examples):
         return _plain(examples)

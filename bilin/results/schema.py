@@ -150,7 +150,6 @@ def cell_columns(schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if name in fields]
 
 
-@functools.cache
 class Earlier(NamedTuple):
     """What null means in a column, for a task or tier: rows from before its field existed have null.
 
@@ -179,6 +178,7 @@ def earlier_values() -> tuple[Earlier, ...]:
     )
 
 
+@functools.cache
 def trials_schema(others: frozenset[type] = frozenset()) -> pa.Schema:
     """Return the columns of a part of trials.
 
@@ -237,7 +237,11 @@ def unite(schemas: Iterable[pa.Schema]) -> pa.Schema:
 
 def table_of(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
     """Return rows, each in the order of a schema, as a table."""
-    columns = zip(*rows, strict=True) if rows else [[] for _ in schema]
+    return table_of_columns(zip(*rows, strict=True) if rows else [[] for _ in schema], schema)
+
+
+def table_of_columns(columns: Iterable[Sequence[Any]], schema: pa.Schema) -> pa.Table:
+    """Return columns, in the order of a schema, as a table."""
     return pa.table([pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)], schema)
 
 

@@ -32,8 +32,7 @@ class InlinePool:
         )
         self._group: Group | None = None
 
-    @property
-    def num_workers(self) -> int:
+    def num_workers(self, resources: Resources) -> int:  # noqa: ARG002 (one at a time)
         """One."""
         return 1
 

@@ -36,9 +36,8 @@ class Group:
 class Pool(Protocol):
     """A set of workers. A pool is made with an `Emit`, which it calls inside `wait`. One thread makes all calls."""
 
-    @property
-    def num_workers(self) -> int:
-        """How many workers it can have at most, as far as it knows; at least 1."""
+    def num_workers(self, resources: Resources) -> int:
+        """How many workers for these resources it can have at most, as far as it knows; at least 1."""
 
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
         """Whether a worker for these resources is idle or can be started now, on none of the nodes to avoid."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bilin.errors import one_line, plain
 from bilin.failures import class_of
-from bilin.record import Progress, TrialResult
+from bilin.record import Curve, Progress, TrialResult
 from bilin.registry import package_of
 from bilin.spec import TrialSpec, derive_seed
 from bilin.workers.environment import device_of, environment
@@ -213,7 +213,7 @@ def _measure(spec: TrialSpec, clock: Clock, report: Report, checkpoints: Checkpo
         "steps": state.step,
         "params": sum(weight.numel() for weight in state.model.parameters() if weight.requires_grad),
         "recurrent_params": int(state.model.recurrent_params),
-        "curve": tuple(state.curve),
+        "curve": Curve.of(state.curve),
         "rungs": tuple(state.rungs) if spec.rungs else None,
     }
     if stop_reason != "diverged":

@@ -80,3 +80,7 @@ def test_names_that_bilin_knows(words, expected):
     assert completed(f"bilin {words}{expected[-1][:4]}") == [
         name for name in expected if name.startswith(expected[-1][:4])
     ]
+
+
+def test_sizes_of_packs():
+    assert completed("bilin sweep launch grid.yaml --pack ") == ["auto", "off"]

@@ -23,9 +23,15 @@ ROOT = pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="
 
 
 NODE = probe.Here(place="7", name="node", has={"CPU": 1.0}, num_trials=1)
-CPU = {"version": "2.6+cpu", "cuda": None, "names": [], "error": "", "driver": ""}
+CPU = {"version": "2.6+cpu", "cuda": None, "names": [], "rates": [], "error": "", "driver": ""}
 TOO_OLD = CPU | {"version": "2.6", "cuda": "12.8", "error": "The NVIDIA driver is too old"}
-TWO = CPU | {"version": "2.6", "cuda": "12.8", "names": ["H200", "H200"], "driver": "12.8"}
+TWO = CPU | {
+    "version": "2.6",
+    "cuda": "12.8",
+    "names": ["H200 (150 GB)"] * 2,
+    "rates": [310.4, 299.6],
+    "driver": "12.8",
+}
 
 
 def asked(checks: dict[str, dict[str, object]], **more: object) -> Answers:
@@ -109,7 +115,8 @@ def test_another_version_is_an_error_unless_it_may_differ(
         (CPU, "570.1", 2, True, "error", "install a CUDA build"),
         (CPU, "", 2, True, "error", "finds no driver"),
         (TOO_OLD, "470.1", 1, True, "error", "too old"),
-        (TWO, "570.1", 2, True, "ok", "2 × H200; torch 2.6, CUDA 12.8, driver 570.1 for CUDA up to 12.8"),  # noqa: RUF001
+        (TWO, "570.1", 2, True, "ok", "2 × H200 (150 GB), at least 300 training steps/s each; torch 2.6, CUDA"),  # noqa: RUF001
+        (TWO, "570.1", 2, True, "ok", "CUDA 12.8, driver 570.1 for CUDA up to 12.8"),
         (TWO, "570.1", 4, True, "error", "sees 2 of 4 GPUs"),
         (TWO | {"error": "out of memory"}, "570.1", 2, True, "error", "out of memory"),
     ],
@@ -120,6 +127,32 @@ def test_torch_and_the_gpus_that_are_given(
     found = probe.judge_torch(report, driver, num_gpus, wants_gpus=wants_gpus)
     assert found[0] == level
     assert words in f"{found[1]} {found[2]}"
+
+
+@pytest.mark.parametrize(
+    ("variables", "count"),
+    [
+        ({}, 2),
+        ({"CUDA_VISIBLE_DEVICES": "1"}, 1),
+        ({"CUDA_VISIBLE_DEVICES": ""}, 0),
+        ({"SLURM_JOB_ID": "7"}, 0),
+        ({"SLURM_JOB_ID": "7", "SLURM_GPUS_ON_NODE": "4"}, 4),
+    ],
+)
+def test_the_gpus_of_the_driver_count_unless_they_are_given_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], count: int
+) -> None:
+    for name in ("SLURM_JOB_ID", "SLURM_GPUS_ON_NODE", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for address in ("0000:19:00.0", "0000:3b:00.0"):
+        (tmp_path / "gpus" / address).mkdir(parents=True)
+    assert host.num_gpus(tmp_path) == count
+
+
+def test_the_rate_of_training_steps_is_measured() -> None:
+    assert probe.steps_per_s("cpu", 0.01) > 0
 
 
 def test_a_torch_that_cannot_be_loaded_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bilin.record import CurvePoint, LengthResult, TrialResult
+from bilin.record import Curve, CurvePoint, LengthResult, TrialResult
 from bilin.spec import TrialSpec
 
 
@@ -18,5 +18,5 @@ def no_op(spec: TrialSpec, *, report: object = None, checkpoints: object = None)
         validation_accuracy=1.0 - abs(spec.lr - 1e-3),
         training_loss=spec.lr,
         lengths=tuple(LengthResult(length, 8, spec.test.num_sequences, 2) for length in spec.test.lengths),
-        curve=(CurvePoint(10, None, 0.5, 0.5),),
+        curve=Curve.of([CurvePoint(10, None, 0.5, 0.5)]),
     )

@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 from bilin.cli.app import app
 from bilin.errors import GridError, InputError
 from bilin.fields import fields_of
-from bilin.models import MODELS, tier_settings
+from bilin.models import MODELS
+from bilin.models.recurrent.lstm import LSTM
 from bilin.orchestrator import grid_template, plan, write_grid_template
 from bilin.orchestrator.grid import parse_grid
 from bilin.spec import TestSpec, TrainSpec
@@ -32,11 +33,11 @@ def test_a_grid_of_all_tasks_and_tiers_can_be_planned(tmp_path):
     assert pairs == {(task, tier) for task in TASKS for tier in MODELS}
 
 
-def test_what_is_written_are_defaults_and_their_meanings():
+def test_what_is_written_are_small_sizes_or_defaults_with_their_meanings():
     text = grid_template(["parity"], ["lstm"], name="first")
     grid = parse_grid(text)
-    assert [of.cell.model for of in grid.cells] == [tier_settings("lstm")()]
-    assert {of.cell.train for of in grid.cells} == {TrainSpec()}
+    assert [of.cell.model for of in grid.cells] == [LSTM(hidden=64, embedding=64)]
+    assert {of.cell.train for of in grid.cells} == {TrainSpec(steps=10_000)}
     assert {of.test for of in grid.cells} == {TestSpec()}
     for name, field in fields_of(TrainSpec).items():
         assert (f"  {name}: " in text) == (name in ("steps", "lengths"))

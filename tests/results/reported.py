@@ -7,7 +7,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from bilin.record import CurvePoint, LengthResult
+from bilin.record import Curve, CurvePoint, LengthResult
 from bilin.results import SweepWriter, WantedRow
 from bilin.spec import Cell
 from tests.results.samples import ENVIRONMENT, Pair, cell, failed, pair
@@ -74,6 +74,6 @@ def _trial(number: int, of: Cell, lr: float, seed: int) -> Pair:
         LengthResult(at, round(2048 * score * 0.9**index), 2048, of.task.num_classes)
         for index, at in enumerate((10, 100, 500))
     )
-    curve = tuple(CurvePoint(50 * step, None, 2.0 / (step + 1 + seed / 10), score * step / 10) for step in range(11))
+    curve = [CurvePoint(50 * step, None, 2.0 / (step + 1 + seed / 10), score * step / 10) for step in range(11)]
     spec, result = pair(of, lr=lr, seed=seed, accuracy=score, lengths=lengths, wall_s=10.0 * score)
-    return spec, dataclasses.replace(result, curve=curve)
+    return spec, dataclasses.replace(result, curve=Curve.of(curve))

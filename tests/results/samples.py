@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bilin.models import tier_settings
-from bilin.record import CurvePoint, Environment, LengthResult, TrialResult
+from bilin.record import Curve, CurvePoint, Environment, LengthResult, TrialResult
 from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, ValidateSpec
 from bilin.tasks import task_settings
 
@@ -47,7 +47,7 @@ def pair(
         "validation_accuracy": accuracy,
         "training_loss": 1.0 - accuracy,
         "lengths": tuple(LengthResult(at, round(2048 * accuracy), 2048, task.num_classes) for at in (10, 500)),
-        "curve": tuple(CurvePoint(250 * step, None, 1 / (step + 1), accuracy) for step in range(curve)),
+        "curve": Curve.of([CurvePoint(250 * step, None, 1 / (step + 1), accuracy) for step in range(curve)]),
         "wall_s": 1.5,
         "started_at": 1_790_000_000.25,
         "finished_at": 1_790_000_001.75,

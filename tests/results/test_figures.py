@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from bilin.cli.results import app
 from bilin.errors import InputError, QueryError
 from bilin.models import MODELS
-from bilin.record import CurvePoint, LengthResult
+from bilin.record import Curve, CurvePoint, LengthResult
 from bilin.results import SweepWriter, WantedRow, fields_json, figure_data, plot, save_figure
 from bilin.results.figures.looks import look
 from bilin.results.figures.plot import KINDS
@@ -134,7 +134,7 @@ def test_a_loss_that_is_not_finite_is_left_out(tmp_path):
     with SweepWriter(tmp_path, "drawn") as writer:
         spec, result = pair()
         curve = (CurvePoint(0, None, 2.0, 0.5), CurvePoint(10, None, float("inf"), 0.5))
-        writer.append([(spec, dataclasses.replace(result, curve=curve))])
+        writer.append([(spec, dataclasses.replace(result, curve=Curve.of(curve)))])
     assert figure_data("training", tmp_path, value="loss")["value"].to_pylist() == [2.0, None]
     assert list(lines(plot("training", tmp_path, value="loss").axes[0])["full"].get_xdata()) == [0]
 

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from bilin.cli.results import app
 from bilin.errors import InputError, QueryError
-from bilin.record import CurvePoint
+from bilin.record import Curve, CurvePoint
 from bilin.results import SweepWriter, export_optuna, export_tensorboard, query
 from tests.results.samples import cell, failed, pair
 
@@ -38,7 +38,7 @@ def store(tmp_path):
     store = tmp_path / "store"
     with SweepWriter(store, "sweep") as writer:
         spec, result = pair(lr=1e-3, accuracy=0.875, steps=200)
-        writer.append([(spec, dataclasses.replace(result, curve=CURVE))])
+        writer.append([(spec, dataclasses.replace(result, curve=Curve.of(CURVE)))])
         writer.append([pair(lr=1e-2, accuracy=0.5), failed(lr=1e-2, seed=1, status="diverged")])
         writer.append([pair(cell("cp", m=2, rank=8))])
     return store

@@ -21,7 +21,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bilin.cli.results import app
-from bilin.record import LengthResult
+from bilin.record import Curve, LengthResult
 from bilin.results import SweepWriter, query, verify
 from tests.results.samples import cell, pair
 
@@ -69,7 +69,7 @@ def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         writer.append([pair(cell("full"), seed=seed, accuracy=0.75) for seed in (3, 19)])
         spec, result = pair(cell("full"), seed=5)
         longer = (LengthResult(1000, 7, 8, 5),)
-        writer.add_tests([(spec, replace(result, is_test=True, lengths=longer, curve=()))])
+        writer.add_tests([(spec, replace(result, is_test=True, lengths=longer, curve=Curve()))])
         writer.delete([pair(cell("full"), seed=7)[1].trial_id])
     monkeypatch.chdir(tmp_path)
     return store

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from typer.testing import CliRunner
 
@@ -18,13 +20,41 @@ def test_a_cell_has_the_published_accuracy_and_the_sizes_that_differ(store):
     (row,) = compare(store).data.to_pylist()
     assert (row["sweep"], row["tier"], row["published"]) == ("mine", "full", 1.0)
     assert row["difference"] == row["mean"] - 1.0
-    assert row["differs_in"] == "hidden 64 (published 256), max_steps 1000 (published 100000)"
+    assert row["differs_in"] == (
+        "hidden 64 (published 256), max_steps 1000 (published 100000), schedule cosine (published constant), "
+        "normalize readout (published none), stop_when_solved true (published false)"
+    )
 
 
-def test_a_cell_of_the_published_sizes_differs_in_nothing(store):
+def test_a_cell_of_the_published_protocol_differs_in_nothing(store):
+    published = cell("full", m=5, steps=100_000, hidden=256)
+    train = replace(published.train, schedule="constant", normalize="none", stop_when_solved=False)
     with SweepWriter(store, "mine") as writer:
-        writer.append([pair(cell("full", m=5, steps=100_000, hidden=256))])
+        writer.append([pair(replace(published, train=train))])
     assert "differs_in" not in compare(store).data.column_names
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "tolerance", "mark"),
+    [(0.52, None, "agrees"), (0.9, None, "better"), (0.3, None, "worse"), (0.3, 0.5, "agrees")],
+)
+def test_a_mark_says_whether_a_cell_agrees(store, accuracy, tolerance, mark):
+    half = cell("cp", rank=2, task="random_state_machine", m=25)  # published: 0.50, scaled
+    with SweepWriter(store, "mine") as writer:
+        writer.append([pair(half, accuracy=accuracy)])
+    table = compare(store, tolerance=tolerance)
+    assert table.data["mark"].to_pylist() == [mark]
+    assert table.note.startswith(f"1 row: 1 {mark} (agrees: within {tolerance or 0.02})")
+
+
+def test_beside_a_reference_every_published_accuracy_has_a_row(store):
+    with SweepWriter(store, "mine") as writer:
+        writer.append([pair(cell("full", m=5))])
+    rows = compare(store, against="bilinear_ood500").data.to_pylist()
+    assert [row["mark"] for row in rows].count("not run") == len(rows) - 1 == 85
+    (mine,) = [row for row in rows if row["sweep"] == "mine"]
+    assert (mine["tier"], mine["m"], mine["num_seeds"]) == ("full", 5, 1)
+    assert mine["low"] < mine["mean"] <= mine["high"]  # of one seed: Wilson's interval
 
 
 def test_a_field_that_the_paper_states_must_be_the_same(store):

@@ -58,8 +58,8 @@ def test_validation_stops_below_1_but_at_the_last_evaluation(make):
     result = run_trial(make(tier="positive_diagonal", train={"steps": 60}))
     looked_at = [(point.step, point.length) for point in result.curve]
     assert looked_at == [(25, None), (50, None), (60, None), (60, 20), (60, 40)]
-    assert result.validation_accuracy == min(point.accuracy for point in result.curve[-3:])
-    assert result.training_loss == result.curve[-3].loss
+    assert result.validation_accuracy == min(point.accuracy for point in list(result.curve)[-3:])
+    assert result.training_loss == list(result.curve)[-3].loss
 
 
 def test_a_trial_may_go_on_when_it_is_solved(make):
@@ -70,7 +70,7 @@ def test_a_trial_may_go_on_when_it_is_solved(make):
 def test_without_validation_lengths_the_training_lengths_decide(make):
     result = run_trial(make(validate={"lengths": ()}, train={"stop_when_solved": False}))
     assert {point.length for point in result.curve} == {None}
-    assert result.validation_accuracy == result.curve[-1].accuracy
+    assert result.validation_accuracy == list(result.curve)[-1].accuracy
 
 
 def test_a_loss_that_is_not_finite_is_a_result(make):

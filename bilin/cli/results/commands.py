@@ -191,7 +191,21 @@ def compare(
             show_default=False,
         ),
     ] = None,
-    tolerance: Annotated[float, typer.Option(help="Up to this difference, two accuracies are the same.")] = 0.0,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="A source of published accuracies, such as bilinear_ood500: also lists what was not run.",
+            show_default=False,
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            help="Up to this difference, two accuracies are the same; by default 0, or 0.02 beside published ones.",
+            show_default=False,
+        ),
+    ] = None,
     sweep: Sweep = None,
     everything: Everything = False,
     format_: Format = None,
@@ -203,6 +217,9 @@ def compare(
 
     if name is not None and sweep not in (None, name):
         raise InputError(f"found two sweeps to look at, {name} and --sweep {sweep}: leave out one")
+    if reference is not None and against is not None:
+        raise InputError(f"found {against} and --reference {reference} to compare with: leave out one")
+    against = against or reference
     shown = results.compare(store, sweep=name or sweep, against=against, tolerance=tolerance, everything=everything)
     show(shown, format_, output)
 

@@ -25,6 +25,7 @@ from bilin.orchestrator import (
     SweepStatus,
 )
 from bilin.orchestrator.background import Cancelled, Detached, RayJob
+from bilin.orchestrator.sweep.progress import in_packs
 from bilin.results import Holder, store_option
 from bilin.units import duration, plural
 
@@ -123,7 +124,9 @@ def describe_status(
         ended = counted(snapshot.ended) or "none ended"
         speed = f", {60 * snapshot.trials_per_s:.1f} a minute" if snapshot.ended else ""
         since = utc(snapshot.started_at)
-        rows.insert(1, ("now", f"{plural(len(snapshot.running), 'trial')} running; since {since}: {ended}{speed}"))
+        running = f"{plural(len(snapshot.running), 'trial')} running{in_packs(snapshot)}"
+        steps = f", {snapshot.steps_per_s:.3g} training steps/s" if snapshot.steps_per_s else ""
+        rows.insert(1, ("now", f"{running}; since {since}: {ended}{speed}{steps}"))
     if plan.num_failed:
         rows.append(("", NOT_AGAIN.format(plan.num_failed)))
     rows += [("versions", text)] if (text := describe_versions(plan.stale, plan.num_mixed)) else []

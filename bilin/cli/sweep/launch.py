@@ -20,11 +20,13 @@ from bilin.cli.options import (
     Nodes,
     Only,
     Overrides,
+    Pack,
     Profile,
     RerunStale,
     Retry,
     Store,
     refuse_job_options,
+    with_pack,
 )
 from bilin.errors import InputError
 from bilin.units import plural
@@ -73,6 +75,7 @@ def plan(
     grid: Grid,
     store: Store = DEFAULT_STORE,
     set_: Overrides = [],
+    pack: Pack = None,
     only: Only = [],
     retry: Retry = "",
     rerun_stale: RerunStale = False,
@@ -87,7 +90,7 @@ def plan(
     from bilin.results import holder
 
     request = LaunchRequest.read(
-        grid, store=store, overrides=set_, only=only, retry=_split(retry), rerun_stale=rerun_stale
+        grid, store=store, overrides=with_pack(set_, pack), only=only, retry=_split(retry), rerun_stale=rerun_stale
     )
     explanation = request.explain()
     if json_:
@@ -132,6 +135,7 @@ def launch(
     workers: Workers = None,
     checkpoint_every: CheckpointEvery = 300.0,
     set_: Overrides = [],
+    pack: Pack = None,
     only: Only = [],
     retry: Retry = "",
     rerun_stale: RerunStale = False,
@@ -163,7 +167,7 @@ def launch(
         "cluster": ClusterSpec(kind=kind, address=address, workers=workers, checkpoint_s=checkpoint_every),
         "profile": profile,
         "nodes": nodes,
-        "overrides": set_,
+        "overrides": with_pack(set_, pack),
         "only": only,
         "retry": _split(retry),
         "rerun_stale": rerun_stale,
@@ -256,7 +260,9 @@ def _piped(options: RequestOptions, *, detach: bool) -> LaunchRequest:
     if detach:
         raise InputError("--detach needs a grid file: standard input can be read only once")
     if options["overrides"]:
-        raise InputError("--set changes a grid file, and - stands for a resolved grid on standard input: set it before")
+        raise InputError(
+            "--set and --pack change a grid file, and - stands for a resolved grid on standard input: set them before"
+        )
     text = sys.stdin.buffer.read().decode(errors="replace")
     if text.startswith('{\n "request"'):
         return LaunchRequest.from_json(text, source="standard input")

@@ -19,10 +19,13 @@ from bilin.cli.sweep.describe import (
 )
 from bilin.cli.text import wrap
 from bilin.orchestrator import Explanation, Plan, Reason, ReasonCount, TrialReason
+from bilin.orchestrator.sweep.queues import MAX_PACK
 from bilin.orchestrator.sweep.snapshot import Labels
 from bilin.results import DEFAULT_STORE, Holder, store_option
+from bilin.spec import Resources
 from bilin.units import plural
 from bilin.workers.actors.node import amounts_of, describe_amounts
+from bilin.workers.environment import device_of
 
 MAX_VALUES = 12
 
@@ -78,9 +81,25 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None, *, sto
     sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
         rows.append(("" if index else "a trial takes", describe_amounts(amounts_of(size))))
+    rows += [("packs", text)] if (text := _packs(plan)) else []
     rows += [("" if index else "too large", text) for index, text in enumerate(explanation.shortfalls)]
     rows.append(("time", describe_time(plan)))
     return "\n".join([plan.grid.name, *columns(wrapped(rows))])
+
+
+def _packs(plan: Plan) -> str:
+    """Return how many shapes the trials to run have, and how many trials of one shape train as one program."""
+    sizes = {_pack_size(cell.wanted.resources) for cell in plan.cells if cell.to_run}
+    if not sizes:
+        return ""
+    if sizes == {1}:
+        return "none: every trial trains alone"
+    largest = " or ".join(map(str, sorted(sizes)))
+    return f"of at most {largest} trials; the trials have {plural(plan.num_shapes, 'shape')}"
+
+
+def _pack_size(resources: Resources) -> int:
+    return resources.pack or MAX_PACK[device_of(resources)]
 
 
 def list_trials(explanation: Explanation) -> list[str]:
@@ -123,6 +142,7 @@ def plan_json(explanation: Explanation, *, trials: bool) -> dict[str, Any]:
             "only_if_unsolved": plan.num_if_unsolved,
             "trained_again_if_selected": plan.num_more,
         },
+        "shapes": plan.num_shapes,
         "state": str(plan.state),
         "found_in": {name: len(trial_ids) for name, trial_ids in plan.to_copy.items()},
         "all_cells_renumbered": explanation.is_renumbered,

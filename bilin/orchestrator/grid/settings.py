@@ -113,7 +113,9 @@ class Pruner:
     )
     first: int = option(500, at_least=1, doc="training steps at the first rung; a multiple of validate.every")
     reduction: int = option(
-        3, at_least=2, doc="how many times more steps the next rung has, and with halving fewer learning rates"
+        3,
+        at_least=2,
+        doc="factor between the steps of a rung and the next; with halving, also between their learning rates",
     )
 
     def rungs(self, steps: int) -> tuple[int, ...]:

@@ -77,7 +77,8 @@ class CellPlan:
             known[key] = outcome
         asks_may_change = self.lacking_lengths or self.wanted.rungs or len(self.asks) < self.wanted.max_trials
         if outcome and not asks_may_change:
-            return replace(self, known=known, to_run=tuple([ask for ask in self.to_run if ask.key != key]))
+            number = next((number for number, ask in enumerate(self.to_run) if ask.key == key), len(self.to_run))
+            return replace(self, known=known, to_run=self.to_run[:number] + self.to_run[number + 1 :])
         lacking_lengths = {other: trial for other, trial in self.lacking_lengths.items() if other != key}
         return CellPlan.of(self.wanted, self.stored, known, lacking_lengths, self.points)
 

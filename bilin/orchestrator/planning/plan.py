@@ -107,6 +107,17 @@ class Plan:
         return sum(cell.num_more for cell in self.cells)
 
     @property
+    def num_shapes(self) -> int:
+        """How many shapes the trials to run now have: those of one shape can be trained as one program."""
+        found = {}
+        for plan in self.cells:
+            cell = plan.wanted.cell
+            for ask in plan.to_run if plan.wanted.ranges else plan.to_run[:1]:
+                # Cells share their blocks, which take long to hash.
+                found[id(cell.task), id(cell.model), cell.train.normalize, ask.point.searched] = plan, ask
+        return len({plan.spec(*ask).shape for plan, ask in found.values()})
+
+    @property
     def may_end_early(self) -> bool:
         """Whether fewer trials may run, as with ``until_solved``, or if another sweep has points of later rounds."""
         searches = {cell.wanted.learning_rate for cell in self.cells}

@@ -12,7 +12,7 @@ import itertools
 import math
 import random
 import statistics
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -74,17 +74,17 @@ def decide(cell: WantedCell, known: Known, asked: Sequence[Point] = ()) -> tuple
         asked: The points that a search has asked for so far, in that order.
     """
     search = cell.learning_rate
-    points: Iterable[Point]
     if isinstance(search, LogUniform):
-        points = _search(cell, search, known, asked)
+        points = tuple(dict.fromkeys(_search(cell, search, known, asked)))
     else:
-        points = _until_solved(cell, search, known) if search.until_solved else map(Point, search.choices)
-    points = tuple(dict.fromkeys(points))
-    return _rounds(cell, points, known) if cell.rungs else _asks(points, cell.seeds)
+        points = tuple(_until_solved(cell, search, known)) if search.until_solved else _points(search.choices)
+    return _asks_of(cell, points, known)
 
 
-def _rounds(cell: WantedCell, points: Sequence[Point], known: Known) -> tuple[Ask, ...]:
-    """Return the trials of some points with a pruner, which compares those of each round."""
+def _asks_of(cell: WantedCell, points: tuple[Point, ...], known: Known) -> tuple[Ask, ...]:
+    """Return the trials of some points. A pruner compares those of each round."""
+    if not cell.rungs:
+        return _asks(points, cell.seeds)
     search = cell.learning_rate
     size = search.round if isinstance(search, LogUniform) else max(1, len(points))
     rounds = (points[first : first + size] for first in range(0, len(points), size))
@@ -139,12 +139,17 @@ def _best(cell: WantedCell, points: Sequence[Point], known: Known, rung: int) ->
 
 
 @lru_cache(1024)
+def _points(choices: tuple[float, ...]) -> tuple[Point, ...]:
+    return tuple(map(Point, choices))  # shared by many cells, as are the trials at them
+
+
+@lru_cache(1024)
 def _asks(points: tuple[Point, ...], seeds: tuple[int, ...]) -> tuple[Ask, ...]:
-    return tuple(Ask(point, seed) for point in points for seed in seeds)  # shared by many cells
+    return tuple(Ask(point, seed) for point in points for seed in seeds)
 
 
 def num_later(cell: WantedCell, ended: Container[Key], asks: Sequence[Ask], to_run: Collection[Ask]) -> int:
-    """Return how many trials that have not ended `decide` will ask for after these, of which some are to run.
+    """Return how many trials `decide` will ask for later, beyond ``asks``; 0 if none is to run now.
 
     Only a search with ``until_solved`` may ask for fewer.
     """
@@ -173,8 +178,7 @@ def _search(cell: WantedCell, search: LogUniform, known: Known, asked: Sequence[
     ranges = (search.range, *cell.ranges)
     points = [point for point in dict.fromkeys(asked) if _is_within(point, ranges)][: cell.max_points]
     while count := min(search.round, cell.max_points - len(points)):
-        asks = _rounds(cell, points, known) if cell.rungs else _asks(tuple(points), cell.seeds)
-        if not all(ask.is_met(known) for ask in asks):
+        if not all(ask.is_met(known) for ask in _asks_of(cell, tuple(points), known)):
             break
         outcomes = {point: _outcomes(cell, point, known) for point in points}
         seed = derive_seed(cell.cell_id, "ask", len(points))

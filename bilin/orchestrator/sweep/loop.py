@@ -75,6 +75,8 @@ class Sweep:
         self._found = Counter(plan.statuses)
         self._ended: Counter[Status] = Counter()
         self._num_tests = 0
+        self._num_steps = 0
+        self._num_groups = 0
         self._num_unfinished = 0
         self._paused: set[str] = set()
         self._best: dict[str, Leader] = {}
@@ -123,6 +125,7 @@ class Sweep:
         elif isinstance(event, Started):
             trial.started = event
         elif isinstance(event, Progress):
+            self._num_steps += event.step - (trial.progress.step if trial.progress else event.began)
             trial.progress = event
         else:
             trial.checkpointed = event
@@ -134,6 +137,8 @@ class Sweep:
 
     def snapshot(self) -> Snapshot:
         """Return what the sweep looks like now."""
+        packs = {trial.group: trial.occupied.gpus for trial in self._running.values()}
+        elapsed_s = max(time.monotonic() - self._began, 1e-9)
         return Snapshot(
             sweep=self._plan.grid.name,
             at=time.time(),
@@ -151,7 +156,10 @@ class Sweep:
             num_unfinished=self._num_unfinished,
             num_later=self._num_later,
             may_end_early=self._plan.may_end_early and self._num_later > 0,
-            trials_per_s=self._ended.total() / max(time.monotonic() - self._began, 1e-9),
+            trials_per_s=self._ended.total() / elapsed_s,
+            steps_per_s=self._num_steps / elapsed_s,
+            num_packs=len(packs),
+            num_gpus=sum(packs.values()),
             running=tuple(self._running_trial(trial) for trial in self._running.values()),
             retries={trial.trial_id: trial.reason for trial in self._queues.retrying() if trial.reason},
             leaders=tuple(heapq.nsmallest(NUM_LEADERS, self._best.values(), key=_rank)),
@@ -176,9 +184,10 @@ class Sweep:
 
     def _submit(self, pool: Pool) -> None:
         for group, avoid in self._queues.groups(pool):
+            self._num_groups += 1
             for trial in group:
                 self._running[trial.trial_id] = trial
-                trial.begin(len(group))
+                trial.begin(self._num_groups, len(group))
             pool.submit(Group(tuple(trial.spec for trial in group), avoid))
 
     def _take_result(self, trial: Trial, event: Finished) -> None:
@@ -228,6 +237,8 @@ class Sweep:
         if result.status == "pruned":
             self._paused.add(trial.trial_id)
         self._num_tests += result.is_test
+        if not result.is_test:
+            self._num_steps += max(0, result.steps - (trial.progress.step if trial.progress else 0))
         if result.status == "done" and not result.is_test:
             leader = Leader(
                 trial_id=trial.trial_id,

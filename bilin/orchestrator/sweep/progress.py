@@ -16,7 +16,7 @@ from typing import TextIO
 
 from bilin.notebook import Output, in_notebook
 from bilin.orchestrator.sweep.snapshot import MAX_NOTES, Observer, Snapshot
-from bilin.units import duration
+from bilin.units import duration, plural
 
 LINE_S = 10.0
 """How often the counts are printed where a line cannot be replaced."""
@@ -26,7 +26,7 @@ REDRAW_S = 0.25
 
 def progress_line(snapshot: Snapshot) -> str:
     """Return one line: how many trials are done, run, failed and wait."""
-    parts = [f"{snapshot.sweep}: {snapshot.num_done} done", f"{len(snapshot.running)} running"]
+    parts = [f"{snapshot.sweep}: {snapshot.num_done} done", f"{len(snapshot.running)} running{in_packs(snapshot)}"]
     if num_failed := snapshot.num_failed + snapshot.num_unfinished:
         parts.append(f"{num_failed} failed")
     parts.append(f"{snapshot.num_left - len(snapshot.running)} to go")
@@ -35,7 +35,15 @@ def progress_line(snapshot: Snapshot) -> str:
         speed = snapshot.trials_per_s
         rate = f"{speed:.1f} trials/s" if speed >= 1 else f"{speed * 60:.1f} trials/min"
         parts.append(f"{rate}, {about} {duration(snapshot.seconds_left)} left")
+    if snapshot.running and snapshot.steps_per_s:
+        parts.append(f"{snapshot.steps_per_s:.3g} steps/s")
     return " · ".join(parts)
+
+
+def in_packs(snapshot: Snapshot) -> str:
+    """Return in how many packs trials run, and on how many GPUs; an empty string if each is alone on the CPU."""
+    packs = f" in {plural(snapshot.num_packs, 'pack')}" if snapshot.num_packs < len(snapshot.running) else ""
+    return packs + (f" on {plural(snapshot.num_gpus, 'GPU')}" if snapshot.num_gpus else "")
 
 
 def progress_line_with_step(snapshot: Snapshot) -> str:

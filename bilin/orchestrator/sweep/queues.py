@@ -44,7 +44,8 @@ class Trial:
         avoid: The nodes that its next attempt must not run on.
         reason: Why it waits to run again.
         is_first: Whether it waits before those that were never started.
-        group_size: With how many trials it was last given to a worker, itself included.
+        group: Number of the call in which it was last given to a worker.
+        group_size: With how many trials, itself included.
         since: When it was given to a worker, in seconds since the epoch; the attributes below are of this attempt.
     """
 
@@ -57,6 +58,7 @@ class Trial:
     avoid: frozenset[str] = frozenset()
     reason: str | None = None
     is_first: bool = False
+    group: int = 0
     group_size: int = 1
     since: float = 0.0
     started: Started | None = None
@@ -75,10 +77,10 @@ class Trial:
         is_last = self.attempts + 1 >= MAX_ATTEMPTS
         return 1 if is_last or self.avoid else max(1, self.group_size // SMALLER)
 
-    def begin(self, group_size: int) -> None:
+    def begin(self, group: int, group_size: int) -> None:
         """Begin an attempt: a worker gets the trial, in a group of this size."""
         self.attempts += 1
-        self.group_size = group_size
+        self.group, self.group_size = group, group_size
         self.reason, self.since = None, time.time()
         self.started = self.progress = self.checkpointed = None
 
@@ -132,7 +134,7 @@ class Queues:
         wall_s = self._wall_s.get(leader.shape)
         size = min(MAX_GROUP, int(GROUP_S / wall_s)) if wall_s else 1
         if self._packs:
-            resources, share = leader.spec.resources, -(-(len(queue) + 1) // pool.num_workers)
+            resources, share = leader.spec.resources, -(-(len(queue) + 1) // pool.num_workers(leader.spec.resources))
             size = max(size, min(share, resources.pack or MAX_PACK[device_of(resources)]))
         size = min(size, leader.max_group)
         while queue and len(group) < size and len(passed) < MAX_PASSED:

@@ -20,7 +20,7 @@ from bilin.results import Bounds, SweepWriter, UnreadableSweepError, WantedRow, 
 from bilin.spec import Point, TrialSpec
 from bilin.workers.training.checkpoint import Checkpoints
 
-FLUSH_PERIOD_S = 0.25
+FLUSH_PERIOD_S = 0.5
 
 
 class Recorder:

@@ -103,6 +103,9 @@ class Snapshot:
         num_later: Trials that later rounds of searches will ask for, at most.
         may_end_early: Whether a search may ask for fewer, as with ``until_solved``.
         trials_per_s: Trials that ended per second since the start.
+        steps_per_s: Training steps per second since the start, those of all trials together.
+        num_packs: Number of packs that run; a lone trial is one.
+        num_gpus: Number of GPUs that they hold.
         retries: Why trials that were started wait to run another time, by their ids.
         leaders: The best trials, one a cell at most.
         notes: The latest notes: failures and lost workers; there were ``num_notes`` in all.
@@ -126,6 +129,9 @@ class Snapshot:
     num_later: int
     may_end_early: bool
     trials_per_s: float
+    steps_per_s: float
+    num_packs: int
+    num_gpus: float
     running: tuple[RunningTrial, ...]
     retries: Mapping[str, str]
     leaders: tuple[Leader, ...]

@@ -23,6 +23,9 @@ COLUMNS = pa.schema(
         "eigenvalues": pa.string(),
         "hidden": pa.int64(),
         "max_steps": pa.int64(),
+        "schedule": pa.string(),
+        "normalize": pa.string(),
+        "stop_when_solved": pa.bool_(),
         "length": pa.int64(),
         "accuracy_scaled": pa.float64(),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,22 @@ import pyarrow as pa
 
 from bilin.errors import QueryError, nearest
 from bilin.results.published import SOURCES, published
-from bilin.results.result_table import ResultTable
+from bilin.results.result_table import ResultTable, readable
 from bilin.results.schema import table_of
+from bilin.results.sql.open_store import OpenStore, at_one_moment
 from bilin.results.sql.query import query
+from bilin.results.tables.layout import Cell
+from bilin.results.tables.measures import Seeds
 from bilin.units import plural
 
 _SAME = ("m", "block_size", "rank", "layers", "mixer", "mixer_rank", "eigenvalues")
 """Fields that a cell must share with a published accuracy, if the paper states them."""
 
-_SIZES = ("hidden", "max_steps")
+_PROTOCOL = ("hidden", "max_steps", "schedule", "normalize", "stop_when_solved")
 """Fields that may differ, which is then said."""
+
+TOLERANCE = 0.02
+"""Up to this difference, an accuracy agrees with the published one."""
 
 _COLUMNS = pa.schema(
     {
@@ -33,9 +40,13 @@ _COLUMNS = pa.schema(
         "layers": pa.int64(),
         "length": pa.int64(),
         "num_seeds": pa.int64(),
+        "num_solved": pa.int64(),
         "mean": pa.float64(),
+        "low": pa.float64(),
+        "high": pa.float64(),
         "published": pa.float64(),
         "difference": pa.float64(),
+        "mark": pa.string(),
         "differs_in": pa.string(),
         "source": pa.string(),
     }
@@ -45,24 +56,68 @@ _Row = Mapping[str, Any]
 
 
 def beside_published(
-    store: Path | str, *, sweep: str | None, everything: bool, source: str | None = None
+    store: Path | str, *, sweep: str | None, everything: bool, source: str | None, tolerance: float
 ) -> ResultTable:
-    """Return the cells for which an accuracy is published, with both, their difference, and the sizes that differ.
+    """Return the cells for which an accuracy is published, with both, their difference, and what differs.
 
-    A store that does not exist yet has no cells. Without a source, all are looked at.
+    With a source and no sweep, each accuracy of the source has a row, whether the store has such a cell or not. A
+    store that does not exist yet has no cells.
 
     Raises:
         StoreError: The sweep does not exist, or the store cannot be read.
     """
-    is_missing = sweep is None and not Path(store).exists()
-    cells = [] if is_missing else query(store=store, view="cells", sweep=sweep, everything=everything).to_pylist()
+    cells: list[Cell] = []
+    if sweep is not None or Path(store).exists():
+
+        def ask(opened: OpenStore) -> list[Cell]:
+            found = query(store=opened, view="cells", sweep=sweep, everything=everything).to_pylist()
+            return Seeds(opened, sweep=sweep, everything=everything).with_wilson(found)
+
+        cells = at_one_moment(store, ask, sweeps=[sweep] if sweep else ())
     numbers = [number for number in _published() if source in (None, number["source"])]
-    rows = [_row(cell, number) for cell in cells for number in _matches(cell, numbers)]
-    note = "accuracies at the selected learning rate, scaled so that chance is 0" if rows else _why_none(cells, numbers)
-    data = table_of(rows, _COLUMNS)
+    rows = list(_rows(cells, numbers, tolerance, with_missing=source is not None and sweep is None))
+    data = table_of([tuple(row.get(name) for name in _COLUMNS.names) for row in rows], _COLUMNS)
     shown = [name for name in _COLUMNS.names if not rows or data[name].null_count < len(rows)]
-    table = ResultTable.of(data.select(shown))
-    return ResultTable(data=table.data, columns=table.columns if rows else [], note=note)
+    columns = ResultTable.of(data.select(shown)).columns if rows else []
+    note = _summary(rows, tolerance) if rows else _why_none(cells, numbers)
+    return ResultTable(data=data.select(shown), columns=columns, note=note)
+
+
+def _rows(
+    cells: Sequence[_Row], numbers: Sequence[_Row], tolerance: float, *, with_missing: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield a row for each cell with a published accuracy, in the order of the publication."""
+    found: dict[int, list[_Row]] = {}
+    for cell in cells:
+        for number in _matches(cell, numbers):
+            found.setdefault(id(number), []).append(cell)
+    for number in numbers:
+        for cell in found.get(id(number), [{}] if with_missing else []):
+            values = {**number, **cell, "published": number["accuracy_scaled"], "source": number["source"]}
+            mean = cell.get("mean")
+            if mean is not None:
+                values["difference"] = mean - number["accuracy_scaled"]
+                values["differs_in"] = ", ".join(_differences(cell, number)) or None
+            yield {**values, "mark": _mark(values.get("difference"), tolerance)}
+
+
+def _mark(difference: float | None, tolerance: float) -> str:
+    if difference is None:
+        return "not run"
+    if abs(difference) <= tolerance:
+        return "agrees"
+    return "better" if difference > 0 else "worse"
+
+
+def _summary(rows: Sequence[_Row], tolerance: float) -> str:
+    """Return how many rows have each mark, and what the numbers are."""
+    counts = Counter(row["mark"] for row in rows)
+    marks = ", ".join(f"{counts[mark]} {mark}" for mark in ("better", "agrees", "worse", "not run") if counts[mark])
+    return (
+        f"{plural(len(rows), 'row')}: {marks} (agrees: within {tolerance:g})\n"
+        "accuracies at the selected learning rate, scaled so that chance is 0; low and high: the 95 % interval, over "
+        "the seeds (t), or for one seed over its sequences (Wilson)"
+    )
 
 
 def _why_none(cells: Sequence[_Row], numbers: Sequence[_Row]) -> str:
@@ -84,7 +139,7 @@ def _listed(lengths: Sequence[int]) -> str:
 
 
 def source_of(name: str, others: Sequence[str] | None = None) -> str:
-    """Return the source of published accuracies that a name means: the whole of it, or a part of it alone.
+    """Return the source of published accuracies that a name means: a part of its name or of that of its file.
 
     Args:
         name: The name.
@@ -94,7 +149,7 @@ def source_of(name: str, others: Sequence[str] | None = None) -> str:
         QueryError: No source has the name, or several do. The message lists the sources, and the sweeps.
     """
     sources = list(SOURCES.values())
-    found = [source for source in sources if name.lower() in source.lower()]
+    found = [source for file, source in SOURCES.items() if name.lower() in f"{file} {source}".lower()]
     if len(found) == 1:
         return found[0]
     near = nearest(name, [*(others or ()), *(word for source in sources for word in source.split())])
@@ -130,22 +185,10 @@ def _matches(cell: _Row, numbers: Sequence[_Row], *, at_any_length: bool = False
             yield number
 
 
-def _row(cell: _Row, number: _Row) -> tuple[Any, ...]:
-    mean, other = cell["mean"], number["accuracy_scaled"]
-    values = {
-        **cell,
-        "published": other,
-        "difference": None if mean is None else mean - other,
-        "differs_in": ", ".join(_differences(cell, number)) or None,
-        "source": number["source"],
-    }
-    return tuple(values.get(name) for name in _COLUMNS.names)
-
-
 def _differences(cell: _Row, number: _Row) -> Iterator[str]:
     """Yield what a cell has otherwise than the paper, as far as the paper states it."""
-    for name in _SIZES:
+    for name in _PROTOCOL:
         if number[name] is not None and cell.get(name) != number[name]:
-            yield f"{name} {cell.get(name)} (published {number[name]})"
+            yield f"{name} {readable(cell.get(name))} (published {readable(number[name])})"
     if number["length"] is None:
         yield f"length {cell['length']} (published for 40 to 256 together)"

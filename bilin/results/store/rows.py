@@ -30,6 +30,7 @@ from bilin.results.schema import (
     WANTED_SCHEMA,
     cell_columns,
     table_of,
+    table_of_columns,
     trials_schema,
 )
 from bilin.rules import round_to_digits
@@ -95,12 +96,12 @@ def trials_table(pairs: Sequence[tuple[TrialSpec, TrialResult]]) -> pa.Table:
 
 def curves_table(results: Iterable[TrialResult]) -> pa.Table:
     """Return one row an evaluation and length, in the order of the trials."""
-    rows = [
-        (result.trial_id, point.step, point.length, point.loss, point.accuracy)
-        for result in results
-        for point in result.curve
-    ]
-    return table_of(rows, CURVES)
+    columns: list[list[Any]] = [[] for _ in CURVES]
+    for result in results:
+        columns[0] += [result.trial_id] * len(result.curve)
+        for column, values in zip(columns[1:], result.curve.columns, strict=True):
+            column += values
+    return table_of_columns(columns, CURVES)
 
 
 def add_tests(rows: pa.Table, results: Mapping[str, tuple[TrialSpec, TrialResult]]) -> pa.Table:
@@ -197,8 +198,13 @@ def _lists(column: pa.ChunkedArray) -> list[tuple[Any, ...] | None]:
 def _shared_by_cell(cell: Cell, others: frozenset[type]) -> tuple[tuple[Any, ...], str]:
     """Return what all trials of a cell share: its id and its columns, and its JSON without the last brace."""
     values = {**_fields(cell), "searched": _plain_searched(cell.searched_values)}
-    columns = (values.get(name) for name in cell_columns(trials_schema(others)))
+    columns = (values.get(name) for name in _cell_columns(others))
     return (cell.cell_id, *columns), json.dumps(describe(cell))[:-1]
+
+
+@functools.cache
+def _cell_columns(others: frozenset[type]) -> Sequence[str]:
+    return cell_columns(trials_schema(others))
 
 
 def _fields(cell: Cell) -> dict[str, Any]:

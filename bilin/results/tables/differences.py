@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from bilin.errors import QueryError
 from bilin.folder import DEFAULT_STORE
-from bilin.results.published.compare import beside_published, source_of
+from bilin.results.published.compare import TOLERANCE, beside_published, source_of
 from bilin.results.result_table import MISSING, Column, Estimate, ResultTable, is_number, readable
 from bilin.results.schema import cell_columns, field_info
 from bilin.results.sql.open_store import at_one_moment
@@ -29,7 +29,7 @@ def compare(
     *,
     sweep: str | None = None,
     against: str | None = None,
-    tolerance: float = 0.0,
+    tolerance: float | None = None,
     everything: bool = False,
 ) -> ResultTable:
     """Return the cells of a sweep beside those of another sweep, or beside published accuracies.
@@ -41,19 +41,20 @@ def compare(
         store: Directory of the store. With published accuracies, it need not exist.
         sweep: The sweep to look at; None looks at all, which is possible beside published accuracies.
         against: The other sweep, or the source of published accuracies, such as ``2505.21749``; None means all sources.
-        tolerance: Up to this difference, two accuracies are the same.
+        tolerance: Up to this difference, two accuracies are the same; by default 0, or 0.02 beside published ones.
         everything: Include rows that the grid of the last launch does not ask for.
 
     Raises:
         QueryError: There is no such source, or cells of a sweep cannot be told apart.
         StoreError: The sweep does not exist, or the store cannot be read.
     """
-    if not 0 <= tolerance < float("inf"):
+    if tolerance is not None and not 0 <= tolerance < float("inf"):
         raise QueryError(f"found a tolerance of {tolerance}; accepted: a number of at least 0")
     names = sweep_names(store) if against is not None and Path(store).exists() else []
     if against not in names:
         source = None if against is None else source_of(against, others=names)
-        return beside_published(store, sweep=sweep, everything=everything, source=source)
+        tolerance = TOLERANCE if tolerance is None else tolerance
+        return beside_published(store, sweep=sweep, everything=everything, source=source, tolerance=tolerance)
     assert against is not None
     if sweep is None or sweep == against:
         raise QueryError(f"name two sweeps to compare: {against} and another")
@@ -65,7 +66,7 @@ def compare(
     )
     one, other = (at_lengths(side.to_pylist(), side.schema, None, only_greatest=False) for side in sides)
     schema = pa.unify_schemas([side.schema for side in sides])
-    return _Differences(sweep, against, one, other, schema).table(tolerance)
+    return _Differences(sweep, against, one, other, schema).table(tolerance or 0.0)
 
 
 class _Differences:

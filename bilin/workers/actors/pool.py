@@ -77,10 +77,9 @@ class RayPool:
         self._names = itertools.count(1)
         self._placement.look()
 
-    @property
-    def num_workers(self) -> int:
-        """How many workers there can be on the nodes that are up."""
-        return self._placement.limit
+    def num_workers(self, resources: Resources) -> int:
+        """How many workers for these resources there can be on the nodes that are up."""
+        return self._placement.num_workers(resources)
 
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
         """Whether a worker for these resources is idle or can be started now, on none of the nodes to avoid."""
@@ -203,14 +202,18 @@ class Placement:
     """Where workers may be: on the nodes of this Ray, at most ``num_workers`` of them; None: as many as CPUs."""
 
     def __init__(self, num_workers: int | None) -> None:
-        self._num_workers = num_workers
+        self._limit = num_workers
         self._looked_at = -math.inf
         self.nodes: list[Node] = []
 
     @property
     def limit(self) -> int:
         """Most workers at a time."""
-        return self._num_workers or max(1, int(sum(node.cpus for node in self.nodes)))
+        return self._limit or max(1, int(sum(node.cpus for node in self.nodes)))
+
+    def num_workers(self, resources: Resources) -> int:
+        """Return how many workers of a size there can be: of those with a GPU, fewer than CPUs."""
+        return max(1, int(min(self.limit, sum(node.holds(resources) for node in self.nodes))))
 
     def look(self) -> bool:
         """Look which nodes there are, if it is time; return whether it was."""

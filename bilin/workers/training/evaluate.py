@@ -15,8 +15,9 @@ from bilin.record import CurvePoint, LengthResult
 from bilin.spec import Cell, TrialSpec, derive_seed
 from bilin.tasks import IGNORED, Task
 from bilin.workers.training.batches import sample
-from bilin.workers.training.pack import Forward, Work
+from bilin.workers.training.pack import Work
 from bilin.workers.training.state import task_of
+from bilin.workers.training.step import Forward
 
 TOKENS_AT_ONCE = 2**19
 """Sequences are drawn and run in parts of so many tokens, which bounds the memory for any number of sequences.

@@ -1,8 +1,9 @@
-"""Training on a GPU: the step of a stack is captured once as a CUDA graph, and then replayed.
+"""Training and evaluation on a GPU: what a stack computes is captured once as a CUDA graph, and then replayed.
 
 A GPU computes a step of a small model in less time than Python takes to launch its kernels. A graph launches all of
 them at once. Its kernels read and write fixed addresses, so a program has seats: a member's tensors lie in its seat
-while it trains, and when it ends, another member may take the seat without a new capture.
+while it trains, and when it ends, another member may take the seat without a new capture. An evaluation has places,
+into which the weights of whoever is evaluated are copied.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import random
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -20,7 +21,7 @@ from bilin.errors import one_line
 from bilin.models.module import SequenceModel
 from bilin.tasks import Batch
 from bilin.workers.training.state import TrialState
-from bilin.workers.training.step import Stack, differentiate, lr_at, update
+from bilin.workers.training.step import Forward, Stack, differentiate, logits_of, lr_at, update
 
 WARM_UP_STEPS = 3
 """Libraries choose their kernels and allocate their workspaces in the first steps, which cannot be captured."""
@@ -74,11 +75,11 @@ class Program:
 
     @property
     def members(self) -> list[TrialState]:
-        """Those who have a seat."""
+        """The trials that have a seat."""
         return [seat.member for seat in self.seats if seat.member]
 
     def fits(self, states: Sequence[TrialState], like: Batch) -> bool:
-        """Whether this program can train some trials, at least half of its seats, and leaves no other out."""
+        """Whether the program can train these trials: they take over half of its seats, with all members."""
         if self.is_broken:
             return False
         is_alike = self._every_token == (states[0].spec.cell.supervision == "every_token")
@@ -161,23 +162,12 @@ class Program:
 
     def _capture(self) -> None:
         """Capture the step, without making one. If that is impossible, every step runs as it is written."""
-        current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
-        aside.wait_stream(current)
-        with torch.cuda.stream(aside):
-            self.warm_up()
-        current.wait_stream(aside)
-        graph, reason = torch.cuda.CUDAGraph(), "it draws random numbers of Python or numpy, which a graph would repeat"
+        on_a_stream_of_its_own(self.warm_up)
+        reason = "it draws random numbers of Python or numpy, which a graph would repeat"
         if self._can_be_captured:
-            try:
-                with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                    self._compute()
-            except torch.cuda.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
-                self._can_be_captured, reason = False, one_line(error)
-        if self._can_be_captured:
-            self._graph = graph
-        else:
+            self._graph, reason = captured(self._compute)
+        if self._graph is None:
+            self._can_be_captured = False
             tier = self.seats[0].tensors.spec.cell.model.tier
             warnings.warn(f"{tier} trains without a CUDA graph, several times slower: {reason}", stacklevel=2)
 
@@ -194,11 +184,93 @@ class Program:
         self._can_be_captured &= drawn == _python_generators()
 
 
+class Pass:
+    """The forward pass of a stack over sequences of one shape; on a CUDA device, it becomes a graph.
+
+    Args:
+        stack: Its members are the places. Their weights may change, but do not move.
+        like: A request of the shape that all have.
+    """
+
+    def __init__(self, stack: Stack, like: Forward) -> None:
+        self._stack, self._every_token = stack, like.every_token
+        num_places = len(next(iter(stack.weights.values())))
+        self._tokens, self._num_tokens = (
+            torch.stack([tensor] * num_places) for tensor in (like.tokens, like.num_tokens)
+        )
+        self._logits: Tensor | None = None
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self.can_be_captured = self._tokens.is_cuda and stack.model.capturable
+
+    @torch.no_grad()
+    def __call__(self, requests: Sequence[Forward]) -> list[Tensor]:
+        """Return the logits of each request, with the weights in the first places; all have the same shape."""
+        for place, request in enumerate(requests):
+            self._tokens[place].copy_(request.tokens)
+            self._num_tokens[place].copy_(request.num_tokens)
+        self._stack.model.eval()
+        if self.can_be_captured and self._graph is None:
+            on_a_stream_of_its_own(self._compute)
+            self._graph, reason = captured(self._compute)
+            self.can_be_captured = self._graph is not None
+            if reason:
+                name = type(self._stack.model).__name__
+                warnings.warn(f"{name} is evaluated without a CUDA graph, several times slower: {reason}", stacklevel=2)
+        if self._graph:
+            self._graph.replay()
+        else:
+            self._compute()
+        assert self._logits is not None
+        return [logits.clone() for logits in self._logits[: len(requests)]]  # the next replay writes over them
+
+    def _compute(self) -> None:
+        self._logits = self._stack(self._tokens, self._num_tokens, every_token=self._every_token)
+
+
+class Passes:
+    """The forward passes of evaluations, by the shape of their sequences and the number of places.
+
+    A pass is made when its shape comes for the second time: many shapes come once, and a graph takes memory.
+    """
+
+    def __init__(self) -> None:
+        self._places: Stack | None = None
+        self._by_shape: dict[tuple[object, int], Pass | None] = {}
+
+    def logits(self, requests: Sequence[Forward]) -> Sequence[Tensor]:
+        """Return the logits of each request; all have the same shape."""
+        if len(requests) == 1 and self._places is None:
+            return logits_of(requests)
+        num_places = 2 ** max(1, (len(requests) - 1).bit_length())  # few sizes, so that few graphs are captured
+        shape = requests[0].alike, num_places
+        if shape not in self._by_shape:
+            self._by_shape[shape] = None
+            return logits_of(requests)
+        if self._places is None or num_places > len(next(iter(self._places.weights.values()))):
+            models = [request.model for request in requests]
+            self._places = Stack([*models, *models[:1] * (num_places - len(models))], share=False)
+            self._by_shape = dict.fromkeys(self._by_shape)
+        found = self._by_shape[shape] or Pass(self._places.first(num_places), requests[0])
+        self._by_shape[shape] = found
+        for place, request in enumerate(requests):
+            self._places.put(place, request.model, share=False)
+        return found(requests)
+
+
 @dataclass(slots=True)
 class Programs:
     """The programs that are in use on a GPU. A trial has a seat in one of them at most."""
 
     _programs: list[Program] = field(default_factory=list)
+    _passes: Passes = field(default_factory=Passes)
+
+    def logits(self, requests: Sequence[Forward]) -> Sequence[Tensor]:
+        """Return the logits of each request; all have the same shape."""
+        try:
+            return self._passes.logits(requests)
+        except BaseException:
+            self._passes = Passes()  # memory may be what was lacking
+            raise
 
     def keep(self, models: Sequence[SequenceModel]) -> None:
         """Free the seats of all other models, which have ended, and forget the programs that nobody uses."""
@@ -230,6 +302,28 @@ class Programs:
 
     def _forget_empty(self) -> None:
         self._programs = [program for program in self._programs if program.members]
+
+
+def on_a_stream_of_its_own(compute: Callable[[], None]) -> None:
+    """Compute something before it is captured, as torch requires."""
+    current, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+    aside.wait_stream(current)
+    with torch.cuda.stream(aside):
+        compute()
+    current.wait_stream(aside)
+
+
+def captured(compute: Callable[[], None]) -> tuple[torch.cuda.CUDAGraph | None, str]:
+    """Return a graph of what is computed, or None and why there is none; nothing is computed."""
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            compute()
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        return None, one_line(error)
+    return graph, ""
 
 
 def _fixed(state: TrialState, model: SequenceModel) -> TrialState:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -20,13 +20,12 @@ from torch import Tensor
 
 from bilin.errors import one_line
 from bilin.failures import UnknownCulpritError, spoils_process
-from bilin.models.module import SequenceModel
 from bilin.spec import TrialSpec
 from bilin.tasks import Batch
 from bilin.workers.training.checkpoint import Clock
 from bilin.workers.training.graph import Programs
 from bilin.workers.training.state import TrialState, batches_at, start
-from bilin.workers.training.step import Stack, Stacks
+from bilin.workers.training.step import Forward, Stacks, logits_of
 
 T = TypeVar("T")
 
@@ -53,21 +52,6 @@ class Steps:
         return Steps, self.batches[0].tokens.shape, self.state.spec.cell.supervision
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Forward:
-    """Asks for the logits of a model in evaluation mode, without gradients."""
-
-    model: SequenceModel
-    tokens: Tensor
-    num_tokens: Tensor
-    every_token: bool
-
-    @property
-    def alike(self) -> tuple[object, ...]:
-        """Requests for which this is equal can be answered together."""
-        return Forward, self.tokens.shape, self.every_token
-
-
 Request: TypeAlias = Steps | Forward
 Work: TypeAlias = Generator[Request, Any, T]
 
@@ -78,7 +62,7 @@ def alone(work: Work[T]) -> T:
     try:
         while True:
             request = work.send(answer)
-            answer = logits_of([request])[0] if isinstance(request, Forward) else None
+            answer = stacks.logits([request])[0] if isinstance(request, Forward) else None
             if isinstance(request, Steps):
                 stacks.step([request.state], request.batches[:1])
     except StopIteration as end:
@@ -114,19 +98,20 @@ class Sizes:
     def __init__(self, given: int | None) -> None:
         self._given = given
         self._limit = sys.maxsize
-        self._seconds: dict[int, list[float]] = defaultdict(list)
+        self._tries, self._shortest = Counter[int](), dict[int, float]()
 
     def choose(self, num_members: int) -> int:
         """Return the size for the next steps of some members; it may be larger than their number."""
         if self._given is not None:
             return min(self._given, self._limit)
         sizes = [size for size in SIZES if size <= min(2 * num_members, self._limit)] or [1]
-        untried = [size for size in sizes if len(self._seconds[size]) < TRIES]
-        return untried[0] if untried else min(sizes, key=lambda size: min(self._seconds[size]))
+        untried = [size for size in sizes if self._tries[size] < TRIES]
+        return untried[0] if untried else min(sizes, key=self._shortest.__getitem__)
 
     def took(self, size: int, seconds: float) -> None:
         """Note how long a step of one member took in stacks of a size."""
-        self._seconds[size].append(seconds)
+        self._tries[size] += 1
+        self._shortest[size] = min(seconds, self._shortest.get(size, seconds))
 
     def failed(self, num_members: int) -> None:
         """Note that a stack of so many members does not run: from now on, none has more than half."""
@@ -140,7 +125,7 @@ class Pack(Generic[T]):
     Attributes:
         limit: Most trials at a time.
         sizes: How many of them a stack has.
-        stacks: Makes the steps of stacks.
+        stacks: Makes the steps and the forward passes of stacks.
         check: Raises what others than the code of trials have raised, such as a user's interrupt.
         largest: Members of the largest stack so far.
         is_over: Whether the trials that are running will not go on.
@@ -222,7 +207,7 @@ class Pack(Generic[T]):
         size = min(fit, self.sizes.choose(len(members)))
 
         def forward(some: Sequence[Member[T]]) -> None:
-            logits.update(zip(some, logits_of([requests[member] for member in some]), strict=True))
+            logits.update(zip(some, self.stacks.logits([requests[member] for member in some]), strict=True))
 
         for first in range(0, len(members), size):
             self._together(members[first : first + size], forward)
@@ -273,16 +258,3 @@ def differs_in_a_stack(spec: TrialSpec, device: torch.device) -> bool:
     for one, other in zip(alone, together, strict=True):
         pairs += [*zip([*one.means, *one.squares], [*other.means, *other.squares], strict=True)]
     return not all(torch.equal(one, other) for one, other in pairs)
-
-
-@torch.no_grad()
-def logits_of(requests: Sequence[Forward]) -> Sequence[Tensor]:
-    """Answer requests that are alike."""
-    models, first = [request.model.eval() for request in requests], requests[0]
-    if len(requests) == 1:
-        logits: Tensor = first.model(first.tokens, first.num_tokens, every_token=first.every_token)
-        return [logits]
-    tokens, num_tokens = (
-        torch.stack(list(of_each)) for of_each in zip(*((r.tokens, r.num_tokens) for r in requests), strict=True)
-    )
-    return Stack(models, share=False)(tokens, num_tokens, every_token=first.every_token).unbind()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 
 import torch
@@ -23,6 +24,21 @@ BETAS, EPS = (0.9, 0.999), 1e-8
 """Of Adam, as torch has them by default (Kingma, Ba 2015, arXiv 1412.6980, algorithm 1)."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Forward:
+    """Asks for the logits of a model in evaluation mode, without gradients."""
+
+    model: SequenceModel
+    tokens: Tensor
+    num_tokens: Tensor
+    every_token: bool
+
+    @property
+    def alike(self) -> tuple[object, ...]:
+        """Requests for which this is equal can be answered together."""
+        return Forward, self.tokens.shape, self.every_token
+
+
 class Stack:
     """Models of one shape as one model of many.
 
@@ -32,13 +48,14 @@ class Stack:
             the other.
 
     Attributes:
+        model: The one whose code runs.
         weights: Weights by name. Their first axis is the models.
         buffers: Buffers by name, in the same way.
         trained: The weights that are trained.
     """
 
     def __init__(self, models: Sequence[SequenceModel], *, share: bool = True) -> None:
-        self._model = models[0]
+        self.model = models[0]
         self.weights = _stacked([dict(model.named_parameters()) for model in models], share=share)
         self.buffers = _stacked([dict(model.named_buffers()) for model in models], share=share)
         self.trained = [weight for weight in self.weights.values() if weight.requires_grad]
@@ -51,7 +68,7 @@ class Stack:
         every_token: bool,
     ) -> Float[Tensor, "members batch ... classes"]:
         """Return the logits of each model for its own sequences."""
-        model = self._model
+        model = self.model
 
         def run(weights: dict[str, Tensor], buffers: dict[str, Tensor], *sequences: Tensor) -> Tensor:
             logits: Tensor = functional_call(model, (weights, buffers), sequences, {"every_token": every_token})
@@ -60,14 +77,23 @@ class Stack:
         logits: Tensor = vmap(run)(self.weights, self.buffers, tokens, num_tokens)
         return logits
 
+    def first(self, count: int) -> Stack:
+        """Return the first members as a stack, for evaluation; their weights stay where they are."""
+        part = copy(self)
+        part.weights = {name: weight.detach()[:count] for name, weight in self.weights.items()}
+        part.buffers = {name: buffer[:count] for name, buffer in self.buffers.items()}
+        part.trained = []
+        return part
+
     @torch.no_grad()
-    def put(self, index: int, model: SequenceModel) -> None:
-        """Make a model a member, in place of the one that has this index and has been detached."""
+    def put(self, index: int, model: SequenceModel, *, share: bool = True) -> None:
+        """Copy the weights of a model into a free place. If shared, they are the model's own from then on."""
         for named, stacked in ((model.named_parameters(), self.weights), (model.named_buffers(), self.buffers)):
             for name, tensor in named:
                 place = stacked[name].detach()[index]
                 place.copy_(tensor)
-                tensor.data = place
+                if share:
+                    tensor.data = place
 
     @staticmethod
     def detach(model: SequenceModel) -> None:
@@ -108,6 +134,10 @@ class Stacks:
         for ended in [members for members in self._by_models if not running.issuperset(members)]:
             del self._by_models[ended]
 
+    def logits(self, requests: Sequence[Forward]) -> Sequence[Tensor]:
+        """Return the logits of each request; all have the same shape."""
+        return logits_of(requests)
+
     def step(self, states: Sequence[TrialState], batches: Sequence[Batch]) -> None:
         """Update the weights of some trials once, each with its own batch; all batches have the same shape."""
         for state in states:
@@ -127,6 +157,19 @@ class Stacks:
             update(state, grads, state.lr)
             state.loss_sum += loss
             state.step += 1
+
+
+@torch.no_grad()
+def logits_of(requests: Sequence[Forward]) -> Sequence[Tensor]:
+    """Return the logits of each request; all have the same shape."""
+    models, first = [request.model.eval() for request in requests], requests[0]
+    if len(requests) == 1:
+        logits: Tensor = first.model(first.tokens, first.num_tokens, every_token=first.every_token)
+        return [logits]
+    tokens, num_tokens = (
+        torch.stack(list(of_each)) for of_each in zip(*((r.tokens, r.num_tokens) for r in requests), strict=True)
+    )
+    return Stack(models, share=False)(tokens, num_tokens, every_token=first.every_token).unbind()
 
 
 def differentiate(

@@ -27,7 +27,7 @@ def train(
     a trial that runs again ends at the same step.
     """
     with checkpoints.running(spec, state) if checkpoints else nullcontext():
-        reported_at = time.monotonic()
+        reported_at, began = time.monotonic(), state.step
         while state.step < spec.cell.train.steps and not _is_paused(spec, state):
             if checkpoints and checkpoints.write_if_due(spec, state):
                 report(Checkpointed(trial_id=spec.trial_id, step=state.step))
@@ -40,7 +40,7 @@ def train(
                     return reason
             if state.step == evaluated_at or time.monotonic() - reported_at >= REPORT_PERIOD_S:
                 reported_at = time.monotonic()
-                report(_progress(spec, state))
+                report(_progress(spec, state, began))
             if reason:
                 return reason
         if state.step < spec.cell.train.steps:
@@ -79,12 +79,13 @@ def _look(spec: TrialSpec, state: TrialState) -> Work[StopReason | None]:
     return "solved" if cell.train.stop_when_solved and is_solved(state.accuracies) else None
 
 
-def _progress(spec: TrialSpec, state: TrialState) -> Progress:
+def _progress(spec: TrialSpec, state: TrialState, began: int) -> Progress:
     latest = next((point for point in reversed(state.curve) if point.length is None), None)
     return Progress(
         trial_id=spec.trial_id,
         step=state.step,
         max_steps=spec.cell.train.steps,
+        began=began,
         loss=latest.loss if latest else None,
         accuracy=latest.accuracy if latest else None,
     )

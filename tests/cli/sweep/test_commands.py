@@ -50,6 +50,32 @@ def test_plan_shows_what_would_run_and_writes_nothing(grid: Path) -> None:
     assert not (grid.parent / "store").exists()
 
 
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ("auto", "of at most 16 trials; the trials have 2 shapes"),
+        ("4", "of at most 4 trials"),
+        ("off", "every trial trains"),
+    ],
+)
+def test_the_size_of_packs_is_an_option(store: Path, grid: Path, size: str, said: str) -> None:
+    assert said in finish(bilin("sweep", "plan", grid, "--store", grid.parent / "none", "--pack", size))[1]
+    assert "0 to run now" in finish(bilin("sweep", "plan", grid, "--store", store, "--pack", size))[1]
+
+
+def test_trials_use_a_gpu_that_is_there(grid: Path, tmp_path: Path) -> None:
+    """With a torch that has CUDA by its metadata, and a GPU that CUDA_VISIBLE_DEVICES names."""
+    metadata = tmp_path / "other" / "torch-2.99.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.99\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "other"), "CUDA_VISIBLE_DEVICES": "0"}
+    command = [sys.executable, "-m", "bilin", "sweep", "plan", str(grid), "--store", str(tmp_path / "store")]
+    for device, takes in (("auto", "1 CPU and 1 GPU\n"), ("cpu", "1 CPU\n")):
+        words = [*command, "--set", f"resources.device={device}"]
+        ended = subprocess.run(words, capture_output=True, text=True, env=environment, check=True)
+        assert f"a trial takes  {takes}" in ended.stdout
+
+
 def test_plan_does_not_load_torch(grid: Path) -> None:
     code = f"""
 import sys
@@ -112,6 +138,8 @@ def test_show_of_no_trial_is_the_users_error(store: Path, digits: str) -> None:
         ["--retry", "everything"],
         ["--set", "train.stepps=5"],
         ["--only", "m=7"],
+        ["--pack", "two"],
+        ["--pack", "0"],
         ["--cluster", "ray"],
         ["--address", "[::1"],
     ],

@@ -249,7 +249,8 @@ def test_a_sweep_that_cannot_be_read_does_not_hide_the_others(tiny: Tiny, tmp_pa
 class DyingPool:
     """A pool whose workers die with whatever they are given."""
 
-    num_workers = 1
+    def num_workers(self, resources: Resources) -> int:
+        return 1
 
     def __init__(self, emit: Emit) -> None:
         self.started = 0

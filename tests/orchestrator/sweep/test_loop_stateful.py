@@ -100,12 +100,15 @@ class RandomPool:
         self.silent: list[Attempt] = []
         self.submitted: Counter[str] = Counter()
         self.num_submitted = 0
-        self.num_workers = NUM_WORKERS
+        self.size = NUM_WORKERS
         self.failed_on: dict[str, set[str]] = {}
         self.accepted: tuple[Resources, Collection[str]] | None = None
 
+    def num_workers(self, resources: Resources) -> int:
+        return self.size
+
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
-        self.accepted = (resources, avoid) if len(self.busy()) < self.num_workers else None
+        self.accepted = (resources, avoid) if len(self.busy()) < self.size else None
         return self.accepted is not None
 
     def submit(self, group: Group) -> None:
@@ -136,7 +139,7 @@ class RandomPool:
         if action == "interrupt":
             raise KeyboardInterrupt
         if action == "resize" or not is_random:
-            self.num_workers = self.draw(st.integers(0, NUM_WORKERS)) if is_random else NUM_WORKERS
+            self.size = self.draw(st.integers(0, NUM_WORKERS)) if is_random else NUM_WORKERS
         if action == "late" and self.silent:
             attempt = self.silent.pop(self.draw(st.integers(0, len(self.silent) - 1)))
             self.emit(Finished(result=self.result(attempt.spec, is_random), node=attempt.node, is_late=True))

@@ -20,7 +20,7 @@ from bilin.orchestrator import ClusterSpec, Snapshot, launch
 from bilin.orchestrator.grid import Grid
 from bilin.orchestrator.planning.plan import make_plan
 from bilin.orchestrator.sweep.loop import Sweep
-from bilin.orchestrator.sweep.progress import progress_line_with_step
+from bilin.orchestrator.sweep.progress import progress_line, progress_line_with_step
 from bilin.orchestrator.sweep.recorder import Recorder
 from bilin.orchestrator.sweep.snapshot import RunningTrial, SnapshotFile, read_snapshot
 from bilin.record import Progress, TrialResult
@@ -41,7 +41,8 @@ class StopLoop(BaseException):
 class ScriptedPool:
     """A pool of four workers: of the trials that it gets, one is lost, one runs, one fails, one is done."""
 
-    num_workers = 4
+    def num_workers(self, resources: Resources) -> int:
+        return 4
 
     def __init__(self, emit: Emit) -> None:
         self.emit = emit
@@ -125,11 +126,39 @@ def test_a_snapshot_counts_what_has_ended_runs_and_waits(snapshot: Snapshot, tri
 
 def test_running_trials_are_not_to_go_and_their_step_is_shown_until_one_has_ended(snapshot: Snapshot) -> None:
     assert "1 done · 1 running · 1 failed · 1 to go · " in progress_line_with_step(snapshot)
-    begun = dataclasses.replace(snapshot, ended={}, num_open=4)
+    begun = dataclasses.replace(snapshot, ended={}, num_open=4, steps_per_s=0.0)
     assert (
         progress_line_with_step(begun)
         == "tiny: 0 done · 1 running · 3 to go · modular_addition m=2 · real_diagonal: step 5 of 20"
     )
+
+
+def test_steps_and_packs_of_running_trials_are_counted(tiny: Tiny, tmp_path: Path) -> None:
+    class OnePack(ScriptedPool):
+        """A pool of one pack, of which one trial goes on from a checkpoint, and another one ends."""
+
+        def num_workers(self, resources: Resources) -> int:
+            return 1
+
+        def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
+            return not self.trials
+
+        def wait(self, timeout_s: float) -> None:
+            first, second, *_ = self.trials
+            for step in (7, 9):
+                self.emit(Progress(trial_id=first.trial_id, step=step, max_steps=20, began=5))
+            self.emit(Finished(result=dataclasses.replace(no_op(second), steps=10)))
+            raise StopLoop
+
+    with SweepWriter(tmp_path / "store", "tiny") as writer, Recorder(writer) as recorder:
+        sweep = Sweep(make_plan(tiny(m=2, rate="{choices: [1e-3]}", seeds=[0, 1, 2]), {}), recorder, packs=True)
+        with pytest.raises(StopLoop):
+            sweep.run(OnePack(sweep.take))
+    seen = sweep.snapshot()
+    assert round(seen.steps_per_s * seen.num_ended / seen.trials_per_s) == 4 + 10
+    assert (len(seen.running), seen.num_packs) == (2, 1)
+    assert "2 running in 1 pack · " in progress_line(seen)
+    assert progress_line(seen).endswith(" steps/s")
 
 
 def test_a_terminal_cuts_the_names_of_cells_and_no_number(snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:

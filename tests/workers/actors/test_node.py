@@ -7,6 +7,7 @@ import pytest
 from bilin.fields import Amounts
 from bilin.spec import Resources
 from bilin.workers.actors.node import Node, amounts_of, describe_amounts, hold
+from bilin.workers.actors.pool import Placement
 
 LICENSE = Amounts((("license", 2.0),))
 NODE = Node("a", {"CPU": 8.0, "GPU": 2.0, "memory": 10e9, "accelerator_type:H100": 1.0, "license": 3.0})
@@ -43,3 +44,22 @@ def test_amounts_as_text() -> None:
     assert describe_amounts(amounts_of(resources)) == "2 CPUs, 0.5 GPUs (H100), 4.5 GB of memory and 2 of license"
     assert describe_amounts(amounts_of(Resources())) == "1 CPU"
     assert describe_amounts({}) == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("limit", "resources", "count"),
+    [
+        (None, Resources(), 16),
+        (None, Resources(gpus=1), 4),
+        (None, Resources(gpus=0.25), 16),
+        (3, Resources(gpus=1), 3),
+        (None, Resources(cpus=0), 16),
+        (None, Resources(gpus=8), 1),
+    ],
+)
+def test_there_are_as_many_workers_as_gpus_if_each_takes_one(
+    limit: int | None, resources: Resources, count: int
+) -> None:
+    placement = Placement(limit)
+    placement.nodes = [NODE, NODE]
+    assert placement.num_workers(resources) == count

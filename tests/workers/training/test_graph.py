@@ -14,11 +14,11 @@ from bilin.models import MODELS, tier_settings
 from bilin.record import StopReason
 from bilin.spec import TrialSpec
 from bilin.workers.events import ignore
-from bilin.workers.training.graph import Program, Programs
+from bilin.workers.training.graph import Passes, Program, Programs
 from bilin.workers.training.pack import Member, Pack, Sizes
 from bilin.workers.training.pack import alone as run_alone
 from bilin.workers.training.state import TrialState, batches_at, padded, start
-from bilin.workers.training.step import Stacks
+from bilin.workers.training.step import Forward, Stacks, logits_of
 from bilin.workers.training.train import train
 
 CPU = torch.device("cpu")
@@ -162,6 +162,48 @@ def test_a_pack_trains_and_evaluates_in_programs(make):
         run_alone(train(spec, other, report=ignore))
         assert_same(state, other)
         assert [point[:2] for point in state.curve] == [point[:2] for point in other.curve]
+
+
+def asked(states: Sequence[TrialState], length: int, *, every_token: bool = False) -> list[Forward]:
+    tokens = [torch.randint(3, (8, length), device=state.device) for state in states]
+    num_tokens = torch.full((8,), length, device=states[0].device)
+    return [
+        Forward(state.model, of_one, num_tokens, every_token=every_token)
+        for state, of_one in zip(states, tokens, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
+@pytest.mark.parametrize("every_token", [False, True])
+def test_an_evaluation_gives_the_logits_of_each_member_whoever_asks(make, device, every_token):
+    states = [start(make(seed=seed, tier="full", task={"m": 3}), torch.device(device)) for seed in range(5)]
+    programs = Programs()
+    for some in (states[:3], states[:3], states[1:], states[1:], states[4:], states[4:], states):
+        together(programs, some, 1)
+        for length in (3, 7):
+            requests = asked(some, length, every_token=every_token)
+            torch.testing.assert_close(list(programs.logits(requests)), list(logits_of(requests)))
+            assert not any(state.model.training for state in some)
+
+
+@needs_gpu
+def test_logits_stay_as_they_were_after_the_next_evaluation(make):
+    states, passes = [start(make(seed=seed, task={"m": 3}), torch.device("cuda")) for seed in range(2)], Passes()
+    found = [passes.logits(asked(states, 3)) for _ in range(2)][1]
+    before = [logits.clone() for logits in found]
+    passes.logits(asked(states, 3))
+    assert all(torch.equal(one, other) for one, other in zip(found, before, strict=True))
+
+
+@needs_gpu
+def test_the_evaluations_of_a_stack_are_captured(make):
+    states, passes = (
+        [start(make(seed=seed, tier="full", task={"m": 3}), torch.device("cuda")) for seed in range(4)],
+        Passes(),
+    )
+    for _ in range(2):
+        passes.logits(asked(states, 20))
+    assert [found._graph is not None for found in passes._by_shape.values() if found] == [True]
 
 
 @needs_gpu

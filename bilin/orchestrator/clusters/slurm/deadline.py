@@ -107,16 +107,11 @@ class DeadlinePool:
     """
 
     def __init__(self, pool: Pool, deadline: Deadline, times: StartupTimes) -> None:
-        self.cancel, self.keep, self.close = pool.cancel, pool.keep, pool.close
+        self.num_workers, self.cancel, self.keep, self.close = pool.num_workers, pool.cancel, pool.keep, pool.close
         self._pool = pool
         self._deadline = deadline
         self._times = times
         self._is_late = False
-
-    @property
-    def num_workers(self) -> int:
-        """The number of workers of the other pool."""
-        return self._pool.num_workers
 
     def accepts(self, resources: Resources, avoid: Collection[str] = ()) -> bool:
         """Return whether the other pool accepts such a trial, and there is time for it."""

@@ -1,0 +1,232 @@
+"""The tables of docs/reproduction.md, from the results of `make reproduce` in reproduction/.
+
+    python -m benchmarks.reproduction [--write]
+
+Prints the part of the page between its two marks; `--write` puts it there. Before a commit, merge the part files:
+
+    bilin results compact --store reproduction
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from benchmarks.reproduce import LAUNCHES, ROOT, STAGES, STORE
+from bilin.orchestrator import LaunchRequest, Plan
+from bilin.orchestrator.grid import WantedCell
+from bilin.results import compare, query, sweep_names
+
+PAGE = ROOT / "docs" / "reproduction.md"
+BEGIN, END = "<!-- the campaign: `python -m benchmarks.reproduction --write` -->", "<!-- end of the campaign -->"
+REFERENCE = "arXiv 2505.21749"
+TASKS = {"modular_addition": "Modular addition", "random_state_machine": "Random state machine"}
+BY_LENGTH = {
+    "reproduce-5-groups": ("Groups by length", ("group",)),
+    "reproduce-6-copying": ("Copying, and modular arithmetic with brackets", ("task",)),
+    "modular-arithmetic": ("Modular arithmetic", ("m",)),
+}
+"""Sweeps that are shown by tested length: their title, and the fields that tell tasks apart."""
+
+STEPS = """
+    SELECT * EXCLUDE steps, median(steps) OVER (PARTITION BY sweep, cell_id) AS steps
+    FROM trials WHERE selected AND status = 'done'
+"""
+
+MODEL = ("tier", "block_size", "rank", "layers", "householders", "eigenvalues")
+Row = Mapping[str, Any]
+
+
+def main() -> None:
+    if "--write" in sys.argv:
+        PAGE.write_text(replaced(PAGE.read_text(), markdown()))
+    else:
+        print(markdown())
+
+
+def markdown() -> str:
+    """The part of the page."""
+    plans = [LaunchRequest.read(ROOT / "examples" / f"{stage}.yaml", store=STORE).plan() for stage in STAGES]
+    rows = published_rows()
+    return "\n".join([*figures(plans), "", *matrices(rows), *details(rows, plans), *ablation(), *by_length()])
+
+
+def published_rows() -> list[Row]:
+    """A row for each published accuracy, with that of the stage which has the cell, if it was run."""
+    found: dict[tuple[Any, ...], Row] = {}
+    for row in compare(STORE, against=REFERENCE, everything=True).data.to_pylist():
+        is_of_stage = (row["sweep"] or "").startswith("reproduce-")
+        shown = row if is_of_stage else {**row, "mean": None, "mark": "not run"}
+        if _key(row) not in found or is_of_stage:
+            found[_key(row)] = {**shown, "layers": _layers(row), "rank": None}  # of what is not published
+    return list(found.values())
+
+
+def replaced(page: str, part: str) -> str:
+    """The page with this part."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{part}\n{END}{after}"
+
+
+def figures(plans: Sequence[Plan]) -> Iterator[str]:
+    """What the campaign has cost."""
+    statuses = Counter(row["status"] for row in _rows("SELECT status FROM trials"))
+    (hours,) = _rows("SELECT sum(wall_s) / 3600 AS training, sum(test_s) / 3600 AS test FROM trials")
+    ledger = STORE / LAUNCHES
+    launches = [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
+    failed = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()) if status != "done")
+    saved = sum(plan.num_wanted - plan.num_done - plan.num_failed - plan.num_to_run for plan in plans)
+    yield "| the campaign so far | |"
+    yield "|---|--:|"
+    yield f"| trials with a result | {statuses['done']} |"
+    yield f"| trials that failed or diverged | {failed or 0} |"
+    yield f"| trials saved, because a learning rate before theirs solved the cell | {saved} |"
+    yield f"| trials still to run | {sum(plan.num_to_run for plan in plans)} at most |"
+    yield f"| hours of workers with one thread each | {hours['training']:.2f}, {hours['test']:.2f} of them for tests |"
+    yield f"| launches, and how many of them were interrupted | {len(launches)}, {_interrupted(launches)} |"
+
+
+def _interrupted(launches: Sequence[Row]) -> int:
+    return sum(launch["exit_code"] == 3 for launch in launches)
+
+
+def matrices(rows: Sequence[Row]) -> Iterator[str]:
+    """A table for each task: our accuracy in each cell, and the published one in brackets."""
+    counts = Counter(row["mark"] for row in rows)
+    yield "Scaled accuracy at length 500, in brackets the published one. **Bold**: better by more than 0.02."
+    yield f"*Italic*: worse. –: not run. {', '.join(f'{count} {mark}' for mark, count in counts.most_common())}."  # noqa: RUF001
+    for task, title in TASKS.items():
+        of_task = [row for row in rows if row["task"] == task]
+        yield from ("", f"### {title}", "")
+        yield from matrix(of_task, by="m", entry=lambda row: f"{_number(row)} ({row['published']:.2f})")
+    yield ""
+
+
+def _number(row: Row) -> str:
+    if row["mean"] is None:
+        return "–"  # noqa: RUF001
+    mark = {"better": "**", "worse": "*"}.get(row["mark"], "")
+    return f"{mark}{_share(row['mean'])}{mark}"
+
+
+def _share(accuracy: float) -> str:
+    """An accuracy; only what is exactly 1 is shown as 1.00, and nothing as -0.00."""
+    return "1.00" if accuracy == 1.0 else f"{min(accuracy, 0.99) + 0.0:.2f}".replace("-0.00", "0.00")
+
+
+def matrix(rows: Sequence[Row], *, by: str, entry: Callable[[Row], str]) -> Iterator[str]:
+    """A Markdown table of models against a field."""
+    columns = sorted({row[by] for row in rows})
+    entries = {(_model(row), row[by]): entry(row) for row in rows}
+    names = {"m": "m = {}", "length": "{}"}.get(by, "{}")
+    yield f"| | {' | '.join(names.format(column) for column in columns)} |"
+    yield f"|---|{'--:|' * len(columns)}"
+    for model in dict.fromkeys(_model(row) for row in rows):
+        yield f"| {model} | {' | '.join(entries.get((model, column), '') for column in columns)} |"
+
+
+def _model(row: Row) -> str:
+    """A model by the fields that tell models of its tier apart."""
+    fields = [f"{name}={row[name]}" for name in MODEL[1:] if row.get(name) is not None]
+    return f"`{' '.join([row['tier'], *fields])}`"
+
+
+def details(rows: Sequence[Row], plans: Sequence[Plan]) -> Iterator[str]:
+    """A row for each cell that was run, with its interval, its seeds and what differs from the paper."""
+    steps = {(row["sweep"], *_key(row)): row["steps"] for row in _rows(STEPS)}
+    done = [row for row in rows if row["mean"] is not None]
+    open_cells = {
+        (plan.grid.name, *_key(_fields(cell.wanted))) for plan in plans for cell in plan.cells if cell.is_open
+    }
+    protocols = {text: chr(65 + index) for index, text in enumerate(dict.fromkeys(_protocol(row) for row in done))}
+    yield from ("### Every cell that was run", "")
+    yield "The interval has 95 %: over the seeds (t), or for one seed over its sequences (Wilson). *So far*: rates or"
+    yield "seeds of the cell are still to run."
+    yield ""
+    yield "| task | m | model | published | bilin | interval | seeds (solved) | steps, median | mark | protocol |"
+    yield "|---|--:|---|--:|--:|---|--:|--:|---|---|"
+    for row in done:
+        interval = "–" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"  # noqa: RUF001
+        seeds = f"{row['num_seeds']} ({row['num_solved']})"
+        cell = f"{row['task']} | {row['m']} | {_model(row)}"
+        median = f"{steps[row['sweep'], *_key(row)]:,.0f}"
+        numbers = f"{row['published']:.2f} | {_share(row['mean'])} | {interval} | {seeds} | {median}"
+        so_far = ", so far" if (row["sweep"], *_key(row)) in open_cells else ""
+        yield f"| {cell} | {numbers} | {row['mark']}{so_far} | {protocols[_protocol(row)]} |"
+    yield from (
+        "",
+        "Protocols, as they differ from the published one, beside validation beyond the training lengths:",
+        "",
+    )
+    yield from (f"- **{letter}**: {text}" for text, letter in protocols.items())
+
+
+def _protocol(row: Row) -> str:
+    return str(row["differs_in"])
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return row["task"], row["m"], row["tier"], row["block_size"], _layers(row)
+
+
+def _fields(wanted: WantedCell) -> Row:
+    """The fields of a cell by the names of the results."""
+    nothing = dict.fromkeys(("m", "block_size", "layers"))
+    names = {"task": wanted.cell.task.name, "tier": wanted.cell.model.tier}
+    return {**nothing, **asdict(wanted.cell.task), **asdict(wanted.cell.model), **names}  # type: ignore[call-overload]
+
+
+def _layers(row: Row) -> int | None:
+    """The layers, if the paper states them: it does not for LSTM."""
+    return None if row["tier"] == "lstm" else row["layers"]
+
+
+def ablation() -> Iterator[str]:
+    """The rotation, with differences to the published protocol taken back."""
+    rows = _cells("rotation-ablation", 500)
+    if not rows:
+        return
+    yield from ("", "### The rotation: what makes the difference", "")
+    yield "Scaled accuracy at length 500 of each seed, at the learning rate 1e-3, after at most 10,000 steps"
+    yield "(`examples/rotation_ablation.yaml`). The published values are 0.00 (m = 3) and 0.66 (m = 10)."
+    yield ""
+    yield "| m | schedule | normalize in training | ends when solved | seeds solved | accuracies | mean |"
+    yield "|--:|---|---|---|--:|---|--:|"
+    for row in rows:
+        ends = "yes" if row["stop_when_solved"] else "no, and not validated beyond the training lengths"
+        scores = ", ".join(map(_share, row["scores"]))
+        settings = f"{row['m']} | {row['schedule']} | {row['normalize']} | {ends}"
+        solved = f"{row['num_solved']} of {row['num_seeds']}"
+        yield f"| {settings} | {solved} | {scores} | {statistics.mean(row['scores']):.2f} |"
+
+
+def by_length() -> Iterator[str]:
+    """Tables of accuracy by length."""
+    for sweep, (title, fields) in BY_LENGTH.items():
+        rows = _cells(sweep)
+        for values in dict.fromkeys(tuple(row[name] for name in fields) for row in rows):
+            chosen = [row for row in rows if tuple(row[name] for name in fields) == values]
+            yield from ("", f"### {title}: {' '.join(map(str, values))}", "")
+            yield from matrix(chosen, by="length", entry=lambda row: _share(row["mean"]))
+
+
+def _cells(sweep: str, length: int | None = None) -> list[Row]:
+    """The cells of a sweep that have a number."""
+    if sweep not in sweep_names(STORE):
+        return []
+    where = "num_seeds > 0" + (f" AND length = {length}" if length else "")
+    return list(query(store=STORE, sweep=sweep, view="cells", where=where, select="*", everything=True).to_pylist())
+
+
+def _rows(sql: str) -> list[Row]:
+    return list(query(sql, store=STORE, everything=True).to_pylist())
+
+
+if __name__ == "__main__":
+    main()
