@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import sys
 import textwrap
 from collections import Counter
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 from warnings import catch_warnings
@@ -384,7 +386,11 @@ def spectrum(
 
 
 @app.command()
-def verify(sweep: Sweep = None, store: Store = DEFAULT_STORE) -> None:
+def verify(
+    sweep: Sweep = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON: an object for each sweep.")] = False,
+    store: Store = DEFAULT_STORE,
+) -> None:
     """Read the whole store and list what is damaged. Changes nothing.
 
     Exit codes: 0 nothing is damaged, 1 something is damaged, 2 the store cannot be read.
@@ -392,7 +398,9 @@ def verify(sweep: Sweep = None, store: Store = DEFAULT_STORE) -> None:
     from bilin import results
 
     sweeps = results.verify(store, sweep)
-    for health in sweeps:
+    if json_:
+        typer.echo(json.dumps([asdict(health) for health in sweeps], indent=2))
+    for health in () if json_ else sweeps:
         typer.echo(health)
         for damage in health.damage:
             typer.echo(textwrap.indent(for_terminal(damage, sys.stdout, indent=2), "  "))
