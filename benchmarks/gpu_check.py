@@ -61,7 +61,7 @@ def main() -> int:
             "tests": lambda: run_tests(device),
             "steps": lambda: step_times(options.tier, device, options.seconds),
             "packs": lambda: compare_packs(Path(folder), device, options.seeds),
-            "quickstart": lambda: run_quickstart(Path(folder), device),
+            "quickstart": lambda: run_quickstart(Path(folder) / "quickstart", device),
         }
         for part, measured in parts.items():
             found[part] = measured()
@@ -110,10 +110,10 @@ def compare_packs(folder: Path, device: torch.device, num_seeds: int) -> list[di
     for name, pack in (("alone", 1), ("packs", 0)):
         began = time.perf_counter()
         own = {"name": name, "seeds": list(range(num_seeds)), "resources": {**resources(device), "pack": pack}}
-        launch(COMPARED | own, folder)
+        launch(COMPARED | own, folder / name)  # a store of its own: in one store, the second launch copies the results
         seconds[name] = time.perf_counter() - began
         rows = bilin.query(
-            "SELECT tier, count_if(solved) AS solved FROM trials GROUP BY tier", store=folder, sweep=name
+            "SELECT tier, count_if(solved) AS solved FROM trials GROUP BY tier", store=folder / name, sweep=name
         )
         solved[name] = {row["tier"]: int(row["solved"]) for row in rows.to_pylist()}
     rows = []

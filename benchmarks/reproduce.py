@@ -36,6 +36,7 @@ STAGES = (
     "reproduce_2_unsolved",
     "modular_arithmetic",
     "rotation_ablation",
+    "rotation_lengths",
     "reproduce_3_lstm",
     "reproduce_4_baselines",
     "reproduce_5_groups",

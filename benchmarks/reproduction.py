@@ -76,8 +76,10 @@ def replaced(page: str, part: str) -> str:
 
 def figures(plans: Sequence[Plan]) -> Iterator[str]:
     """What the campaign has cost."""
-    statuses = Counter(row["status"] for row in _rows("SELECT status FROM trials"))
-    (hours,) = _rows("SELECT sum(wall_s) / 3600 AS training, sum(test_s) / 3600 AS test FROM trials")
+    statuses = Counter(row["status"] for row in _rows("SELECT status FROM trials WHERE found_in IS NULL"))
+    (hours,) = _rows(
+        "SELECT sum(wall_s) / 3600 AS training, sum(test_s) / 3600 AS test FROM trials WHERE found_in IS NULL"
+    )
     ledger = STORE / LAUNCHES
     launches = [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
     failed = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()) if status != "done")

@@ -25,6 +25,8 @@ def test_the_tutorial_prints_what_it_shows(tmp_path: Path) -> None:
             (tmp_path / name).write_text(text)
         elif language == "python":
             run([sys.executable, "-c", text], tmp_path)
+        elif language == "latex":
+            assert same((tmp_path / "table.tex").read_text(), text)
         elif language == "console":
             for command, shown in re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
                 printed = run(["bash", "-c", command], tmp_path)
@@ -41,7 +43,8 @@ def run(command: list[str], folder: Path) -> str:
 
 def same(printed: str, shown: str) -> bool:
     """Whether two outputs have the same words, and accuracies that are close; rules and intervals may differ."""
-    left, right = (re.sub(r"± [\d.]+|\[[^]]*\]|-{3,}", "", text).split() for text in (printed, shown))
+    latex = (text.replace("$-$", "-").replace(r"$\pm$", "±") for text in (printed, shown))
+    left, right = (re.sub(r"± [\d.]+|\[[^]]*\]|-{3,}", "", text).split() for text in latex)
     return len(left) == len(right) and all(map(close, left, right))
 
 
