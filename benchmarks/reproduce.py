@@ -5,7 +5,7 @@
 
 The stages are grids of examples/, run one after the other into one store: first one seed of every cell, then all
 seeds. At the end of the budget, the running trials write checkpoints and the launch ends. `--protocol published` runs
-the published protocol without a change: 100,000 steps, a constant learning rate, three rates, no normalisation in
+the published protocol without a change: 100,000 steps, a constant learning rate, three rates, no normalization in
 training, no early end. Without a GPU, it only prints the plan, with what it costs by the steps measured so far.
 
 `python -m benchmarks.reproduction` writes the results into docs/reproduction.md.

@@ -160,8 +160,8 @@ def shown_trials(selection: Selection, rows: pa.Table) -> pa.Table:
     for length in reversed(sorted(found)[-_MAX_LENGTHS:]):
         values = pa.array([found[length].get(key) for key in keys], pa.float64())
         shown = shown.add_column(at, f"accuracy_scaled@{length}", values)
-    first = [name for name in ("status", "error") if name in shown.column_names]
-    return shown.select([*(name for name in shown.column_names if name not in first[1:]), *first[1:]])
+    names = [name for name in shown.column_names if name != "error"]
+    return shown.select([*names, "error"] if "error" in shown.column_names else names)
 
 
 def choices(rates: pa.Table) -> pa.Table:
@@ -180,7 +180,7 @@ def choices(rates: pa.Table) -> pa.Table:
             "validation accuracy": chosen["value"] if chosen else None,
             "seeds": chosen["num_seeds"] if chosen else None,
             "rates tried": len(tried), "lowest": tried[0], "highest": tried[-1],
-            "selected is": edge if len(tried) > 1 else "the only one",
+            "selected is": edge if len(tried) > 1 or chosen is None else "the only one",
             "diverged or failed": sum(row["num_lost"] for row in rows),
             "pruned": sum(row["num_pruned"] for row in rows),
         })  # fmt: skip
