@@ -54,6 +54,10 @@ _FIGURES: Mapping[str, tuple[str, str | None, Mapping[str, str]]] = {
     "training-loss": ("training", "loss", {
         "title": "Training loss", "x": "step", "x_label": "step", "y_label": "training loss", "note": _CURVES,
     }),
+    "cost": ("cost", None, {
+        "title": "Computation", "line": "tier",
+        "note": "Time of all trials of a tier, with their number and mean time. A trial in a pack has its share.",
+    }),
 }  # fmt: skip
 """The kind, the value and the texts of each figure, by its name."""
 
@@ -109,7 +113,7 @@ def figures(selection: Selection) -> Iterator[Figure]:
     """Yield the figures for which there are results."""
     for name, (kind, value, look) in _FIGURES.items():
         data = numbers(selection, kind, value=value)
-        if data is not None and (kind == "heatmap" or data["value"].null_count < data.num_rows):
+        if data is not None and (kind in ("heatmap", "cost") or data["value"].null_count < data.num_rows):
             axis = data["axis"][0].as_py().replace("_", " ") if kind == "size" else ""
             texts = {key: text.format(axis=axis) for key, text in look.items()}
             yield Figure(name=name, kind=kind, data=thinned(data) if kind == "training" else data, **texts)
