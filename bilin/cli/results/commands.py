@@ -271,9 +271,9 @@ def plot(
     everything: Everything = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Draw a figure: accuracy by length, a heat map, learning rates, sizes, training curves, or cost by tier.
+    r"""Draw a figure: accuracy by length, a heat map, learning rates, sizes, training curves, or cost by tier.
 
-    A picture needs matplotlib: pip install 'bilin[plot]'.
+    A picture needs matplotlib: pip install 'bilin\[plot]'.
     """
     from bilin import results
 

@@ -10,6 +10,7 @@ from typing import Any
 from bilin.errors import InputError
 from bilin.folder import DEFAULT_STORE, partial_of
 from bilin.results.interchange.runs import Run, read_runs
+from bilin.results.scratch import scratch
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=,+-]+")
 
@@ -49,13 +50,18 @@ def export_tensorboard(
         import tensorboardX  # noqa: F401
     except ImportError as error:
         raise InputError(f"event files need tensorboardX: pip install 'bilin[tensorboard]' ({error})") from error
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"found files in {folder}; accepted: a folder that is empty or does not exist")
+    target = folder.resolve()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        found = "files in" if target.is_dir() else "the file"
+        raise InputError(f"found {found} {folder}; accepted: a folder that is empty or does not exist")
     runs = read_runs(store, sweep=sweep, where=where, everything=everything)
-    partial = partial_of(folder.resolve(), unique=True)
-    for run in runs:
-        _write(run, partial / _place(run))
-    partial.replace(folder.resolve())
+    try:
+        with scratch(partial_of(target, unique=True)) as partial:
+            for run in runs:
+                _write(run, partial / _place(run))
+            partial.replace(target)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror or error}") from error
     return len(runs)
 
 
