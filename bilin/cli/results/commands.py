@@ -282,9 +282,9 @@ def plot(
     everything: Everything = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Draw a figure: accuracy by length, a heat map, learning rates, sizes, training curves, cost, or a spectrum.
+    r"""Draw a figure: accuracy by length, a heat map, learning rates, sizes, training curves, cost, or a spectrum.
 
-    A picture needs matplotlib: pip install 'bilin[plot]'.
+    A picture needs matplotlib: pip install 'bilin\[plot]'.
     """
     from bilin import results
 

@@ -51,7 +51,7 @@ def export_tensorboard(
     except ImportError as error:
         raise InputError(f"event files need tensorboardX: pip install 'bilin[tensorboard]' ({error})") from error
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        found = f"files in {folder}" if folder.is_dir() else f"a file at {folder}"
+        found = f"files in {folder}" if folder.is_dir() else f"the file {folder}"
         raise InputError(f"found {found}; accepted: a folder that is empty or does not exist")
     trials = read_trials(store, sweep=sweep, where=where, everything=everything)
     with scratch(partial_of(folder.resolve(), unique=True)) as partial:
