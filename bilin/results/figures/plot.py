@@ -77,16 +77,17 @@ def figure_data(
         curves=kind == "training",
     )
     if not data.num_rows or (kind in ("length", "size") and data["value"].null_count == data.num_rows):
-        raise QueryError(_nothing(kind, subject, "no number yet" if data.num_rows else ""))
+        raise QueryError(_nothing(kind, subject, has_rows=data.num_rows > 0))
     return with_note(kind, data, statistic)
 
 
-def _nothing(kind: str, subject: Subject, found: str) -> str:
+def _nothing(kind: str, subject: Subject, *, has_rows: bool) -> str:
     """Return why there is nothing to draw, and what to do."""
     what = "trial" if kind in ("lr", "cost", "training") else "cell"
     of = f"the sweep {subject.sweep}" if subject.sweep else str(subject.store)
-    if found:
-        return f"nothing to draw: the {what}s of {of} have {found}; `bilin sweep status` shows how far they are"
+    if has_rows:
+        why = "their trials have not ended, or diverged or failed; see `bilin sweep status`"
+        return f"nothing to draw: the {what}s of {of} have no number: {why}"
     if subject.where is not None:
         view = f"bilin results query --view {what}s"
         return f"nothing to draw: no {what} of {of} meets {subject.where!r}; `{view}` shows what a condition can name"
