@@ -7,7 +7,7 @@ SOURCES := bilin tests benchmarks
 # Trials compute with one thread each, so two processes fill two cores.
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-clusters check coverage format metrics tables reproduce hierarchy survival fuzz bench gpu-check clean
+.PHONY: demo test test-clusters check coverage format metrics tables pictures reproduce hierarchy survival fuzz bench gpu-check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/bilin sweep launch examples/quickstart.yaml
@@ -49,6 +49,10 @@ metrics:
 tables: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/reference.py
+
+# The pictures in the README, from the sweep of `make demo`.
+pictures: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/pictures.py
 
 # The published tables, as far as the budget goes; it continues where it stopped. PROTOCOL=published: without a change.
 BUDGET_MIN ?= 100

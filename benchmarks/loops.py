@@ -57,7 +57,7 @@ STEPS: dict[str, Step] = {
 
 
 def forward(module: Recurrence, batch: Batch) -> Tensor:
-    """Return the logits after the last token of each sequence. In evaluation, states are normalised at each step."""
+    """Return the logits after the last token of each sequence. In evaluation, states are normalized at each step."""
     step, weights = STEPS[module.tier.tier], dict(module.weights.items())
     states = [module.initial.expand(len(batch.tokens), -1)]
     for tokens in batch.tokens.T:

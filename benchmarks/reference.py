@@ -25,15 +25,27 @@ MARK = "<!-- what follows is written by `make tables` -->\n"
 
 NAMES = {
     "bilin": [
-        *("read_grid", "plan", "launch", "query", "LaunchRequest", "LaunchRequest.read", "ClusterSpec", "Grid", "Plan"),
-        *("Summary", "load_model"),
+        *("read_grid", "plan", "launch", "query", "table", "plot", "load_model"),
+        *("LaunchRequest", "LaunchRequest.read", "ClusterSpec", "Plan"),
     ],
     "bilin.orchestrator": [
-        *("Snapshot", "status", "statuses", "watch", "find_trial", "why", "output", "submit", "script"),
+        *(
+            "Grid",
+            "Summary",
+            "Snapshot",
+            "status",
+            "statuses",
+            "watch",
+            "find_trial",
+            "why",
+            "output",
+            "submit",
+            "script",
+        ),
         *("spectrum", "write_grid_template"),
     ],
     "bilin.results": [
-        *("Rows", "table", "compare", "explain", "ResultTable", "encode", "plot", "figure_data", "save_figure"),
+        *("Rows", "compare", "explain", "ResultTable", "encode", "figure_data", "save_figure"),
         *("draw_spectrum", "export_optuna", "export_tensorboard"),
         *("report", "delete", "copy_weights", "compact", "verify"),
     ],

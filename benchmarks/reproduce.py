@@ -5,7 +5,7 @@
 
 The stages are grids of examples/, run one after the other into one store: first one seed of every cell, then all
 seeds. At the end of the budget, the running trials write checkpoints and the launch ends. `--protocol published` runs
-the published protocol without a change: 100,000 steps, a constant learning rate, three rates, no normalisation in
+the published protocol without a change: 100,000 steps, a constant learning rate, three rates, no normalization in
 training, no early end. Without a GPU, it only prints the plan, with what it costs by the steps measured so far.
 
 `python -m benchmarks.reproduction` writes the results into docs/reproduction.md.
@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bilin.orchestrator.grid import Grid, read_grid
@@ -64,12 +66,21 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=STORE)
     parser.add_argument("--workers", help="trials at once; by default as many as the CPUs or GPUs allow")
     args = parser.parse_args()
+    if not args.budget_min > 0:
+        parser.error(f"found --budget-min {args.budget_min:g}; accepted: a number of minutes above 0")
     where = ["--workers", args.workers] if args.workers else []
-    campaign = Campaign(args.store, where, deadline=time.monotonic() + 60 * args.budget_min)
-    if args.protocol == "budget":
-        campaign.run(args.stage or STAGES, passes=[()] if args.stage else [ONE_SEED, ()])
-    elif print_cost(args.store):
-        campaign.run(PUBLISHED, passes=[()])
+    try:
+        campaign = Campaign(args.store, where, deadline=time.monotonic() + 60 * args.budget_min)
+    except OSError as error:
+        parser.error(f"{args.store} cannot be a store ({error.strerror}); name another folder with --store")
+    try:
+        if args.protocol == "budget":
+            campaign.run(args.stage or STAGES, passes=[()] if args.stage else [ONE_SEED, ()])
+        elif print_cost(args.store):
+            campaign.run(PUBLISHED, passes=[()])
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues from here", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 class Campaign:
@@ -77,7 +88,7 @@ class Campaign:
 
     def __init__(self, store: Path, where: Sequence[str], *, deadline: float) -> None:
         self.store, self.where, self.deadline = store, where, deadline
-        self.store.mkdir(exist_ok=True)
+        self.store.mkdir(parents=True, exist_ok=True)
 
     def run(self, stages: Sequence[str], passes: Sequence[Sequence[str]]) -> None:
         """Launch what is missing in each stage, as long as there is time."""
@@ -95,7 +106,9 @@ class Campaign:
 
     def is_missing(self, stage: str, options: Sequence[str]) -> bool:
         """Whether a launch would run trials. A launch of fewer seeds would hide the results of the others."""
-        plan = subprocess.run(self.command("plan", stage, *options, "--json"), stdout=subprocess.PIPE, check=True)
+        plan = subprocess.run(self.command("plan", stage, *options, "--json"), stdout=subprocess.PIPE)
+        if plan.returncode:
+            sys.exit(plan.returncode)
         return bool(json.loads(plan.stdout)["to_run"])
 
     def launch(self, stage: str, options: Sequence[str]) -> int:
@@ -104,13 +117,15 @@ class Campaign:
         started = time.monotonic()
         process = subprocess.Popen(self.command("launch", stage, *options, *self.where))
         try:
-            process.wait(max(0.0, self.deadline - started))
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            process.send_signal(signal.SIGINT)  # running trials write checkpoints
-        code = process.wait()
-        line = {"stage": stage, "seconds": round(time.monotonic() - started), "exit_code": code}
-        with (self.store / LAUNCHES).open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, self.deadline - started))
+        finally:  # also after Ctrl-C
+            process.send_signal(signal.SIGINT)  # if it still runs: running trials write checkpoints
+            code = process.wait()
+            code = INTERRUPTED if code == -signal.SIGINT else code  # it ended before it could take the signal
+            line = {"stage": stage, "seconds": round(time.monotonic() - started), "exit_code": code}
+            with (self.store / LAUNCHES).open("a") as file:
+                file.write(json.dumps(line) + "\n")
         return code
 
     def command(self, name: str, stage: str, *options: str) -> list[str]:
@@ -121,17 +136,18 @@ class Campaign:
 
 def print_cost(store: Path) -> bool:
     """Print what the published protocol costs, and return whether there is a GPU to run it on."""
+    place = os.path.relpath(store)
     measured = query(STEP_S, store=store, everything=True).to_pylist() if store.exists() else []
     for name in PUBLISHED:
         grid = read_grid(ROOT / "examples" / f"{name}.yaml")
         num_trials, hours, num_unknown = cost(grid, measured)
         unknown = f", and {num_unknown} trials of models that were not measured" if num_unknown else ""
         print(f"{name}: {num_trials} trials of {grid.cells[0].cell.train.steps:,} steps")
-        print(f"    {hours:,.0f} core-hours by the steps measured in {store.name}/{unknown}")
+        print(f"    {hours:,.0f} core-hours by the steps measured in {place}/{unknown}")
     if shutil.which("nvidia-smi"):
         return True
     print("This machine has no GPU, so nothing is run. To run it all the same:")
-    print(*(f"    bilin sweep launch examples/{name}.yaml --store {store.name}" for name in PUBLISHED), sep="\n")
+    print(*(f"    bilin sweep launch examples/{name}.yaml --store {place}" for name in PUBLISHED), sep="\n")
     return False
 
 

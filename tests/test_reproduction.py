@@ -6,6 +6,8 @@ import json
 import math
 import time
 
+import pytest
+
 from benchmarks import reproduce, reproduction
 from bilin.orchestrator.grid import Grid, read_grid
 from bilin.results import published, query
@@ -50,6 +52,20 @@ def test_a_campaign_launches_what_is_missing_and_stops_at_its_deadline(tmp_path,
     assert query("SELECT tier, steps FROM trials", store=tmp_path).to_pylist() == [
         {"tier": "real_diagonal", "steps": 500}
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--budget-min", "nan"], "found --budget-min nan; accepted: a number of minutes above 0"),
+        (["--store", __file__], "cannot be a store (File exists); name another folder with --store"),
+    ],
+)
+def test_a_campaign_that_cannot_begin_says_why(options, message, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["reproduce", *options])
+    with pytest.raises(SystemExit, match="2"):
+        reproduce.main()
+    assert message in capsys.readouterr().err
 
 
 def test_the_published_protocol_has_no_early_end_and_three_constant_rates() -> None:

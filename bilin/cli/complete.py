@@ -87,9 +87,9 @@ def views(_: typer.Context, typed: str) -> list[str]:
 
 def figures(_: typer.Context, typed: str) -> list[str]:
     """Complete the kind of a figure."""
-    from bilin.results.figures.plot import KINDS
+    from bilin.results.figures.plot import KINDS, SPECTRUM
 
-    return _beginning(typed, KINDS)
+    return _beginning(typed, [*KINDS, SPECTRUM])
 
 
 @contextmanager

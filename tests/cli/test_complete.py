@@ -66,7 +66,7 @@ def test_columns_of_a_view(store):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("results plot ", [*KINDS]),
+        ("results plot ", [*KINDS, "spectrum"]),
         ("results query --view ", [*VIEWS]),
         ("sweep init --tier ", [*MODELS]),
         ("sweep init --task ", [*TASKS]),

@@ -300,7 +300,7 @@ def test_a_store_without_numbers_has_nothing_to_draw(tmp_path):
     with SweepWriter(tmp_path, "drawn") as writer:
         writer.append([failed()])
         writer.write_wanted([_wanted(cell())])
-    message = "the cells of the sweep drawn have no number yet; `bilin sweep status` shows how far they are"
+    message = "the cells of the sweep drawn have no number: their trials have not ended, or diverged or failed; see "
     for kind in ("length", "size"):
         with pytest.raises(QueryError, match=message):
             plot(kind, tmp_path, sweep="drawn", x="hidden" if kind == "size" else None)

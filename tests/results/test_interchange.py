@@ -167,6 +167,26 @@ def test_event_files_are_not_mixed_with_others(store, tmp_path):
         export_tensorboard(tmp_path / "runs", store)
 
 
+def test_a_folder_for_event_files_that_is_a_file_is_named_as_one(store, tmp_path):
+    (tmp_path / "runs").touch()
+    with pytest.raises(InputError, match=r"found the file .*; accepted: a folder that is empty"):
+        export_tensorboard(tmp_path / "runs", store)
+
+
+@pytest.mark.parametrize("export", [export_optuna, export_tensorboard])
+def test_what_cannot_be_written_to_the_end_leaves_nothing(store, tmp_path, export):
+    code = (
+        "import resource, sys, pathlib; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))\n"
+        "from bilin import errors, results\n"
+        f"try: results.{export.__name__}(pathlib.Path(sys.argv[2]), sys.argv[1])\n"
+        "except errors.InputError as error: print(error)"
+    )
+    command = [sys.executable, "-c", code, str(store), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == f"{tmp_path / 'out'} cannot be written: File too large\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
 @pytest.mark.parametrize("export", [export_optuna, export_tensorboard])
 def test_nothing_to_export_is_said_and_leaves_nothing(store, tmp_path, export):
     with pytest.raises(QueryError, match="nothing to export: no trial meets 'm = 77'; `bilin results query"):
@@ -193,3 +213,9 @@ def test_the_commands_say_how_to_look_at_what_they_wrote(store, tmp_path):
         assert result.exit_code == 0
         assert what in result.stderr
         assert result.stdout == ""
+
+
+@pytest.mark.parametrize(("command", "extra"), [(["plot"], "plot"), (["export", "tensorboard"], "tensorboard")])
+def test_the_help_names_the_extra_that_a_command_needs(command, extra):
+    text = CliRunner().invoke(app, [*command, "--help"]).stdout
+    assert f"pip install 'bilin[{extra}]'" in " ".join(text.split())

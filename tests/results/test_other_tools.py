@@ -5,6 +5,8 @@ The parts that a writer leaves behind have each trial once, so that any tool can
 
 from __future__ import annotations
 
+import importlib
+import io
 import re
 import shutil
 from collections import Counter
@@ -22,7 +24,7 @@ from typer.testing import CliRunner
 
 from bilin.cli.results import app
 from bilin.record import Curve, LengthResult
-from bilin.results import SweepWriter, query, verify
+from bilin.results import Format, SweepWriter, encode, query, table, verify
 from tests.results.samples import cell, pair
 
 PAGE = (Path(__file__).parents[2] / "docs/results.md").read_text()
@@ -82,13 +84,21 @@ def snippet(language: str, word: str) -> str:
 
 @pytest.mark.parametrize("word", ["pandas", "polars", "pyarrow"])
 def test_python_reads_the_parts_with_a_plain_glob(ended: Path, word: str) -> None:
-    pytest.importorskip(word)
     names: dict[str, Any] = {}
     exec(snippet("python", f"import {word}"), names)
     found = names["trials"]
     table = found if word == "pyarrow" else found.to_arrow() if word == "polars" else pa.Table.from_pandas(found)
     expected = query(store=ended, view="trials", everything=True).to_arrow()
     assert rows(table, KEYS[1:]) == rows(expected, KEYS[1:])
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_table_in_csv_has_the_same_numbers(tmp_path: Path, library: str) -> None:
+    found = table(written(tmp_path), sweep="one", rows=["tier"], cols=["task"], value="validation_accuracy")
+    frame = importlib.import_module(library).read_csv(io.BytesIO(encode(found, Format.CSV)))
+    assert list(frame.columns) == found.data.column_names
+    for name in ("tier", *(name for name in found.data.column_names if pa.types.is_floating(found.data[name].type))):
+        assert frame[name].to_list() == found.data[name].to_pylist()
 
 
 def test_duckdb_reads_the_parts_with_a_plain_glob(ended: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bilin.results import query, report
+from bilin.results import figure_data, query, report
 from tests.results.reported import ATTACKS, attacking_store, large_store
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -194,6 +194,18 @@ def test_folded_numbers_open_as_a_table(visit):
     page.locator("[data-figure=figure-heatmap] summary").click()
     page.locator("[data-figure=figure-heatmap] .rows").wait_for()
     assert texts(page, "[data-figure=figure-heatmap] .filter span") == ["4 of 4 rows"]
+
+
+def test_bars_are_as_long_as_the_computation_of_their_tiers(visit, page_file):
+    page = visit()
+    place = "[data-figure=figure-cost]"
+    page.locator(place).scroll_into_view_if_needed()
+    page.locator(f"{place} .bar").first.wait_for()
+    widths = page.locator(f"{place} .bar").evaluate_all(
+        "(bars) => bars.map((bar) => bar.getBoundingClientRect().width)"
+    )
+    hours = [row["hours"] for row in figure_data("cost", page_file.parent / "store").to_pylist()]
+    assert widths == pytest.approx([max(2, hour / max(hours) * max(widths)) for hour in hours], abs=1)
 
 
 def test_a_map_has_numbers_that_can_be_read_on_their_colours(visit):

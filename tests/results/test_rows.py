@@ -55,13 +55,11 @@ def test_a_library_that_is_missing_is_named(library, monkeypatch):
 
 
 def test_whole_numbers_and_booleans_stay_what_they_are_in_pandas():
-    pytest.importorskip("pandas")
     frame = Rows(TABLE).to_pandas()
     assert [str(frame[name].dtype) for name in ("rank", "solved")] == ["Int64", "boolean"]
 
 
 def test_polars_gets_the_same_rows():
-    pytest.importorskip("polars")
     assert Rows(TABLE).to_polars().to_dicts() == TABLE.to_pylist()
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import sys
 import textwrap
 from collections import Counter
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 from warnings import catch_warnings
@@ -230,11 +232,20 @@ def plot(
         str,
         typer.Argument(
             metavar="KIND",
-            help="length, heatmap, lr, size, training or cost.",
+            help="length, heatmap, lr, size, training, cost, or spectrum with a TRIAL.",
             show_default=False,
             autocompletion=complete.figures,
         ),
     ],
+    trial: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TRIAL]",
+            help="For spectrum: id of the trial, or its first digits.",
+            show_default=False,
+            autocompletion=complete.trials,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="The picture: .png, .svg or .pdf.", show_default=False),
@@ -271,9 +282,9 @@ def plot(
     everything: Everything = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Draw a figure: accuracy by length, a heat map, learning rates, sizes, training curves, or cost by tier.
+    r"""Draw a figure: accuracy by length, a heat map, learning rates, sizes, training curves, cost, or a spectrum.
 
-    A picture needs matplotlib: pip install 'bilin[plot]'.
+    A picture needs matplotlib: pip install 'bilin\[plot]'.
     """
     from bilin import results
 
@@ -283,9 +294,19 @@ def plot(
         )
     if output is not None:
         results.check_figure_path(output)
-    numbers = results.figure_data(
-        kind, store, sweep=sweep, where=where, length=length, stat=stat, value=value, x=x, everything=everything
-    )
+    if trial is not None or kind == "spectrum":
+        if trial is None or kind != "spectrum" or terminal or any((where, length, stat, value, x)):
+            raise InputError(
+                "a spectrum is of one trial: bilin results plot spectrum TRIAL, with -o, --data, --width, --sweep and "
+                "--store; other figures name no trial"
+            )
+        from bilin import orchestrator
+
+        numbers = orchestrator.spectrum(trial, store=store, sweep=sweep).data
+    else:
+        numbers = results.figure_data(
+            kind, store, sweep=sweep, where=where, length=length, stat=stat, value=value, x=x, everything=everything
+        )
     if data is not None:
         show(results.ResultTable.of(numbers), None, data)
     if terminal:
@@ -350,10 +371,6 @@ def spectrum(
             help="Id of the trial, or its first digits.", show_default=False, autocompletion=complete.trials
         ),
     ],
-    picture: Annotated[
-        Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw them instead: .png, .svg or .pdf.", show_default=False),
-    ] = None,
     sweep: Sweep = None,
     format_: Format = None,
     output: Output = None,
@@ -361,22 +378,19 @@ def spectrum(
 ) -> None:
     """Show what a trial of a bilinear tier has learned: the eigenvalues of the matrix of each token.
 
-    Beside them are those of an exact solution. The weights of the trial must be kept.
+    Beside them are those of an exact solution. The weights of the trial must be kept. `plot spectrum` draws them.
     """
-    from bilin import orchestrator, results
+    from bilin import orchestrator
 
-    if picture is not None:
-        results.check_figure_path(picture)
-    found = orchestrator.spectrum(trial, store=store, sweep=sweep)
-    if picture is not None:
-        results.save_figure(results.draw_spectrum(found.data), picture)
-        typer.echo(f"written to {picture}", err=True)
-    if picture is None or output is not None:
-        show(found, format_, output)
+    show(orchestrator.spectrum(trial, store=store, sweep=sweep), format_, output)
 
 
 @app.command()
-def verify(sweep: Sweep = None, store: Store = DEFAULT_STORE) -> None:
+def verify(
+    sweep: Sweep = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON: an object for each sweep.")] = False,
+    store: Store = DEFAULT_STORE,
+) -> None:
     """Read the whole store and list what is damaged. Changes nothing.
 
     Exit codes: 0 nothing is damaged, 1 something is damaged, 2 the store cannot be read.
@@ -384,7 +398,9 @@ def verify(sweep: Sweep = None, store: Store = DEFAULT_STORE) -> None:
     from bilin import results
 
     sweeps = results.verify(store, sweep)
-    for health in sweeps:
+    if json_:
+        typer.echo(json.dumps([asdict(health) for health in sweeps], indent=2))
+    for health in () if json_ else sweeps:
         typer.echo(health)
         for damage in health.damage:
             typer.echo(textwrap.indent(for_terminal(damage, sys.stdout, indent=2), "  "))

@@ -54,9 +54,9 @@ def tensorboard(
     everything: Everything = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Write event files of TensorBoard: a run for each trial, with its curves, tests and hyperparameters.
+    r"""Write event files of TensorBoard: a run for each trial, with its curves, tests and hyperparameters.
 
-    `tensorboard --logdir DIRECTORY` shows them. Needs tensorboardX: pip install 'bilin[tensorboard]'.
+    `tensorboard --logdir DIRECTORY` shows them. Needs tensorboardX: pip install 'bilin\[tensorboard]'.
     """
     from bilin import results
 

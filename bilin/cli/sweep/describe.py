@@ -146,6 +146,44 @@ def describe_status(
     return "\n".join([sweep, *columns(wrapped(rows))])
 
 
+def status_json(statuses: Mapping[str, SweepStatus | InputError]) -> list[dict[str, Any]]:
+    """Return the states of sweeps as plain values."""
+    return [
+        {"sweep": sweep, "error": str(status)} if isinstance(status, InputError) else _status_json(status)
+        for sweep, status in statuses.items()
+    ]
+
+
+def _status_json(status: SweepStatus) -> dict[str, Any]:
+    plan, snapshot, job = status.plan, status.snapshot, status.job
+    return {
+        "sweep": status.sweep,
+        "state": str(status.state),
+        "cells": len(plan.cells),
+        "trials": dict(plan.statuses),
+        "to_run": plan.num_to_run,
+        "rows": dict(status.rows),
+        "seconds_on_one_worker": plan.estimate.seconds,
+        "running": snapshot
+        and {
+            "since": utc(snapshot.started_at),
+            "trials": len(snapshot.running),
+            "packs": snapshot.num_packs,
+            "gpus": snapshot.num_gpus,
+            "trials_per_s": snapshot.trials_per_s,
+            "steps_per_s": snapshot.steps_per_s,
+        },
+        "process": status.holder.place if status.holder else None,
+        "job": job
+        and {
+            "id": job.job_id,
+            "log": job.log,
+            "status": status.job_status.describe() if status.job_status else None,
+        },
+        "folder": str(status.folder.path),
+    }
+
+
 def describe_ended(ended: Ended, failures: Sequence[Failure]) -> str:
     """Describe the state of a sweep that no process is running, and how to continue it."""
     status = ended.status

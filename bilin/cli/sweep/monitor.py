@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Annotated
 
@@ -15,6 +16,8 @@ Trial = Annotated[
     str, typer.Argument(help="Id of a trial, or its first digits.", show_default=False, autocompletion=complete.trials)
 ]
 
+Json = Annotated[bool, typer.Option("--json", help="Print JSON: a list with an object for each sweep.")]
+
 
 def status(
     name: Annotated[
@@ -27,24 +30,30 @@ def status(
     everything: Annotated[
         bool, typer.Option("--all", help="Also count rows that the grid no longer asks for.")
     ] = False,
+    json_: Json = False,
 ) -> None:
     """Show the progress of sweeps, by the grid of their last launch. Reads the store, and asks Slurm about jobs."""
     from bilin import orchestrator
-    from bilin.cli.sweep.describe import describe_status
+    from bilin.cli.sweep.describe import describe_status, status_json
 
     statuses = {name: orchestrator.status(name, store=store)} if name else orchestrator.statuses(store=store)
+    if json_:
+        typer.echo(json.dumps(status_json(statuses), indent=2, ensure_ascii=False))
+        return
     for sweep, how in statuses.items():
         failed = isinstance(how, orchestrator.SweepStatus) and how.state is orchestrator.SweepState.FAILED
         failures = orchestrator.failures(sweep, store=store) if failed else []
         typer.echo(describe_status(sweep, how, everything=everything, failures=failures))
 
 
-def list_sweeps(store: Store = DEFAULT_STORE) -> None:
+def list_sweeps(store: Store = DEFAULT_STORE, json_: Json = False) -> None:
     """List the sweeps of a store, one line each."""
     from bilin import orchestrator
-    from bilin.cli.sweep.describe import describe_list
+    from bilin.cli.sweep.describe import describe_list, status_json
 
-    typer.echo(describe_list(orchestrator.statuses(store=store)))
+    statuses = orchestrator.statuses(store=store)
+    text = json.dumps(status_json(statuses), indent=2, ensure_ascii=False) if json_ else describe_list(statuses)
+    typer.echo(text)
 
 
 def show(

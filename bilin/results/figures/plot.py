@@ -15,6 +15,7 @@ from bilin.folder import DEFAULT_STORE
 from bilin.results.export import output_file
 from bilin.results.figures.data import DATA, Subject
 from bilin.results.figures.notes import note_of, with_note
+from bilin.results.figures.spectrum import draw_spectrum
 from bilin.results.figures.text import LEAST_COLUMNS, TEXTS
 from bilin.results.sql.open_store import OpenStore, at_one_moment
 from bilin.results.statistics import DEFAULT_STATISTIC, Statistic
@@ -30,7 +31,10 @@ KINDS: Mapping[str, str] = {
     "training": "accuracy or loss by training step, at the selected learning rate",
     "cost": "hours of computation of each tier",
 }
-"""The kinds of figures."""
+"""The kinds of figures of sweeps."""
+
+SPECTRUM = "spectrum"
+"""The kind of figure of one trial, whose numbers are those of `bilin.orchestrator.spectrum`."""
 
 ENDINGS = (".png", ".svg", ".pdf")
 """What a file of a figure may end with."""
@@ -73,16 +77,17 @@ def figure_data(
         curves=kind == "training",
     )
     if not data.num_rows or (kind in ("length", "size") and data["value"].null_count == data.num_rows):
-        raise QueryError(_nothing(kind, subject, "no number yet" if data.num_rows else ""))
+        raise QueryError(_nothing(kind, subject, has_rows=data.num_rows > 0))
     return with_note(kind, data, statistic)
 
 
-def _nothing(kind: str, subject: Subject, found: str) -> str:
+def _nothing(kind: str, subject: Subject, *, has_rows: bool) -> str:
     """Return why there is nothing to draw, and what to do."""
     what = "trial" if kind in ("lr", "cost", "training") else "cell"
     of = f"the sweep {subject.sweep}" if subject.sweep else str(subject.store)
-    if found:
-        return f"nothing to draw: the {what}s of {of} have {found}; `bilin sweep status` shows how far they are"
+    if has_rows:
+        why = "their trials have not ended, or diverged or failed; see `bilin sweep status`"
+        return f"nothing to draw: the {what}s of {of} have no number: {why}"
     if subject.where is not None:
         view = f"bilin results query --view {what}s"
         return f"nothing to draw: no {what} of {of} meets {subject.where!r}; `{view}` shows what a condition can name"
@@ -130,7 +135,7 @@ def plot(
 
 
 def draw_figure(kind: str, data: pa.Table, width: str | float = "text") -> Figure:
-    """Return the figure of the numbers that `figure_data` returned.
+    """Return the figure of the numbers that `figure_data` returned, or of those of a ``spectrum``.
 
     Raises:
         InputError: matplotlib is not installed.
@@ -140,7 +145,8 @@ def draw_figure(kind: str, data: pa.Table, width: str | float = "text") -> Figur
         from bilin.results.figures import drawings, style
     except ImportError as error:
         raise InputError(f"figures need matplotlib: pip install 'bilin[plot]' ({error})") from error
-    figure = drawings.DRAWINGS[kind](data, _inches(width, style.WIDTHS_IN))
+    draw = draw_spectrum if kind == SPECTRUM else drawings.DRAWINGS[kind]
+    figure = draw(data, _inches(width, style.WIDTHS_IN))
     style.caption(figure, note_of(data))
     return figure
 

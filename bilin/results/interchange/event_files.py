@@ -9,7 +9,8 @@ from typing import Any
 
 from bilin.errors import InputError
 from bilin.folder import DEFAULT_STORE, partial_of
-from bilin.results.interchange.runs import Run, read_runs
+from bilin.results.interchange.trials import ExportedTrial, read_trials
+from bilin.results.scratch import scratch
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=,+-]+")
 
@@ -50,19 +51,23 @@ def export_tensorboard(
     except ImportError as error:
         raise InputError(f"event files need tensorboardX: pip install 'bilin[tensorboard]' ({error})") from error
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"found files in {folder}; accepted: a folder that is empty or does not exist")
-    runs = read_runs(store, sweep=sweep, where=where, everything=everything)
-    partial = partial_of(folder.resolve(), unique=True)
-    for run in runs:
-        _write(run, partial / _place(run))
-    partial.replace(folder.resolve())
-    return len(runs)
+        found = f"files in {folder}" if folder.is_dir() else f"the file {folder}"
+        raise InputError(f"found {found}; accepted: a folder that is empty or does not exist")
+    trials = read_trials(store, sweep=sweep, where=where, everything=everything)
+    with scratch(partial_of(folder.resolve(), unique=True)) as partial:
+        try:
+            for trial in trials:
+                _write(trial, partial / _place(trial))
+            partial.replace(folder.resolve())
+        except OSError as error:
+            raise InputError(f"{folder} cannot be written: {error.strerror or error}") from error
+    return len(trials)
 
 
-def _place(run: Run) -> Path:
-    point = ",".join(f"{name}={value:g}" for name, value in run.point.items())
-    parts = (run.row["sweep"], run.task, run.model, f"{point},seed={run.row['seed']}")
-    return Path(*(_safe(part, run.row["cell_id"]) for part in parts))
+def _place(trial: ExportedTrial) -> Path:
+    point = ",".join(f"{name}={value:g}" for name, value in trial.point.items())
+    parts = (trial.row["sweep"], trial.task, trial.model, f"{point},seed={trial.row['seed']}")
+    return Path(*(_safe(part, trial.row["cell_id"]) for part in parts))
 
 
 def _safe(name: str, cell_id: str) -> str:
@@ -71,34 +76,38 @@ def _safe(name: str, cell_id: str) -> str:
     return safe if len(safe) <= _LONGEST_NAME else f"{safe[:_LONGEST_NAME]}_{cell_id}"
 
 
-def _write(run: Run, folder: Path) -> None:
+def _write(trial: ExportedTrial, folder: Path) -> None:
     from tensorboardX.event_file_writer import EventsWriter
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.proto.summary_pb2 import Summary
     from tensorboardX.summary import hparams
 
     folder.mkdir(parents=True, exist_ok=True)
-    finished = run.row["finished_at"]
+    finished = trial.row["finished_at"]
     time_s = finished.timestamp() if finished else 0.0
     writer = EventsWriter(str(folder / "events"))
-    score = {} if run.row["validation_accuracy"] is None else {"validation_accuracy": run.row["validation_accuracy"]}
-    settings = {name: _setting(value) for name, value in {**run.cell, **run.point, "seed": run.row["seed"]}.items()}
+    score = (
+        {} if trial.row["validation_accuracy"] is None else {"validation_accuracy": trial.row["validation_accuracy"]}
+    )
+    settings = {
+        name: _setting(value) for name, value in {**trial.cell, **trial.point, "seed": trial.row["seed"]}.items()
+    }
     for summary in hparams(settings, score):
         writer.write_event(Event(wall_time=time_s, summary=summary))
-    for tag, step, value in [*_scalars(run), *((name, run.row["steps"], value) for name, value in score.items())]:
+    for tag, step, value in [*_scalars(trial), *((name, trial.row["steps"], value) for name, value in score.items())]:
         summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
         writer.write_event(Event(wall_time=time_s, step=step, summary=summary))
     writer.flush()
     writer.close()
 
 
-def _scalars(run: Run) -> Iterator[tuple[str, int, float]]:
-    for point in run.curve:
+def _scalars(trial: ExportedTrial) -> Iterator[tuple[str, int, float]]:
+    for point in trial.curve:
         where = "train" if point["length"] is None else f"length_{point['length']}"
         for name in ("loss", "accuracy"):
             yield f"{name}/{where}", point["step"], point[name]
-    for length, score in run.tests.items():
-        yield f"test/length_{length}", run.row["steps"], score
+    for length, score in trial.tests.items():
+        yield f"test/length_{length}", trial.row["steps"], score
 
 
 def _setting(value: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 from bilin.folder import DEFAULT_STORE
 from bilin.results.export import output_file
-from bilin.results.interchange.runs import Run, by_cell, read_runs
+from bilin.results.interchange.trials import ExportedTrial, by_cell, read_trials
 
 
 def export_optuna(
@@ -45,16 +45,16 @@ def export_optuna(
         QueryError: The condition is not valid, or no trial meets it.
         StoreError: The store or sweep does not exist, or cannot be read.
     """
-    runs = read_runs(store, sweep=sweep, where=where, everything=everything)
+    trials = read_trials(store, sweep=sweep, where=where, everything=everything)
     with output_file(path) as file, tempfile.TemporaryDirectory() as folder:
         journal = Path(folder) / "journal"
-        num_studies = _write(runs, journal)
+        num_studies = _write(trials, journal)
         with journal.open("rb") as written:
             shutil.copyfileobj(written, file)
     return num_studies
 
 
-def _write(runs: Sequence[Run], path: Path) -> int:
+def _write(trials: Sequence[ExportedTrial], path: Path) -> int:
     """Write a journal to a new file. In memory until the end: a journal in a file is locked and read at each entry."""
     from optuna.exceptions import ExperimentalWarning
     from optuna.storages import JournalStorage
@@ -75,7 +75,7 @@ def _write(runs: Sequence[Run], path: Path) -> int:
     with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore", ExperimentalWarning)
         storage = JournalStorage(memory)
-        for cell in by_cell(runs):
+        for cell in by_cell(trials):
             first = cell[0]
             name = f"{first.row['sweep']}: {first.task}, {first.model} ({first.row['cell_id']})"
             study = storage.create_new_study([StudyDirection.MAXIMIZE], name)
@@ -104,7 +104,7 @@ def _quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def _trials(cell: Sequence[Run]) -> Iterable[Any]:
+def _trials(cell: Sequence[ExportedTrial]) -> Iterable[Any]:
     """Yield the trials of a cell for Optuna, in the order in which they started.
 
     The range of a parameter is that of the values that were tried.
@@ -113,27 +113,29 @@ def _trials(cell: Sequence[Run]) -> Iterable[Any]:
     from optuna.trial import FrozenTrial, TrialState
 
     states = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
-    tried = {name: [run.point[name] for run in cell if name in run.point] for name in cell[0].point}
+    tried = {name: [trial.point[name] for trial in cell if name in trial.point] for name in cell[0].point}
     space: dict[str, BaseDistribution] = {
         name: FloatDistribution(min(values), max(values), log=min(values) > 0 and name == "lr")
         for name, values in tried.items()
     }
-    for number, run in enumerate(sorted(cell, key=lambda run: (run.row["started_at"] is None, run.row["started_at"]))):
-        accuracy = run.row["validation_accuracy"]
-        state = states.get(run.row["status"], TrialState.FAIL) if accuracy is not None else TrialState.FAIL
-        tests = {f"accuracy_scaled@{length}": score for length, score in run.tests.items()}
+    for number, trial in enumerate(
+        sorted(cell, key=lambda trial: (trial.row["started_at"] is None, trial.row["started_at"]))
+    ):
+        accuracy = trial.row["validation_accuracy"]
+        state = states.get(trial.row["status"], TrialState.FAIL) if accuracy is not None else TrialState.FAIL
+        tests = {f"accuracy_scaled@{length}": score for length, score in trial.tests.items()}
         yield FrozenTrial(
             number=number,
             trial_id=-1,  # the storage gives it one
             state=state,
             value=None if state is TrialState.FAIL else accuracy,
-            datetime_start=run.row["started_at"],
-            datetime_complete=run.row["finished_at"],
-            params=dict(run.point),
+            datetime_start=trial.row["started_at"],
+            datetime_complete=trial.row["finished_at"],
+            params=dict(trial.point),
             distributions=space,
-            user_attrs=_plain({**run.facts(), **tests}),
+            user_attrs=_plain({**trial.facts(), **tests}),
             system_attrs={},
-            intermediate_values=run.lowest_by_step(),
+            intermediate_values=trial.lowest_by_step(),
         )
 
 

@@ -1,6 +1,7 @@
 "use strict";
 
-/* Figures: lines in a panel for each task (`showLines`), and a map of models by tasks (`showMap`). */
+/* Figures: lines in a panel for each task (`showLines`), a map of models by tasks (`showMap`), and bars
+   for the computation of each tier (`showBars`). */
 
 const [WIDTH, HEIGHT] = [360, 230];
 const EDGE = { left: 42, right: 16, top: 8, bottom: 36 };
@@ -311,4 +312,25 @@ function mapCell(row) {
   cell.style.backgroundColor = `rgb(${colour})`;
   cell.style.color = share > 0.47 ? "#000" : "#fff"; // whichever is easier to read
   return cell;
+}
+
+function showBars(place, figure) {
+  const rows = objects(figure.table);
+  const longest = most(rows.map((row) => row.hours));
+  const lines = rows.map((row) => {
+    const bar = element("div", { className: "bar" });
+    bar.style.width = `${(100 * row.hours) / longest}%`;
+    bar.style.backgroundColor = ink(figure.looks[row.tier]);
+    const trials = `${row.num_trials} × ${timeOf(row.hours / row.num_trials)}`;
+    const onGpu = row.gpu_hours ? `${timeOf(row.gpu_hours)} on GPUs` : "";
+    return element("tr", {}, element("th", { scope: "row" }, row.tier), element("td", { className: "room" }, bar),
+      ...[timeOf(row.hours), trials, onGpu].map((text) => element("td", {}, text)));
+  });
+  place.replaceChildren(element("div", { className: "scroll bars", tabIndex: 0, role: "region", "aria-label": "Computation of each tier" },
+    element("table", {}, element("tbody", {}, ...lines))));
+}
+
+function timeOf(hours) {
+  const [number, unit] = hours >= 1 ? [hours, "h"] : hours >= 1 / 60 ? [hours * 60, "min"] : [hours * 3600, "s"];
+  return `${short(number)} ${unit}`;
 }

@@ -54,6 +54,10 @@ _FIGURES: Mapping[str, tuple[str, str | None, Mapping[str, str]]] = {
     "training-loss": ("training", "loss", {
         "title": "Training loss", "x": "step", "x_label": "step", "y_label": "training loss", "note": _CURVES,
     }),
+    "cost": ("cost", None, {
+        "title": "Computation", "line": "tier",
+        "note": "Time of all trials of a tier, with their number and mean time. A trial in a pack has its share.",
+    }),
 }  # fmt: skip
 """The kind, the value and the texts of each figure, by its name."""
 
@@ -109,7 +113,7 @@ def figures(selection: Selection) -> Iterator[Figure]:
     """Yield the figures for which there are results."""
     for name, (kind, value, look) in _FIGURES.items():
         data = numbers(selection, kind, value=value)
-        if data is not None and (kind == "heatmap" or data["value"].null_count < data.num_rows):
+        if data is not None and (kind in ("heatmap", "cost") or data["value"].null_count < data.num_rows):
             axis = data["axis"][0].as_py().replace("_", " ") if kind == "size" else ""
             texts = {key: text.format(axis=axis) for key, text in look.items()}
             yield Figure(name=name, kind=kind, data=thinned(data) if kind == "training" else data, **texts)
@@ -160,8 +164,8 @@ def shown_trials(selection: Selection, rows: pa.Table) -> pa.Table:
     for length in reversed(sorted(found)[-_MAX_LENGTHS:]):
         values = pa.array([found[length].get(key) for key in keys], pa.float64())
         shown = shown.add_column(at, f"accuracy_scaled@{length}", values)
-    first = [name for name in ("status", "error") if name in shown.column_names]
-    return shown.select([*(name for name in shown.column_names if name not in first[1:]), *first[1:]])
+    names = [name for name in shown.column_names if name != "error"]
+    return shown.select([*names, "error"] if "error" in shown.column_names else names)
 
 
 def choices(rates: pa.Table) -> pa.Table:
@@ -180,7 +184,7 @@ def choices(rates: pa.Table) -> pa.Table:
             "validation accuracy": chosen["value"] if chosen else None,
             "seeds": chosen["num_seeds"] if chosen else None,
             "rates tried": len(tried), "lowest": tried[0], "highest": tried[-1],
-            "selected is": edge if len(tried) > 1 else "the only one",
+            "selected is": edge if len(tried) > 1 or chosen is None else "the only one",
             "diverged or failed": sum(row["num_lost"] for row in rows),
             "pruned": sum(row["num_pruned"] for row in rows),
         })  # fmt: skip

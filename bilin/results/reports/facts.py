@@ -35,7 +35,7 @@ class Error:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class SweepFacts:
     """What was run of a sweep, and how to repeat it.
 
     Attributes:
@@ -54,7 +54,7 @@ class Run:
     grid: str | None
 
 
-def runs(selection: Selection, trials: pa.Table, to_run: Mapping[str, int]) -> list[Run]:
+def runs(selection: Selection, trials: pa.Table, to_run: Mapping[str, int]) -> list[SweepFacts]:
     """Return what was run of each sweep, given every column of the trials."""
     found = []
     for sweep, standing in zip(selection.store.sweeps, standings(selection.store, to_run=to_run), strict=True):
@@ -62,7 +62,7 @@ def runs(selection: Selection, trials: pa.Table, to_run: Mapping[str, int]) -> l
         rows = trials.filter(pc.equal(trials["sweep"], name))
         errors = failures(name, store=selection.store) if standing.num_failed else []
         found.append(
-            Run(
+            SweepFacts(
                 standing=standing,
                 errors=[_error(failure, name, rows, selection.store) for failure in errors[:_MAX_ERRORS]],
                 num_more=max(0, len(errors) - _MAX_ERRORS),
@@ -74,7 +74,7 @@ def runs(selection: Selection, trials: pa.Table, to_run: Mapping[str, int]) -> l
     return found
 
 
-def facts(found: Sequence[Run], trials: pa.Table) -> Sheet:
+def facts(found: Sequence[SweepFacts], trials: pa.Table) -> Sheet:
     """Return what was run and when, a row for each sweep."""
     columns = ["started_at", "finished_at", "wall_s", "found_in"]
     by_sweep = {run.standing.sweep: trials.filter(pc.equal(trials["sweep"], run.standing.sweep)) for run in found}

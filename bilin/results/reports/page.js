@@ -25,7 +25,8 @@ function refuse(place, error) {
 async function drawOnce(place) {
   if (place.dataset.figure) {
     const figure = await data(place.dataset.figure);
-    (figure.kind === "heatmap" ? showMap : showLines)(place.querySelector(".drawing"), figure);
+    const show = { heatmap: showMap, cost: showBars }[figure.kind] ?? showLines;
+    show(place.querySelector(".drawing"), figure);
   } else {
     showTable(place, (await data(place.dataset.table)).table, place.dataset.label);
   }

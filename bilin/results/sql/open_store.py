@@ -60,20 +60,17 @@ class Database:
     Attributes:
         sweeps: What the views show.
         schema: The columns of a stored trial.
+        columns: The names of the columns of each view.
     """
 
     def __init__(self, connection: DuckDBPyConnection, sweeps: Sequence[Contents], *, everything: bool) -> None:
         self.sweeps = sweeps
         self.schema = create_views(connection, sweeps, everything=everything)
+        of_cells = cells_columns(cell_columns(self.schema))
+        self.columns = {view: of_cells if view == "cells" else connection.table(view).columns for view in VIEWS}
         self._connection = connection
         self._everything = everything
         self._has_rows = self._has_points = self._has_cells = False
-
-    @property
-    def columns(self) -> dict[str, Sequence[str]]:
-        """The columns of each view."""
-        of_cells = cells_columns(cell_columns(self.schema))
-        return {view: of_cells if view == "cells" else self._connection.table(view).columns for view in VIEWS}
 
     def prepare(self, *, trials: bool, lengths: bool, cells: bool) -> None:
         """Compute what a question needs that names some views."""

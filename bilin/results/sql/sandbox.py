@@ -71,12 +71,14 @@ def connect() -> Iterator[DuckDBPyConnection]:
 def check_condition(connection: DuckDBPyConnection, condition: str) -> None:
     """Raise if a text is not one condition.
 
-    Some versions of DuckDB ignore what follows a condition, such as a LIMIT; in brackets it is an error.
+    Some versions of DuckDB ignore what follows a condition, such as a LIMIT; in brackets it is an error. Without them,
+    so is a condition that closes them, or that is empty.
     """
     import duckdb
 
     try:
         connection.extract_statements(f"SELECT 1 WHERE (\n{condition}\n)")
+        connection.extract_statements(f"SELECT {condition}")
     except duckdb.Error as error:
         reason = str(error).split("\n", 1)[0].partition(": ")[2]
         if ")" not in condition:  # then the one that is named is ours

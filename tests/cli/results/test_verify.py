@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 from bilin.results import verify
 from tests.sweeps import bilin as process
 from tests.sweeps import finish
@@ -26,6 +28,8 @@ def test_what_was_set_aside_is_counted(bilin, store):
     (store / "sweep/damaged").mkdir()
     (store / "sweep/damaged/manifest.json").touch()
     assert bilin("verify").stdout.endswith(", 1 file set aside earlier\n")
+    (health,) = json.loads(bilin("verify", "--json").stdout)
+    assert (health["sweep"], health["num_aside"], health["damage"]) == ("sweep", 1, [])
 
 
 def test_a_reader_says_in_one_line_what_it_leaves_out(store):

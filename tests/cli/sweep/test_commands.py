@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -106,6 +107,13 @@ main()
 def test_status_and_list_read_the_store(store: Path) -> None:
     assert "complete" in finish(bilin("sweep", "status", "first", "--store", store))[1]
     assert finish(bilin("sweep", "list", "--store", store))[1].splitlines()[1].split()[:3] == ["first", "2", "2"]
+
+
+@pytest.mark.parametrize("command", [("status", "first"), ("status",), ("list",)])
+def test_status_and_list_print_json(store: Path, command: tuple[str, ...]) -> None:
+    (found,) = json.loads(finish(bilin("sweep", *command, "--json", "--store", store))[1])
+    assert (found["sweep"], found["state"], found["cells"]) == ("first", "complete", 2)
+    assert (found["trials"], found["to_run"], found["running"]) == ({"done": 2}, 0, None)
 
 
 def test_status_of_an_unknown_sweep_names_those_there(store: Path) -> None:

@@ -128,9 +128,16 @@ def test_the_command_shows_a_table_and_draws(store, trial, tmp_path):
     shown = CliRunner().invoke(app, words).stdout.splitlines()
     assert shown[0].split() == ["token", "matrix", "modulus", "angle_deg", "real", "imag"]
     assert len(shown) == 2 + 3 * (8 + 3) + 2
-    drawn = CliRunner().invoke(app, [*words, "--plot", str(tmp_path / "a.svg")])
+    drawn = CliRunner().invoke(app, ["plot", *words, "-o", str(tmp_path / "a.svg")])
     assert (drawn.exit_code, drawn.stdout) == (0, "")
     assert (tmp_path / "a.svg").read_text().startswith("<?xml")
+
+
+def test_only_a_spectrum_is_of_a_trial(store):
+    for words in (["spectrum"], ["length", "cb604055"], ["spectrum", "cb604055", "--terminal"]):
+        result = CliRunner().invoke(app, ["plot", *words, "-o", "a.svg", "--store", str(store)])
+        assert isinstance(result.exception, InputError)
+        assert "a spectrum is of one trial" in str(result.exception)
 
 
 def test_a_picture_has_a_panel_for_each_token(store, trial):

@@ -111,6 +111,8 @@ def test_times_are_utc_without_zone(filled):
             "tier = 'cp' AND m > 3; write text in single quotes: 'full'",
         ),
         ({"where": "lr = 1 LIMIT 2"}, 'found where: lr = 1 LIMIT 2 (syntax error at or near "LIMIT"); accepted: one'),
+        ({"where": "m = 2) OR (1 = 1"}, 'found where: m = 2) OR (1 = 1 (syntax error at or near ")"); accepted: one'),
+        ({"where": ""}, "found where:  (SELECT clause without selection list); accepted: one condition in SQL"),
         ({"where": 'tier = "full"'}, "no column 'full' in cells (write text in single quotes: 'full')"),
         ({"where": "rnk = 1"}, "no column 'rnk' in cells"),
         ({"sort": "rnk"}, "no column 'rnk' in cells"),

@@ -26,7 +26,7 @@ _Id = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class ExportedTrial:
     """One trial.
 
     Attributes:
@@ -69,7 +69,7 @@ class Run:
         }
 
 
-def read_runs(store: Path | str, *, sweep: str | None, where: str | None, everything: bool) -> list[Run]:
+def read_trials(store: Path | str, *, sweep: str | None, where: str | None, everything: bool) -> list[ExportedTrial]:
     """Return trials in the order of their tasks and models.
 
     Raises:
@@ -96,7 +96,7 @@ def read_runs(store: Path | str, *, sweep: str | None, where: str | None, everyt
     fields = cell_columns(schema)
     names = labels([labelled for _, labelled in rows], schema)
     return [
-        Run(
+        ExportedTrial(
             task=task,
             model=model,
             point=(point := {"lr": row["lr"], **{each["name"]: each["value"] for each in row["searched"] or ()}}),
@@ -109,11 +109,11 @@ def read_runs(store: Path | str, *, sweep: str | None, where: str | None, everyt
     ]
 
 
-def by_cell(runs: Sequence[Run]) -> Iterator[list[Run]]:
-    """Yield the runs of each cell."""
-    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
-    for run in runs:
-        groups[run.cell_id].append(run)
+def by_cell(trials: Sequence[ExportedTrial]) -> Iterator[list[ExportedTrial]]:
+    """Yield the trials of each cell."""
+    groups: dict[tuple[str, str], list[ExportedTrial]] = defaultdict(list)
+    for trial in trials:
+        groups[trial.cell_id].append(trial)
     yield from groups.values()
 
 
