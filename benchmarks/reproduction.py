@@ -102,7 +102,8 @@ def matrices(rows: Sequence[Row]) -> Iterator[str]:
     """A table for each task: our accuracy in each cell, and the published one in brackets."""
     counts = Counter(row["mark"] for row in rows)
     yield "Scaled accuracy at length 500, in brackets the published one. **Bold**: better by more than 0.02."
-    yield f"*Italic*: worse. –: not run. {', '.join(f'{count} {mark}' for mark, count in counts.most_common())}."  # noqa: RUF001
+    yield "*Italic*: worse. –: not run. A number that differs by more than 0.02, but whose interval contains the"  # noqa: RUF001
+    yield f"published one, is unclear. {', '.join(f'{count} {mark}' for mark, count in counts.most_common())}."
     for task, title in TASKS.items():
         of_task = [row for row in rows if row["task"] == task]
         yield from ("", f"### {title}", "")

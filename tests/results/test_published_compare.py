@@ -47,6 +47,15 @@ def test_a_mark_says_whether_a_cell_agrees(store, accuracy, tolerance, mark):
     assert table.note.startswith(f"1 row: 1 {mark} (agrees: within {tolerance or 0.02})")
 
 
+def test_a_number_whose_interval_contains_the_published_one_is_unclear(store):
+    half = cell("cp", rank=2, task="random_state_machine", m=25)
+    with SweepWriter(store, "mine") as writer:
+        writer.append([pair(half, lengths=(LengthResult(500, 12, 20, 25),))])
+    (row,) = compare(store).data.to_pylist()
+    assert row["low"] < row["published"] < row["mean"] - 0.02
+    assert row["mark"] == "unclear"
+
+
 def test_beside_a_reference_every_published_accuracy_has_a_row(store):
     with SweepWriter(store, "mine") as writer:
         writer.append([pair(cell("full", m=5))])

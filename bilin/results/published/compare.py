@@ -98,21 +98,27 @@ def _rows(
             if mean is not None:
                 values["difference"] = mean - number["accuracy_scaled"]
                 values["differs_in"] = ", ".join(_differences(cell, number)) or None
-            yield {**values, "mark": _mark(values.get("difference"), tolerance)}
+            yield {**values, "mark": _mark(values, tolerance)}
 
 
-def _mark(difference: float | None, tolerance: float) -> str:
+def _mark(row: _Row, tolerance: float) -> str:
+    """Return how a cell compares: unclear if it differs, but its interval contains the published accuracy."""
+    difference, low, high = (row.get(name) for name in ("difference", "low", "high"))
     if difference is None:
         return "not run"
     if abs(difference) <= tolerance:
         return "agrees"
+    if low is not None and high is not None and low <= row["published"] <= high:
+        return "unclear"
     return "better" if difference > 0 else "worse"
 
 
 def _summary(rows: Sequence[_Row], tolerance: float) -> str:
     """Return how many rows have each mark, and what the numbers are."""
     counts = Counter(row["mark"] for row in rows)
-    marks = ", ".join(f"{counts[mark]} {mark}" for mark in ("better", "agrees", "worse", "not run") if counts[mark])
+    marks = ", ".join(
+        f"{counts[mark]} {mark}" for mark in ("better", "agrees", "unclear", "worse", "not run") if counts[mark]
+    )
     return (
         f"{plural(len(rows), 'row')}: {marks} (agrees: within {tolerance:g})\n"
         "accuracies at the selected learning rate, scaled so that chance is 0; low and high: the 95 % interval, over "
