@@ -294,8 +294,8 @@ def plot(
         )
     if output is not None:
         results.check_figure_path(output)
-    if trial is not None or kind == "spectrum":
-        if trial is None or kind != "spectrum" or terminal or any((where, length, stat, value, x)):
+    if trial is not None or kind == results.SPECTRUM:
+        if trial is None or kind != results.SPECTRUM or terminal or any((where, length, stat, value, x)):
             raise InputError(
                 "a spectrum is of one trial: bilin results plot spectrum TRIAL, with -o, --data, --width, --sweep and "
                 "--store; other figures name no trial"

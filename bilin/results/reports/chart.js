@@ -316,7 +316,7 @@ function mapCell(row) {
 
 function showBars(place, figure) {
   const rows = objects(figure.table);
-  const longest = most(rows.map((row) => row.hours));
+  const longest = most(rows.map((row) => row.hours)) || 1; // no time is known of some older trials
   const lines = rows.map((row) => {
     const bar = element("div", { className: "bar" });
     bar.style.width = `${(100 * row.hours) / longest}%`;

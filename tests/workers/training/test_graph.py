@@ -184,6 +184,7 @@ def test_an_evaluation_gives_the_logits_of_each_member_whoever_asks(make, device
             requests = asked(some, length, every_token=every_token)
             torch.testing.assert_close(list(programs.logits(requests)), list(logits_of(requests)))
             assert not any(state.model.training for state in some)
+    assert {shape[1] for shape, found in programs._passes._by_shape.items() if found} == {2, 4}  # places; 8 only once
 
 
 @needs_gpu
