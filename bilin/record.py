@@ -45,8 +45,16 @@ class Environment:
     pack: int = 1
 
 
+MIXED_LENGTHS = 0
+"""`CurvePoint.length` of the validation on sequences of mixed lengths: see `ValidateSpec.mixed_lengths`."""
+
+
 class CurvePoint(NamedTuple):
-    """Accuracy and mean loss of one evaluation at one length; None stands for the training lengths."""
+    """Accuracy and mean loss of one evaluation at one length.
+
+    Attributes:
+        length: None for the training lengths; `MIXED_LENGTHS` for mixed lengths beyond them.
+    """
 
     step: int
     length: int | None
@@ -118,7 +126,7 @@ class TrialResult:
 
     Attributes:
         stop_reason: Why training ended; None if the trial failed or was lost.
-        solved: Whether the last two evaluations were perfect at the training and all validation lengths.
+        solved: Whether the last two evaluations were perfect at the training, all validation, and mixed lengths.
         params: Number of trainable weights.
         recurrent_params: Number of trainable weights in the recurrence.
         validation_accuracy: Lowest accuracy over the training and validation lengths at the last evaluation; None

@@ -117,6 +117,11 @@ class ValidateSpec:
         (53, 101, 211, 401, 797), at_least=1, doc="validation lengths, beyond the training lengths"
     )
     num_sequences: int = option(512, at_least=1, doc="sequences per length; the training lengths count as one length")
+    mixed_lengths: bool = option(
+        True,
+        before=False,
+        doc="validate last on sequences of mixed lengths: from the longest training length to the longest of `lengths`",
+    )
 
     def problems(self) -> Mapping[str, str]:
         """See `bilin.models.Tier.problems`."""
@@ -244,6 +249,13 @@ class Cell:
             cell = replace(cell, **{key: replace(getattr(cell, key), **{name: converted})})
         return cell
 
+    @property
+    def mixed_lengths(self) -> tuple[int, int] | None:
+        """The shortest and the longest of the mixed lengths of the validation; None if there are none."""
+        longest = max(self.validate.lengths, default=0)
+        is_mixed = self.validate.mixed_lengths and longest > self.train.lengths[1]
+        return (self.train.lengths[1] + 1, longest) if is_mixed else None
+
     def _block_of(self, name: str) -> Any:
         return self.model if name in fields_of(type(self.model)) else self.train
 
@@ -305,15 +317,18 @@ def cell_ids(cells: Sequence[Cell]) -> Iterator[str]:
         return digests[key]
 
     for cell in cells:
-        # these fields of the training have no effect on some cells
+        # these fields have no effect on some cells
         decays = cell.train.weight_decay > 0 or "weight_decay" in cell.searched
         weight_decay_on = () if decays else ("weight_decay_on",)
         normalize = () if cell.model.scale_invariant else ("normalize",)
         supervision = ("supervision",) if cell.task.own_supervision else ()
+        mixed_lengths = () if cell.mixed_lengths else ("mixed_lengths",)
         train = digest(cell.train, *weight_decay_on, *normalize, *supervision, *cell.searched)
         model = digest(cell.model, *cell.searched)
         searched = f"|{','.join(cell.searched)}" if cell.searched else ""
-        yield _hash(f"{RESULTS_VERSION}|{digest(cell.task)}|{model}|{train}|{digest(cell.validate)}{searched}")
+        yield _hash(
+            f"{RESULTS_VERSION}|{digest(cell.task)}|{model}|{train}|{digest(cell.validate, *mixed_lengths)}{searched}"
+        )
 
 
 def trial_id(cell_id: str, point: Point, seed: int) -> str:

@@ -30,7 +30,7 @@ from bilin.tasks.modular_addition import ModularAddition
 from bilin.tasks.modular_arithmetic import ModularArithmetic
 from bilin.tasks.random_state_machine import RandomStateMachine
 
-CELL = Cell(task=ModularAddition(m=5), model=Full(), train=TrainSpec(), validate=ValidateSpec())
+CELL = Cell(task=ModularAddition(m=5), model=Full(), train=TrainSpec(), validate=ValidateSpec(mixed_lengths=False))
 
 
 def spec(**changes: object) -> TrialSpec:
@@ -51,6 +51,17 @@ def spec(**changes: object) -> TrialSpec:
 )
 def test_what_is_measured_makes_another_cell(change: dict[str, object]) -> None:
     assert dataclasses.replace(CELL, **change).cell_id != CELL.cell_id  # type: ignore[arg-type]
+
+
+def test_a_last_validation_is_in_the_id_where_there_is_one() -> None:
+    trained, beyond = TrainSpec(lengths=(2, 10)), ValidateSpec(lengths=(20, 11))
+    cells = [dataclasses.replace(CELL, train=trained, validate=beyond)]
+    cells += [dataclasses.replace(cells[0], validate=dataclasses.replace(beyond, mixed_lengths=False))]
+    assert [cell.mixed_lengths for cell in cells] == [(11, 20), None]
+    assert cells[0].cell_id != cells[1].cell_id
+    without = [dataclasses.replace(cell, train=TrainSpec(lengths=(2, 20))) for cell in cells]
+    assert [cell.mixed_lengths for cell in without] == [None, None]
+    assert without[0].cell_id == without[1].cell_id
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import torch
 
 from bilin.fields import fields_of
 from bilin.models import MODELS, tier_settings
-from bilin.record import TrialResult
+from bilin.record import MIXED_LENGTHS, TrialResult
 from bilin.tasks import TASKS, task_settings
 from bilin.tasks.modular_addition import ModularAddition
 from bilin.workers.trial import run_trial
@@ -50,16 +50,16 @@ def test_two_evaluations_running_must_be_perfect(make):
     result = run_trial(make(validate={"every": 10}))
     accuracy = {(point.step, point.length): point.accuracy for point in result.curve}
     for step in (result.steps - 10, result.steps):
-        assert [accuracy[step, length] for length in (None, 20, 40)] == [1.0] * 3
-    assert any(accuracy.get((result.steps - 20, length)) != 1.0 for length in (None, 20, 40))
+        assert [accuracy[step, length] for length in (None, 20, 40, MIXED_LENGTHS)] == [1.0] * 4
+    assert any(accuracy.get((result.steps - 20, length)) != 1.0 for length in (None, 20, 40, MIXED_LENGTHS))
 
 
 def test_validation_stops_below_1_but_at_the_last_evaluation(make):
     result = run_trial(make(tier="positive_diagonal", train={"steps": 60}))
     looked_at = [(point.step, point.length) for point in result.curve]
-    assert looked_at == [(25, None), (50, None), (60, None), (60, 20), (60, 40)]
-    assert result.validation_accuracy == min(point.accuracy for point in list(result.curve)[-3:])
-    assert result.training_loss == list(result.curve)[-3].loss
+    assert looked_at == [(25, None), (50, None), (60, None), (60, 20), (60, 40), (60, MIXED_LENGTHS)]
+    assert result.validation_accuracy == min(point.accuracy for point in list(result.curve)[-4:])
+    assert result.training_loss == list(result.curve)[-4].loss
 
 
 def test_a_trial_may_go_on_when_it_is_solved(make):
@@ -249,6 +249,8 @@ def test_every_tier_and_every_task_trains(make, tier, task):
 )
 def test_the_numbers_are_those_of_this_results_version(make, tier, model, losses):
     """Where these change on purpose, `bilin.spec.RESULTS_VERSION` is raised, or old results are taken for new."""
-    spec = make(tier=tier, model=model, task={"m": 3}, train={"steps": 20}, validate={"every": 10})
+    spec = make(
+        tier=tier, model=model, task={"m": 3}, train={"steps": 20}, validate={"every": 10, "mixed_lengths": False}
+    )
     curve = [point.loss for point in run_trial(spec).curve if point.length is None]
     assert curve == pytest.approx(losses, rel=1e-3)

@@ -9,6 +9,7 @@ from typing import Any
 
 from bilin.errors import InputError
 from bilin.folder import DEFAULT_STORE, partial_of
+from bilin.record import MIXED_LENGTHS
 from bilin.results.interchange.trials import ExportedTrial, read_trials
 from bilin.results.scratch import scratch
 
@@ -28,8 +29,8 @@ def export_tensorboard(
     """Write trials to event files, which ``tensorboard --logdir`` shows.
 
     Each trial is a run: ``SWEEP/TASK/MODEL/lr=…,seed=…``. Its scalars are ``loss/…`` and ``accuracy/…`` by step, of the
-    training lengths and of each validation length, and at the last step ``test/length_…``, the scaled accuracy at each
-    tested length. Its fields and its validation accuracy are in the tab of hyperparameters.
+    training lengths, of each validation length and of mixed lengths, and at the last step ``test/length_…``, the
+    scaled accuracy at each tested length. Its fields and its validation accuracy are in the tab of hyperparameters.
 
     Args:
         folder: Where to write; it must be empty or not exist.
@@ -101,9 +102,12 @@ def _write(trial: ExportedTrial, folder: Path) -> None:
     writer.close()
 
 
+_NAMES = {None: "train", MIXED_LENGTHS: "mixed_lengths"}
+
+
 def _scalars(trial: ExportedTrial) -> Iterator[tuple[str, int, float]]:
     for point in trial.curve:
-        where = "train" if point["length"] is None else f"length_{point['length']}"
+        where = _NAMES.get(point["length"], f"length_{point['length']}")
         for name in ("loss", "accuracy"):
             yield f"{name}/{where}", point["step"], point[name]
     for length, score in trial.tests.items():

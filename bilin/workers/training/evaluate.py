@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from bilin.models.module import SequenceModel
-from bilin.record import CurvePoint, LengthResult
+from bilin.record import MIXED_LENGTHS, CurvePoint, LengthResult
 from bilin.spec import Cell, TrialSpec, derive_seed
 from bilin.tasks import IGNORED, Task
 from bilin.workers.training.batches import sample
@@ -86,16 +86,20 @@ def evaluate(
     num_sequences: int,
     generator: torch.Generator,
     every_token: bool,
+    one_longest: bool = False,
 ) -> Work[Score]:
     """Run a model, in evaluation mode, on fresh sequences from the shortest to the longest of two ``lengths``.
 
-    With ``every_token``, score all labels of a sequence, otherwise only its answer.
+    With ``every_token``, score all labels of a sequence, otherwise only its answer. With ``one_longest``, one sequence
+    has the longest length, so that all evaluations have one shape, and those of a pack are computed together.
     """
     shortest, longest = lengths
     score = Score()
     while score.num_sequences < num_sequences:
         size = min(num_sequences - score.num_sequences, max(1, TOKENS_AT_ONCE // longest))
         drawn = torch.randint(shortest, longest + 1, (size,), generator=generator, device=generator.device)
+        if one_longest:
+            drawn[0] = longest
         batch = sample(task, drawn, generator, look=score.num_sequences == 0)
         tokens_at_once = model.tokens_at_once
         if every_token:
@@ -119,28 +123,37 @@ def evaluate(
 def validate(
     cell: Cell, model: SequenceModel, *, seed: int, step: int, complete: bool, device: torch.device
 ) -> Work[list[CurvePoint]]:
-    """Evaluate at the training lengths, then at the validation lengths from the shortest up.
+    """Evaluate at the training lengths, at the validation lengths from the shortest up, and at mixed lengths.
 
     Each length at each step has a generator of its own, so that evaluating more often changes nothing. The evaluation
     stops at the first length with an accuracy below 1, unless it must be ``complete``.
 
     Returns:
-        One point for each evaluated length; the training lengths first.
+        One point for each entry of `validated_lengths` that was evaluated.
     """
     points: list[CurvePoint] = []
-    for length in (None, *sorted(set(cell.validate.lengths))):
+    for length, lengths in validated_lengths(cell).items():
         score = yield from evaluate(
             model,
             task_of(cell),
-            lengths=cell.train.lengths if length is None else (length, length),
+            lengths=lengths,
             num_sequences=cell.validate.num_sequences,
             generator=_generator(device, cell.cell_id, seed, "validate", step, length),
             every_token=task_of(cell).own_supervision == "every_token",
+            one_longest=length == MIXED_LENGTHS,
         )
         points.append(CurvePoint(step, length, score.loss, score.accuracy))
         if score.accuracy < 1.0 and not complete:
             break
     return points
+
+
+def validated_lengths(cell: Cell) -> Mapping[int | None, tuple[int, int]]:
+    """Return the shortest and longest length of each evaluation, in their order, by what `CurvePoint` calls it."""
+    shortest, longest = cell.train.lengths
+    found: dict[int | None, tuple[int, int]] = {None: (shortest, longest)}
+    found |= {length: (length, length) for length in sorted(set(cell.validate.lengths))}
+    return found | {MIXED_LENGTHS: cell.mixed_lengths} if cell.mixed_lengths else found
 
 
 def run_test(

@@ -11,7 +11,7 @@ from bilin.rules import is_solved
 from bilin.spec import TrialSpec
 from bilin.workers.events import Checkpointed, Report
 from bilin.workers.training.checkpoint import Checkpoints
-from bilin.workers.training.evaluate import validate
+from bilin.workers.training.evaluate import validate, validated_lengths
 from bilin.workers.training.pack import Steps, Work
 from bilin.workers.training.state import TrialState, batches_at
 
@@ -72,7 +72,7 @@ def _look(spec: TrialSpec, state: TrialState) -> Work[StopReason | None]:
     state.curve += points
     if math.isinf(points[0].loss):
         return "diverged"
-    complete = len(points) == 1 + len(set(cell.validate.lengths))
+    complete = len(points) == len(validated_lengths(cell))
     state.accuracies.append(min(point.accuracy for point in points) if complete else None)
     if is_rung:
         state.rungs.append(Rung(state.step, min(point.accuracy for point in points), points[0].loss))

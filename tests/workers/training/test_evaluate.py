@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from bilin.models.module import SequenceModel
-from bilin.record import LengthResult
+from bilin.record import MIXED_LENGTHS, LengthResult
 from bilin.tasks import IGNORED
 from bilin.tasks.copying import Copying
 from bilin.tasks.modular_addition import ModularAddition
-from bilin.workers.training.evaluate import Score, evaluate, run_test, validate
+from bilin.workers.training.evaluate import Score, evaluate, run_test, validate, validated_lengths
 from bilin.workers.training.pack import alone
 from bilin.workers.training.state import start
 
@@ -159,14 +159,39 @@ def test_validation_goes_up_from_the_training_lengths_and_stops_below_1(make):
     points = alone(validate(cell, Counts(30), seed=0, step=7, complete=False, device=CPU))
     assert [(point.step, point.length, point.accuracy) for point in points] == [(7, None, 1), (7, 20, 1), (7, 40, 0)]
     assert len(alone(validate(cell, Counts(15), seed=0, step=7, complete=False, device=CPU))) == 2
-    assert len(alone(validate(cell, Counts(15), seed=0, step=7, complete=True, device=CPU))) == 3
+    assert len(alone(validate(cell, Counts(15), seed=0, step=7, complete=True, device=CPU))) == 4
+
+
+class Bands(Counts):
+    """Knows the answer of the training lengths, and of sequences of exactly 20 and 40 tokens."""
+
+    def forward(self, tokens, num_tokens, *, every_token=False):
+        logits = super().forward(tokens, num_tokens, every_token=every_token)
+        is_right = (num_tokens <= 10) | (num_tokens == 20) | (num_tokens == 40)
+        return logits * torch.where(is_right, 1, -1)[:, None]
+
+
+def test_validation_at_mixed_lengths_finds_a_model_that_is_right_at_each_validated_length(make):
+    model, cells = Bands(999), [make(validate={"mixed_lengths": mixed}).cell for mixed in (True, False)]
+    points = [alone(validate(cell, model, seed=0, step=7, complete=False, device=CPU)) for cell in cells]
+    assert [point.accuracy for point in points[1]] == [1, 1, 1]
+    assert [point.length for point in points[0]] == [None, 20, 40, MIXED_LENGTHS]
+    assert points[0][-1].accuracy < 0.2
+    lengths = model.batches[3][1]
+    assert (lengths.min() >= 11, lengths.max() == 40, len(lengths.unique()) > 20) == (True, True, True)
+
+
+@pytest.mark.parametrize("lengths", [(), (9, 10)])
+def test_there_are_no_mixed_lengths_without_a_length_beyond_the_training(make, lengths):
+    cell = make(validate={"lengths": lengths}).cell
+    assert validated_lengths(cell) == {None: (2, 10), **{length: (length, length) for length in lengths}}
 
 
 def test_each_step_length_and_seed_validates_on_data_of_its_own(make):
     cell, model = make().cell, Counts(999)
     for seed, step in ((0, 7), (0, 7), (0, 8), (1, 7)):
         alone(validate(cell, model, seed=seed, step=step, complete=True, device=CPU))
-    drawn = [tokens for tokens, _ in model.batches[2::3]]
+    drawn = [tokens for tokens, _ in model.batches[2::4]]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
     assert not torch.equal(drawn[0], drawn[3])
