@@ -39,6 +39,8 @@ STAGES = (
     "modular_arithmetic",
     "rotation_ablation",
     "rotation_lengths",
+    "ending_rule",
+    "curves",
     "reproduce_3_lstm",
     "reproduce_4_baselines",
     "reproduce_5_groups",

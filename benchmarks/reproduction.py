@@ -38,6 +38,18 @@ STEPS = """
     FROM trials WHERE selected AND status = 'done'
 """
 
+ENDS = """
+    SELECT tier, normalize, spec->>'$.validate.mixed_lengths' AS mixed, count(*) AS num_trials,
+        count_if(solved) AS num_solved, median(steps) FILTER (solved) AS steps,
+        count_if(solved AND wrong_at_500) AS wrong_at_500, count_if(solved AND wrong) AS wrong
+    FROM trials JOIN (
+        SELECT sweep, trial_id, bool_or(accuracy_scaled < 0.98) AS wrong,
+            bool_or(accuracy_scaled < 0.98 AND length = 500) AS wrong_at_500
+        FROM lengths GROUP BY ALL
+    ) USING (sweep, trial_id)
+    WHERE sweep = 'ending-rule' AND status = 'done' GROUP BY ALL ORDER BY ALL
+"""
+
 MODEL = ("tier", "block_size", "rank", "layers", "householders", "eigenvalues")
 Row = Mapping[str, Any]
 
@@ -53,7 +65,7 @@ def markdown() -> str:
     """The part of the page."""
     plans = [LaunchRequest.read(ROOT / "examples" / f"{stage}.yaml", store=STORE).plan() for stage in STAGES]
     rows = published_rows()
-    return "\n".join([*figures(plans), "", *matrices(rows), *details(rows, plans), *ablation(), *by_length()])
+    return "\n".join([*figures(plans), "", *matrices(rows), *details(rows, plans), *ablation(), *ending_rule(), *curves(), *by_length()])
 
 
 def published_rows() -> list[Row]:
@@ -207,6 +219,66 @@ def ablation() -> Iterator[str]:
         settings = f"{row['m']} | {row['schedule']} | {row['normalize']} | {ends}"
         solved = f"{row['num_solved']} of {row['num_seeds']}"
         yield f"| {settings} | {solved} | {scores} | {statistics.mean(row['scores']):.2f} |"
+
+
+def ending_rule() -> Iterator[str]:
+    """How often a solved trial is wrong, by the rule that ends it."""
+    rows = _rows(ENDS) if "ending-rule" in sweep_names(STORE) else []
+    if not rows:
+        return
+    yield from ("", "### How often is a solved trial wrong?", "")
+    yield "Modular addition with m = 2 and 3, H = 64, ten seeds each (`examples/ending_rule.yaml`). *Wrong*: a scaled"
+    yield "accuracy below 0.98. *Anywhere*: at 10, 300, 500 or 700 tokens."
+    yield ""
+    yield "| model | normalize | validated last at mixed lengths | solved | steps, median | wrong at 500 | anywhere |"
+    yield "|---|---|---|--:|--:|--:|--:|"
+    for row in rows:
+        model = f"`{row['tier']}` | {'–' if row['tier'] == 'lstm' else row['normalize']}"  # noqa: RUF001
+        rule = "yes" if row["mixed"] == "true" else "no"
+        steps = f"{row['steps']:,.0f}" if row["num_solved"] else "–"  # noqa: RUF001
+        wrong = f"{row['wrong_at_500']} | {row['wrong']}"
+        yield f"| {model} | {rule} | {row['num_solved']} of {row['num_trials']} | {steps} | {wrong} |"
+
+
+def curves() -> Iterator[str]:
+    """Tables of what the papers have no numbers for."""
+    rows = _cells("curves")
+    at_500 = [row for row in rows if row["length"] == 500]
+    machines = [row for row in at_500 if row["task"] == "random_state_machine"]
+    additive = [row for row in at_500 if row["tier"] == "full" and row["m"] == 2 and row["task"] == "modular_addition"]
+    addition = [row for row in rows if row["task"] == "modular_addition" and row["m"] == 5]
+    if not rows:
+        return
+    yield from ("", "### Rank and block size", "")
+    yield "Random state machines, H = 64, at most 5,000 steps (`examples/curves.yaml`): the mean over three seeds of the"
+    yield "scaled accuracy at 500, and in brackets how many of them were solved."
+    for tiers in (("cp",), ("block_diagonal", "full")):
+        yield ""
+        yield from matrix([row for row in machines if row["tier"] in tiers], by="m", entry=_mean_and_solved)
+    yield from ("", "### Up to 10,000 tokens, and the steps until a trial is solved", "")
+    yield "Modular addition with m = 5, H = 64, at most 10,000 steps, the mean over three seeds; below it, the median of"
+    yield "the steps."
+    yield ""
+    yield from matrix(addition, by="length", entry=lambda row: _share(row["mean"]))
+    steps = {row["cell_id"]: row["steps"] for row in _rows(STEPS) if row["sweep"] == "curves"}
+    yield ""
+    yield "| | steps, median | solved |"
+    yield "|---|--:|--:|"
+    for row in (row for row in addition if row["length"] == 500):
+        yield f"| {_model(row)} | {steps[row['cell_id']]:,.0f} | {row['num_solved']} of {row['num_seeds']} |"
+    yield from ("", "### Additive terms on parity", "")
+    yield "`full` with H = 64, at most 5,000 steps, ten seeds: the scaled accuracy at 500."
+    yield ""
+    yield "| additive | mean | 95 % interval (t) | lowest | solved |"
+    yield "|---|--:|---|--:|--:|"
+    for row in additive:
+        interval = f"{row['low']:.2f} to {row['high']:.2f}" if row["low"] is not None else "–"  # noqa: RUF001
+        numbers = f"{_share(row['mean'])} | {interval} | {_share(row['min'])}"
+        yield f"| {str(row['additive']).lower()} | {numbers} | {row['num_solved']} of {row['num_seeds']} |"
+
+
+def _mean_and_solved(row: Row) -> str:
+    return f"{_share(row['mean'])} ({row['num_solved']})"
 
 
 def by_length() -> Iterator[str]:
