@@ -8,29 +8,15 @@ another machine or one more seed asks no others.
 
 from __future__ import annotations
 
-import itertools
-import math
-import random
 import statistics
 from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from bilin.orchestrator.grid import Choices, LogUniform, Range, WantedCell
-from bilin.rules import Outcome, round_to_digits, search_score, values_between
+from bilin.orchestrator.planning.rounds import coordinates, first_round, next_round
+from bilin.rules import Outcome, search_score
 from bilin.spec import Point, derive_seed
-
-MAX_CACHED_ROUNDS = 2**14
-"""How many rounds are kept: every plan of a sweep that was interrupted decides them again."""
-
-NUM_CANDIDATES = 256
-"""About how many learning rates a round is chosen from."""
-
-NUM_POINTS = 512
-"""How many points of several fields a round is chosen from."""
-
-_BASES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29)
-"""Of the Halton sequence. Fields beyond the tenth take their turns again, from other places of the sequence."""
 
 Key = tuple[Point, int]
 """A trial of a cell: its point and its seed."""
@@ -183,25 +169,15 @@ def _search(cell: WantedCell, search: LogUniform, known: Known, asked: Sequence[
         outcomes = {point: _outcomes(cell, point, known) for point in points}
         seed = derive_seed(cell.cell_id, "ask", len(points))
         points += (
-            _next_round(search, cell.ranges, _scores(cell, outcomes), count, seed)
+            next_round(search, cell.ranges, _scores(cell, outcomes), count, seed)
             if points
-            else _first_round(cell.cell_id, ranges, count)
+            else first_round(cell.cell_id, ranges, count)
         )
     return points
 
 
 def _is_within(point: Point, ranges: Sequence[Range]) -> bool:
     return all(range_.low <= value <= range_.high for range_, value in zip(ranges, coordinates(point), strict=True))
-
-
-def coordinates(point: Point) -> tuple[float, ...]:
-    """Return the learning rate and the values of the searched fields."""
-    return (point.lr, *(value for _, value in point.searched))
-
-
-def _point(ranges: Sequence[Range], values: Sequence[float]) -> Point:
-    names = (range_.name for range_ in ranges[1:])
-    return Point(values[0], tuple(zip(names, values[1:], strict=True)))
 
 
 def _outcomes(cell: WantedCell, point: Point, known: Known) -> list[Outcome]:
@@ -214,102 +190,3 @@ def _scores(cell: WantedCell, outcomes: Mapping[Point, Sequence[Outcome]]) -> tu
         return tuple((point, 0.0) for point in outcomes)  # also if the task cannot say its number of classes
     chance = 1 / cell.cell.task.num_classes
     return tuple((point, search_score(found, chance=chance)) for point, found in outcomes.items())
-
-
-def _first_round(cell_id: str, ranges: Sequence[Range], count: int) -> list[Point]:
-    """A Latin hypercube: each range has one value in each of ``count`` equal parts, at random within its part."""
-    columns = [_first_lrs(cell_id, ranges[0], count)]
-    for range_ in ranges[1:]:
-        draw = random.Random(derive_seed(cell_id, "ask", range_.name))
-        shares = [(number + draw.random()) / count for number in range(count)]
-        draw.shuffle(shares)
-        columns.append([range_.at(share) for share in shares])
-    found: list[Point] = []
-    for values in zip(*columns, strict=True):
-        point = _point(ranges, values)
-        if point in found:  # the bounds are close together
-            point = next(other for other in _all_points(tuple(ranges)) if other not in found)
-        found.append(point)
-    return found
-
-
-def _first_lrs(cell_id: str, range_: Range, count: int) -> list[float]:
-    width = math.log(range_.high / range_.low) / count
-    lrs = []
-    for number in range(count):
-        position = number + random.Random(derive_seed(cell_id, "ask", number)).random()
-        lrs.append(min(max(round_to_digits(range_.low * math.exp(position * width)), range_.low), range_.high))
-    return lrs
-
-
-@lru_cache(MAX_CACHED_ROUNDS)
-def _next_round(
-    search: LogUniform,
-    ranges: tuple[Range, ...],
-    scores: tuple[tuple[Point, float], ...],
-    count: int,
-    seed: int,
-) -> tuple[Point, ...]:
-    """The points that the scores of those tried so far suggest."""
-    ranges, tried = (search.range, *ranges), dict(scores)
-    if len(ranges) == 1:
-        candidates = [point for point in map(Point, _candidates(*search.log_uniform)) if point not in tried]
-        if len(candidates) < count:
-            candidates = [point for point in _all_points(ranges) if point not in tried]
-    else:
-        candidates = [point for point in _first_points(ranges) if point not in tried]
-        if len(candidates) < count:
-            free = (point for point in _all_points(ranges) if point not in tried)
-            candidates = list(itertools.islice(free, count))
-    if search.sampler == "gaussian_process":
-        from bilin.orchestrator.planning import gaussian
-
-        rows = list(map(coordinates, candidates))
-        chosen = gaussian.propose(ranges, [*map(coordinates, tried)], [*tried.values()], rows, count)
-        return tuple(candidates[index] for index in chosen)
-    from bilin.orchestrator.planning import optuna_samplers
-
-    return tuple(optuna_samplers.propose(search, ranges, tried, candidates, count, seed=seed % 2**32))
-
-
-@lru_cache(64)
-def _candidates(low: float, high: float) -> tuple[float, ...]:
-    """Return up to `NUM_CANDIDATES` learning rates, evenly spaced on the logarithmic scale."""
-    found: list[float] = []
-    step = math.log(high / low) / NUM_CANDIDATES
-    for lr in values_between(low, high):
-        if not found or lr >= found[-1] * math.exp(step):
-            found.append(lr)
-    return tuple(found)
-
-
-@lru_cache(64)
-def _first_points(ranges: tuple[Range, ...]) -> tuple[Point, ...]:
-    return tuple(itertools.islice(_all_points(ranges), NUM_POINTS))
-
-
-def _all_points(ranges: Sequence[Range]) -> Iterator[Point]:
-    """Yield every point that a search may ask for, once; if they are many, in an order that covers the ranges."""
-    num_points = math.prod(len(range_.values) for range_ in ranges)
-    if len(ranges) == 1 or num_points <= NUM_POINTS:
-        yield from (_point(ranges, values) for values in itertools.product(*(range_.values for range_ in ranges)))
-        return
-    found: set[Point] = set()
-    for number in itertools.count(1):
-        shares = [_halton(number + index // len(_BASES), _BASES[index % len(_BASES)]) for index in range(len(ranges))]
-        point = _point(ranges, [range_.at(share) for range_, share in zip(ranges, shares, strict=True)])
-        if point not in found:
-            found.add(point)
-            yield point
-        if len(found) == num_points:
-            return
-
-
-def _halton(number: int, base: int) -> float:
-    """Return an item of the van der Corput sequence of a base."""
-    share, digit = 0.0, 1.0
-    while number:
-        digit /= base
-        share += digit * (number % base)
-        number //= base
-    return share

@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from bilin.orchestrator.grid import Grid, LogUniform, WantedCell, parse_grid
-from bilin.orchestrator.planning import search
+from bilin.orchestrator.planning import rounds
 from bilin.orchestrator.planning.search import Key, Known, decide
 from bilin.rules import Outcome
 from bilin.spec import Point
@@ -188,14 +188,14 @@ def test_every_sampler_repeats_and_comes_near_the_best_rate(tiny: Callable[..., 
     asked = _to_the_end(wanted)
     assert len(set(asked)) == 12
     assert min(map(distance, asked)) < 0.1
-    search._next_round.cache_clear()
+    rounds.next_round.cache_clear()
     assert _to_the_end(wanted) == asked
 
 
 def test_a_search_leaves_the_log_level_of_optuna_as_it_was(tiny: Callable[..., Grid]) -> None:
     optuna.logging.set_verbosity(optuna.logging.DEBUG)
     try:
-        search._next_round.cache_clear()
+        rounds.next_round.cache_clear()
         _to_the_end(cell(tiny(rate=SAMPLED.replace("}", ", sampler: optuna_tpe}"))))
         assert optuna.logging.get_verbosity() == optuna.logging.DEBUG
     finally:
@@ -249,7 +249,7 @@ def test_a_search_of_several_fields_tries_different_points_and_finds_a_ridge() -
     asked = points_to_the_end(searching(), ridge)
     assert len(set(asked)) == 16
     assert max(ridge(point).score for point in asked) > 0.95
-    search._next_round.cache_clear()
+    rounds.next_round.cache_clear()
     assert points_to_the_end(searching(), ridge) == asked
 
 
@@ -275,5 +275,5 @@ def test_samplers_of_optuna_search_several_fields() -> None:
     wanted = dataclasses.replace(searching(), learning_rate=rates)
     asked = points_to_the_end(wanted, ridge)
     assert len(set(asked)) == 8
-    search._next_round.cache_clear()
+    rounds.next_round.cache_clear()
     assert points_to_the_end(wanted, ridge) == asked
