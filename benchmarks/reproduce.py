@@ -62,9 +62,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget-min", type=float, default=100, help="minutes; by default 100")
     parser.add_argument("--protocol", choices=["budget", "published"], default="budget")
-    parser.add_argument(
-        "--stage", action="append", choices=STAGES, help="run this stage alone, all seeds at once; repeatable"
-    )
+    parser.add_argument("--stage", action="append", choices=STAGES, help="run this stage alone; repeatable")
+    parser.add_argument("--one-seed", action="store_true", help="leave the other seeds for later")
     parser.add_argument("--store", type=Path, default=STORE)
     parser.add_argument("--workers", help="trials at once; by default as many as the CPUs or GPUs allow")
     args = parser.parse_args()
@@ -77,7 +76,7 @@ def main() -> None:
         parser.error(f"{args.store} cannot be a store ({error.strerror}); name another folder with --store")
     try:
         if args.protocol == "budget":
-            campaign.run(args.stage or STAGES, passes=[()] if args.stage else [ONE_SEED, ()])
+            campaign.run(args.stage or STAGES, passes=[ONE_SEED] if args.one_seed else [ONE_SEED, ()])
         elif print_cost(args.store):
             campaign.run(PUBLISHED, passes=[()])
     except KeyboardInterrupt:

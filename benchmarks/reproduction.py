@@ -1,8 +1,9 @@
-"""The tables of docs/reproduction.md, from the results of `make reproduce` in reproduction/.
+"""The tables of docs/reproduction.md and of the README, from the results of `make reproduce` in reproduction/.
 
     python -m benchmarks.reproduction [--write]
 
-Prints the part of the page between its two marks; `--write` puts it there. Before a commit, merge the part files:
+Prints the part of the page between its two marks; `--write` puts it there, and a short table into the README. Before a
+commit, merge the part files:
 
     bilin results compact --store reproduction
 """
@@ -22,7 +23,7 @@ from bilin.orchestrator import LaunchRequest, Plan
 from bilin.orchestrator.grid import WantedCell
 from bilin.results import compare, query, sweep_names
 
-PAGE = ROOT / "docs" / "reproduction.md"
+PAGE, README = ROOT / "docs" / "reproduction.md", ROOT / "README.md"
 BEGIN, END = "<!-- the campaign: `python -m benchmarks.reproduction --write` -->", "<!-- end of the campaign -->"
 REFERENCE = "arXiv 2505.21749"
 TASKS = {"modular_addition": "Modular addition", "random_state_machine": "Random state machine"}
@@ -50,13 +51,15 @@ ENDS = """
     WHERE sweep = 'ending-rule' AND status = 'done' GROUP BY ALL ORDER BY ALL
 """
 
+SHORT = ("full", "block_diagonal", "rotation", "real_diagonal", "lstm")
 MODEL = ("tier", "block_size", "rank", "layers", "householders", "eigenvalues")
 Row = Mapping[str, Any]
 
 
 def main() -> None:
     if "--write" in sys.argv:
-        PAGE.write_text(replaced(PAGE.read_text(), markdown()))
+        for page, part in ((PAGE, markdown()), (README, short_table())):
+            page.write_text(replaced(page.read_text(), part))
     else:
         print(markdown())
 
@@ -65,7 +68,28 @@ def markdown() -> str:
     """The part of the page."""
     plans = [LaunchRequest.read(ROOT / "examples" / f"{stage}.yaml", store=STORE).plan() for stage in STAGES]
     rows = published_rows()
-    return "\n".join([*figures(plans), "", *matrices(rows), *details(rows, plans), *ablation(), *ending_rule(), *curves(), *by_length()])
+    return "\n".join(
+        [
+            *figures(plans),
+            "",
+            *matrices(rows),
+            *details(rows, plans),
+            *ablation(),
+            *ending_rule(),
+            *curves(),
+            *by_length(),
+        ]
+    )
+
+
+def short_table() -> str:
+    """The part of the README: modular addition by the bilinear tiers and LSTM."""
+    rows = [row for row in published_rows() if row["task"] == "modular_addition" and row["tier"] in SHORT]
+    return "\n".join(matrix(rows, by="m", entry=_ours_and_published))
+
+
+def _ours_and_published(row: Row) -> str:
+    return f"{_number(row)} ({row['published']:.2f})"
 
 
 def published_rows() -> list[Row]:
@@ -119,7 +143,7 @@ def matrices(rows: Sequence[Row]) -> Iterator[str]:
     for task, title in TASKS.items():
         of_task = [row for row in rows if row["task"] == task]
         yield from ("", f"### {title}", "")
-        yield from matrix(of_task, by="m", entry=lambda row: f"{_number(row)} ({row['published']:.2f})")
+        yield from matrix(of_task, by="m", entry=_ours_and_published)
     yield ""
 
 
@@ -250,14 +274,14 @@ def curves() -> Iterator[str]:
     if not rows:
         return
     yield from ("", "### Rank and block size", "")
-    yield "Random state machines, H = 64, at most 5,000 steps (`examples/curves.yaml`): the mean over three seeds of the"
-    yield "scaled accuracy at 500, and in brackets how many of them were solved."
+    yield "Random state machines, H = 64, at most 5,000 steps (`examples/curves.yaml`): the mean over three seeds of"
+    yield "the scaled accuracy at 500, and in brackets how many of them were solved."
     for tiers in (("cp",), ("block_diagonal", "full")):
         yield ""
         yield from matrix([row for row in machines if row["tier"] in tiers], by="m", entry=_mean_and_solved)
     yield from ("", "### Up to 10,000 tokens, and the steps until a trial is solved", "")
-    yield "Modular addition with m = 5, H = 64, at most 10,000 steps, the mean over three seeds; below it, the median of"
-    yield "the steps."
+    yield "Modular addition with m = 5, H = 64, at most 10,000 steps, the mean over three seeds; below it, the median"
+    yield "of the steps."
     yield ""
     yield from matrix(addition, by="length", entry=lambda row: _share(row["mean"]))
     steps = {row["cell_id"]: row["steps"] for row in _rows(STEPS) if row["sweep"] == "curves"}

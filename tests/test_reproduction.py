@@ -17,9 +17,10 @@ def grids(stages: tuple[str, ...]) -> list[Grid]:
     return [read_grid(reproduce.ROOT / "examples" / f"{stage}.yaml") for stage in stages]
 
 
-def test_the_page_has_the_tables_of_the_results() -> None:
-    page = reproduction.PAGE.read_text()
-    assert page == reproduction.replaced(page, reproduction.markdown()), "python -m benchmarks.reproduction --write"
+def test_the_pages_have_the_tables_of_the_results() -> None:
+    for path, part in ((reproduction.PAGE, reproduction.markdown()), (reproduction.README, reproduction.short_table())):
+        page = path.read_text()
+        assert page == reproduction.replaced(page, part), "python -m benchmarks.reproduction --write"
 
 
 def test_the_stages_ask_for_every_published_cell() -> None:
