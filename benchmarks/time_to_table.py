@@ -68,7 +68,7 @@ def with_bilin(tiers: list[str], moduli: list[int], steps: int) -> dict[str, flo
         "tasks": [{"name": "modular_addition", "m": moduli}],
         "models": [{"tier": tier, "hidden": HIDDEN, "embedding": HIDDEN, **TIERS[tier]} for tier in tiers],
         "train": {"steps": steps, "schedule": "constant"},
-        "validate": {"every": EVERY, "num_sequences": SEQUENCES},
+        "validate": {"every": EVERY, "num_sequences": SEQUENCES, "mixed_lengths": False},
         "test": {"lengths": [LENGTH], "num_sequences": SEQUENCES},
         "learning_rate": {"choices": list(LRS)},
         "seeds": list(SEEDS),
