@@ -35,16 +35,18 @@ WITH_SELECTED = "live JOIN _selected ON _selected.sweep = live.sweep AND _select
 IS_SELECTED = "coalesce(_selected.lr = live.lr AND _selected.searched IS NOT DISTINCT FROM live.searched, false)"
 """Whether rows of the table ``live`` are at the selected point: as a value, since a join by strings is much faster."""
 
-_POINTS = """
-CREATE TABLE _points AS
-SELECT sweep, cell_id, lr, searched, count(*) FILTER (solved) AS num_solved,
+POINTS = """
+CREATE TABLE IF NOT EXISTS _points AS
+SELECT sweep, cell_id, lr, searched, min(seed) AS least_seed, max(seed) AS greatest_seed,
+  count(*) FILTER (solved) AS num_solved,
   avg(CASE WHEN status = 'done' THEN coalesce(validation_accuracy, 0) ELSE 0 END) AS score,
   avg(CASE WHEN status = 'done' THEN coalesce(training_loss, 'inf') ELSE 'inf' END) AS loss,
   bool_or(status IN ('done', 'diverged')) AS has_result,
-  arg_min({'params': params, 'recurrent_params': recurrent_params}, seed) FILTER (recurrent_params IS NOT NULL) AS sizes
-FROM _rows GROUP BY ALL
+  arg_min(struct_pack(params := params, recurrent_params := recurrent_params), seed)
+    FILTER (recurrent_params IS NOT NULL) AS sizes
+FROM {rows} GROUP BY ALL
 """
-"""The points of each cell. A failed trial has no sizes."""
+"""The points of each cell, of the rows that count or of all. A failed trial has no sizes."""
 
 _CANDIDATES = """
 CREATE TABLE _candidates AS
@@ -80,10 +82,14 @@ WITH of_cell AS (
     coalesce(sum(num_solved) FILTER ({IS_SELECTED}), 0) AS num_solved,
     first(sizes ORDER BY NOT {IS_SELECTED}, live.lr, live.searched) FILTER (sizes IS NOT NULL) AS sizes
   FROM _points AS {WITH_SELECTED} GROUP BY live.sweep, live.cell_id
-), tested AS (
+), of_length AS (
   SELECT sweep, cell_id, length, max(accuracy_scaled) AS best,
     list(seed ORDER BY seed) FILTER (selected) AS seeds, list(accuracy_scaled ORDER BY seed) FILTER (selected) AS scores
   FROM _tested GROUP BY ALL
+), tested AS (
+  FROM of_length ANTI JOIN (FROM _asked WHERE {{is_asked}}) AS asked
+    ON asked.sweep = of_length.sweep AND asked.cell_id = of_length.cell_id
+    AND NOT list_contains(asked.test_lengths, of_length.length)
 ), shown AS (
   SELECT sweep, cell_id, length FROM tested
   UNION SELECT sweep, cell_id, unnest(test_lengths) FROM _asked SEMI JOIN of_cell USING (sweep, cell_id)
@@ -163,7 +169,7 @@ def cells_columns(columns: Sequence[str]) -> list[str]:
 
 def select_points(connection: DuckDBPyConnection) -> None:
     """Fill the table ``_selected`` with the point that each cell selects."""
-    connection.execute(_POINTS)
+    connection.execute(POINTS.format(rows="_rows"))
     connection.execute(_CANDIDATES)
     columns = ", ".join(f"live.{name}" for name in _OutcomeRow._fields)
     tied = connection.sql(f"SELECT {columns} {_TIED}").to_arrow_table()

@@ -32,7 +32,7 @@ class OpenStore:
     def __init__(self, path: Path | str, sweeps: Sequence[Contents]) -> None:
         self.path = path
         self.sweeps = sweeps
-        self._databases: dict[tuple[str | None, bool], Database] = {}
+        self._databases: dict[tuple[tuple[str, ...], bool], Database] = {}
         self._opened = ExitStack()
 
     def __str__(self) -> str:
@@ -46,9 +46,9 @@ class OpenStore:
 
     def database(self, sweep: str | None, *, everything: bool) -> Database:
         """Return the views over all sweeps or one, over the rows that the grids want or all."""
-        key = sweep, everything
+        sweeps = [each for each in self.sweeps if sweep in (None, each.folder.name)]
+        key = tuple(each.folder.name for each in sweeps), everything
         if key not in self._databases:
-            sweeps = [each for each in self.sweeps if sweep in (None, each.folder.name)]
             connection = self._opened.enter_context(connect(part_files(sweeps)))
             self._databases[key] = Database(connection, sweeps, everything=everything)
         return self._databases[key]
@@ -74,7 +74,7 @@ class Database:
 
     def prepare(self, *, trials: bool, lengths: bool, cells: bool) -> None:
         """Compute what a question needs that names some views."""
-        if (lengths or cells) and not self._has_rows:
+        if (lengths or (cells and not self._is_whole)) and not self._has_rows:
             prepare_rows(self._connection, everything=self._everything, is_whole=self._is_whole)
             self._has_rows = True
         if (trials or cells) and not self._has_points:

@@ -27,7 +27,7 @@ from bilin.results.schema import (
     trials_schema,
     unite,
 )
-from bilin.results.sql.cells import IS_SELECTED, SELECTED, WITH_SELECTED
+from bilin.results.sql.cells import IS_SELECTED, POINTS, SELECTED, WITH_SELECTED
 from bilin.results.statistics import scaled_sql, wilson_sql
 from bilin.results.store.contents import Contents
 from bilin.results.store.parts import read_schema, stream_rows
@@ -70,13 +70,13 @@ _IS_POINT = """CASE
 
 _UNASKED = f"""
 SELECT 1
-FROM (SELECT sweep, cell_id, lr, searched, min(seed) AS first, max(seed) AS last FROM _trials GROUP BY ALL) AS stored
-LEFT JOIN _asked USING (sweep, cell_id)
-WHERE sweep IN (SELECT sweep FROM _asked)
-  AND NOT coalesce(first >= first_seed AND last <= last_seed AND seeds IS NULL AND {_IS_POINT}, false)
+FROM _points LEFT JOIN _asked USING (sweep, cell_id)
+WHERE sweep IN (SELECT sweep FROM _asked) AND NOT coalesce(
+  least_seed >= first_seed AND greatest_seed <= last_seed AND seeds IS NULL AND {_IS_POINT}, false
+)
 LIMIT 1
 """
-"""A row if there may be trials that the grids do not want."""
+"""A row if there may be trials that the grids do not want, given the points of all."""
 
 _ALL_LIVE = "CREATE TEMP VIEW _live AS FROM _trials"
 
@@ -215,7 +215,7 @@ def create_views(
     has_older = several and connection.table("_older").limit(1).fetchall()
     is_newest = _IS_NEWEST if has_older else "true"
     connection.execute(_ASKED)
-    is_whole = not has_older and (everything or not connection.execute(_UNASKED).fetchall())
+    is_whole = not has_older and (everything or _is_all_asked(connection))
     for statement in (
         SELECTED,
         _ALL_LIVE if is_whole else _LIVE.format(is_newest=is_newest, is_asked="false" if everything else "true"),
@@ -229,8 +229,17 @@ def create_views(
     return schema, is_whole
 
 
+def _is_all_asked(connection: DuckDBPyConnection) -> bool:
+    """Return whether the grids want every stored row. Then ``_points`` are their points."""
+    connection.execute(POINTS.format(rows="_trials"))
+    has_others = bool(connection.execute(_UNASKED).fetchall())
+    if has_others:
+        connection.execute("DROP TABLE _points")
+    return not has_others
+
+
 def prepare_rows(connection: DuckDBPyConnection, *, everything: bool, is_whole: bool) -> None:
-    """Prepare what `cells` and `lengths` are made of: a table, unless the part files have just what they show."""
+    """Make a table of what `cells` and `lengths` are made of, unless the files have just what `lengths` shows."""
     if not is_whole or (not everything and connection.execute(_HIDDEN).fetchall()):
         connection.execute(_TABLE_OF_ROWS.format(is_asked="false" if everything else "true"))
 
