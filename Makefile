@@ -80,7 +80,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/packing.py --json bench/packing.json
 	$(BIN)/python benchmarks/overhead.py --json bench/overhead.json
 	$(BIN)/python benchmarks/query.py --json bench/query.json
-	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/report.py --json bench/report.json
 	$(BIN)/python benchmarks/pruning.py --json bench/pruning.json
 	$(BIN)/python benchmarks/time_to_table.py --json bench/time_to_table.json
 

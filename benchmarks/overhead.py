@@ -1,6 +1,6 @@
 """Overhead of a trial: bilin, a bare pool of Ray actors, and Ray Tune, in one run.
 
-    .venv/bin/python benchmarks/overhead.py [--trials 1000 10000] [--tune-trials 100]
+    python benchmarks/overhead.py [--trials 1000 10000] [--tune-trials 100] [--json overhead.json]
 
 Each row is the wall time of trials of no work on two workers, divided by their number, after the workers are up.
 bilin's figure includes storing the result on disk (fsynced). The bare pool stores nothing. Tune stores what it
@@ -15,8 +15,10 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from no_op import Listener, no_op, sweep, warm_up
+from output import Table
 
 from bilin.orchestrator.clusters import ClusterSpec, PoolSpec, open_pool
 from bilin.spec import Resources
@@ -105,11 +107,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, nargs="+", default=[1000, 10000])
     parser.add_argument("--tune-trials", type=int, default=100)
+    parser.add_argument("--json", type=Path, help="file for the results")
     arguments = parser.parse_args()
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
-    print(f"{'':32}{'trials':>8}{'seconds':>10}{'ms a trial':>12}", flush=True)
+    table = Table("what", "trials", "seconds", "ms a trial")
     for name, count, seconds in rows(arguments.trials, arguments.tune_trials):
-        print(f"{name:32}{count:8}{seconds:10.2f}{1000 * seconds / count:12.2f}", flush=True)
+        table.add(name, count, seconds, 1000 * seconds / count)
+    table.write(arguments.json)
 
 
 if __name__ == "__main__":

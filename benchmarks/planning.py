@@ -1,6 +1,6 @@
 """Duration of `bilin sweep plan` for a grid of 100,000 cells with three learning rates, half of the trials stored.
 
-    .venv/bin/python benchmarks/planning.py [CELLS]
+    python benchmarks/planning.py [CELLS]
 
 Prints a line for each part, and then for the whole command as a separate process. Filling the store first takes
 about a minute.

@@ -1,6 +1,6 @@
 """How large a report of many trials is, how long it takes to write, and how long a browser takes to open and use it.
 
-    python benchmarks/report.py [TRIALS …]
+    python benchmarks/report.py [TRIALS …] [--json report.json]
 
 Needs playwright and Chromium. Browser times are processor time of the page until two frames after the last drawing,
 and wall time of a sort and a filter of the trials until the next frame; the best of three.
@@ -8,12 +8,14 @@ and wall time of a sort and a filter of the trials until the next frame; the bes
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from output import Table
 from playwright.sync_api import Browser, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,13 +63,17 @@ def opened(browser: Browser, page_file: Path) -> tuple[float, float, float, floa
     return found
 
 
-def main(sizes: list[int]) -> None:
-    print("| trials | page, MB | written, s | opened, CPU s | opened, wall s | sort, ms | filter, ms |")
-    print("|---|---|---|---|---|---|---|")
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("trials", type=int, nargs="*", default=[100, 1_000, 10_000])
+    parser.add_argument("--json", type=Path, help="file for the results")
+    options = parser.parse_args()
+    headers = ("page, MB", "written, s", "opened, CPU s", "opened, wall s", "sort, ms", "filter, ms")
+    table = Table("trials", *headers)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         executable = shutil.which("chromium") or shutil.which("google-chrome")
         browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        for size in sizes:
+        for size in options.trials:
             store = large_store(Path(folder) / str(size), size)
             start = time.perf_counter()
             text = results.report(store)
@@ -75,15 +81,10 @@ def main(sizes: list[int]) -> None:
             page_file = Path(folder) / f"{size}.html"
             page_file.write_text(text)
             best = [min(each) for each in zip(*(opened(browser, page_file) for _ in range(REPEATS)), strict=True)]
-            cpu_s, wall_s, sort_ms, filter_ms = best
-            numbers = (len(text.encode()) / 1e6, written_s, cpu_s, wall_s)
-            print(
-                f"| {size:,} | "
-                + " | ".join(f"{each:.2f}" for each in numbers)
-                + f" | {sort_ms:.0f} | {filter_ms:.0f} |"
-            )
+            table.add(size, len(text.encode()) / 1e6, written_s, *best)
         browser.close()
+    table.write(options.json)
 
 
 if __name__ == "__main__":
-    main([int(each) for each in sys.argv[1:]] or [100, 1_000, 10_000])
+    main()

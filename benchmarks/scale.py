@@ -1,6 +1,6 @@
 """How the Ray pool scales: many trials, many nodes, and the load of the driver for a thousand nodes with eight GPUs.
 
-    .venv/bin/python benchmarks/scale.py [--trials 100000] [--nodes 80]
+    python benchmarks/scale.py [--trials 100000] [--nodes 80]
 
 1. Many trials of no work on two workers: time and memory of the driver, tenth by tenth.
 2. Many logical nodes, each a raylet of its own on this machine with one worker (about 250 MB for each node): the

@@ -34,6 +34,7 @@ from bilin.results.origin import Origin as Origin
 from bilin.results.origin import mixture as mixture
 from bilin.results.published import published as published
 from bilin.results.reports.page import report as report
+from bilin.results.reports.standing import Standing as Standing
 from bilin.results.reports.standing import standings as standings
 from bilin.results.result_table import Format as Format
 from bilin.results.result_table import ResultTable as ResultTable

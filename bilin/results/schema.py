@@ -245,6 +245,14 @@ def table_of_columns(columns: Iterable[Sequence[Any]], schema: pa.Schema) -> pa.
     return pa.table([pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)], schema)
 
 
+def has_types_of(schema: pa.Schema, united: pa.Schema) -> bool:
+    """Return whether the columns of a schema have the names and types that they have in a united schema."""
+    return all(
+        (index := united.get_field_index(column.name)) >= 0 and column.type == united.field(index).type
+        for column in schema
+    )
+
+
 def conforms(schema: pa.Schema, united: pa.Schema) -> bool:
     """Return whether Arrow can read a file of a schema as one of a united schema without `conform`."""
     return all(

@@ -7,7 +7,9 @@ all seeds of a cell.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
+import operator
 import statistics
 from collections.abc import Sequence
 from enum import StrEnum
@@ -21,6 +23,9 @@ _Z = 1.959963984540054
 """The normal distribution's quantile at (1 + CONFIDENCE) / 2."""
 
 _NUM_RESAMPLES = 10_000
+
+_MAX_TERMS, _STEPS = 2000, 8
+"""Degrees of freedom up to which the t quantile is a series, and steps in which Newton's method finds it."""
 
 
 class Statistic(StrEnum):
@@ -129,9 +134,29 @@ def difference(scores: Sequence[float], others: Sequence[float]) -> Summary:
 
 @functools.cache
 def _t_quantile(degrees: float) -> float:
-    from scipy.special import stdtrit  # half a second, and only for several seeds
+    """Return the quantile of Student's t at (1 + CONFIDENCE) / 2.
 
-    return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))
+    Whole degrees need no scipy, whose import takes longer than a query: a finite series gives the share of the
+    distribution between -t and t, and Newton's method the angle, of tangent t / sqrt(degrees), at which it is
+    CONFIDENCE. Both agree to 13 digits. Source: Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964),
+    26.7.3 and 26.7.4.
+    """
+    if degrees > _MAX_TERMS or degrees != int(degrees):
+        from scipy.special import stdtrit
+
+        return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))
+    whole = int(degrees)
+    odd = whole % 2
+    scale = 2 / math.pi if odd else 1.0
+    slope = scale * math.prod((n + 1) / n for n in range(2 - odd, whole - 1, 2))
+    factors = (n / (n + 1) for n in range(1 + odd, whole - 2, 2))
+    terms = [*itertools.accumulate(factors, operator.mul, initial=1.0)] if whole > 1 else []
+    angle = math.atan(_Z / math.sqrt(whole))  # less than the angle looked for, which is then approached from one side
+    for _ in range(_STEPS):
+        cosine = math.cos(angle)
+        series = math.sin(angle) * math.fsum(term * cosine ** (2 * n + odd) for n, term in enumerate(terms))
+        angle += (CONFIDENCE - scale * (odd * angle + series)) / (slope * cosine ** (whole - 1))
+    return math.sqrt(whole) * math.tan(angle)
 
 
 def _bootstrap(scores: Sequence[float]) -> tuple[float, float]:

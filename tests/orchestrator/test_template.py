@@ -91,5 +91,6 @@ def test_the_command_writes_a_new_file_alone(tmp_path, monkeypatch):
     again = CliRunner().invoke(app, words)
     assert str(again.exception) == "grid.yaml exists, and is left as it is; name another file"
     assert (tmp_path / "grid.yaml").read_text() == written
-    wrong = CliRunner().invoke(app, [*words[:-1], "2;3"])
-    assert str(wrong.exception) == "found --m 2;3; accepted: whole numbers separated by commas, as in 2,5"
+    for text, said in (("2;3", "2;3"), ("", "''")):
+        wrong = CliRunner().invoke(app, [*words[:-1], text])
+        assert str(wrong.exception) == f"found --m {said}; accepted: whole numbers separated by commas, as in 2,5"

@@ -101,9 +101,11 @@ def test_an_empty_folder_is_enough_for_what_is_published(command, tmp_path, monk
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_sweep_that_does_not_exist_is_an_error_all_the_same(tmp_path):
+def test_a_sweep_or_store_that_is_named_and_does_not_exist_is_an_error_all_the_same(tmp_path):
     with pytest.raises(StoreError):
         compare(tmp_path / "nowhere", sweep="mine")
+    with pytest.raises(StoreError, match="does not exist"):
+        compare(tmp_path / "nowhere")
     with pytest.raises(StoreError):
         query(store=tmp_path / "nowhere", view="published", sweep="mine")
     with pytest.raises(StoreError):

@@ -11,18 +11,22 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from warnings import catch_warnings
 
 import typer
 
 from bilin.cli import complete
 from bilin.cli.options import DEFAULT_STORE, Store
+from bilin.cli.results.arrow import load_arrow
 from bilin.cli.results.display import Everything, Format, Output, Sweep, show, show_rows
 from bilin.cli.results.interrupts import ends_at_once
 from bilin.cli.text import for_terminal
 from bilin.errors import DamageWarning, InputError
 from bilin.units import plural
+
+if TYPE_CHECKING:
+    from bilin import results
 
 _STATISTICS = "<mean-range|mean-se|mean-std|mean-ci|mean-bootstrap|median-mad|best>"
 
@@ -59,6 +63,7 @@ def query(
 ) -> None:
     """Show results: by default, every cell at its selected learning rate."""
     with ends_at_once():
+        load_arrow()
         from bilin import results
 
         if explain:
@@ -145,28 +150,35 @@ def table(
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Show models against tasks, or any fields against any others, one number for each."""
+    load_arrow()
     from bilin import results
 
-    shown = results.table(
-        store,
-        sweep=sweep,
-        length=length,
-        by=by,
-        value=value,
-        stat=stat,
-        everything=everything,
-        where=where,
-        rows=_names(rows),
-        cols=_names(cols),
-        show=_names(show_),
-        decimals=decimals,
-        bold=bold,
-        bold_by=bold_by,
-        published=published,
-    )
+    is_for_people = output is None and format_ in (None, results.Format.TABLE)
+
+    def ask(opened: results.OpenStore) -> tuple[results.ResultTable, list[results.Standing]]:
+        shown = results.table(
+            opened,
+            sweep=sweep,
+            length=length,
+            by=by,
+            value=value,
+            stat=stat,
+            everything=everything,
+            where=where,
+            rows=_names(rows),
+            cols=_names(cols),
+            show=_names(show_),
+            decimals=decimals,
+            bold=bold,
+            bold_by=bold_by,
+            published=published,
+        )
+        return shown, results.standings(opened) if is_for_people and len(opened.sweeps) == 1 else []
+
+    shown, standings = results.at_one_moment(store, ask, sweeps=[sweep] if sweep else ())
     show(shown, format_, output)
-    if output is None and format_ in (None, results.Format.TABLE):
-        _say_what_is_missing(store, sweep)
+    for standing in standings:
+        _say_what_is_missing(store, standing)
 
 
 def _names(text: str | None) -> list[str]:
@@ -215,6 +227,7 @@ def compare(
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Show the cells of a sweep beside those of another, or beside published accuracies."""
+    load_arrow()
     from bilin import results
 
     if name is not None and sweep not in (None, name):
@@ -426,22 +439,18 @@ logits = model(tokens, torch.tensor([3]))  # after the last token
 # after each token: model(tokens, torch.tensor([3]), every_token=True)"""
 
 
-def _say_what_is_missing(store: Path, sweep: str | None) -> None:
+def _say_what_is_missing(store: Path, standing: results.Standing) -> None:
     """Say on standard error if the sweep of a table, the named or only one, is not complete."""
+    if standing.state == "complete" and "pruned" not in standing.statuses:
+        return  # to plan a large sweep takes long; only the plan knows which pruned trials go on
     from bilin import orchestrator, results
     from bilin.cli.sweep.describe import describe_state
 
-    names = [sweep] if sweep else results.sweep_names(store)
-    if len(names) != 1:
-        return
     with (
         suppress(InputError),
         catch_warnings(action="ignore", category=DamageWarning),
     ):  # the query names the damage, `bilin sweep status` the fault of a grid
-        (standing,) = results.standings(store, names)
-        if standing.state == "complete" and "pruned" not in standing.statuses:
-            return  # to plan a large sweep takes long; only the plan knows which pruned trials go on
-        status = orchestrator.status(names[0], store=store)
+        status = orchestrator.status(standing.sweep, store=store)
         if status.state is not orchestrator.SweepState.COMPLETE:
-            more = shlex.join(["bilin", "sweep", "status", names[0], *results.store_option(store)])
-            typer.echo(f"{names[0]}: {describe_state(status)}\n  more: {more}", err=True)
+            more = shlex.join(["bilin", "sweep", "status", standing.sweep, *results.store_option(store)])
+            typer.echo(f"{standing.sweep}: {describe_state(status)}\n  more: {more}", err=True)

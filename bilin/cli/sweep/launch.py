@@ -66,9 +66,11 @@ def init(
 
 def _numbers(text: str | None) -> list[int]:
     try:
-        return [int(number) for number in text.split(",")] if text else []
+        return [] if text is None else [int(number) for number in text.split(",")]
     except ValueError:
-        raise InputError(f"found --m {text}; accepted: whole numbers separated by commas, as in 2,5") from None
+        raise InputError(
+            f"found --m {text or repr(text)}; accepted: whole numbers separated by commas, as in 2,5"
+        ) from None
 
 
 def plan(

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from bilin.errors import QueryError, nearest
+from bilin.folder import DEFAULT_STORE
 from bilin.results.published import SOURCES, published
 from bilin.results.result_table import ResultTable, readable
 from bilin.results.schema import table_of
@@ -60,14 +61,14 @@ def beside_published(
 ) -> ResultTable:
     """Return the cells for which an accuracy is published, with both, their difference, and what differs.
 
-    With a source and no sweep, each accuracy of the source has a row, whether the store has such a cell or not. A
-    store that does not exist yet has no cells.
+    With a source and no sweep, each accuracy of the source has a row, whether the store has such a cell or not. The
+    default store has no cells if it does not exist yet.
 
     Raises:
         StoreError: The sweep does not exist, or the store cannot be read.
     """
     cells: list[Cell] = []
-    if sweep is not None or Path(store).exists():
+    if sweep is not None or Path(store) != DEFAULT_STORE or DEFAULT_STORE.exists():
 
         def ask(opened: OpenStore) -> list[Cell]:
             found = query(store=opened, view="cells", sweep=sweep, everything=everything).to_pylist()

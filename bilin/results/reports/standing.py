@@ -18,7 +18,10 @@ _TRIALS = "SELECT sweep, cell_id, selected, status, count(*) AS n FROM trials GR
 
 _TESTED = """
 SELECT sweep, cell_id, count(*) AS n
-FROM (SELECT sweep, cell_id, seed, count(*) AS num_lengths FROM _tested WHERE selected GROUP BY ALL)
+FROM (
+  SELECT sweep, cell_id, seed, count(*) AS num_lengths
+  FROM (SELECT sweep, cell_id, unnest(seeds) AS seed FROM _cells_at_length) GROUP BY ALL
+)
 JOIN _asked USING (sweep, cell_id) WHERE num_lengths = len(test_lengths) GROUP BY ALL
 """
 """How many trials at the selected point have every length that the grid wants."""

@@ -35,16 +35,18 @@ WITH_SELECTED = "live JOIN _selected ON _selected.sweep = live.sweep AND _select
 IS_SELECTED = "coalesce(_selected.lr = live.lr AND _selected.searched IS NOT DISTINCT FROM live.searched, false)"
 """Whether rows of the table ``live`` are at the selected point: as a value, since a join by strings is much faster."""
 
-_POINTS = """
-CREATE TABLE _points AS
-SELECT sweep, cell_id, lr, searched, count(*) FILTER (solved) AS num_solved,
+POINTS = """
+CREATE TABLE IF NOT EXISTS _points AS
+SELECT sweep, cell_id, lr, searched, min(seed) AS least_seed, max(seed) AS greatest_seed,
+  count(*) FILTER (solved) AS num_solved,
   avg(CASE WHEN status = 'done' THEN coalesce(validation_accuracy, 0) ELSE 0 END) AS score,
   avg(CASE WHEN status = 'done' THEN coalesce(training_loss, 'inf') ELSE 'inf' END) AS loss,
   bool_or(status IN ('done', 'diverged')) AS has_result,
-  arg_min({'params': params, 'recurrent_params': recurrent_params}, seed) FILTER (recurrent_params IS NOT NULL) AS sizes
-FROM _rows GROUP BY ALL
+  arg_min(struct_pack(params := params, recurrent_params := recurrent_params), seed)
+    FILTER (recurrent_params IS NOT NULL) AS sizes
+FROM {rows} GROUP BY ALL
 """
-"""The points of each cell. A failed trial has no sizes."""
+"""The points of each cell, of the rows that count or of all. A failed trial has no sizes."""
 
 _CANDIDATES = """
 CREATE TABLE _candidates AS
@@ -74,18 +76,29 @@ FROM (SELECT DISTINCT sweep, cell_id FROM _points) LEFT JOIN (
 ) USING (sweep, cell_id)
 """
 
+_AT_LENGTH = """
+CREATE TABLE _cells_at_length AS
+WITH tested AS (
+  SELECT sweep, cell_id, length, max(accuracy_scaled) AS best,
+    list(seed ORDER BY seed) FILTER (selected) AS seeds,
+    list(accuracy_scaled ORDER BY seed) FILTER (selected) AS scores,
+    coalesce(bool_or(num_nonfinite > 0) FILTER (selected), false) AS is_nonfinite
+  FROM _tested GROUP BY ALL
+)
+FROM tested ANTI JOIN (FROM _asked WHERE {is_asked}) AS asked
+  ON asked.sweep = tested.sweep AND asked.cell_id = tested.cell_id
+  AND NOT list_contains(asked.test_lengths, tested.length)
+"""
+"""What was tested of each cell: its seeds at the selected point, and whether some of their logits were not finite."""
+
 _CELLS = f"""
 WITH of_cell AS (
   SELECT live.sweep, live.cell_id, any_value(_selected.lr) AS lr, any_value(_selected.searched) AS selected_searched,
     coalesce(sum(num_solved) FILTER ({IS_SELECTED}), 0) AS num_solved,
     first(sizes ORDER BY NOT {IS_SELECTED}, live.lr, live.searched) FILTER (sizes IS NOT NULL) AS sizes
   FROM _points AS {WITH_SELECTED} GROUP BY live.sweep, live.cell_id
-), tested AS (
-  SELECT sweep, cell_id, length, max(accuracy_scaled) AS best,
-    list(seed ORDER BY seed) FILTER (selected) AS seeds, list(accuracy_scaled ORDER BY seed) FILTER (selected) AS scores
-  FROM _tested GROUP BY ALL
 ), shown AS (
-  SELECT sweep, cell_id, length FROM tested
+  SELECT sweep, cell_id, length FROM _cells_at_length
   UNION SELECT sweep, cell_id, unnest(test_lengths) FROM _asked SEMI JOIN of_cell USING (sweep, cell_id)
     WHERE {{is_asked}}
   UNION SELECT sweep, cell_id, unnest(test_lengths) FROM _asked ANTI JOIN of_cell USING (sweep, cell_id)
@@ -94,7 +107,7 @@ WITH of_cell AS (
 SELECT sweep, cell_id, sizes.params AS params, sizes.recurrent_params AS recurrent_params, length, lr,
   len(coalesce(seeds, [])) AS num_seeds, coalesce(num_solved, 0)::BIGINT AS num_solved, best,
   coalesce(seeds, []) AS seeds, coalesce(scores, []) AS scores, selected_searched
-FROM shown LEFT JOIN tested USING (sweep, cell_id, length) LEFT JOIN of_cell USING (sweep, cell_id)
+FROM shown LEFT JOIN _cells_at_length USING (sweep, cell_id, length) LEFT JOIN of_cell USING (sweep, cell_id)
 """
 """A row for each cell and tested length, and also for the lengths that the grid wants."""
 
@@ -163,7 +176,7 @@ def cells_columns(columns: Sequence[str]) -> list[str]:
 
 def select_points(connection: DuckDBPyConnection) -> None:
     """Fill the table ``_selected`` with the point that each cell selects."""
-    connection.execute(_POINTS)
+    connection.execute(POINTS.format(rows="_rows"))
     connection.execute(_CANDIDATES)
     columns = ", ".join(f"live.{name}" for name in _OutcomeRow._fields)
     tied = connection.sql(f"SELECT {columns} {_TIED}").to_arrow_table()
@@ -193,7 +206,9 @@ def create_cells(connection: DuckDBPyConnection, fields: pa.Schema, later: Seque
         later: The values of those columns of later fields, as expressions in SQL.
         everything: Whether the views show rows that the grids do not want.
     """
-    rows = connection.sql(_CELLS.format(is_asked="false" if everything else "true")).to_arrow_table()
+    is_asked = "false" if everything else "true"
+    connection.execute(_AT_LENGTH.format(is_asked=is_asked))
+    rows = connection.sql(_CELLS.format(is_asked=is_asked)).to_arrow_table()
     described = _described(connection, fields, later)
     positions = {key: index for index, key in enumerate(_keys(described))}
     of_cells = described.take(pa.array([positions[key] for key in _keys(rows)], pa.int64()))

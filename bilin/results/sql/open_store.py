@@ -12,7 +12,7 @@ import pyarrow as pa
 from bilin.results.schema import cell_columns
 from bilin.results.sql.cells import cells_columns, create_cells, select_points
 from bilin.results.sql.sandbox import connect
-from bilin.results.sql.views import TABLE_OF_ROWS, VIEWS, create_views, earlier_sql
+from bilin.results.sql.views import VIEWS, create_views, earlier_sql, part_files, prepare_rows
 from bilin.results.store.contents import Contents, read_sweeps, sweep_folders
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class OpenStore:
     def __init__(self, path: Path | str, sweeps: Sequence[Contents]) -> None:
         self.path = path
         self.sweeps = sweeps
-        self._databases: dict[tuple[str | None, bool], Database] = {}
+        self._databases: dict[tuple[tuple[str, ...], bool], Database] = {}
         self._opened = ExitStack()
 
     def __str__(self) -> str:
@@ -46,10 +46,10 @@ class OpenStore:
 
     def database(self, sweep: str | None, *, everything: bool) -> Database:
         """Return the views over all sweeps or one, over the rows that the grids want or all."""
-        key = sweep, everything
+        sweeps = [each for each in self.sweeps if sweep in (None, each.folder.name)]
+        key = tuple(each.folder.name for each in sweeps), everything
         if key not in self._databases:
-            sweeps = [each for each in self.sweeps if sweep in (None, each.folder.name)]
-            connection = self._opened.enter_context(connect())
+            connection = self._opened.enter_context(connect(part_files(sweeps)))
             self._databases[key] = Database(connection, sweeps, everything=everything)
         return self._databases[key]
 
@@ -65,7 +65,7 @@ class Database:
 
     def __init__(self, connection: DuckDBPyConnection, sweeps: Sequence[Contents], *, everything: bool) -> None:
         self.sweeps = sweeps
-        self.schema = create_views(connection, sweeps, everything=everything)
+        self.schema, self._is_whole = create_views(connection, sweeps, everything=everything)
         of_cells = cells_columns(cell_columns(self.schema))
         self.columns = {view: of_cells if view == "cells" else connection.table(view).columns for view in VIEWS}
         self._connection = connection
@@ -74,8 +74,8 @@ class Database:
 
     def prepare(self, *, trials: bool, lengths: bool, cells: bool) -> None:
         """Compute what a question needs that names some views."""
-        if (lengths or cells) and not self._has_rows:
-            self._connection.execute(TABLE_OF_ROWS)
+        if (lengths or (cells and not self._is_whole)) and not self._has_rows:
+            prepare_rows(self._connection, everything=self._everything, is_whole=self._is_whole)
             self._has_rows = True
         if (trials or cells) and not self._has_points:
             select_points(self._connection)

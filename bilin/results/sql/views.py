@@ -1,6 +1,7 @@
 """The views that a query sees, and the tables behind them.
 
-DuckDB itself opens no file: a query can read only the Arrow tables that are registered here.
+DuckDB may open the part files of these sweeps, and no other file. It reads those whose columns have the types of the
+view; Arrow converts the others, of earlier versions or of packages that use a name for something else.
 """
 
 from __future__ import annotations
@@ -10,14 +11,23 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 from pyarrow.fs import LocalFileSystem
 
 from bilin.results.published import published
-from bilin.results.schema import CURVES, WANTED_SCHEMA, conform, conforms, earlier_values, trials_schema, unite
-from bilin.results.sql.cells import IS_SELECTED, SELECTED, WITH_SELECTED
+from bilin.results.schema import (
+    CURVES,
+    WANTED_SCHEMA,
+    conform,
+    conforms,
+    earlier_values,
+    has_types_of,
+    trials_schema,
+    unite,
+)
+from bilin.results.sql.cells import IS_SELECTED, POINTS, SELECTED, WITH_SELECTED
 from bilin.results.statistics import scaled_sql, wilson_sql
 from bilin.results.store.contents import Contents
 from bilin.results.store.parts import read_schema, stream_rows
@@ -49,34 +59,61 @@ FROM (SELECT *, list_min(seeds) AS first_seed, list_max(seeds) AS last_seed FROM
 """
 """What the grids want. Seeds are a list only if they are not a range: a join copies lists for every row."""
 
-_LIVE = """
-CREATE TEMP VIEW _live AS
-SELECT _trials.*, _wanted.test_lengths
-FROM _trials LEFT JOIN (FROM _asked WHERE {is_asked}) AS _wanted
-  ON _wanted.sweep = _trials.sweep AND _wanted.cell_id = _trials.cell_id
-  AND seed BETWEEN first_seed AND last_seed AND (seeds IS NULL OR list_contains(seeds, seed))
-  AND CASE
-    WHEN points IS NOT NULL THEN list_contains(points, {{'lr': lr, 'searched': searched}})
+_IS_POINT = """CASE
+    WHEN points IS NOT NULL THEN list_contains(points, struct_pack(lr := lr, searched := searched))
     WHEN lrs IS NULL THEN lr BETWEEN lr_low AND lr_high AND coalesce(list_bool_and(list_transform(ranges, lambda r:
       list_bool_or(list_transform(searched, lambda s: s.name = r.name AND s.value BETWEEN r.low AND r.high))
     )), true)
     ELSE list_contains(lrs, lr)
-  END
-WHERE {is_newest} AND (
-  _wanted.sweep IS NOT NULL OR _trials.sweep NOT IN (SELECT DISTINCT sweep FROM _asked WHERE {is_asked})
+  END"""
+"""Whether what the grid wants of a cell has a point."""
+
+_UNASKED = f"""
+SELECT 1
+FROM _points LEFT JOIN _asked USING (sweep, cell_id)
+WHERE sweep IN (SELECT sweep FROM _asked) AND NOT coalesce(
+  least_seed >= first_seed AND greatest_seed <= last_seed AND seeds IS NULL AND {_IS_POINT}, false
+)
+LIMIT 1
+"""
+"""A row if there may be trials that the grids do not want, given the points of all."""
+
+_ALL_LIVE = "CREATE TEMP VIEW _live AS FROM _trials"
+
+_LIVE = f"""
+CREATE TEMP VIEW _live AS
+SELECT _trials.*
+FROM _trials LEFT JOIN (FROM _asked WHERE {{is_asked}}) AS _wanted
+  ON _wanted.sweep = _trials.sweep AND _wanted.cell_id = _trials.cell_id
+  AND seed BETWEEN first_seed AND last_seed AND (seeds IS NULL OR list_contains(seeds, seed))
+  AND {_IS_POINT}
+WHERE {{is_newest}} AND (
+  _wanted.sweep IS NOT NULL OR _trials.sweep NOT IN (SELECT DISTINCT sweep FROM _asked WHERE {{is_asked}})
 )
 """
-"""The rows that count: the newest of each trial that the grid wants, with the lengths to show."""
+"""The rows that count: the newest of each trial that the grid wants."""
 
 _ROWS = """
 SELECT sweep, trial_id, cell_id, lr, searched, seed, status, solved, validation_accuracy, training_loss, params,
   recurrent_params, task_package, tier_package, torch, cpu, gpu, tested, test_lengths
 FROM _live
 """
+"""What cells and tested lengths are made of, with the lengths to show; null for all."""
 
-_VIEW_OF_ROWS = f"CREATE VIEW _rows AS {_ROWS}"
-TABLE_OF_ROWS = f"DROP VIEW _rows; CREATE TABLE _rows AS {_ROWS}"
-"""What cells and tested lengths are made of. Joins are many times faster if its lists lie in DuckDB, not in Arrow."""
+_VIEW_OF_ROWS = f"CREATE VIEW _rows AS {_ROWS.replace('test_lengths', 'NULL::BIGINT[] AS test_lengths')}"
+_TABLE_OF_ROWS = f"""
+DROP VIEW _rows;
+CREATE TABLE _rows AS {_ROWS} LEFT JOIN (SELECT sweep, cell_id, test_lengths FROM _asked WHERE {{is_asked}})
+  USING (sweep, cell_id)
+"""
+"""Joins are many times faster if its lists lie in DuckDB, not in a file."""
+
+_HIDDEN = """
+SELECT 1
+FROM (SELECT DISTINCT sweep, cell_id, t.length FROM (SELECT sweep, cell_id, unnest(tested) AS t FROM _live)) AS tested
+JOIN _asked USING (sweep, cell_id) WHERE NOT list_contains(test_lengths, tested.length) LIMIT 1
+"""
+"""A row if trials have lengths that the grids do not want."""
 
 _IS_NEWEST = """NOT EXISTS (
   FROM _older WHERE _older.sweep = _trials.sweep AND _older.part = _trials.part AND _older.trial_id = _trials.trial_id
@@ -85,7 +122,7 @@ _IS_NEWEST = """NOT EXISTS (
 _TRIALS = """
 CREATE TEMP VIEW trials AS
 SELECT live.*, {is_selected} AS selected
-FROM (SELECT * EXCLUDE (part, tested, test_lengths) REPLACE ({earlier}) FROM _live) AS {with_selected}
+FROM (SELECT * EXCLUDE (part, tested) REPLACE ({earlier}) FROM _live) AS {with_selected}
 """
 
 _ACCURACY = "t.num_correct / t.num_sequences"
@@ -134,6 +171,11 @@ class _File(NamedTuple):
     path: Path
 
 
+def part_files(sweeps: Iterable[Contents]) -> list[Path]:
+    """Return the part files that the views read."""
+    return [path for sweep in sweeps for path in sweep.manifest.paths(sweep.folder)]
+
+
 def check(sweeps: Iterable[Contents]) -> None:
     """Open every part of some sweeps.
 
@@ -141,12 +183,13 @@ def check(sweeps: Iterable[Contents]) -> None:
         FileNotFoundError: A part does not exist any more.
         StoreError: A part cannot be read.
     """
-    for sweep in sweeps:
-        for path in sweep.manifest.paths(sweep.folder):
-            read_schema(path)
+    for path in part_files(sweeps):
+        read_schema(path)
 
 
-def create_views(connection: DuckDBPyConnection, sweeps: Sequence[Contents], *, everything: bool) -> pa.Schema:
+def create_views(
+    connection: DuckDBPyConnection, sweeps: Sequence[Contents], *, everything: bool
+) -> tuple[pa.Schema, bool]:
     """Create all views but `cells`, over the rows that the grids want now, or over all rows.
 
     The column `selected` of `trials` is false until the table ``_selected`` is filled: see `bilin.results.sql.cells`.
@@ -157,24 +200,25 @@ def create_views(connection: DuckDBPyConnection, sweeps: Sequence[Contents], *, 
         everything: Whether to show rows that the grids do not want.
 
     Returns:
-        The columns of a stored trial.
+        The columns of a stored trial, and whether every stored row is shown.
 
     Raises:
         Exception: As `check` does.
     """
-    curves, trials = _curves(sweeps), _trials(sweeps)
-    tables = {"_trials": trials, "_curves": curves, "_grids": _grids(sweeps), "published": published()}
-    for name, table in tables.items():
+    schema = _create_trials(connection, sweeps)
+    _create_union(connection, "_curves", _files(sweeps, of_curves=True), pa.unify_schemas([_ORIGIN, CURVES]))
+    for name, table in {"_grids": _grids(sweeps), "published": published()}.items():
         connection.register(name, table)
     several = ", ".join(f"'{sweep.folder.name}'" for sweep in sweeps if len(sweep.manifest.parts) > 1)
     if several:
         connection.execute(_OLDER.format(sweeps=several))
     has_older = several and connection.table("_older").limit(1).fetchall()
     is_newest = _IS_NEWEST if has_older else "true"
+    connection.execute(_ASKED)
+    is_whole = not has_older and (everything or _is_all_asked(connection))
     for statement in (
-        _ASKED,
         SELECTED,
-        _LIVE.format(is_newest=is_newest, is_asked="false" if everything else "true"),
+        _ALL_LIVE if is_whole else _LIVE.format(is_newest=is_newest, is_asked="false" if everything else "true"),
         _TRIALS.format(earlier=", ".join(earlier_sql()), is_selected=IS_SELECTED, with_selected=WITH_SELECTED),
         _VIEW_OF_ROWS,
         _LENGTHS,
@@ -182,7 +226,22 @@ def create_views(connection: DuckDBPyConnection, sweeps: Sequence[Contents], *, 
         _CURVES,
     ):
         connection.execute(statement)
-    return trials.schema
+    return schema, is_whole
+
+
+def _is_all_asked(connection: DuckDBPyConnection) -> bool:
+    """Return whether the grids want every stored row. Then ``_points`` are their points."""
+    connection.execute(POINTS.format(rows="_trials"))
+    has_others = bool(connection.execute(_UNASKED).fetchall())
+    if has_others:
+        connection.execute("DROP TABLE _points")
+    return not has_others
+
+
+def prepare_rows(connection: DuckDBPyConnection, *, everything: bool, is_whole: bool) -> None:
+    """Make a table of what `cells` and `lengths` are made of, unless the files have just what `lengths` shows."""
+    if not is_whole or (not everything and connection.execute(_HIDDEN).fetchall()):
+        connection.execute(_TABLE_OF_ROWS.format(is_asked="false" if everything else "true"))
 
 
 def earlier_sql() -> Iterator[str]:
@@ -206,47 +265,69 @@ def _grids(sweeps: Iterable[Contents]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _curves(sweeps: Iterable[Contents]) -> Dataset:
-    """Return every stored row of a curve, with `_ORIGIN`."""
-    files = [
-        _File(sweep.folder.name, position, sweep.folder.curves_part(part.number))
+def _files(sweeps: Iterable[Contents], *, of_curves: bool) -> list[_File]:
+    return [
+        _File(
+            sweep.folder.name,
+            position,
+            sweep.folder.curves_part(part.number) if of_curves else sweep.folder.trials_part(part.number),
+        )
         for sweep in sweeps
         for position, part in enumerate(sweep.manifest.parts)
-        if part.curves
+        if part.curves or not of_curves
     ]
-    return _dataset(files, pa.unify_schemas([_ORIGIN, CURVES]))
 
 
-def _trials(sweeps: Iterable[Contents]) -> Dataset:
-    """Return every stored row of a trial, superseded ones included, with `_ORIGIN`."""
-    import pyarrow.dataset as ds  # a second if pandas is installed, and only for queries
-
-    files = [
-        _File(sweep.folder.name, position, sweep.folder.trials_part(part.number))
-        for sweep in sweeps
-        for position, part in enumerate(sweep.manifest.parts)
-    ]
+def _create_trials(connection: DuckDBPyConnection, sweeps: Iterable[Contents]) -> pa.Schema:
+    """Create the view of every stored row of a trial, superseded ones included, with `_ORIGIN`. Return its columns."""
+    files = _files(sweeps, of_curves=False)
     columns = [read_schema(file.path) for file in files]
     schema = unite([pa.schema([*_ORIGIN, *trials_schema()]), *columns])
-    is_plain = [conforms(own, schema) for own in columns]
-    dataset = _dataset(itertools.compress(files, is_plain), schema)
-    converted = [_convert(file, schema) for file, plain in zip(files, is_plain, strict=True) if not plain]
-    return ds.dataset([dataset, *map(ds.dataset, converted)]) if converted else dataset
+    plain, others = list[_File](), list[_File]()
+    for file, own in zip(files, columns, strict=True):
+        (plain if has_types_of(own, schema) else others).append(file)
+    _create_union(connection, "_trials", plain, schema, others=_converted(others, schema) if others else None)
+    return schema
 
 
-def _dataset(files: Iterable[_File], schema: pa.Schema) -> Dataset:
-    import pyarrow.dataset as ds
+def _create_union(
+    connection: DuckDBPyConnection, name: str, files: Iterable[_File], schema: pa.Schema, *, others: Any = None
+) -> None:
+    """Create a view of the rows of some files, with `_ORIGIN`, and of other rows. What a file lacks is null."""
+    connection.register(f"{name}_columns", schema.empty_table())
+    selects = [f"FROM {name}_columns"]
+    if others is not None:
+        connection.register(f"{name}_converted", others)
+        selects.append(f"FROM {name}_converted")
+    for sweep, group in itertools.groupby(files, attrgetter("sweep")):
+        paths, positions = list[str](), list[int]()
+        for file in group:
+            paths.append("'{}'".format(os.fspath(file.path).replace("'", "''")))
+            positions.append(file.position)
+        selects.append(
+            f"SELECT '{sweep}' AS sweep, {positions}[file_index::BIGINT + 1]::BIGINT AS part, * "
+            f"FROM read_parquet([{', '.join(paths)}], union_by_name = true, hive_partitioning = false)"
+        )
+    connection.execute(f"CREATE TEMP VIEW {name} AS {' UNION ALL BY NAME '.join(selects)}")
+
+
+def _converted(files: Sequence[_File], schema: pa.Schema) -> Dataset:
+    """Return the rows of files whose columns have other types than those of a schema, as rows of that schema."""
+    import pyarrow.dataset as ds  # a second if pandas is installed, and seldom needed
 
     parquet, filesystem = ds.ParquetFileFormat(), LocalFileSystem()
+    is_lazy = [conforms(read_schema(file.path), schema) for file in files]
     fragments = [
         parquet.make_fragment(
             os.fspath(file.path),
             filesystem,
             partition_expression=(ds.field("sweep") == file.sweep) & (ds.field("part") == file.position),
         )
-        for file in files
+        for file in itertools.compress(files, is_lazy)
     ]
-    return ds.FileSystemDataset(fragments, schema, parquet, filesystem)
+    dataset = ds.FileSystemDataset(fragments, schema, parquet, filesystem)
+    tables = [_convert(file, schema) for file, lazy in zip(files, is_lazy, strict=True) if not lazy]
+    return ds.dataset([dataset, *map(ds.dataset, tables)]) if tables else dataset
 
 
 def _convert(file: _File, schema: pa.Schema) -> pa.Table:

@@ -148,7 +148,8 @@ def parse_wanted(content: bytes) -> pa.Table:
     Raises:
         Exception: One of `UNREADABLE`: it is not such a file.
     """
-    table = pq.read_table(pa.BufferReader(content), partitioning=None)
+    with pq.ParquetFile(pa.BufferReader(content)) as file:  # `read_table` imports Arrow's datasets
+        table = file.read()
     for name in {"points", "ranges", "fields"}.difference(
         table.column_names
     ):  # a file of a version before they existed

@@ -38,7 +38,7 @@ def compare(
     apart: the note names them.
 
     Args:
-        store: Directory of the store. With published accuracies, it need not exist.
+        store: Directory of the store. With published accuracies, the default one need not exist.
         sweep: The sweep to look at; None looks at all, which is possible beside published accuracies.
         against: The other sweep, or the source of published accuracies, such as ``2505.21749``; None means all sources.
         tolerance: Up to this difference, two accuracies are the same; by default 0, or 0.02 beside published ones.

@@ -133,7 +133,7 @@ class Seeds:
         self._statuses: dict[tuple[str, str], dict[bool, dict[str, int]]] = defaultdict(lambda: {True: {}, False: {}})
         for row in self._rows("SELECT sweep, cell_id, selected, status, count(*) AS n FROM trials GROUP BY ALL"):
             self._statuses[row["sweep"], row["cell_id"]][row["selected"]][row["status"]] = row["n"]
-        sql = "SELECT DISTINCT sweep, cell_id, length FROM _tested WHERE selected AND num_nonfinite > 0"
+        sql = "SELECT sweep, cell_id, length FROM _cells_at_length WHERE is_nonfinite"
         self._nonfinite = {(row["sweep"], row["cell_id"], row["length"]) for row in self._rows(sql)}
 
     def with_values(self, cells: Sequence[Cell], name: str) -> list[Cell]:

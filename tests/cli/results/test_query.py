@@ -13,7 +13,23 @@ import pytest
 
 from bilin.cli.results import display
 from bilin.errors import InputError, QueryError, StoreError
-from bilin.results import Format
+from bilin.results import Format, SweepWriter
+from tests.results.samples import seeds
+
+
+@pytest.mark.parametrize("command", ["query", "table", "compare"])
+def test_pandas_and_scipy_are_not_imported_for_the_intervals_of_a_cell(store, command):
+    with SweepWriter(store, "sweep") as writer:
+        writer.append(seeds(3, accuracy=0.9))
+    code = f"""
+import atexit, sys
+from bilin.cli.app import main
+sys.argv = ["bilin", "results", {command!r}, "--store", {str(store)!r}]
+atexit.register(lambda: print(sorted({{"pandas", "scipy", "matplotlib"}} & set(sys.modules)), file=sys.stderr))
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr.strip().splitlines()[-1]) == (0, "[]")
 
 
 def test_without_arguments_a_table_of_the_cells(bilin):

@@ -45,12 +45,13 @@ SELECTS = [
     "SELECT * FROM read_text('{store}/../../{folder}/secret.csv')",
     "SELECT * FROM read_json('{secret}')",
     "SELECT * FROM read_parquet('{secret}')",
-    "SELECT * FROM read_parquet('{store}/first/trials-00000001.parquet')",
+    "SELECT * FROM read_parquet('{store}/*/trials-00000001.parquet')",
+    "SELECT * FROM read_text('{store}/first/manifest.json')",
     "SELECT * FROM sniff_csv('{secret}')",
     "SELECT * FROM glob('{folder}/*')",
     "SELECT * FROM query('SELECT * FROM read_text(''{secret}'')')",
     "SELECT * FROM query_table('{secret}')",
-    "SELECT * FROM parquet_metadata('{store}/first/trials-00000001.parquet')",
+    "SELECT * FROM parquet_metadata('{store}/first/wanted.parquet')",
     "SELECT * FROM read_csv('https://example.org/data.csv')",
     "SELECT * FROM trials WHERE (SELECT count(*) FROM read_text('{secret}')) > 0",
     "WITH t AS (SELECT * FROM read_text('{secret}')) SELECT * FROM t",
@@ -98,6 +99,13 @@ def test_a_select_reaches_nothing_outside(filled, places, sql):
     with pytest.raises(QueryError) as raised:
         query(sql.format(**places), store=filled)
     assert SECRET not in str(raised.value)
+
+
+def test_a_select_opens_the_part_files_of_the_sweeps_that_it_is_about_alone(filled):
+    sql = f"SELECT count(*) AS n FROM read_parquet('{filled}/second/trials-00000001.parquet')"
+    assert query(sql, store=filled).to_pylist() == [{"n": 2}]
+    with pytest.raises(QueryError, match="no file"):
+        query(sql, store=filled, sweep="first")
 
 
 @pytest.mark.parametrize("text", SMUGGLED)

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import dataclasses
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
 from bilin.record import LengthResult
-from bilin.results import SweepWriter, WantedRow, query
+from bilin.results import SweepWriter, WantedRow, fields_json, query
 from bilin.tasks.group_word import GroupWord
-from tests.results.samples import cell, failed, pair
+from tests.results.samples import cell, failed, forget_checksums, pair, seeds
 
 
 def store_of(store, pairs, wanted=()):
@@ -21,6 +23,54 @@ def store_of(store, pairs, wanted=()):
 
 def cells(store, **question):
     return query(store=store, view="cells", where="length = 500", **question).to_pylist()
+
+
+VIEWS = ("cells", "trials", "lengths", "curves")
+
+
+def answers(store, **question):
+    return [query(store=store, view=view, **question).to_pylist() for view in VIEWS]
+
+
+def test_arrow_converts_files_of_other_types_to_what_duckdb_reads_from_the_others(filled, spare):
+    for path in spare.glob("first/trials-*.parquet"):
+        rows = pq.read_table(path)
+        at = rows.schema.get_field_index("host")
+        pq.write_table(rows.set_column(at, "host", rows["host"].cast(pa.large_string())), path)
+    forget_checksums(spare / "first")
+    assert answers(spare) == answers(filled)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [[pair(seed=7)], [pair(lr=1e-2)], [pair(lengths=(LengthResult(20, 9, 9, 5),))], [pair(cell(m=7))]],
+    ids=["seed", "rate", "superseded", "cell"],
+)
+def test_views_are_the_same_with_and_without_rows_that_they_do_not_show(store, tmp_path, others):
+    pairs = [*seeds(3, accuracy=0.9), *seeds(3, lr=1e-4), failed(cell("lstm"))]
+    wanted = [
+        WantedRow(
+            cell_id=of.cell_id, lrs=(1e-3, 1e-4), seeds=(0, 1, 2), num_trials=6, test_lengths=(10, 500),
+            num_sequences=2048, fields=fields_json(of),
+        )
+        for of in (cell(), cell("lstm"))
+    ]  # fmt: skip
+    store_of(store, others)
+    store_of(store, pairs, wanted)
+    assert answers(store) == answers(store_of(tmp_path / "other", pairs, wanted))
+    everything = answers(store, everything=True)[1]
+    assert len(everything) == len(pairs) + (others[0][0].trial_id not in {spec.trial_id for spec, _ in pairs})
+
+
+def test_a_length_that_the_grid_does_not_want_is_hidden(store):
+    wanted = WantedRow(
+        cell_id=cell().cell_id, lrs=(1e-3,), seeds=(0, 1), num_trials=2, test_lengths=(500,), num_sequences=2048,
+        fields=fields_json(cell()),
+    )  # fmt: skip
+    store_of(store, seeds(2), [wanted])
+    assert set(query(store=store, view="lengths")["length"].to_pylist()) == {500}
+    assert [row["length"] for row in query(store=store, view="cells").to_pylist()] == [500]
+    assert set(query(store=store, view="lengths", everything=True)["length"].to_pylist()) == {10, 500}
 
 
 def test_lengths_of_a_trial(store):
