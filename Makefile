@@ -63,8 +63,9 @@ reproduce: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.reproduction --write
 
 hierarchy: $(VENV)/.installed
-	$(BIN)/bilin sweep launch examples/hierarchy.yaml
-	$(BIN)/python benchmarks/hierarchy.py > docs/hierarchy.md
+	$(BIN)/bilin sweep launch examples/hierarchy.yaml --store reproduction
+	$(BIN)/bilin results compact --store reproduction
+	$(BIN)/python -m benchmarks.hierarchy > docs/hierarchy.md
 
 survival: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/survival.py tests/slurm/survival.py --timeout 3600 -s

@@ -112,10 +112,9 @@ def replaced(page: str, part: str) -> str:
 
 def figures(plans: Sequence[Plan]) -> Iterator[str]:
     """What the campaign has cost."""
-    statuses = Counter(row["status"] for row in _rows("SELECT status FROM trials WHERE found_in IS NULL"))
-    (hours,) = _rows(
-        "SELECT sum(wall_s) / 3600 AS training, sum(test_s) / 3600 AS test FROM trials WHERE found_in IS NULL"
-    )
+    own = f"found_in IS NULL AND sweep IN {tuple(plan.grid.name for plan in plans)}"
+    statuses = Counter(row["status"] for row in _rows(f"SELECT status FROM trials WHERE {own}"))
+    (hours,) = _rows(f"SELECT sum(wall_s) / 3600 AS training, sum(test_s) / 3600 AS test FROM trials WHERE {own}")
     ledger = STORE / LAUNCHES
     launches = [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
     failed = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()) if status != "done")

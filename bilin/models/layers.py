@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bilin.models.module import Features, SequenceModel, State, Tokens
+from bilin.models.module import Features, State, Tokens, ZeroStateModel
 from bilin.models.pointwise import silu
 from bilin.models.stacking import in_stack, is_stacked, look_up
 
@@ -43,27 +43,26 @@ class Layer(nn.Module, ABC):
         """Return what is added to the residual stream, from its norm; for the state see `SequenceModel.advance`."""
 
 
-class Stack(SequenceModel):
+class Stack(ZeroStateModel):
     """Embedding, residual layers, a final norm, and a readout without bias.
 
         x <- x + layer(norm(x))
 
-    Shapes: embedding (V, H), readout (classes, H).
+    Shapes: embedding as in `ZeroStateModel`, readout (classes, H).
     """
 
     def __init__(self, tier: LayeredTier, *, vocab_size: int, num_classes: int) -> None:
-        super().__init__()
-        layers, hidden = tier.make_layers(), tier.hidden
+        layers, hidden = tier.make_layers(), tier.hidden  # drawn before the embedding
+        super().__init__(tier, vocab_size=vocab_size, width=hidden)
         norm: Callable[[int], nn.Module] = partial(nn.RMSNorm, eps=1e-5) if tier.norm == "rms" else LayerNorm
-        self.embedding = nn.Parameter(torch.randn(vocab_size, hidden))
         self.layers = nn.ModuleList(layers)
         self.norms = nn.ModuleList(norm(hidden) for _ in layers)
         self.last_norm = norm(hidden)
         self.readout = Linear(hidden, num_classes, bias=False)
         self.tokens_at_once = min(layer.tokens_at_once for layer in layers)
 
-    def advance(self, tokens: Tokens, state: State = None) -> tuple[Features, State]:
-        """See `SequenceModel.advance`. The state holds the state of every layer."""
+    def read(self, tokens: Tokens, state: State) -> tuple[Features, State]:
+        """See `ZeroStateModel.read`. The state holds the state of every layer."""
         return self.through(look_up(self.embedding, tokens), state)
 
     def through(self, x: Hidden, state: State) -> tuple[Hidden, State]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from bilin.models.tier import ZeroStateTier
 
 Tokens: TypeAlias = Int[Tensor, "batch time"]
 NumTokens: TypeAlias = Int[Tensor, " batch"]
@@ -94,3 +98,32 @@ class SequenceModel(nn.Module, ABC):
 
     def _is_recurrent(self, name: str) -> bool:
         return name.partition(".")[0] not in self.outside_recurrence
+
+
+class ZeroStateModel(SequenceModel):
+    """A model with an embedding, whose state starts at 0.
+
+    With `start_token`, it reads one more token before each sequence: the last one of the embedding. So what the
+    sequence starts from is learned, in every layer. Nothing is predicted after that token.
+
+    A subclass implements `read` in place of `advance`.
+
+    Shapes: embedding (V, H) or (V, D), as wide as the tier says; with a start token one row more.
+    """
+
+    def __init__(self, tier: ZeroStateTier, *, vocab_size: int, width: int) -> None:
+        super().__init__()
+        self.start_token = vocab_size if tier.start_token else None
+        self.embedding = nn.Parameter(torch.randn(vocab_size + tier.start_token, width))
+
+    @abstractmethod
+    def read(self, tokens: Tokens, state: State) -> tuple[Features, State]:
+        """Do what `advance` says, with a start token in front of the first tokens where there is one."""
+
+    def advance(self, tokens: Tokens, state: State = None) -> tuple[Features, State]:
+        """See `SequenceModel.advance`."""
+        if self.start_token is None or state is not None:
+            return self.read(tokens, state)
+        start = torch.full_like(tokens[:, :1], self.start_token)
+        features, state = self.read(torch.cat([start, tokens], dim=1), None)
+        return features[:, 1:], state

@@ -70,7 +70,18 @@ class Tier(ABC):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LayeredTier(Tier):
+class ZeroStateTier(Tier):
+    """Settings of a tier whose state starts at 0 (`bilin.models.module.ZeroStateModel`)."""
+
+    start_token: bool = option(
+        False,
+        before=False,
+        doc="read a token of its own before each sequence, which sets the state from which it starts",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayeredTier(ZeroStateTier):
     """Settings of a tier that is a stack of residual layers (`bilin.models.layers.Stack`).
 
     Attributes:

@@ -59,7 +59,7 @@ def test_ids_of_trials(store, command):
 
 def test_columns_of_a_view(store):
     assert completed("bilin results query --select ti", store) == ["tier"]
-    assert completed("bilin results query --view trials --sort sta", store) == ["state_size", "status", "started_at"]
+    assert completed("bilin results query --view trials --sort stat", store) == ["state_size", "status"]
     assert completed("bilin results table --rows tier,ra", store) == ["tier,rank"]
 
 

@@ -33,7 +33,7 @@ NUM_POSITIONS = 1024
 class TransformerStack(Stack):
     """Attention and perceptrons in turn, with positions added to the embedding where the tier says so.
 
-    Shapes: embedding (V, H), positions (1024, H) where they are learned, readout (classes, H).
+    Shapes: embedding as in `ZeroStateModel`, positions (1024, H) where they are learned, readout (classes, H).
     """
 
     def __init__(self, tier: Transformer, *, vocab_size: int, num_classes: int) -> None:
@@ -44,8 +44,8 @@ class TransformerStack(Stack):
         learned = tier.positions == "learned"
         self.positions = nn.Parameter(STD * torch.randn(NUM_POSITIONS, tier.hidden)) if learned else None
 
-    def advance(self, tokens: Tokens, state: State = None) -> tuple[Features, State]:
-        """See `SequenceModel.advance`. The state holds the keys and values of every attention layer."""
+    def read(self, tokens: Tokens, state: State) -> tuple[Features, State]:
+        """See `ZeroStateModel.read`. The state holds the keys and values of every attention layer."""
         x = look_up(self.embedding, tokens)
         start = state[0][0].shape[2] if state else 0
         if self.sinusoidal:

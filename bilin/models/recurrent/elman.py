@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bilin.fields import option
-from bilin.models.tier import Module, Tier
+from bilin.models.tier import Module, ZeroStateTier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Elman(Tier):
+class Elman(ZeroStateTier):
     """h_t = tanh(W x_t + U h_{t-1} + b)."""
 
     tier: ClassVar[str] = "elman"

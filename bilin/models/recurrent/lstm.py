@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bilin.fields import option
-from bilin.models.tier import Module, Tier
+from bilin.models.tier import Module, ZeroStateTier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LSTM(Tier):
+class LSTM(ZeroStateTier):
     """c_t = f ∘ c_{t-1} + i ∘ g, h_t = o ∘ tanh(c_t)."""
 
     tier: ClassVar[str] = "lstm"

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from bilin.models.layers import Linear, linear
-from bilin.models.module import Features, SequenceModel, State, Tokens
+from bilin.models.module import Features, State, Tokens, ZeroStateModel
 from bilin.models.stacking import in_stack
 
 if TYPE_CHECKING:
@@ -28,26 +28,25 @@ States: TypeAlias = Float[Tensor, "members time batch hidden"]
 Last: TypeAlias = Float[Tensor, "members batch hidden"]
 
 
-class TorchRecurrence(SequenceModel):
+class TorchRecurrence(ZeroStateModel):
     """An embedding, a recurrent network from a zero state, and a linear readout without bias.
 
-    Shapes: embedding (V, D), readout (classes, H). The recurrent weights are those of a network of `torch.nn`, which
-    only holds them; its initial values are multiplied by ``init_scale``.
+    Shapes: embedding as in `ZeroStateModel`, readout (classes, H). The recurrent weights are those of a network of
+    `torch.nn`, which only holds them; its initial values are multiplied by ``init_scale``.
     """
 
     def __init__(
         self, tier: Elman | LSTM, network: type[nn.RNN] | type[nn.LSTM], *, vocab_size: int, num_classes: int
     ) -> None:
-        super().__init__()
-        self.embedding = nn.Parameter(torch.randn(vocab_size, tier.embedding))
+        super().__init__(tier, vocab_size=vocab_size, width=tier.embedding)
         self.recurrence = network(tier.embedding, tier.hidden, num_layers=tier.layers, batch_first=True)
         with torch.no_grad():
             for weight in self.recurrence.parameters():
                 weight.mul_(tier.init_scale)
         self.readout = Linear(tier.hidden, num_classes, bias=False)
 
-    def advance(self, tokens: Tokens, state: State = None) -> tuple[Features, State]:
-        """See `SequenceModel.advance`. The state is that of every layer: h, or h and c for the LSTM."""
+    def read(self, tokens: Tokens, state: State) -> tuple[Features, State]:
+        """See `ZeroStateModel.read`. The state is that of every layer: h, or h and c for the LSTM."""
         run = _run_lstm if isinstance(self.recurrence, nn.LSTM) else _run_elman
         hidden, ends = self.recurrence.hidden_size, []
         # What the first layer gets is computed once for each token of the vocabulary.

@@ -140,8 +140,9 @@ def test_weights_that_cannot_be_written_do_not_fail_the_trial(
     assert "weights not kept" in capsys.readouterr().err
 
 
-def test_a_model_is_loaded_from_the_file_alone(kept: Make) -> None:
-    spec = kept(tier="cp", model={"rank": 4})
+@pytest.mark.parametrize(("tier", "fields"), [("cp", {"rank": 4}), ("deltanet", {"start_token": True})])
+def test_a_model_is_loaded_from_the_file_alone(kept: Make, tier: str, fields: dict[str, object]) -> None:
+    spec = kept(tier=tier, model=fields)
     model = load_model(file_of(spec))
     assert not model.training
     assert model.state_dict().keys() == load_file(file_of(spec)).keys()
