@@ -206,7 +206,7 @@ def shares(scores: Sequence[float], count: int) -> str:
     if not scores:
         return "not run | | "
     formulas = ", ".join(wilson_sql(str(count), str(len(scores))))
-    low, high = duckdb.sql(f"SELECT {formulas}").fetchall()[0]
+    low, high = duckdb.execute(f"SELECT {formulas}").fetchall()[0]
     accuracies = ", ".join(map(number, sorted(scores, reverse=True)))
     return f"{count} of {len(scores)} | {low:.2f} to {high:.2f} | {accuracies}"
 
