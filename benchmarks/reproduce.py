@@ -39,12 +39,12 @@ STAGES = (
     "modular_arithmetic",
     "rotation_ablation",
     "rotation_lengths",
-    "ending_rule",
-    "curves",
     "reproduce_3_lstm",
     "reproduce_4_baselines",
     "reproduce_5_groups",
     "reproduce_6_copying",
+    "ending_rule",
+    "curves",
 )
 PUBLISHED = ("paper_modular_addition", "paper_random_state_machine")
 

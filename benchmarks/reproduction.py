@@ -199,7 +199,7 @@ def details(rows: Sequence[Row], plans: Sequence[Plan]) -> Iterator[str]:
         yield f"| {cell} | {numbers} | {row['mark']}{so_far} | {protocols[_protocol(row)]} |"
     yield from (
         "",
-        "Protocols, as they differ from the published one, beside validation beyond the training lengths:",
+        "Protocols, as they differ from the published one, besides validation beyond the training lengths:",
         "",
     )
     yield from (f"- **{letter}**: {text}" for text, letter in protocols.items())
@@ -250,8 +250,8 @@ def ending_rule() -> Iterator[str]:
     if not rows:
         return
     yield from ("", "### How often is a solved trial wrong?", "")
-    yield "Modular addition with m = 2 and 3, H = 64, ten seeds each (`examples/ending_rule.yaml`). *Wrong*: a scaled"
-    yield "accuracy below 0.98. *Anywhere*: at 10, 300, 500 or 700 tokens."
+    yield "Modular addition with m = 2 and 3, ten seeds of each, H = 64 (`examples/ending_rule.yaml`). *Wrong*: a"
+    yield "scaled accuracy below 0.98. *Anywhere*: at 10, 300, 500 or 700 tokens."
     yield ""
     yield "| model | normalize | validated last at mixed lengths | solved | steps, median | wrong at 500 | anywhere |"
     yield "|---|---|---|--:|--:|--:|--:|"

@@ -29,14 +29,14 @@ REGISTRIES: Mapping[str, Registry[Any]] = {"tasks": TASK_REGISTRY, "models": MOD
 
 FIXED_COLUMNS = frozenset(
     {
-        "accuracy", "accuracy_scaled", "attempts", "best", "cell_id", "commit", "cpu", "device", "error", "finished_at",
-        "found_in", "gpu", "gpu_memory_mb", "high", "high_scaled", "host", "length", "loss", "low", "low_scaled", "lr",
-        "max", "max_steps", "mean", "min", "mixed", "mixed_hardware", "name", "nonfinite", "num_seeds", "num_sequences",
-        "num_solved", "pack", "params", "part", "pid", "python", "recurrent_params", "rungs", "schema_version",
-        "scores", "searched", "seed", "seeds", "selected", "sequence_accuracy", "solved", "source", "spec",
-        "started_at", "status", "step", "steps", "stop_reason", "sweep", "task", "task_package", "test_lengths",
-        "test_s", "tested", "threads", "tier", "tier_package", "torch", "traceback", "train_lengths", "training_loss",
-        "trial_id", "validation_accuracy", "version", "wall_s", "worker",
+        "accuracy", "accuracy_scaled", "attempts", "best", "cell_id", "commit", "cpu", "device", "error", "file_index",
+        "finished_at", "found_in", "gpu", "gpu_memory_mb", "high", "high_scaled", "host", "length", "loss", "low",
+        "low_scaled", "lr", "max", "max_steps", "mean", "min", "mixed", "mixed_hardware", "name", "nonfinite",
+        "num_seeds", "num_sequences", "num_solved", "pack", "params", "part", "pid", "python", "recurrent_params",
+        "rungs", "schema_version", "scores", "searched", "seed", "seeds", "selected", "sequence_accuracy", "solved",
+        "source", "spec", "started_at", "status", "step", "steps", "stop_reason", "sweep", "task", "task_package",
+        "test_lengths", "test_s", "tested", "threads", "tier", "tier_package", "torch", "traceback", "train_lengths",
+        "training_loss", "trial_id", "validation_accuracy", "version", "wall_s", "worker",
     }
 )  # fmt: skip
 """Names that no field may have: columns of the results, in any view, that are not fields."""

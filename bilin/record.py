@@ -129,8 +129,8 @@ class TrialResult:
         solved: Whether the last two evaluations were perfect at the training, all validation, and mixed lengths.
         params: Number of trainable weights.
         recurrent_params: Number of trainable weights in the recurrence.
-        validation_accuracy: Lowest accuracy over the training and validation lengths at the last evaluation; None
-            without an evaluation.
+        validation_accuracy: Lowest accuracy over the training, validation and mixed lengths at the last evaluation;
+            None without an evaluation.
         training_loss: Mean loss on fresh sequences of the training lengths at the last evaluation.
         lengths: One entry per tested length; empty for a trial without a result.
         curve: One entry per evaluation and length.

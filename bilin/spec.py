@@ -110,7 +110,7 @@ class TrainSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidateSpec:
-    """What a trial is validated on, in addition to the training lengths. Tested lengths play no part."""
+    """What a trial is validated on, in addition to the training lengths. Tests draw sequences of their own."""
 
     every: int = option(250, at_least=1, doc="steps between evaluations")
     lengths: tuple[int, ...] = option(
@@ -120,7 +120,7 @@ class ValidateSpec:
     mixed_lengths: bool = option(
         True,
         before=False,
-        doc="validate last on sequences of mixed lengths: from the longest training length to the longest of `lengths`",
+        doc="validate last on sequences of random lengths, above those of the training, up to the longest of `lengths`",
     )
 
     def problems(self) -> Mapping[str, str]:

@@ -38,7 +38,10 @@ _MEANINGS: Mapping[str, tuple[str, str]] = {
     "steps": ("steps", "training steps taken"),
     "params": ("", "trainable parameters"),
     "recurrent_params": ("", "trainable parameters without embedding, positions, initial state and readout"),
-    "validation_accuracy": ("share", "lowest accuracy over training and validation lengths at the last evaluation"),
+    "validation_accuracy": (
+        "share",
+        "lowest accuracy over training, validation and mixed lengths at the last evaluation",
+    ),
     "training_loss": ("nats", "mean loss on new training sequences at the last evaluation"),
     "rungs": ("", "step, accuracy and loss at each rung of a pruner that the trial reached; null without a pruner"),
     "wall_s": ("s", "time of the trial on its worker; of a pack, its share"),

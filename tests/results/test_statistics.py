@@ -29,6 +29,13 @@ def test_the_t_interval_is_that_of_scipy():
     assert summarize(SCORES, Statistic.MEAN_CI) == pytest.approx((0.94, low, high))
 
 
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 99, 2000, 2001])
+def test_the_t_interval_is_that_of_scipy_for_any_number_of_seeds(degrees):
+    scores = [0.0] * degrees + [1.0]
+    low, high = stats.t.interval(0.95, degrees, loc=sum(scores) / len(scores), scale=stats.sem(scores))
+    assert summarize(scores, Statistic.MEAN_CI)[1:] == pytest.approx((low, high), rel=1e-10)
+
+
 def test_the_bootstrap_interval_is_near_that_of_scipy_and_the_same_twice():
     expected = stats.bootstrap((SCORES,), np.mean, method="percentile", rng=1).confidence_interval
     found = summarize(SCORES, Statistic.MEAN_BOOTSTRAP)

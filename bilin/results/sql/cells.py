@@ -89,7 +89,10 @@ FROM tested ANTI JOIN (FROM _asked WHERE {is_asked}) AS asked
   ON asked.sweep = tested.sweep AND asked.cell_id = tested.cell_id
   AND NOT list_contains(asked.test_lengths, tested.length)
 """
-"""What was tested of each cell: its seeds at the selected point, and whether some of their logits were not finite."""
+"""What was tested of each cell: its seeds at the selected point, and whether some of their logits were not finite.
+
+It exists where a question names `cells`: as its own name has that word, also where only this table is read.
+"""
 
 _CELLS = f"""
 WITH of_cell AS (

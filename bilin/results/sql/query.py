@@ -32,7 +32,7 @@ _ORDER = {
     "cells": None,  # already in the order of tasks and tiers
     "trials": "sweep, cell_id, lr, searched, seed",
     "lengths": "sweep, trial_id, length",
-    "curves": "sweep, trial_id, step, length NULLS FIRST",
+    "curves": "sweep, trial_id, step, coalesce(length = 0, false), length NULLS FIRST",
     "published": None,  # already in the order of its files
 }
 

@@ -65,10 +65,16 @@ def connect(files: Iterable[Path] = ()) -> Iterator[DuckDBPyConnection]:
         with suppress(OSError):  # outside of Linux, DuckDB's own limit applies
             available = memory_bytes()[1]
             connection.execute(f"SET memory_limit = '{max(available // 2, _LEAST_MEMORY) >> 20}MiB'")
-        connection.execute("SET allowed_paths = ?", [[os.fspath(path) for path in files]])
+        allowed = [text for path in files for text in (os.fspath(path), unpatterned(path))]  # DuckDB looks up both
+        connection.execute("SET allowed_paths = ?", [allowed])
         for setting in _SETTINGS:
             connection.execute(f"SET {setting}")
         yield connection
+
+
+def unpatterned(path: Path) -> str:
+    """Return a path as `read_parquet` takes it: DuckDB takes ``*``, ``?`` and ``[`` for patterns of names."""
+    return re.sub(r"[*?[]", r"[\g<0>]", os.fspath(path))
 
 
 def check_condition(connection: DuckDBPyConnection, condition: str) -> None:
@@ -113,7 +119,7 @@ def query_error(error: Exception, named: Columns, views: Columns) -> QueryError:
     if match := _TABLE.search(text):
         return QueryError(f"no view {match[1]!r}{nearest(match[1], views)}; accepted: {_listed(views)}")
     if _OUTSIDE.search(text):
-        return QueryError(f"a query can read {_listed(views)}, but no file, network or extension: {first_line}")
+        return QueryError(f"a query can read {_listed(views)}, but no other file, network or extension: {first_line}")
     if text.startswith("Out of Memory"):
         advice = "narrow the query, or set TMPDIR to a folder on a larger disk"
         return QueryError(

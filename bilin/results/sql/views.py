@@ -28,6 +28,7 @@ from bilin.results.schema import (
     unite,
 )
 from bilin.results.sql.cells import IS_SELECTED, POINTS, SELECTED, WITH_SELECTED
+from bilin.results.sql.sandbox import unpatterned
 from bilin.results.statistics import scaled_sql, wilson_sql
 from bilin.results.store.contents import Contents
 from bilin.results.store.parts import read_schema, stream_rows
@@ -95,16 +96,16 @@ WHERE {{is_newest}} AND (
 
 _ROWS = """
 SELECT sweep, trial_id, cell_id, lr, searched, seed, status, solved, validation_accuracy, training_loss, params,
-  recurrent_params, task_package, tier_package, torch, cpu, gpu, tested, test_lengths
+  recurrent_params, task_package, tier_package, torch, cpu, gpu, tested, {test_lengths}
 FROM _live
 """
 """What cells and tested lengths are made of, with the lengths to show; null for all."""
 
-_VIEW_OF_ROWS = f"CREATE VIEW _rows AS {_ROWS.replace('test_lengths', 'NULL::BIGINT[] AS test_lengths')}"
+_VIEW_OF_ROWS = "CREATE VIEW _rows AS" + _ROWS.format(test_lengths="NULL::BIGINT[] AS test_lengths")
 _TABLE_OF_ROWS = f"""
 DROP VIEW _rows;
-CREATE TABLE _rows AS {_ROWS} LEFT JOIN (SELECT sweep, cell_id, test_lengths FROM _asked WHERE {{is_asked}})
-  USING (sweep, cell_id)
+CREATE TABLE _rows AS {_ROWS.format(test_lengths="test_lengths")}
+LEFT JOIN (SELECT sweep, cell_id, test_lengths FROM _asked WHERE {{is_asked}}) USING (sweep, cell_id)
 """
 """Joins are many times faster if its lists lie in DuckDB, not in a file."""
 
@@ -280,6 +281,8 @@ def _files(sweeps: Iterable[Contents], *, of_curves: bool) -> list[_File]:
 
 def _create_trials(connection: DuckDBPyConnection, sweeps: Iterable[Contents]) -> pa.Schema:
     """Create the view of every stored row of a trial, superseded ones included, with `_ORIGIN`. Return its columns."""
+    # DuckDB reads a file whose columns have the types of the schema, Arrow converts the others as they are read, or at
+    # once if it cannot (`_converted`).
     files = _files(sweeps, of_curves=False)
     columns = [read_schema(file.path) for file in files]
     schema = unite([pa.schema([*_ORIGIN, *trials_schema()]), *columns])
@@ -291,7 +294,7 @@ def _create_trials(connection: DuckDBPyConnection, sweeps: Iterable[Contents]) -
 
 
 def _create_union(
-    connection: DuckDBPyConnection, name: str, files: Iterable[_File], schema: pa.Schema, *, others: Any = None
+    connection: DuckDBPyConnection, name: str, files: Sequence[_File], schema: pa.Schema, *, others: Any = None
 ) -> None:
     """Create a view of the rows of some files, with `_ORIGIN`, and of other rows. What a file lacks is null."""
     connection.register(f"{name}_columns", schema.empty_table())
@@ -299,13 +302,11 @@ def _create_union(
     if others is not None:
         connection.register(f"{name}_converted", others)
         selects.append(f"FROM {name}_converted")
-    for sweep, group in itertools.groupby(files, attrgetter("sweep")):
-        paths, positions = list[str](), list[int]()
-        for file in group:
-            paths.append("'{}'".format(os.fspath(file.path).replace("'", "''")))
-            positions.append(file.position)
+    if files:  # in one SELECT, however many sweeps: DuckDB plans each again wherever the view is named
+        paths = ["'{}'".format(unpatterned(file.path).replace("'", "''")) for file in files]
+        sweeps, positions = [file.sweep for file in files], [file.position for file in files]
         selects.append(
-            f"SELECT '{sweep}' AS sweep, {positions}[file_index::BIGINT + 1]::BIGINT AS part, * "
+            f"SELECT {sweeps}[file_index::BIGINT + 1] AS sweep, {positions}[file_index::BIGINT + 1]::BIGINT AS part, * "
             f"FROM read_parquet([{', '.join(paths)}], union_by_name = true, hive_partitioning = false)"
         )
     connection.execute(f"CREATE TEMP VIEW {name} AS {' UNION ALL BY NAME '.join(selects)}")

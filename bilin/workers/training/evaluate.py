@@ -90,8 +90,8 @@ def evaluate(
 ) -> Work[Score]:
     """Run a model, in evaluation mode, on fresh sequences from the shortest to the longest of two ``lengths``.
 
-    With ``every_token``, score all labels of a sequence, otherwise only its answer. With ``one_longest``, one sequence
-    has the longest length, so that all evaluations have one shape, and those of a pack are computed together.
+    With ``every_token``, score all labels of a sequence, otherwise only its answer. With ``one_longest``, the first
+    sequence has the longest length, so that all evaluations have one shape, and those of a pack are computed together.
     """
     shortest, longest = lengths
     score = Score()

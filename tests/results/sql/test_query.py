@@ -152,10 +152,12 @@ def test_sweeps_are_counted_apart(store):
 
 
 def test_a_store_in_a_folder_with_strange_characters(tmp_path):
-    store = tmp_path / "a 'b' [c]*?"
-    with SweepWriter(store, "sweep") as writer:
-        writer.append(seeds(2))
-    assert query(store=store, view="trials").num_rows == 2
+    stores = {tmp_path / name: number for number, name in enumerate(["a 'b' [c]*?", "a 'b' c--"], start=1)}
+    for store, number in stores.items():  # the second matches the first as a pattern
+        with SweepWriter(store, "sweep") as writer:
+            writer.append(seeds(number))
+    for store, number in stores.items():
+        assert query(store=store, view="trials").num_rows == number
 
 
 def test_columns_of_one_name_are_told_apart(filled):

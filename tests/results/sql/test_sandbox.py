@@ -104,7 +104,7 @@ def test_a_select_reaches_nothing_outside(filled, places, sql):
 def test_a_select_opens_the_part_files_of_the_sweeps_that_it_is_about_alone(filled):
     sql = f"SELECT count(*) AS n FROM read_parquet('{filled}/second/trials-00000001.parquet')"
     assert query(sql, store=filled).to_pylist() == [{"n": 2}]
-    with pytest.raises(QueryError, match="no file"):
+    with pytest.raises(QueryError, match="no other file"):
         query(sql, store=filled, sweep="first")
 
 
