@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from bilin.cli.results import app
 from bilin.errors import InputError, QueryError
-from bilin.record import Curve, CurvePoint
+from bilin.record import MIXED_LENGTHS, Curve, CurvePoint
 from bilin.results import SweepWriter, export_optuna, export_tensorboard, query
 from tests.results.samples import cell, failed, pair
 
@@ -29,6 +29,7 @@ CURVE = (
     CurvePoint(100, None, 0.5, 0.75),
     CurvePoint(200, None, 0.1, 1.0),
     CurvePoint(200, 50, 0.2, 0.875),
+    CurvePoint(200, MIXED_LENGTHS, 0.15, 0.9375),
 )
 
 
@@ -147,6 +148,7 @@ def test_tensorboard_has_a_run_for_each_trial(store, tmp_path):
             ("loss/train", 100): 0.5, ("accuracy/train", 100): 0.75,
             ("loss/train", 200): 0.1, ("accuracy/train", 200): 1.0,
             ("loss/length_50", 200): 0.2, ("accuracy/length_50", 200): 0.875,
+            ("loss/mixed_lengths", 200): 0.15, ("accuracy/mixed_lengths", 200): 0.9375,
             ("test/length_10", 200): 0.84375, ("test/length_500", 200): 0.84375,
             ("validation_accuracy", 200): 0.875,
         },
