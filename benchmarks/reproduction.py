@@ -51,6 +51,7 @@ ENDS = """
     WHERE sweep = 'ending-rule' AND status = 'done' GROUP BY ALL ORDER BY ALL
 """
 
+MARKS = {"agrees": "agree", "unclear": "unclear", "better": "better", "worse": "worse", "not run": "not run"}
 SHORT = ("full", "block_diagonal", "rotation", "real_diagonal", "lstm")
 MODEL = ("tier", "block_size", "rank", "layers", "householders", "eigenvalues")
 Row = Mapping[str, Any]
@@ -138,7 +139,7 @@ def matrices(rows: Sequence[Row]) -> Iterator[str]:
     counts = Counter(row["mark"] for row in rows)
     yield "Scaled accuracy at length 500, in brackets the published one. **Bold**: better by more than 0.02."
     yield "*Italic*: worse. –: not run. A number that differs by more than 0.02, but whose interval contains the"  # noqa: RUF001
-    yield f"published one, is unclear. {', '.join(f'{count} {mark}' for mark, count in counts.most_common())}."
+    yield f"published one, is unclear. {', '.join(f'{count} {MARKS[mark]}' for mark, count in counts.most_common())}."
     for task, title in TASKS.items():
         of_task = [row for row in rows if row["task"] == task]
         yield from ("", f"### {title}", "")
@@ -166,7 +167,7 @@ def matrix(rows: Sequence[Row], *, by: str, entry: Callable[[Row], str]) -> Iter
     yield f"| | {' | '.join(names.format(column) for column in columns)} |"
     yield f"|---|{'--:|' * len(columns)}"
     for model in dict.fromkeys(_model(row) for row in rows):
-        yield f"| {model} | {' | '.join(entries.get((model, column), '') for column in columns)} |"
+        yield f"| {model} | {' | '.join(entries.get((model, column), '–') for column in columns)} |"  # noqa: RUF001
 
 
 def _model(row: Row) -> str:
