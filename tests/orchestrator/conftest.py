@@ -13,7 +13,7 @@ name: tiny
 tasks: [{{name: modular_addition, m: {m}}}]
 models: [{{tier: real_diagonal, hidden: 4, embedding: 4}}]
 train: {{steps: 20}}
-validate: {{every: 10, lengths: [20], num_sequences: 16}}
+validate: {{every: 10, lengths: [20], num_sequences: 16, mixed_lengths: false}}
 test: {{lengths: {lengths}, num_sequences: 16}}
 learning_rate: {rate}
 seeds: {seeds}

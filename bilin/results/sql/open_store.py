@@ -12,7 +12,7 @@ import pyarrow as pa
 from bilin.results.schema import cell_columns
 from bilin.results.sql.cells import cells_columns, create_cells, select_points
 from bilin.results.sql.sandbox import connect
-from bilin.results.sql.views import VIEWS, create_views, earlier_sql, part_files, prepare_rows
+from bilin.results.sql.views import VIEWS, create_curves, create_views, earlier_sql, part_files, prepare_rows
 from bilin.results.store.contents import Contents, read_sweeps, sweep_folders
 
 if TYPE_CHECKING:
@@ -70,10 +70,13 @@ class Database:
         self.columns = {view: of_cells if view == "cells" else connection.table(view).columns for view in VIEWS}
         self._connection = connection
         self._everything = everything
-        self._has_rows = self._has_points = self._has_cells = False
+        self._has_rows = self._has_points = self._has_cells = self._has_curves = False
 
-    def prepare(self, *, trials: bool, lengths: bool, cells: bool) -> None:
+    def prepare(self, *, trials: bool, lengths: bool, cells: bool, curves: bool) -> None:
         """Compute what a question needs that names some views."""
+        if curves and not self._has_curves:
+            create_curves(self._connection, self.sweeps)
+            self._has_curves = True
         if (lengths or (cells and not self._is_whole)) and not self._has_rows:
             prepare_rows(self._connection, everything=self._everything, is_whole=self._is_whole)
             self._has_rows = True

@@ -200,7 +200,7 @@ def _answer(question: Question, opened: OpenStore, consume: Callable[[pa.RecordB
 
     try:
         database = opened.database(question.sweep, everything=question.everything)
-        database.prepare(**{view: question.names(view) for view in ("trials", "lengths", "cells")})
+        database.prepare(**{view: question.names(view) for view in ("trials", "lengths", "cells", "curves")})
     except duckdb.Error as error:
         check(opened.sweeps)
         raise syntax_error(error) from error

@@ -207,7 +207,7 @@ def create_views(
         Exception: As `check` does.
     """
     schema = _create_trials(connection, sweeps)
-    _create_union(connection, "_curves", _files(sweeps, of_curves=True), pa.unify_schemas([_ORIGIN, CURVES]))
+    create_curves(connection, ())
     for name, table in {"_grids": _grids(sweeps), "published": published()}.items():
         connection.register(name, table)
     several = ", ".join(f"'{sweep.folder.name}'" for sweep in sweeps if len(sweep.manifest.parts) > 1)
@@ -237,6 +237,14 @@ def _is_all_asked(connection: DuckDBPyConnection) -> bool:
     if has_others:
         connection.execute("DROP TABLE _points")
     return not has_others
+
+
+def create_curves(connection: DuckDBPyConnection, sweeps: Sequence[Contents]) -> None:
+    """Create the view of every stored row of a curve: of no sweep for questions that read none.
+
+    DuckDB opens the files, and `bilin.results.store.contents.read_sweeps` has looked at them only if they are read.
+    """
+    _create_union(connection, "_curves", _files(sweeps, of_curves=True), pa.unify_schemas([_ORIGIN, CURVES]))
 
 
 def prepare_rows(connection: DuckDBPyConnection, *, everything: bool, is_whole: bool) -> None:
@@ -309,7 +317,7 @@ def _create_union(
             f"SELECT {sweeps}[file_index::BIGINT + 1] AS sweep, {positions}[file_index::BIGINT + 1]::BIGINT AS part, * "
             f"FROM read_parquet([{', '.join(paths)}], union_by_name = true, hive_partitioning = false)"
         )
-    connection.execute(f"CREATE TEMP VIEW {name} AS {' UNION ALL BY NAME '.join(selects)}")
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {' UNION ALL BY NAME '.join(selects)}")
 
 
 def _converted(files: Sequence[_File], schema: pa.Schema) -> Dataset:

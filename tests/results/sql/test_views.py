@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
+from bilin.errors import DamageWarning
 from bilin.record import LengthResult
 from bilin.results import SweepWriter, WantedRow, fields_json, query
 from bilin.tasks.group_word import GroupWord
@@ -101,6 +102,16 @@ def test_curves_of_a_trial(store):
         (250, None, 0.5),
         (500, None, 1 / 3),
     ]
+
+
+def test_a_damaged_file_of_curves_stops_only_questions_about_curves(store):
+    store_of(store, [pair(curve=3)])
+    (path,) = store.rglob("curves-*.parquet")
+    content = path.read_bytes()
+    path.write_bytes(content[:-60] + bytes(52) + content[-8:])  # of the same size: its content is not looked at
+    assert query(store=store, view="trials").num_rows == 1
+    with pytest.warns(DamageWarning):
+        assert query(store=store, view="curves").num_rows == 0
 
 
 def test_a_cell_shows_the_rate_that_the_rule_selects(store):
