@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import multiprocessing
 import os
 import shutil
 import signal
@@ -77,7 +78,14 @@ def test_a_worker_that_ray_ends_for_want_of_memory_is_not_run_again(
     # Before the nodes below are up: a Ray of our own, in the process that started them, would wait for ever.
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.001")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
-    launch(tiny(m=2, rate="{choices: [1e-3]}"), store=tmp_path, cluster=ClusterSpec(workers=1), run=waits)
+    # In a process of its own, which Ray sometimes ends too: that must not end the other tests.
+    arguments = {"store": tmp_path, "cluster": ClusterSpec(workers=1), "run": waits}
+    sweep = multiprocessing.get_context("spawn").Process(
+        target=launch, args=(tiny(m=2, rate="{choices: [1e-3]}"),), kwargs=arguments
+    )
+    sweep.start()
+    sweep.join()
+    assert sweep.exitcode == 0
     (row,) = query(store=tmp_path, view="trials", everything=True).to_pylist()
     assert (row["status"], row["attempts"]) == ("oom", 1)
     assert "exceeded threshold" in row["traceback"]
