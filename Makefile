@@ -80,6 +80,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/step_time.py --json bench/step_time.json
 	$(BIN)/python benchmarks/packing.py --json bench/packing.json
 	$(BIN)/python benchmarks/overhead.py --json bench/overhead.json
+	$(BIN)/python benchmarks/planning.py --json bench/planning.json
 	$(BIN)/python benchmarks/query.py --json bench/query.json
 	$(BIN)/python benchmarks/report.py --json bench/report.json
 	$(BIN)/python benchmarks/pruning.py --json bench/pruning.json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -118,6 +119,7 @@ def main() -> None:
     """Run the command line. An error of bilin becomes one message on stderr and its exit code."""
     output = _open_streams()
     _show_warnings_once()
+    gc.set_threshold(10_000)  # at the default of 700, a tenth of the time of a large plan goes to looking for cycles
     try:
         app()
     except KeyboardInterrupt:  # while the commands are built, or in one that only reads

@@ -120,8 +120,10 @@ class Pruner:
 
     def rungs(self, steps: int) -> tuple[int, ...]:
         """Return the steps at which the trials of a cell are compared, of a training with so many steps."""
+        if self.kind == "none":
+            return ()
         found, step = [], self.first
-        while step < steps and self.kind != "none":
+        while step < steps:
             found.append(step)
             step *= self.reduction
         return tuple(found)

@@ -118,7 +118,7 @@ class CellPlan:
     @property
     def staying(self) -> list[StoredTrial]:
         """The stored trials that are asked for and are not trained again; some may be tested."""
-        return [*(self.stored[ask.key] for ask in self.settled), *self.tests]
+        return [*(self.stored[ask.key] for ask in self.settled), *self.tests] if self.stored else []
 
     @property
     def stale(self) -> Iterator[str]:
@@ -131,13 +131,17 @@ class CellPlan:
     def mixes_versions(self) -> bool:
         """Whether results of other versions than the installed ones stay beside results of the installed ones."""
         num_stale = sum(1 for _ in self.stale)
+        if not num_stale:
+            return False
         num_results = sum(trial.status in RESULT_STATUSES for trial in self.staying)
-        return bool(num_stale) and (num_stale < num_results or self.num_to_run > len(self.tests))
+        return num_stale < num_results or self.num_to_run > len(self.tests)
 
     @property
     def tests(self) -> tuple[StoredTrial, ...]:
         """The trials to run of which only the kept weights are tested, without training."""
-        stored = (self.lacking_lengths.get(ask.key) for ask in self.to_run if self.lacking_lengths)
+        if not self.lacking_lengths:
+            return ()
+        stored = (self.lacking_lengths.get(ask.key) for ask in self.to_run)
         return tuple(trial for trial in stored if trial and trial.has_weights)
 
     @property

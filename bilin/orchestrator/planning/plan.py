@@ -127,9 +127,11 @@ class Plan:
     @property
     def share_of_steps(self) -> float:
         """The share of the training steps of all trials that pruners leave, if no trial ends before; 1 without them."""
+        if not any(cell.wanted.rungs for cell in self.cells):
+            return 1.0
         num_steps = [cell.wanted.max_trials * cell.wanted.cell.train.steps for cell in self.cells]
         left = [min_steps(cell.wanted) for cell in self.cells]
-        return sum(left) / sum(num_steps) if self.cells else 1.0
+        return sum(left) / sum(num_steps)
 
     @property
     def stale(self) -> Mapping[str, int]:
