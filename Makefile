@@ -43,16 +43,16 @@ format: $(VENV)/.installed-dev
 # Another checkout beside this one: make metrics PATHS="../before ."
 PATHS ?= .
 metrics:
-	$(PYTHON) benchmarks/metrics.py $(PATHS)
+	$(PYTHON) -m benchmarks.metrics $(PATHS)
 
 # The tables of keys and fields in docs/, and the reference of docs/python.md, from the code.
 tables: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/tables.py
-	$(BIN)/python benchmarks/reference.py
+	$(BIN)/python -m benchmarks.tables
+	$(BIN)/python -m benchmarks.reference
 
 # The pictures in the README, from the sweep of `make demo`.
 pictures: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/pictures.py
+	$(BIN)/python -m benchmarks.pictures
 
 # The published tables, as far as the budget goes; it continues where it stopped. PROTOCOL=published: without a change.
 BUDGET_MIN ?= 100
@@ -77,18 +77,18 @@ fuzz: $(VENV)/.installed-dev
 # Speed, each as ratios within one run: tables on the terminal, and JSON files in bench/. Takes hours on two cores.
 bench: $(VENV)/.installed-dev
 	$(PIP) --editable '.[bench]'
-	$(BIN)/python benchmarks/step_time.py --json bench/step_time.json
-	$(BIN)/python benchmarks/packing.py --json bench/packing.json
-	$(BIN)/python benchmarks/overhead.py --json bench/overhead.json
-	$(BIN)/python benchmarks/planning.py --json bench/planning.json
-	$(BIN)/python benchmarks/query.py --json bench/query.json
-	$(BIN)/python benchmarks/report.py --json bench/report.json
-	$(BIN)/python benchmarks/pruning.py --json bench/pruning.json
-	$(BIN)/python benchmarks/time_to_table.py --json bench/time_to_table.json
+	$(BIN)/python -m benchmarks.step_time --json bench/step_time.json
+	$(BIN)/python -m benchmarks.packing --json bench/packing.json
+	$(BIN)/python -m benchmarks.overhead --json bench/overhead.json
+	$(BIN)/python -m benchmarks.planning --json bench/planning.json
+	$(BIN)/python -m benchmarks.query --json bench/query.json
+	$(BIN)/python -m benchmarks.report --json bench/report.json
+	$(BIN)/python -m benchmarks.pruning --json bench/pruning.json
+	$(BIN)/python -m benchmarks.time_to_table --json bench/time_to_table.json
 
 # On a machine with a GPU; it needs no network and no Ray. It uses the Python that has torch with CUDA: PYTHON=...
 gpu-check:
-	$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_check.py
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m benchmarks.gpu_check
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \

@@ -1,6 +1,6 @@
 """Cost of a checkpoint: size on disk, and seconds to save and load it compared with a training step.
 
-    python benchmarks/checkpoint.py [--folder .]
+    python -m benchmarks.checkpoint [--folder .]
 
 Choose a folder on the disk where your stores are: most of the cost is the time that a file takes to reach the disk.
 """

@@ -1,6 +1,6 @@
 """Whether bilin is right and fast on the GPU of this machine: tests, step times, packs against lone trials, a demo.
 
-    make gpu-check          or          python benchmarks/gpu_check.py [--device cpu] [--out docs]
+    make gpu-check          or          python -m benchmarks.gpu_check [--device cpu] [--out docs]
 
 Needs neither Ray nor a network, but bilin with its extra `dev`, and takes about six minutes. Writes
 docs/performance-<device>.md and a JSON file with the same figures, which is written after each part, so that nothing is
@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from packing import measure, name_of, spec, steps_of
 from scipy.stats import fisher_exact
 
 import bilin
+from benchmarks.packing import measure, name_of, spec, steps_of
 from bilin.models import MODELS
 
 ROOT = Path(__file__).parent.parent

@@ -1,6 +1,6 @@
 """A step of a module by itself, in this checkout and in another one, in turns.
 
-    python benchmarks/lone_step.py ../before [--hidden 64] [--tier full lstm] [--rounds 5]
+    python -m benchmarks.lone_step ../before [--hidden 64] [--tier full lstm] [--rounds 5]
 
 A step is forward, loss, backward and fused Adam with one thread, on 64 sequences of 2 to 10 tokens of modular addition
 with m = 5. Each checkout runs in processes of its own, with the Python that runs this. Prints the shortest times in

@@ -1,6 +1,6 @@
 """Size and structure of the code, one column for each checkout.
 
-    python benchmarks/metrics.py [PATH …] [--types]
+    python -m benchmarks.metrics [PATH …] [--types]
 
 Without a path, the checkout that this file is in. Needs the standard library alone: nothing is imported or run.
 """

@@ -1,6 +1,6 @@
 """Overhead of a trial: bilin, a bare pool of Ray actors, and Ray Tune, in one run.
 
-    python benchmarks/overhead.py [--trials 1000 10000] [--tune-trials 100] [--json overhead.json]
+    python -m benchmarks.overhead [--trials 1000 10000] [--tune-trials 100] [--json overhead.json]
 
 Each row is the wall time of trials of no work on two workers, divided by their number, after the workers are up.
 bilin's figure includes storing the result on disk (fsynced). The bare pool stores nothing. Tune stores what it
@@ -17,9 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from no_op import Listener, no_op, sweep, warm_up
-from output import Table
-
+from benchmarks.no_op import Listener, no_op, sweep, warm_up
+from benchmarks.output import Table
 from bilin.orchestrator.clusters import ClusterSpec, PoolSpec, open_pool
 from bilin.spec import Resources
 

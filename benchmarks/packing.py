@@ -1,6 +1,6 @@
 """Trials that train as one program: member steps a second for stacks of several sizes.
 
-    python benchmarks/packing.py [--hidden 64] [--m 5] [--sizes 1 4 16 64] [--tier full lstm] [--json packing.json]
+    python -m benchmarks.packing [--hidden 64] [--m 5] [--sizes 1 4 16 64] [--tier full lstm] [--json packing.json]
                                  [--device cuda]
 
 A step is what a trial does: draw 64 sequences of 2 to 10 tokens, forward, loss, backward, Adam; with one thread. A
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from output import Table
 
+from benchmarks.output import Table
 from bilin.fields import fields_of
 from bilin.models import MODELS, tier_settings
 from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, ValidateSpec

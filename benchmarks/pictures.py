@@ -1,6 +1,6 @@
 """The pictures in the README, from the sweep of `make demo`: a figure, and the report page in a browser.
 
-    python benchmarks/pictures.py [--store bilin-store] [--sweep quickstart] [--folder docs/images]
+    python -m benchmarks.pictures [--store bilin-store] [--sweep quickstart] [--folder docs/images]
 
 Needs the extra `plot`, playwright and Chromium.
 """

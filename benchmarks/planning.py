@@ -1,6 +1,6 @@
 """Duration of `bilin sweep plan` for 100,000 cells with three learning rates, and of the relaunch of a finished sweep.
 
-    python benchmarks/planning.py [--cells 100000] [--trials 100000] [--json planning.json]
+    python -m benchmarks.planning [--cells 100000] [--trials 100000] [--json planning.json]
 
 Times the parts of a plan with half of the trials stored; then whole commands, as processes of their own: the plan of
 a new sweep, the plan of that one, and the launch of a finished sweep. Filling the stores first takes half a minute.
@@ -19,8 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from output import Table
-
+from benchmarks.output import Table
 from bilin.orchestrator.grid import Grid, parse_grid
 from bilin.orchestrator.planning.plan import make_plan
 from bilin.record import LengthResult, TrialResult

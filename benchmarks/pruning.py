@@ -1,6 +1,6 @@
 """What a pruner saves: a grid of modular addition at hidden size 64 without a pruner, and with each kind of it.
 
-    python benchmarks/pruning.py [--m 2 3 5] [--tier cp rotation block_diagonal] [--steps 2000] [--first 100 500]
+    python -m benchmarks.pruning [--m 2 3 5] [--tier cp rotation block_diagonal] [--steps 2000] [--first 100 500]
 
 Nine learning rates a cell, from 1e-1 to 1e-5. Prints, for each kind and first rung, the training steps and the time of
 all trials as a share of those without a pruner, in how many cells it selects the same learning rate, in how many the
@@ -15,8 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from output import Table
-
+from benchmarks.output import Table
 from bilin.orchestrator import ClusterSpec, launch
 from bilin.results import query
 

@@ -1,6 +1,6 @@
 """Commands that read a large store, each in a new process, beside pandas and polars on the same files.
 
-    python benchmarks/query.py [--trials 1000000] [--store DIR] [--rounds 3] [--json query.json]
+    python -m benchmarks.query [--trials 1000000] [--store DIR] [--rounds 3] [--json query.json]
 
 Writes a sweep of this many trials through the real writer, with accuracies drawn at random and curves of 4 points,
 unless --store has one already. Then it prints the shortest wall and processor time of each command, with the start of
@@ -22,8 +22,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from output import Table
-
+from benchmarks.output import Table
 from bilin.orchestrator.grid import parse_grid
 from bilin.orchestrator.planning.plan import make_plan
 from bilin.orchestrator.sweep.recorder import write_grid

@@ -1,6 +1,6 @@
 """The reference in docs/python.md, from the signatures and docstrings in the code.
 
-    python benchmarks/reference.py
+    python -m benchmarks.reference
 
 Replaces what is below its mark. `tests/test_python_page.py` fails if the page is not what the code says.
 """
@@ -11,15 +11,12 @@ import dataclasses
 import importlib
 import inspect
 import re
-import sys
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
 PAGE = ROOT / "docs" / "python.md"
 MARK = "<!-- what follows is written by `make tables` -->\n"
 

@@ -1,6 +1,6 @@
 """How large a report of many trials is, how long it takes to write, and how long a browser takes to open and use it.
 
-    python benchmarks/report.py [TRIALS …] [--json report.json]
+    python -m benchmarks.report [TRIALS …] [--json report.json]
 
 Needs playwright and Chromium. Browser times are processor time of the page until two frames after the last drawing,
 and wall time of a sort and a filter of the trials until the next frame; the best of three.
@@ -10,19 +10,15 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from output import Table
 from playwright.sync_api import Browser, sync_playwright
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from bilin import results  # noqa: E402
-from tests.results.reported import large_store  # noqa: E402
+from benchmarks.output import Table
+from bilin import results
+from tests.results.reported import large_store
 
 REPEATS = 3
 FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"

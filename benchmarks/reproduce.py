@@ -37,6 +37,7 @@ STAGES = (
     "reproduce_1_solved",
     "reproduce_2_unsolved",
     "modular_arithmetic",
+    "arithmetic_limits",
     "rotation_ablation",
     "rotation_lengths",
     "reproduce_3_lstm",

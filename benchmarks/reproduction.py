@@ -21,18 +21,19 @@ from typing import Any
 from benchmarks.reproduce import LAUNCHES, ROOT, STAGES, STORE
 from bilin.orchestrator import LaunchRequest, Plan
 from bilin.orchestrator.grid import WantedCell
-from bilin.results import compare, query, sweep_names
+from bilin.results import Format, compare, encode, query, sweep_names, table
 
 PAGE, README = ROOT / "docs" / "reproduction.md", ROOT / "README.md"
 BEGIN, END = "<!-- the campaign: `python -m benchmarks.reproduction --write` -->", "<!-- end of the campaign -->"
 REFERENCE = "arXiv 2505.21749"
 TASKS = {"modular_addition": "Modular addition", "random_state_machine": "Random state machine"}
 BY_LENGTH = {
-    "reproduce-5-groups": ("Groups by length", ("group",)),
-    "reproduce-6-copying": ("Copying, and modular arithmetic with brackets", ("task",)),
-    "modular-arithmetic": ("Modular arithmetic", ("m",)),
+    "reproduce-5-groups": "Groups by length",
+    "reproduce-6-copying": "Copying, and modular arithmetic with brackets",
+    "modular-arithmetic": "Modular arithmetic",
+    "arithmetic-limits": "How far the recipe of modular arithmetic reaches",
 }
-"""Sweeps that are shown by tested length: their title, and the fields that tell tasks apart."""
+"""The titles of sweeps that are shown by tested length."""
 
 STEPS = """
     SELECT * EXCLUDE steps, median(steps) OVER (PARTITION BY sweep, cell_id) AS steps
@@ -53,7 +54,7 @@ ENDS = """
 
 MARKS = {"agrees": "agree", "unclear": "unclear", "better": "better", "worse": "worse", "not run": "not run"}
 SHORT = ("full", "block_diagonal", "rotation", "real_diagonal", "lstm")
-MODEL = ("tier", "block_size", "rank", "layers", "householders", "eigenvalues")
+MODEL = ("tier", "block_size", "rank", "layers")
 Row = Mapping[str, Any]
 
 
@@ -307,12 +308,9 @@ def _mean_and_solved(row: Row) -> str:
 
 def by_length() -> Iterator[str]:
     """Tables of accuracy by length."""
-    for sweep, (title, fields) in BY_LENGTH.items():
-        rows = _cells(sweep)
-        for values in dict.fromkeys(tuple(row[name] for name in fields) for row in rows):
-            chosen = [row for row in rows if tuple(row[name] for name in fields) == values]
-            yield from ("", f"### {title}: {' '.join(map(str, values))}", "")
-            yield from matrix(chosen, by="length", entry=lambda row: _share(row["mean"]))
+    for sweep in (sweep for sweep in BY_LENGTH if sweep in sweep_names(STORE)):
+        shown = encode(table(STORE, sweep=sweep, by="length", bold="none", everything=True), Format.MARKDOWN).decode()
+        yield from ("", f"### {BY_LENGTH[sweep]}", "", shown.rstrip())
 
 
 def _cells(sweep: str, length: int | None = None) -> list[Row]:

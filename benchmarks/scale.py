@@ -1,6 +1,6 @@
 """How the Ray pool scales: many trials, many nodes, and the load of the driver for a thousand nodes with eight GPUs.
 
-    python benchmarks/scale.py [--trials 100000] [--nodes 80]
+    python -m benchmarks.scale [--trials 100000] [--nodes 80]
 
 1. Many trials of no work on two workers: time and memory of the driver, tenth by tenth.
 2. Many logical nodes, each a raylet of its own on this machine with one worker (about 250 MB for each node): the
@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ray
-from no_op import Listener, no_op, sweep, warm_up
 
+from benchmarks.no_op import Listener, no_op, sweep, warm_up
 from bilin.orchestrator.clusters import ClusterSpec, PoolSpec, open_pool
 from bilin.orchestrator.sweep.snapshot import Snapshot
 from bilin.spec import Resources

@@ -1,7 +1,7 @@
 """The search for a learning rate against others, on simulated cells.
 
-    python benchmarks/search.py [CELLS] [SEARCH …]
-    python benchmarks/search.py points [CELLS] [SEARCH …]
+    python -m benchmarks.search [CELLS] [SEARCH …]
+    python -m benchmarks.search points [CELLS] [SEARCH …]
 
 Each cell has a landscape: the accuracy and the loss at each learning rate, and a rate above which training diverges.
 Every search tries 12 rates between 1e-5 and 1e-2, in rounds of 4. The rate with the best result is selected. Its score

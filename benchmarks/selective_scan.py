@@ -1,6 +1,6 @@
 """The recurrences of the selective state spaces, computed with several methods side by side.
 
-    python benchmarks/selective_scan.py [--hidden 64] [--rounds 20]
+    python -m benchmarks.selective_scan [--hidden 64] [--rounds 20]
 
 For `mamba` (channels: twice `--hidden`; 16 states for each):
 

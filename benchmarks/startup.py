@@ -1,6 +1,6 @@
 """Duration of `bilin --help`, compared with an empty Typer app with the same number of commands.
 
-    python benchmarks/startup.py [--runs 20]
+    python -m benchmarks.startup [--runs 20]
 
 The two run in turn, as processes. Prints the medians and their ratio. The target is 1.5.
 """

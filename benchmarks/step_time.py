@@ -1,6 +1,6 @@
 """A training step of every tier: the loop that a user would write, bilin, and the floor of this machine, side by side.
 
-    python benchmarks/step_time.py [--hidden 64 256] [--m 2 5 10 25 50] [--tier full] [--rounds 5] [--json steps.json]
+    python -m benchmarks.step_time [--hidden 64 256] [--m 2 5 10 25 50] [--tier full] [--rounds 5] [--json steps.json]
 
 - loop: a loop over time. For bilinear tiers it is written out in loops.py; other tiers advance by one token at a time.
 - bilin: the module of the tier.
@@ -20,12 +20,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import loops
 import torch
-from output import Table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import loops
+from benchmarks.output import Table
 from bilin.fields import fields_of
 from bilin.models import MODELS, tier_settings
 from bilin.models.bilinear.recurrence import Recurrence

@@ -1,6 +1,6 @@
 """Tables of keys and fields in docs/grid.md, tiers.md and tasks.md, from the declarations in the code.
 
-    python benchmarks/tables.py
+    python -m benchmarks.tables
 
 Replaces each table in place. `tests/orchestrator/grid/test_docs.py` fails if a table is not what the code declares.
 """
@@ -8,13 +8,11 @@ Replaces each table in place. `tests/orchestrator/grid/test_docs.py` fails if a 
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from tests.orchestrator.grid.test_docs import TABLES
 
-from tests.orchestrator.grid.test_docs import TABLES  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def keys(table: str) -> set[str]:

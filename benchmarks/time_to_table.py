@@ -1,6 +1,6 @@
 """From a grid to a finished table: bilin, and Ray Tune with OptunaSearch running the model as a user would write it.
 
-    python benchmarks/time_to_table.py [--steps 2000] [--m 2 5] [--tier full rotation] [--json time_to_table.json]
+    python -m benchmarks.time_to_table [--steps 2000] [--m 2 5] [--tier full rotation] [--json time_to_table.json]
 
 All bilinear tiers at H = 64, three learning rates, two seeds, on two workers. Both run the same trials with the same
 rule of ending: solved after two perfect evaluations in a row at the training lengths and beyond, every 250 steps.
@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from loops import forward
-from output import Table
 from torch import nn
 
+from benchmarks.loops import forward
+from benchmarks.output import Table
 from bilin.models import tier_settings
 from bilin.results import query
 from bilin.tasks.modular_addition import ModularAddition

@@ -1,6 +1,6 @@
 """How often a frozen random real diagonal, with a readout trained on two sequences, computes parity at any length.
 
-    python benchmarks/two_examples.py [--seeds 400]
+    python -m benchmarks.two_examples [--seeds 400]
 
 Ebrahimi, Memisevic (2025, arXiv 2505.21749, proposition 3) claim a probability of 1 - 2^-H. They do not say how the
 tokens are encoded. The table has each plausible encoding, with factors of any size and with only their signs:

@@ -1,7 +1,7 @@
 """Which functions receive a value, from where it is read to where it is used: three walks, as Markdown.
 
-    python benchmarks/walks.py            print the walks
-    python benchmarks/walks.py --write    replace them in docs/architecture.md
+    python -m benchmarks.walks            print the walks
+    python -m benchmarks.walks --write    replace them in docs/architecture.md
 
 Each walk runs real code under a profiler and lists the functions of bilin with an argument whose ``repr`` shows the
 value, in the order of their first calls. Values are chosen so that nothing else looks like them.
@@ -21,7 +21,7 @@ from types import FrameType
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/architecture.md"
-BEGIN, END = "<!-- walks: `python benchmarks/walks.py --write` -->", "<!-- end of walks -->"
+BEGIN, END = "<!-- walks: `python -m benchmarks.walks --write` -->", "<!-- end of walks -->"
 
 GRID = """
 name: walk
