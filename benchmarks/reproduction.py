@@ -31,7 +31,6 @@ BY_LENGTH = {
     "reproduce-5-groups": "Groups by length",
     "reproduce-6-copying": "Copying, and modular arithmetic with brackets",
     "modular-arithmetic": "Modular arithmetic",
-    "arithmetic-limits": "How far the recipe of modular arithmetic reaches",
 }
 """The titles of sweeps that are shown by tested length."""
 
@@ -51,6 +50,13 @@ ENDS = """
     ) USING (sweep, trial_id)
     WHERE sweep = 'ending-rule' AND status = 'done' GROUP BY ALL ORDER BY ALL
 """
+
+RECIPE: Mapping[str, Any] = {
+    **{"task": "modular_arithmetic", "m": 5, "precedence": False, "transitions": None},
+    **{"tier": "full", "hidden": 32, "rank": None, "block_size": None, "onehot": True},
+    **{"weight_decay": 0.3, "weight_decay_on": "recurrent", "normalize": "none", "supervision": "final"},
+}
+"""What the cells of `examples/arithmetic_limits.yaml` differ from."""
 
 MARKS = {"agrees": "agree", "unclear": "unclear", "better": "better", "worse": "worse", "not run": "not run"}
 SHORT = ("full", "block_diagonal", "rotation", "real_diagonal", "lstm")
@@ -80,6 +86,7 @@ def markdown() -> str:
             *ending_rule(),
             *curves(),
             *by_length(),
+            *limits(),
         ]
     )
 
@@ -311,6 +318,27 @@ def by_length() -> Iterator[str]:
     for sweep in (sweep for sweep in BY_LENGTH if sweep in sweep_names(STORE)):
         shown = encode(table(STORE, sweep=sweep, by="length", bold="none", everything=True), Format.MARKDOWN).decode()
         yield from ("", f"### {BY_LENGTH[sweep]}", "", shown.rstrip())
+
+
+def limits() -> Iterator[str]:
+    """How the recipe of modular arithmetic fares with one change at a time."""
+    rows = _cells("arithmetic-limits")
+    if not rows:
+        return
+    yield from ("", "### How far the recipe of modular arithmetic reaches", "")
+    yield "The recipe of `examples/modular_arithmetic.yaml`, with one change at a time (`examples/arithmetic_limits.yaml`):"
+    yield "the mean over the seeds of the scaled accuracy, by the number of operands or tokens."
+    yield ""
+    lengths = sorted({row["length"] for row in rows})
+    found: dict[str, dict[int, str]] = {}
+    for row in rows:
+        changes = [f"{name}: {row[name]}" for name, value in RECIPE.items() if row[name] not in (value, None)]
+        label = f"{', '.join(changes) or 'the recipe'} | {row['num_seeds']}"
+        found.setdefault(label, {})[row["length"]] = _share(row["mean"])
+    yield f"| change | seeds | {' | '.join(map(str, lengths))} |"
+    yield f"|---|--:|{'--:|' * len(lengths)}"
+    for label, numbers in found.items():
+        yield f"| {label} | {' | '.join(numbers.get(length, '–') for length in lengths)} |"  # noqa: RUF001
 
 
 def _cells(sweep: str, length: int | None = None) -> list[Row]:
