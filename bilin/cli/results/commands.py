@@ -17,8 +17,8 @@ from warnings import catch_warnings
 import typer
 
 from bilin.cli import complete
+from bilin.cli.arrow import load_arrow
 from bilin.cli.options import DEFAULT_STORE, Store
-from bilin.cli.results.arrow import load_arrow
 from bilin.cli.results.display import Everything, Format, Output, Sweep, show, show_rows
 from bilin.cli.results.interrupts import ends_at_once
 from bilin.cli.text import for_terminal

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bilin.cli import complete
+from bilin.cli.arrow import load_arrow
 from bilin.cli.options import (
     DEFAULT_STORE,
     Address,
@@ -87,6 +88,7 @@ def plan(
     json_: Annotated[bool, typer.Option("--json", help="Write JSON; with --list, also each trial.")] = False,
 ) -> None:
     """Show what a launch would run and why, what is done, and how long it will take. Writes nothing."""
+    load_arrow()
     from bilin.cli.sweep.plan import describe_plan, list_trials, plan_json
     from bilin.orchestrator import LaunchRequest
     from bilin.results import holder
