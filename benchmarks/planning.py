@@ -3,7 +3,7 @@
     python -m benchmarks.planning [--cells 100000] [--trials 100000] [--json planning.json]
 
 Times the parts of a plan with half of the trials stored; then whole commands, as processes of their own: the plan of
-a new sweep, the plan of that one, and the launch of a finished sweep. Filling the stores first takes half a minute.
+a new sweep, the plan of that one, and the launch of a finished sweep. Filling the store in between takes half a minute.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ name: finished
 tasks: [{{name: modular_addition, m: {list(range(2, 2 + CELLS_OF_FINISHED))}}}]
 models: [{{tier: rotation}}]
 learning_rate: {{choices: [1e-3]}}
-seeds: {list(range(num_trials // CELLS_OF_FINISHED))}
+seeds: {list(range(max(1, num_trials // CELLS_OF_FINISHED)))}
 """
 
 

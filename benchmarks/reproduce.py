@@ -3,7 +3,7 @@
     make reproduce BUDGET_MIN=100                  or   python -m benchmarks.reproduce --budget-min 100
     make reproduce PROTOCOL=published              or   python -m benchmarks.reproduce --protocol published
 
-The stages are grids of examples/, run one after the other into one store: first one seed of every cell, then all
+The stages are grids of examples/, run one after the other into one store, each first with one seed and then with all
 seeds. At the end of the budget, the running trials write checkpoints and the launch ends. `--protocol published` runs
 the published protocol without a change: 100,000 steps, a constant learning rate, three rates, no normalization in
 training, no early end. Without a GPU, it only prints the plan, with what it costs by the steps measured so far.

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.reproduce import LAUNCHES, ROOT, STAGES, STORE
+from benchmarks.reproduce import INTERRUPTED, LAUNCHES, ROOT, STAGES, STORE
 from bilin.orchestrator import LaunchRequest, Plan
 from bilin.orchestrator.grid import WantedCell
 from bilin.results import Format, compare, encode, query, sweep_names, table
@@ -51,14 +51,23 @@ ENDS = """
     WHERE sweep = 'ending-rule' AND status = 'done' GROUP BY ALL ORDER BY ALL
 """
 
-RECIPE: Mapping[str, Any] = {
-    **{"task": "modular_arithmetic", "m": 5, "precedence": False, "transitions": None},
-    **{"tier": "full", "hidden": 32, "rank": None, "block_size": None, "onehot": True},
-    **{"weight_decay": 0.3, "weight_decay_on": "recurrent", "normalize": "none", "supervision": "final"},
+RECIPE = {
+    "task": "modular_arithmetic",
+    "m": 5,
+    "precedence": False,
+    "transitions": None,
+    "tier": "full",
+    "hidden": 32,
+    "rank": None,
+    "block_size": None,
+    "onehot": True,
+    "weight_decay": 0.3,
+    "weight_decay_on": "recurrent",
+    "normalize": "none",
+    "supervision": "final",
 }
 """What the cells of `examples/arithmetic_limits.yaml` differ from."""
 
-MARKS = {"agrees": "agree", "unclear": "unclear", "better": "better", "worse": "worse", "not run": "not run"}
 SHORT = ("full", "block_diagonal", "rotation", "real_diagonal", "lstm")
 MODEL = ("tier", "block_size", "rank", "layers")
 Row = Mapping[str, Any]
@@ -78,7 +87,7 @@ def markdown() -> str:
     rows = published_rows()
     return "\n".join(
         [
-            *figures(plans),
+            *cost_table(plans),
             "",
             *matrices(rows),
             *details(rows, plans),
@@ -102,7 +111,7 @@ def _ours_and_published(row: Row) -> str:
 
 
 def published_rows() -> list[Row]:
-    """A row for each published accuracy, with that of the stage which has the cell, if it was run."""
+    """A row for each published accuracy, with bilin's own if a stage has run that cell."""
     found: dict[tuple[Any, ...], Row] = {}
     for row in compare(STORE, against=REFERENCE, everything=True).data.to_pylist():
         is_of_stage = (row["sweep"] or "").startswith("reproduce-")
@@ -119,7 +128,7 @@ def replaced(page: str, part: str) -> str:
     return f"{before}{BEGIN}\n\n{part}\n{END}{after}"
 
 
-def figures(plans: Sequence[Plan]) -> Iterator[str]:
+def cost_table(plans: Sequence[Plan]) -> Iterator[str]:
     """What the campaign has cost."""
     own = f"found_in IS NULL AND sweep IN {tuple(plan.grid.name for plan in plans)}"
     statuses = Counter(row["status"] for row in _rows(f"SELECT status FROM trials WHERE {own}"))
@@ -128,6 +137,7 @@ def figures(plans: Sequence[Plan]) -> Iterator[str]:
     launches = [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
     failed = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()) if status != "done")
     saved = sum(plan.num_wanted - plan.num_done - plan.num_failed - plan.num_to_run for plan in plans)
+    interrupted = sum(launch["exit_code"] == INTERRUPTED for launch in launches)
     yield "| the campaign so far | |"
     yield "|---|--:|"
     yield f"| trials with a result | {statuses['done']} |"
@@ -135,11 +145,7 @@ def figures(plans: Sequence[Plan]) -> Iterator[str]:
     yield f"| trials saved, because a learning rate before theirs solved the cell | {saved} |"
     yield f"| trials still to run | {sum(plan.num_to_run for plan in plans)} at most |"
     yield f"| hours of workers with one thread each | {hours['training']:.2f}, {hours['test']:.2f} of them for tests |"
-    yield f"| launches, and how many of them were interrupted | {len(launches)}, {_interrupted(launches)} |"
-
-
-def _interrupted(launches: Sequence[Row]) -> int:
-    return sum(launch["exit_code"] == 3 for launch in launches)
+    yield f"| launches, and how many of them were interrupted | {len(launches)}, {interrupted} |"
 
 
 def matrices(rows: Sequence[Row]) -> Iterator[str]:
@@ -147,7 +153,8 @@ def matrices(rows: Sequence[Row]) -> Iterator[str]:
     counts = Counter(row["mark"] for row in rows)
     yield "Scaled accuracy at length 500, in brackets the published one. **Bold**: better by more than 0.02."
     yield "*Italic*: worse. –: not run. A number that differs by more than 0.02, but whose interval contains the"  # noqa: RUF001
-    yield f"published one, is unclear. {', '.join(f'{count} {MARKS[mark]}' for mark, count in counts.most_common())}."
+    marks = ", ".join(f"{count} {mark}" for mark, count in counts.most_common()).replace("agrees", "agree")
+    yield f"published one, is unclear. {marks}."
     for task, title in TASKS.items():
         of_task = [row for row in rows if row["task"] == task]
         yield from ("", f"### {title}", "")
@@ -171,8 +178,8 @@ def matrix(rows: Sequence[Row], *, by: str, entry: Callable[[Row], str]) -> Iter
     """A Markdown table of models against a field."""
     columns = sorted({row[by] for row in rows})
     entries = {(_model(row), row[by]): entry(row) for row in rows}
-    names = {"m": "m = {}", "length": "{}"}.get(by, "{}")
-    yield f"| | {' | '.join(names.format(column) for column in columns)} |"
+    heading = "m = {}" if by == "m" else "{}"
+    yield f"| | {' | '.join(heading.format(column) for column in columns)} |"
     yield f"|---|{'--:|' * len(columns)}"
     for model in dict.fromkeys(_model(row) for row in rows):
         yield f"| {model} | {' | '.join(entries.get((model, column), '–') for column in columns)} |"  # noqa: RUF001
@@ -326,8 +333,9 @@ def limits() -> Iterator[str]:
     if not rows:
         return
     yield from ("", "### How far the recipe of modular arithmetic reaches", "")
-    yield "The recipe of `examples/modular_arithmetic.yaml`, with one change at a time (`examples/arithmetic_limits.yaml`):"
-    yield "the mean over the seeds of the scaled accuracy, by the number of operands or tokens."
+    yield "The recipe of `examples/modular_arithmetic.yaml` with one change at a time"
+    yield "(`examples/arithmetic_limits.yaml`): the mean over the seeds of the scaled accuracy, by the number of"
+    yield "operands, or of tokens on other tasks."
     yield ""
     lengths = sorted({row["length"] for row in rows})
     found: dict[str, dict[int, str]] = {}

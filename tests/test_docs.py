@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,20 @@ def test_commands_are_what_the_command_line_takes(page: str, words: list[str]) -
 def test_examples_in_the_readme_exist() -> None:
     readme = (ROOT / "README.md").read_text()
     assert all((ROOT / path).exists() for path in re.findall(r"examples/[\w.]+", readme))
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "grid.yaml").write_text(
+        "{name: ranks, tasks: [{name: parity}], models: [{tier: rotation, hidden: 4, embedding: 4}],"
+        " train: {steps: 10}, validate: {every: 10, lengths: [20]}, test: {lengths: [500], num_sequences: 8},"
+        " learning_rate: {choices: [1e-3]}}"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", f"{code}\nprint(summary.num_done, table, rows.num_rows)"],
+        cwd=tmp_path, check=True, stdout=subprocess.PIPE, text=True,
+    ).stdout  # fmt: skip
+    assert re.match(r"1 parity, length 500\n\nmodel .*\nrotation .*1\n$", printed, re.DOTALL), printed
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def grid_template(
     kinds = {"tasks": "name", "models": "tier"}
     lines = [
         "# A list of values is an axis: every combination is a cell, trained at each learning rate with each seed.",
-        f"# What would run, and how long it takes:  bilin sweep plan {path}",
+        f"# To see what would run, and how long it takes:  bilin sweep plan {path}",
         f"# All fields of a tier:  bilin models show {tiers[0]}",
         f"name: {name}",
         *(line for key, listed in entries.items() for line in ["", f"{key}:", *_blocks(listed, kinds[key], given)]),

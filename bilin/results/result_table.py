@@ -220,6 +220,9 @@ class ResultTable:
             self.data[column.name].to_pylist() if column.values is None else column.values for column in self.columns
         ]
 
+    def __repr__(self) -> str:
+        return encode(self, Format.TABLE).decode()
+
     def _repr_html_(self) -> str:
         return html_table(self.sheet())
 

@@ -320,7 +320,8 @@ def describe_time(plan: Plan) -> str:
         return "nothing to run"
     if estimate.num_unknown == plan.num_to_run:
         return "not known: no stored trial has the same task, model and training"
-    left_out = f", without {estimate.num_unknown} to which no stored trial is similar" if estimate.num_unknown else ""
+    unknown = estimate.num_unknown
+    left_out = f", without {plural(unknown, 'trial')} unlike any stored one" if unknown else ""
     known = plural(estimate.num_stored, "stored trial")
     about = "about" if plan.share_of_steps == 1 else "at most about"  # a pruner stops some of them early
     return f"{about} {duration(estimate.seconds)} on one worker, from {known}{left_out}"

@@ -62,7 +62,7 @@ def init(
 
     grid = write_grid_template(path, task, tier, name=name, m=_numbers(m))
     cells = plural(len(grid.cells), "cell")
-    typer.echo(f"written to {path}: {cells}; what would run: bilin sweep plan {shlex.quote(str(path))}")
+    typer.echo(f"written to {path}: {cells}; next: bilin sweep plan {shlex.quote(str(path))}")
 
 
 def _numbers(text: str | None) -> list[int]:

@@ -16,7 +16,7 @@ from bilin.results import Origin, StoredTrial
 from bilin.rules import Outcome, select_point
 from bilin.spec import Cell, ModelSettings, Point, TestSpec, TrainSpec, TrialSpec, trial_id
 
-Shape = tuple[str, ModelSettings, TrainSpec]
+Kind = tuple[str, ModelSettings, TrainSpec]
 """The name of a task, a model, and how it is trained: trials that agree in these take about as long."""
 
 
@@ -83,8 +83,8 @@ class CellPlan:
         return CellPlan.of(self.wanted, self.stored, known, lacking_lengths, self.points)
 
     @property
-    def shape(self) -> Shape:
-        """See `Shape`."""
+    def kind(self) -> Kind:
+        """See `Kind`."""
         cell = self.wanted.cell
         return cell.task.name, cell.model, cell.train
 

@@ -1,9 +1,9 @@
 """Points to try next, by a Gaussian process over the logarithm of the learning rate, and over other searched fields.
 
-The process has a Matérn kernel (ν = 5/2) [1], with a length scale for each field. They are not chosen: the answers of
-several are averaged, by how well each explains the scores. A long one stands for a field that matters little. The next
-point is the one whose expected improvement over the best so far is the greatest [2]. Points of the same round have no
-scores yet: each counts as tried with the worst score so far, so that the round spreads out ("constant liar") [3].
+The process has a Matérn kernel (ν = 5/2) [1], with a length scale for each field. Instead of choosing length scales, it
+averages over several, weighted by how well each explains the scores. A long one fits a field that matters little. The
+next point is the one whose expected improvement over the best so far is the greatest [2]. Points of the same round have
+no scores yet: each counts as tried with the worst score so far, so that the round spreads out ("constant liar") [3].
 
 Sources:
     [1] Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, eq. 2.23 and 4.17

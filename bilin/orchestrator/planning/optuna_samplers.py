@@ -1,4 +1,4 @@
-"""Points to try next, by a sampler of Optuna: the only importer of optuna."""
+"""Points to try next, by a sampler of Optuna: the only importer of optuna in the orchestrator."""
 
 from __future__ import annotations
 

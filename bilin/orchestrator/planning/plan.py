@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from bilin.notebook import html_table
 from bilin.orchestrator.grid import Choices, Grid, LogUniform, WantedCell
 from bilin.orchestrator.planning.asked import Asked
-from bilin.orchestrator.planning.cell import CellPlan, Shape, missing_lengths, stale_versions
+from bilin.orchestrator.planning.cell import CellPlan, Kind, missing_lengths, stale_versions
 from bilin.orchestrator.planning.search import Key, min_steps
 from bilin.orchestrator.planning.state import SweepState
 from bilin.record import RERUN_STATUSES, RESULT_STATUSES, Status
@@ -23,13 +23,13 @@ from bilin.units import duration
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """How long the trials to run will take on one worker, from stored trials of the same shape.
+    """How long the trials to run will take on one worker, from stored trials of the same kind.
 
     Attributes:
-        seconds: For the trials to run, those of later rounds included, whose shape has been seen. Those that are only
-            tested count by what their own tests took, for each token.
+        seconds: Covers trials of later rounds, but no kind of which no trial is stored. Trials that are only tested
+            count at their own test time per token.
         num_stored: How many stored trials that rests on.
-        num_unknown: How many trials to run have a shape that has not been seen.
+        num_unknown: How many trials to run are of a kind of which no trial is stored.
     """
 
     seconds: float
@@ -45,10 +45,10 @@ class Plan:
         cells: Every wanted cell, in the grid's order.
         statuses: How many of the trials that are asked for now were stored with each status.
         num_wanted: Trials that the grid may come to want; a search with ``until_solved`` may want fewer.
-        num_lost: Those whose last launch lost them: a row says so, and the next launch runs them again.
+        num_lost: Trials to run again because the last launch lost them.
         stored: Every stored trial of the sweep, by its id.
         shares: Whether some of the cells have results in other sweeps of the store.
-        rows: Those of each wanted cell, by the id of the cell, including rows that are not used.
+        rows: The stored trials of each wanted cell, by the id of the cell, including those that are not used.
     """
 
     grid: Grid
@@ -74,7 +74,7 @@ class Plan:
     @property
     def num_to_run(self) -> int:
         """Trials to run, with those of later rounds of searches."""
-        return sum([len(cell.to_run) + cell.num_later for cell in self.cells])
+        return sum([cell.num_to_run for cell in self.cells])
 
     @property
     def num_later(self) -> int:
@@ -320,20 +320,20 @@ def _is_complete(trial: StoredTrial, lengths: frozenset[tuple[int, int]]) -> boo
 
 
 def _estimate(cells: Collection[CellPlan], by_cell: Mapping[str, list[StoredTrial]]) -> Estimate:
-    by_shape: dict[Shape, tuple[list[float], list[int]]] = defaultdict(lambda: ([], []))
+    by_kind: dict[Kind, tuple[list[float], list[int]]] = defaultdict(lambda: ([], []))
     test_s = 0.0
     for cell in cells:
         tests = cell.tests
         test_s += sum(_test_s(trial, cell.wanted.test) for trial in tests)
-        wall_s, num_to_run = by_shape[cell.shape]
+        wall_s, num_to_run = by_kind[cell.kind]
         trials = {trial.trial_id: trial for trial in (*cell.stored.values(), *by_cell[cell.wanted.cell_id])}
         wall_s.extend([trial.wall_s for trial in trials.values() if trial.status == "done"])
         num_to_run.append(cell.num_to_run - len(tests))
-    shapes = by_shape.values()
+    kinds = by_kind.values()
     return Estimate(
-        seconds=test_s + sum(sum(wall_s) / len(wall_s) * sum(count) for wall_s, count in shapes if wall_s),
-        num_stored=sum(len(wall_s) for wall_s, _ in shapes),
-        num_unknown=sum(sum(num_to_run) for wall_s, num_to_run in shapes if not wall_s),
+        seconds=test_s + sum(sum(wall_s) / len(wall_s) * sum(count) for wall_s, count in kinds if wall_s),
+        num_stored=sum(len(wall_s) for wall_s, _ in kinds),
+        num_unknown=sum(sum(num_to_run) for wall_s, num_to_run in kinds if not wall_s),
     )
 
 

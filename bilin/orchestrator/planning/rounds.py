@@ -26,7 +26,7 @@ NUM_POINTS = 512
 """How many points of several fields a round is chosen from."""
 
 _BASES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29)
-"""Of the Halton sequence. Fields beyond the tenth take their turns again, from other places of the sequence."""
+"""Bases of the Halton sequence. Fields beyond the tenth use them again, from another place of the sequence."""
 
 
 def coordinates(point: Point) -> tuple[float, ...]:

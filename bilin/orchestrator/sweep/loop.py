@@ -170,13 +170,13 @@ class Sweep:
 
     def _enqueue(self, cell: CellPlan, asks: Sequence[Ask], *, first: bool = False) -> None:
         """Queue trials of a cell; ``first`` before all others, so that few cells have checkpoints at a time."""
-        cell_id, shape, occupied = cell.wanted.cell_id, cell.shape, cell.wanted.resources.occupied
+        cell_id, kind, occupied = cell.wanted.cell_id, cell.kind, cell.wanted.resources.occupied
         for ask in asks:
             trial = Trial(
                 spec=cell.spec(*ask, folder=self._folder),
                 trial_id=trial_id(cell_id, *ask.key),
                 cell_id=cell_id,
-                shape=shape,
+                kind=kind,
                 occupied=occupied,
             )
             self._trials[trial.trial_id] = trial

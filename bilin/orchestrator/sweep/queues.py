@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from bilin.failures import MAX_ATTEMPTS
-from bilin.orchestrator.planning.cell import Shape
+from bilin.orchestrator.planning.cell import Kind
 from bilin.record import Progress
 from bilin.spec import Resources, TrialSpec
 from bilin.workers.environment import device_of
@@ -52,7 +52,7 @@ class Trial:
     spec: TrialSpec
     trial_id: str
     cell_id: str
-    shape: Shape
+    kind: Kind
     occupied: Resources
     attempts: int = 0
     avoid: frozenset[str] = frozenset()
@@ -92,7 +92,7 @@ class Queues:
         """Start empty. With ``packs``, workers train trials of one shape as one program."""
         self._packs = packs
         self._queues: dict[tuple[Resources, frozenset[str]], deque[Trial]] = defaultdict(deque)
-        self._wall_s: dict[Shape, float] = {}  # of the last trial of each shape
+        self._wall_s: dict[Kind, float] = {}  # of the last trial of each kind
 
     def add(self, trial: Trial, *, first: bool = False) -> None:
         """Add a trial at the end of its queue; one that starts again, or goes on, comes ``first``."""
@@ -109,9 +109,9 @@ class Queues:
             yield from (trial for trial in itertools.takewhile(attrgetter("is_first"), queue) if trial.attempts)
 
     def note_time(self, trial: Trial, wall_s: float) -> None:
-        """Note how long a trial took, for the groups of its shape."""
+        """Note how long a trial took, for the groups of its kind."""
         if not trial.spec.test_only:
-            self._wall_s[trial.shape] = wall_s
+            self._wall_s[trial.kind] = wall_s
 
     def groups(self, pool: Pool) -> Iterator[tuple[list[Trial], frozenset[str]]]:
         """Take groups, with the nodes that each must avoid, while the pool has room.
@@ -126,12 +126,12 @@ class Queues:
         return self._queues[trial.occupied, trial.avoid]
 
     def _next_group(self, queue: deque[Trial], pool: Pool) -> list[Trial]:
-        """Take the next trial from a queue, with others of its shape if they can share a pack or are short."""
+        """Take the next trial from a queue, with others that can share its pack, or of its kind if they are short."""
         leader = queue.popleft()
         group, passed = [leader], list[Trial]()
         if leader.spec.test_only:
             return group
-        wall_s = self._wall_s.get(leader.shape)
+        wall_s = self._wall_s.get(leader.kind)
         size = min(MAX_GROUP, int(GROUP_S / wall_s)) if wall_s else 1
         if self._packs:
             resources, share = leader.spec.resources, -(-(len(queue) + 1) // pool.num_workers(leader.spec.resources))
@@ -147,4 +147,4 @@ class Queues:
         """Return whether a trial that waits can join the group of another one."""
         if trial.attempts != leader.attempts or trial.spec.test_only:
             return False
-        return trial.spec.shape == leader.spec.shape if self._packs else trial.shape == leader.shape
+        return trial.spec.shape == leader.spec.shape if self._packs else trial.kind == leader.kind

@@ -72,7 +72,7 @@ class Recorder:
             return False
 
     def keep_asked(self, asked: Asked) -> None:
-        """Keep the learning rates that searches ask for, before a trial at one of them starts."""
+        """Keep the points that searches ask for, before a trial at one of them starts."""
         self._asked.add(asked)
 
     def drop_checkpoints(self, trial_ids: Iterable[str]) -> None:

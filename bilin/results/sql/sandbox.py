@@ -1,4 +1,4 @@
-"""A DuckDB that can read nothing but the tables that it is given, and its errors as messages to the user.
+"""A DuckDB that can read only its own tables and the part files that it is given; errors are messages to the user.
 
 It uses at most half of the memory that the host has left. What needs more is written to a temporary folder.
 """

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from bilin.errors import QueryError, unknown
-from bilin.folder import SweepFolder, store_option
+from bilin.folder import DEFAULT_STORE, SweepFolder, store_option
 from bilin.results.published.compare import published_for, source_of
 from bilin.results.result_table import MISSING, Column, Estimate, ResultTable, is_number
 from bilin.results.sql.open_store import OpenStore, at_one_moment
@@ -30,7 +30,7 @@ _MAX_MIXTURES = 3
 
 
 def table(
-    store: Path | str | OpenStore,
+    store: Path | str | OpenStore = DEFAULT_STORE,
     *,
     sweep: str | None = None,
     length: int | None = None,

@@ -19,7 +19,7 @@ from bilin.workers.training.pack import Work
 from bilin.workers.training.state import task_of
 from bilin.workers.training.step import Forward
 
-TOKENS_AT_ONCE = 2**19
+TOKENS_PER_EVALUATION = 2**19
 """Sequences are drawn and run in parts of so many tokens, which bounds the memory for any number of sequences.
 
 The value is part of what is measured: parts of another size would draw other sequences.
@@ -96,7 +96,7 @@ def evaluate(
     shortest, longest = lengths
     score = Score()
     while score.num_sequences < num_sequences:
-        size = min(num_sequences - score.num_sequences, max(1, TOKENS_AT_ONCE // longest))
+        size = min(num_sequences - score.num_sequences, max(1, TOKENS_PER_EVALUATION // longest))
         drawn = torch.randint(shortest, longest + 1, (size,), generator=generator, device=generator.device)
         if one_longest:
             drawn[0] = longest

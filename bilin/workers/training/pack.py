@@ -35,7 +35,7 @@ BURST_S = 0.25
 SIZES, TRIES = (1, 4, 16, 64), 3
 """Sizes of stacks that are tried, each so many times, before the fastest one is taken."""
 
-TOKENS_AT_ONCE = {"cpu": 2**18, "cuda": 2**23}
+TOKENS_PER_PASS = {"cpu": 2**18, "cuda": 2**23}
 """Most tokens of a stack in one forward pass of an evaluation."""
 
 
@@ -203,7 +203,7 @@ class Pack(Generic[T]):
         requests = {member: member.request for member in members if isinstance(member.request, Forward)}
         logits: dict[Member[T], Tensor] = {}
         tokens = requests[members[0]].tokens
-        fit = max(1, TOKENS_AT_ONCE[tokens.device.type] // tokens.numel())
+        fit = max(1, TOKENS_PER_PASS[tokens.device.type] // tokens.numel())
         size = min(fit, self.sizes.choose(len(members)))
 
         def forward(some: Sequence[Member[T]]) -> None:

@@ -23,7 +23,7 @@ from bilin.workers.training.batches import sample
 from bilin.workers.training.checkpoint import Clock
 from bilin.workers.training.weights import init_seed
 
-STEPS_AT_ONCE, TOKENS_AT_ONCE = {"cpu": 16, "cuda": 128}, 2**16
+STEPS_AT_ONCE, TOKENS_PER_DRAW = {"cpu": 16, "cuda": 128}, 2**16
 """The batches of at most so many steps and tokens are drawn at once. The values are part of what is measured."""
 
 
@@ -122,7 +122,7 @@ def batches_at(state: TrialState) -> Sequence[Batch]:
     a checkpoint draws the same ones. Raises TaskError as `sample` does.
     """
     spec, train = state.spec, state.spec.cell.train
-    at_once = max(1, min(STEPS_AT_ONCE[state.device.type], TOKENS_AT_ONCE // (train.batch_size * train.lengths[1])))
+    at_once = max(1, min(STEPS_AT_ONCE[state.device.type], TOKENS_PER_DRAW // (train.batch_size * train.lengths[1])))
     index, offset = divmod(state.step, at_once)
     if state.batches[0] != index:
         seed = derive_seed(state.cell_id, spec.seed, "train", index)
