@@ -7,6 +7,7 @@ Replaces what is below its mark. `tests/test_python_page.py` fails if the page i
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import importlib
 import inspect
@@ -193,6 +194,7 @@ def text(line: str) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     before, mark, _ = PAGE.read_text().partition(MARK)
     assert mark, f"{PAGE} has no mark"
     PAGE.write_text(f"{before}{MARK}\n{reference()}".rstrip() + "\n")

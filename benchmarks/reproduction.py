@@ -10,9 +10,9 @@ commit, merge the part files:
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -74,7 +74,9 @@ Row = Mapping[str, Any]
 
 
 def main() -> None:
-    if "--write" in sys.argv:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="replace the tables in docs/reproduction.md and README.md")
+    if parser.parse_args().write:
         for page, part in ((PAGE, markdown()), (README, short_table())):
             page.write_text(replaced(page.read_text(), part))
     else:

@@ -1,23 +1,22 @@
 """The search for a learning rate against others, on simulated cells.
 
-    python -m benchmarks.search [CELLS] [SEARCH …]
-    python -m benchmarks.search points [CELLS] [SEARCH …]
+    python -m benchmarks.search [--cells 100] [--search even gaussian_process] [--points]
 
 Each cell has a landscape: the accuracy and the loss at each learning rate, and a rate above which training diverges.
 Every search tries 12 rates between 1e-5 and 1e-2, in rounds of 4. The rate with the best result is selected. Its score
 is the true accuracy there, scaled so that chance is 0 and the best rate of the landscape is 1. The table shows the mean
 score, and the share of cells whose score is at least 0.95.
 
-With ``points``, the weight decay is searched too, between 1e-6 and 1e-2, with 16 and with 24 trials.
+With ``--points``, the weight decay is searched too, between 1e-6 and 1e-2, with 16 and with 24 trials.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
 import math
 import random
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -217,7 +216,7 @@ def main(num_cells: int, names: Sequence[str], landscapes: dict[str, Callable[[i
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     print(f"| {num_trials} trials | " + " | ".join(landscapes) + " | ms per search |")
     print("| --- " * (len(landscapes) + 2) + "|")
-    for name in names or SEARCHES:
+    for name in names:
         entries, began = [], time.perf_counter()
         for landscape in landscapes.values():
             cells = [landscape(number) for number in range(num_cells)]
@@ -230,8 +229,10 @@ def main(num_cells: int, names: Sequence[str], landscapes: dict[str, Callable[[i
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    of_points = arguments[:1] == ["points"]
-    count, *chosen = arguments[of_points:] or ["100"]
-    for trials in (16, 24) if of_points else (NUM_LRS,):
-        main(int(count), chosen, OF_POINTS if of_points else LANDSCAPES, trials)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", type=int, default=100)
+    parser.add_argument("--search", nargs="+", choices=SEARCHES, default=list(SEARCHES))
+    parser.add_argument("--points", action="store_true", help="search the weight decay, too")
+    options = parser.parse_args()
+    for trials in (16, 24) if options.points else (NUM_LRS,):
+        main(options.cells, options.search, OF_POINTS if options.points else LANDSCAPES, trials)

@@ -7,6 +7,7 @@ Replaces each table in place. `tests/orchestrator/grid/test_docs.py` fails if a 
 
 from __future__ import annotations
 
+import argparse
 import re
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def keys(table: str) -> set[str]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for page in ("grid", "tiers", "tasks"):
         path = ROOT / f"docs/{page}.md"
         text = path.read_text()

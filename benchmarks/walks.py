@@ -9,6 +9,7 @@ value, in the order of their first calls. Values are chosen so that nothing else
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import re
@@ -162,7 +163,9 @@ def replaced(page: str, walks: str) -> str:
 
 
 if __name__ == "__main__":
-    if "--write" in sys.argv:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="replace the walks in docs/architecture.md")
+    if parser.parse_args().write:
         PAGE.write_text(replaced(PAGE.read_text(), markdown()))
     else:
         print(markdown())

@@ -116,17 +116,19 @@ def select_point(outcomes: Iterable[Outcome]) -> Point | None:
     """Return the point that a cell selects: its learning rate and searched fields; None if no trial has a result.
 
     The one with the most seeds solved; among these, the one with the highest mean validation accuracy; then the
-    lowest mean loss on the training lengths; then the smallest.
+    lowest mean loss on the training lengths; then the smallest. A point at which a pruner stopped a seed comes after
+    all others: its numbers are those of fewer steps.
     """
     by_point: dict[Point, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         by_point[outcome.point].append(outcome)
 
-    def rank(point: Point) -> tuple[float, float, float, Point]:
+    def rank(point: Point) -> tuple[bool, float, float, float, Point]:
         of_point = by_point[point]
+        is_pruned = any(outcome.paused_at is not None for outcome in of_point)
         solved = sum(outcome.solved for outcome in of_point)
         loss = math.fsum(outcome.loss for outcome in of_point) / len(of_point)
-        return (-solved, -mean_score(of_point), loss, point)
+        return (is_pruned, -solved, -mean_score(of_point), loss, point)
 
     with_result = (point for point, found in by_point.items() if any(outcome.has_result for outcome in found))
     return min(with_result, key=rank, default=None)

@@ -36,6 +36,14 @@ def test_solved_is_perfect_twice_running_at_the_end(accuracies: list[float | Non
     assert is_solved(accuracies) is solved
 
 
+def test_a_point_with_a_pruned_seed_comes_last() -> None:
+    paused = dataclasses.replace(outcome(1e-2, seed=1, is_done=False), has_result=False, paused_at=50)
+    pruned = [outcome(1e-2, solved=True, accuracy=1.0), paused]
+    whole = [outcome(1e-3, seed, accuracy=0.2) for seed in (0, 1)]
+    assert select_point([*pruned, *whole]) == Point(1e-3)
+    assert select_point(pruned) == Point(1e-2)
+
+
 def test_most_seeds_solved_comes_first() -> None:
     twice = [outcome(1e-2, seed, solved=True, accuracy=0.1) for seed in (0, 1)]
     once = [outcome(1e-3, 0, solved=True, accuracy=1.0), outcome(1e-3, 1, accuracy=1.0)]

@@ -18,6 +18,7 @@ from bilin.cli.sweep.describe import (
     wrapped,
 )
 from bilin.cli.text import wrap
+from bilin.fields import format_value
 from bilin.orchestrator import Explanation, Plan, Reason, ReasonCount, TrialReason
 from bilin.orchestrator.sweep.queues import MAX_PACK
 from bilin.orchestrator.sweep.snapshot import Labels
@@ -42,17 +43,20 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None, *, sto
     for number, axes in enumerate(counts.axes):
         label = "axes" if len(counts.axes) == 1 else f"axes {number + 1}"
         for index, axis in enumerate(axes):
-            rows.append(("" if index else label, f"{axis.name}: {_shown([str(value) for value in axis.values])}"))
+            rows.append(("" if index else label, f"{axis.name}: {_shown([*map(format_value, axis.values)])}"))
     for index, range_ in enumerate(ranges):
         rows.append(("" if index else "searched", range_))
     rows.append(("cells", _cells(plan)))
     limit = "at most " if plan.may_end_early else ""
     rows.append(("trials", f"{limit}{plan.num_wanted}: {_product(plan)}"))
     rows.append(("", ", ".join(f"{count} {what}" for what, count in plan.counts().items())))
-    pruners = dict.fromkeys((cell.wanted.pruner.kind, cell.wanted.rungs) for cell in plan.cells if cell.wanted.rungs)
-    for index, (kind, rungs) in enumerate(pruners):
-        rows.append(("" if index else "pruner", f"{kind} at step{'s' * (len(rungs) > 1)} {_shown([*map(str, rungs)])}"))
-    if pruners:
+    wanted = [cell.wanted for cell in plan.cells if cell.wanted.pruner.kind != "none"]
+    pruners = dict.fromkeys((cell.pruner, cell.rungs) for cell in wanted)
+    for index, (pruner, rungs) in enumerate(pruners):
+        at = f"at step{'s' * (len(rungs) > 1)} {_shown([*map(str, rungs)])}"
+        text = at if rungs else f"without effect: its first rung is step {pruner.first}, where training has ended"
+        rows.append(("" if index else "pruner", f"{pruner.kind} {text}"))
+    if plan.share_of_steps < 1:
         rows.append(("", f"leaves about {plan.share_of_steps:.0%} of the training steps, if no trial ends earlier"))
     if plan.num_failed:
         rows.append(("", NOT_AGAIN.format(plan.num_failed)))

@@ -223,6 +223,8 @@ class Document:
     def _check_pruner(self) -> None:
         node, pruner, every = self.node.key("pruner"), self.pruner, self.validate.every
         if pruner.kind == "none":
+            if node.entries and not node.key("kind").is_written:
+                node.key("kind").fault("missing; accepted: none, halving, median")
             return
         if pruner.first % every:
             found = f"found {pruner.first}, but trials are evaluated every {every} steps"

@@ -20,6 +20,6 @@ def rename(sweep: str, name: str, *, store: Path | str = DEFAULT_STORE) -> None:
     check_no_job(folder)
     with SweepWriter(store, sweep, command="bilin sweep rename", exists=True) as writer:
         writer.rename(name)
-        if text := stored_grid(store, name):
-            document = {**json.loads(text), "name": name}
-            writer.write_grid(json.dumps(document, indent=1, allow_nan=False) + "\n")
+        document = json.loads(stored_grid(store, name) or "null")
+        if isinstance(document, dict):
+            writer.write_grid(json.dumps({**document, "name": name}, indent=1, allow_nan=False) + "\n")

@@ -41,7 +41,7 @@ SELECT sweep, cell_id, lr, searched, min(seed) AS least_seed, max(seed) AS great
   count(*) FILTER (solved) AS num_solved,
   avg(CASE WHEN status = 'done' THEN coalesce(validation_accuracy, 0) ELSE 0 END) AS score,
   avg(CASE WHEN status = 'done' THEN coalesce(training_loss, 'inf') ELSE 'inf' END) AS loss,
-  bool_or(status IN ('done', 'diverged')) AS has_result,
+  bool_or(status IN ('done', 'diverged')) AS has_result, bool_or(status = 'pruned') AS is_pruned,
   arg_min(struct_pack(params := params, recurrent_params := recurrent_params), seed)
     FILTER (recurrent_params IS NOT NULL) AS sizes
 FROM {rows} GROUP BY ALL
@@ -50,8 +50,10 @@ FROM {rows} GROUP BY ALL
 
 _CANDIDATES = """
 CREATE TABLE _candidates AS
-WITH most_solved AS (
-  FROM _points WHERE has_result QUALIFY num_solved = max(num_solved) OVER (PARTITION BY sweep, cell_id)
+WITH trained AS (
+  FROM _points WHERE has_result QUALIFY is_pruned = bool_and(is_pruned) OVER (PARTITION BY sweep, cell_id)
+), most_solved AS (
+  FROM trained QUALIFY num_solved = max(num_solved) OVER (PARTITION BY sweep, cell_id)
 ), most_accurate AS (
   FROM most_solved QUALIFY score >= max(score) OVER (PARTITION BY sweep, cell_id) - 1e-9
 ), least AS (

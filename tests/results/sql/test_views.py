@@ -128,6 +128,13 @@ def test_a_cell_shows_the_rate_that_the_rule_selects(store):
     assert row["best"] == 1.0
 
 
+def test_a_rate_with_a_pruned_seed_is_selected_only_if_there_is_no_other(store):
+    store_of(store, [pair(lr=1e-3, seed=0), failed(lr=1e-3, seed=1, status="pruned")])
+    assert [row["lr"] for row in cells(store)] == [1e-3]
+    store_of(store, [pair(lr=1e-4, seed=seed, accuracy=0.6) for seed in (0, 1)])
+    assert [(row["lr"], row["num_seeds"]) for row in cells(store)] == [(1e-4, 2)]
+
+
 def test_one_seed_has_no_interval(store):
     (row,) = cells(store_of(store, [pair()]))
     assert (row["mean"], row["low"], row["high"], row["num_seeds"]) == (1.0, None, None, 1)
