@@ -86,7 +86,7 @@ def test_the_command_writes_a_new_file_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["sweep", "init", "--task", "modular_addition", "--tier", "cp", "--tier", "lstm", "--m", "2,3"]
     result = CliRunner().invoke(app, words)
-    assert result.stdout == "written to grid.yaml: 6 cells; what would run: bilin sweep plan grid.yaml\n"
+    assert result.stdout == "written to grid.yaml: 6 cells; next: bilin sweep plan grid.yaml\n"
     written = (tmp_path / "grid.yaml").read_text()
     again = CliRunner().invoke(app, words)
     assert str(again.exception) == "grid.yaml exists, and is left as it is; name another file"
