@@ -153,6 +153,7 @@ def test_a_trial_that_was_trained_without_the_pruner_is_not_trained_again():
         ),
         ("{kind: halving, reduction: 1}", "{}", "pruner.reduction: found 1; accepted: a whole number of at least 2"),
         ("{kind: halfing}", "{}", "did you mean halving?"),
+        ("{first: 5}", "{}", "pruner.kind: missing; accepted: none, halving, median"),
     ],
 )
 def test_a_grid_with_a_pruner_that_cannot_be_has_one_clear_error(pruner: str, rate: str, message: str):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bilin.cli.sweep.describe_trial import describe_why
+from bilin.cli.sweep.plan import describe_plan
 from bilin.errors import InterruptedSweepError
 from bilin.folder import SweepFolder
 from bilin.orchestrator import ClusterSpec, launch, plan, status
@@ -92,18 +93,24 @@ def test_the_same_sweep_again_runs_nothing_and_is_complete(pruned: Path) -> None
 
 
 def test_the_checkpoints_of_pruned_trials_go_when_their_cell_is_complete(tmp_path: Path) -> None:
+    num_ended = 0
+
     def interrupted(spec: TrialSpec, **options: Any):
-        if spec.cell.task.num_classes == 3:
+        nonlocal num_ended
+        is_first = spec.cell.task.num_classes == 2
+        if num_ended == 2 and not is_first:  # both seeds of the best rate of the first cell have ended
             raise KeyboardInterrupt
-        return run_trial(spec, **options)
+        result = run_trial(spec, **options)
+        num_ended += is_first and spec.until is None
+        return result
 
     with pytest.raises(InterruptedSweepError):
         launch(grid(), store=tmp_path, cluster=INLINE, run=interrupted)
-    folder = SweepFolder(tmp_path / "pruned")
-    open_cell = {path.name for path in folder.complete_checkpoints()}
-    complete = {trial.trial_id for trial in stored(tmp_path, "pruned").values()}
-    assert complete
-    assert not open_cell & complete
+    kept = {path.name for path in SweepFolder(tmp_path / "pruned").complete_checkpoints()}
+    of_cell = [{str(row["trial_id"]) for row in rows(tmp_path, f"m = {m}")} for m in (2, 3)]
+    assert len(of_cell[0]) == 8
+    assert not kept & of_cell[0]
+    assert kept <= of_cell[1]
 
 
 def test_a_sweep_that_is_interrupted_at_any_trial_ends_as_an_undisturbed_one(pruned: Path, tmp_path: Path) -> None:
@@ -163,3 +170,16 @@ def test_why_says_that_the_pruner_stopped_a_trial(pruned: Path) -> None:
     (said,) = why("pruned", trial.trial_id, store=pruned)
     text = describe_why(said, store=pruned)
     assert f"better at step {trial.steps}" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        (10, "halving at steps 10, 20, 40"),
+        (60, "halving without effect: its first rung is step 60, where training has"),
+    ],
+)
+def test_the_plan_says_where_the_pruner_compares(first: int, said: str, tmp_path: Path) -> None:
+    wanted = grid(f"{{kind: halving, first: {first}, reduction: 2}}")
+    explanation = LaunchRequest(grid=wanted, store=tmp_path, cluster=INLINE).explain()
+    assert said in " ".join(describe_plan(explanation, store=tmp_path).split())
