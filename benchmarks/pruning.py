@@ -1,6 +1,7 @@
 """What a pruner saves: a grid of modular addition at hidden size 64 without a pruner, and with each kind of it.
 
     python -m benchmarks.pruning [--m 2 3 5] [--tier cp rotation block_diagonal] [--steps 2000] [--first 100 500]
+                                 [--asynchronous]
 
 Nine learning rates a cell, from 1e-1 to 1e-5. Prints, for each kind and first rung, the training steps and the time of
 all trials as a share of those without a pruner, in how many cells it selects the same learning rate, in how many the
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--tier", nargs="+", default=["cp", "rotation", "block_diagonal"])
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--first", type=int, nargs="+", default=[100, 500], help="steps at the first rung")
+    parser.add_argument("--asynchronous", action="store_true", help="also measure each pruner with asynchronous rungs")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--json", type=Path, help="file for the results")
     options = parser.parse_args()
@@ -41,8 +43,9 @@ def main() -> None:
     measured = {"none": whole}
     for kind, reduction in REDUCTIONS.items():
         for first in options.first:
-            pruner = {"kind": kind, "first": first, "reduction": reduction}
-            measured[f"{kind}, first {first}"] = measure(grid(options, pruner))
+            for asynchronous in (False, True)[: 1 + options.asynchronous]:
+                pruner = {"kind": kind, "first": first, "reduction": reduction, "asynchronous": asynchronous}
+                measured[f"{kind}, first {first}{', asynchronous' * asynchronous}"] = measure(grid(options, pruner))
     table = Table("pruner", "pruned", "steps", "time", "cells", "same learning rate", "as good", "accuracy at 500")
     for name, one in measured.items():
         pairs = list(zip(one["cells"], whole["cells"], strict=True))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 Status = Literal["done", "diverged", "pruned", "failed", "oom", "hardware", "internal", "lost"]
-StopReason = Literal["solved", "budget", "diverged", "rung"]
+StopReason = Literal["solved", "budget", "diverged", "rung", "asynchronous_rung"]
 
 RESULT_STATUSES: frozenset[Status] = frozenset({"done", "diverged", "pruned"})
 """Statuses of a trial that has a result. A pruned one has it for the search that stopped it alone."""

@@ -88,6 +88,10 @@ class Outcome:
                 return replace(self, is_done=True, validation_accuracy=rung.accuracy, training_loss=rung.loss)
         return self
 
+    def is_beyond(self, step: int) -> bool:
+        """Return whether the trial was compared at a later rung."""
+        return bool(self.rungs) and self.rungs[-1].step > step
+
     @property
     def score(self) -> float:
         """The validation accuracy, or 0 for a trial that is not done and not pruned."""

@@ -32,7 +32,11 @@ _MEANINGS: Mapping[str, tuple[str, str]] = {
     "cells.lr": ("", "selected learning rate; null if all trials failed"),
     "seed": ("", "seed of the weights and of the training data"),
     "status": ("", "done, diverged, pruned, failed, oom, hardware, internal or lost"),
-    "stop_reason": ("", "why training ended: solved, budget (all steps used), diverged, or rung (stopped by a pruner)"),
+    "stop_reason": (
+        "",
+        "why training ended: solved, budget (all steps used), diverged, rung (stopped by a pruner), or "
+        "asynchronous_rung (stopped by an asynchronous pruner: if the sweep is run again, it may stop others)",
+    ),
     "solved": ("", "whether the last two evaluations were perfect at all training, validation and mixed lengths"),
     "attempts": ("", "how many times the trial was started"),
     "steps": ("steps", "training steps taken"),

@@ -127,7 +127,11 @@ def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
     if row["error"]:
         yield "error", row["error"]
     if status == "pruned":
-        yield "why", f"other learning rates of its cell were better at step {row['steps']}, so the pruner stopped it"
+        others = "those that had reached it" if row["stop_reason"] == "asynchronous_rung" else "others of its cell"
+        yield (
+            "why",
+            f"at step {row['steps']}, its learning rate was not among the best of {others}: the pruner stopped it",
+        )
     if status in RULES:
         yield "why", RULES[status].what
         yield "rule", RULES[status].then

@@ -103,7 +103,8 @@ class Keep:
 class Pruner:
     """``pruner``, which stops the trials of a cell early whose learning rates fall behind. Not part of their identity.
 
-    Source: successive halving, Jamieson and Talwalkar (2016), arXiv 1502.07943, algorithm 1.
+    Source: successive halving, Jamieson and Talwalkar (2016), arXiv 1502.07943, algorithm 1; asynchronous: Li et al.
+    (2020), arXiv 1810.05934, algorithm 2; median: Golovin et al. (2017), section 3.2.2.
     """
 
     kind: str = option(
@@ -116,6 +117,10 @@ class Pruner:
         3,
         at_least=2,
         doc="factor between the steps of a rung and the next; with halving, also between their learning rates",
+    )
+    asynchronous: bool = option(
+        False,
+        doc="whether a rung compares those that have reached it, without waiting for the others; does not repeat",
     )
 
     def rungs(self, steps: int) -> tuple[int, ...]:

@@ -1,9 +1,9 @@
 """Which trials of a cell should have a result by now, given what is known and what was asked before.
 
 The decision is a pure function of the cell, the outcomes, and the points that its search has asked for: learning rates,
-with values for the other fields that are searched. It does not depend on the number of workers, nor on the order in
-which trials end. The sweep keeps the points that it asked for (see `bilin.orchestrator.planning.asked`), so a relaunch,
-another machine or one more seed asks no others.
+with values for the other fields that are searched. It does not depend on the number of workers, nor, without an
+asynchronous pruner, on the order in which trials end. The sweep keeps the points that it asked for (see
+`bilin.orchestrator.planning.asked`), so a relaunch, another machine or one more seed asks no others.
 """
 
 from __future__ import annotations
@@ -78,7 +78,10 @@ def _asks_of(cell: WantedCell, points: tuple[Point, ...], known: Known) -> tuple
 
 
 def min_steps(cell: WantedCell) -> int:
-    """Return the training steps of all trials of a cell, if as many are stopped early as its pruner can stop."""
+    """Return the training steps of all trials of a cell, if as many are stopped early as its pruner can stop.
+
+    An asynchronous pruner may stop fewer.
+    """
     search, before = cell.learning_rate, 0
     size = search.round if isinstance(search, LogUniform) else cell.max_points
     rounds = [min(size, cell.max_points - first) for first in range(0, cell.max_points, size)]
@@ -91,36 +94,45 @@ def min_steps(cell: WantedCell) -> int:
 
 
 def _num_best(cell: WantedCell, count: int) -> int:
-    """Return how many of some points go on at a rung, if no two are equal."""
+    """Return how many of some points go on at a rung, if no two are equal and no other is to reach it."""
     return -(-count // 2) if cell.pruner.kind == "median" else max(1, count // cell.pruner.reduction)
 
 
 def _pruned(cell: WantedCell, points: Sequence[Point], known: Known) -> list[Ask]:
     """Return the trials of one round, each up to the rung at which its point falls behind, or is compared next.
 
-    The decision at a rung waits for every trial that goes on to it, so it does not depend on which is the fastest.
+    The decision at a rung waits for every trial that goes on to it, so it does not depend on which is the fastest. An
+    asynchronous one does not wait, so more points may go on: a point that has reached the next rung stays.
     """
-    until, alive = dict[Point, int | None](), list(points)
+    until, alive, is_complete = dict[Point, int | None](), list(points), True
     for rung in cell.rungs:
         until.update(dict.fromkeys(alive, rung))
-        if not all(Ask(point, seed, rung).is_met(known) for point in alive for seed in cell.seeds):
-            break
-        alive = _best(cell, alive, known, rung)
-    else:
-        until.update(dict.fromkeys(alive))
+        arrived = [point for point in alive if all(Ask(point, seed, rung).is_met(known) for seed in cell.seeds)]
+        is_complete = is_complete and len(arrived) == len(alive)
+        alive = _best(cell, arrived, known, rung, is_complete=is_complete)
+    until.update(dict.fromkeys(alive))
     return [Ask(point, seed, until[point]) for point in points for seed in cell.seeds]
 
 
-def _best(cell: WantedCell, points: Sequence[Point], known: Known, rung: int) -> list[Point]:
-    """Return the points that go on at a rung, in their order. Of equal ones, the first is the better."""
-    chance = 1 / cell.cell.task.num_classes
+def _best(cell: WantedCell, points: Sequence[Point], known: Known, rung: int, *, is_complete: bool) -> list[Point]:
+    """Return the points that go on at a rung, in their order, of those that have reached it. The first of equals wins.
+
+    Without ``is_complete``, others are to reach it.
+    """
+    pruner, chance = cell.pruner, 1 / cell.cell.task.num_classes
+    if not points or not (is_complete or pruner.asynchronous):
+        return []
+    outcomes = {point: [known[point, seed] for seed in cell.seeds] for point in points}
     scores = {
-        point: search_score([known[point, seed].at(rung) for seed in cell.seeds], chance=chance) for point in points
+        point: search_score([outcome.at(rung) for outcome in found], chance=chance) for point, found in outcomes.items()
     }
-    if cell.pruner.kind == "median":
-        return [point for point in points if scores[point] >= statistics.median(scores.values())]
-    ranked = sorted(points, key=scores.__getitem__, reverse=True)
-    best = {*ranked[: _num_best(cell, len(points))]}
+    if pruner.kind == "median":
+        best = {point for point in points if scores[point] >= statistics.median(scores.values())}
+    else:
+        num_best = _num_best(cell, len(points)) if is_complete else len(points) // pruner.reduction
+        best = {*sorted(points, key=scores.__getitem__, reverse=True)[:num_best]}
+    if pruner.asynchronous:
+        best |= {point for point, found in outcomes.items() if any(outcome.is_beyond(rung) for outcome in found)}
     return [point for point in points if point in best]
 
 

@@ -225,6 +225,8 @@ class Sweep:
     def _end(self, trial: Trial, result: TrialResult) -> None:
         if trial.attempts != result.attempts:  # only the sweep knows how many times it started the trial
             result = replace(result, attempts=trial.attempts)
+        if result.stop_reason == "rung" and self._cells[trial.cell_id].wanted.pruner.asynchronous:
+            result = replace(result, stop_reason="asynchronous_rung")
         del self._trials[trial.trial_id]
         if not self._running.pop(trial.trial_id, None):  # a late result arrived while the trial waited to run again
             self._queues.remove(trial)

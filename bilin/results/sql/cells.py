@@ -39,8 +39,8 @@ POINTS = """
 CREATE TABLE IF NOT EXISTS _points AS
 SELECT sweep, cell_id, lr, searched, min(seed) AS least_seed, max(seed) AS greatest_seed,
   count(*) FILTER (solved) AS num_solved,
-  avg(CASE WHEN status = 'done' THEN coalesce(validation_accuracy, 0) ELSE 0 END) AS score,
-  avg(CASE WHEN status = 'done' THEN coalesce(training_loss, 'inf') ELSE 'inf' END) AS loss,
+  avg(CASE WHEN status IN ('done', 'pruned') THEN coalesce(validation_accuracy, 0) ELSE 0 END) AS score,
+  avg(CASE WHEN status IN ('done', 'pruned') THEN coalesce(training_loss, 'inf') ELSE 'inf' END) AS loss,
   bool_or(status IN ('done', 'diverged')) AS has_result, bool_or(status = 'pruned') AS is_pruned,
   arg_min(struct_pack(params := params, recurrent_params := recurrent_params), seed)
     FILTER (recurrent_params IS NOT NULL) AS sizes

@@ -100,6 +100,42 @@ def test_what_is_stopped_does_not_depend_on_the_order_of_the_trials(data):
     assert run_all(cell(), data) == run_all(cell())
 
 
+ASYNCHRONOUS = "{kind: halving, first: 10, asynchronous: true}"
+
+
+@examples(60)
+@given(data=st.data())
+def test_an_asynchronous_pruner_stops_at_most_as_many(data):
+    wanted = cell(ASYNCHRONOUS)
+    known, num_steps = run_all(wanted, data)
+    stopped_at = sorted(ends(known).values(), key=lambda step: step or 100)
+    assert stopped_at.count(10) <= 6
+    assert stopped_at.count(None) >= 1
+    assert num_steps >= min_steps(wanted)
+    assert all(ask.is_met(known) for ask in decide(wanted, known)), "a relaunch runs nothing"
+
+
+def test_an_asynchronous_rung_does_not_wait_and_decides_by_those_that_have_reached_it():
+    wanted = cell(ASYNCHRONOUS, seeds="[0]")
+    asks = decide(wanted, {})
+    known = {ask.key: run(wanted, ask, None) for ask in asks[4:6]}
+    assert {ask.until for ask in decide(wanted, known)} == {10}, "of two, no third goes on"
+    known |= {ask.key: run(wanted, ask, None) for ask in asks[6:7]}
+    assert [ask.point.lr for ask in decide(wanted, known) if ask.until == 30] == [1e-3]
+    known |= {ask.key: run(wanted, ask, None) for ask in asks[1:4]}
+    goes_on = Ask(Point(1e-3), 0, 30)
+    assert [ask.point.lr for ask in decide(wanted, known) if ask.until == 30] == [1e-2, 3e-3]
+    known[goes_on.key] = run(wanted, goes_on, known[goes_on.key])
+    assert [ask.point.lr for ask in decide(wanted, known) if ask.until == 30] == [1e-2, 3e-3, 1e-3]
+
+
+def test_an_asynchronous_median_compares_with_those_before():
+    wanted = cell("{kind: median, first: 10, asynchronous: true}", seeds="[0]")
+    asks = decide(wanted, {})
+    known = {ask.key: run(wanted, ask, None) for ask in (asks[0], asks[8])}
+    assert [ask.point.lr for ask in decide(wanted, known) if ask.until == 30] == [1e-1]
+
+
 def test_a_rung_waits_for_every_seed_of_every_rate_that_goes_on_to_it():
     wanted = cell()
     (first, *others) = decide(wanted, {})

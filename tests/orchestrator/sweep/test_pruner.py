@@ -153,6 +153,23 @@ def test_the_rounds_of_a_search_are_pruned_one_after_the_other(tmp_path: Path) -
     assert plan(searched, store=tmp_path).num_to_run == 0
 
 
+def test_the_rows_of_an_asynchronous_pruner_say_that_they_do_not_repeat(pruned: Path, tmp_path: Path) -> None:
+    wanted = grid("{kind: halving, first: 10, reduction: 2, asynchronous: true}")
+    launch(wanted, store=tmp_path, cluster=INLINE)
+    assert plan(wanted, store=tmp_path).state == "complete"
+    assert not SweepFolder(tmp_path / "pruned").checkpoints.exists()
+    assert {(row["status"], row["stop_reason"]) for row in rows(tmp_path)} == {
+        ("done", "budget"),
+        ("pruned", "asynchronous_rung"),
+    }
+    both = {row["trial_id"]: row for row in rows(pruned, "status = 'done'")}
+    ended = [row for row in rows(tmp_path, "status = 'done'") if row["trial_id"] in both]
+    assert ended, "the best rate goes on, whoever waits"
+    assert all(row == {**both[row["trial_id"]], "selected": row["selected"]} for row in ended)
+    (said,) = why("pruned", str(rows(tmp_path, "status = 'pruned'")[0]["trial_id"]), store=tmp_path)
+    assert "those that had reached it" in " ".join(describe_why(said, store=tmp_path).split())
+
+
 def test_a_trial_that_fails_after_a_rung_is_failed_and_the_sweep_ends(tmp_path: Path) -> None:
     def fails_later(spec: TrialSpec, **options: Any):
         if spec.until == 10:
@@ -169,17 +186,18 @@ def test_why_says_that_the_pruner_stopped_a_trial(pruned: Path) -> None:
     trial = next(trial for trial in stored(pruned, "pruned").values() if trial.status == "pruned")
     (said,) = why("pruned", trial.trial_id, store=pruned)
     text = describe_why(said, store=pruned)
-    assert f"better at step {trial.steps}" in " ".join(text.split())
+    assert f"at step {trial.steps}, its learning rate was not among the best" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(
-    ("first", "said"),
+    ("pruner", "said"),
     [
-        (10, "halving at steps 10, 20, 40"),
-        (60, "halving without effect: its first rung is step 60, where training has"),
+        ("first: 10", "halving at steps 10, 20, 40 leaves about 42%"),
+        ("first: 10, asynchronous: true", "halving asynchronous, at steps 10, 20, 40 leaves at least about 42%"),
+        ("first: 60", "halving without effect: its first rung is step 60, where training has"),
     ],
 )
-def test_the_plan_says_where_the_pruner_compares(first: int, said: str, tmp_path: Path) -> None:
-    wanted = grid(f"{{kind: halving, first: {first}, reduction: 2}}")
+def test_the_plan_says_where_the_pruner_compares(pruner: str, said: str, tmp_path: Path) -> None:
+    wanted = grid(f"{{kind: halving, reduction: 2, {pruner}}}")
     explanation = LaunchRequest(grid=wanted, store=tmp_path, cluster=INLINE).explain()
     assert said in " ".join(describe_plan(explanation, store=tmp_path).split())

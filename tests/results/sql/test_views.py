@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from bilin.errors import DamageWarning
-from bilin.record import LengthResult
+from bilin.record import LengthResult, Rung
 from bilin.results import SweepWriter, WantedRow, fields_json, query
 from bilin.tasks.group_word import GroupWord
 from tests.results.samples import cell, failed, forget_checksums, pair, seeds
@@ -133,6 +133,16 @@ def test_a_rate_with_a_pruned_seed_is_selected_only_if_there_is_no_other(store):
     assert [row["lr"] for row in cells(store)] == [1e-3]
     store_of(store, [pair(lr=1e-4, seed=seed, accuracy=0.6) for seed in (0, 1)])
     assert [(row["lr"], row["num_seeds"]) for row in cells(store)] == [(1e-4, 2)]
+
+
+def test_a_pruned_seed_counts_with_the_accuracy_of_its_rung(store):
+    def pruned(lr: float, accuracy: float):
+        rungs = (Rung(250, accuracy, 0.1),)
+        return pair(lr=lr, seed=1, accuracy=accuracy, status="pruned", stop_reason="rung", lengths=(), rungs=rungs)
+
+    better = [pair(lr=1e-3, accuracy=0.5), pruned(1e-3, 0.9)]
+    worse = [pair(lr=1e-4, accuracy=0.6), pruned(1e-4, 0.5)]
+    assert [row["lr"] for row in cells(store_of(store, [*better, *worse]))] == [1e-3]
 
 
 def test_one_seed_has_no_interval(store):
