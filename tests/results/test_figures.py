@@ -273,6 +273,7 @@ def test_a_figure_can_be_changed_and_shows_itself_in_a_notebook(store):
     ("kind", "arguments", "message"),
     [
         ("lengths", {}, r"no figure 'lengths' \(did you mean length\?\); accepted: length, heatmap"),
+        ("spectrum", {}, "a spectrum is of one trial"),
         ("length", {"stat": "mode"}, "no statistic 'mode'"),
         ("length", {"width": "wide"}, "no width 'wide'; accepted: column, text, page, or 1 to 40 inches"),
         (

@@ -178,6 +178,11 @@ def test_what_varies_tells_models_apart(store):
     ]
 
 
+def test_training_that_differs_from_task_to_task_alone_is_not_in_the_label(store):
+    shown = table(store_of(store, [pair(cell(m=2, steps=9)), pair(cell(m=5, steps=500))]))
+    assert texts(shown) == {"modular_addition, length 500": [{"model": "full", "m=2": "1.00", "m=5": "1.00"}]}
+
+
 def test_cells_that_differ_in_their_validation_never_share_a_row(store):
     of = [cell(m=m) for m in (2, 5)]
     others = [dataclasses.replace(each, validate=ValidateSpec(every=7)) for each in of]

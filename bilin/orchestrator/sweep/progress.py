@@ -133,25 +133,24 @@ class _Progress(ABC):
 
 
 class Lines(_Progress):
-    """A line every `LINE_S`, for a file or a pipe."""
+    """A line every `LINE_S`, for a file or a pipe. The same line is not written twice in a row."""
 
     _period_s = LINE_S
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
-        self._waits_for = ""
+        self._last = ""
 
     def draw(self, line: str, notes: Sequence[str] = ()) -> None:
         """Write the notes, and the line."""
-        self._waits_for = ""
-        self._write("".join(f"{text}\n" for text in [*notes, line]))
+        if notes or line != self._last:
+            self._last = line
+            self._write("".join(f"{text}\n" for text in [*notes, line]))
 
     def wait(self, line: str) -> None:
-        """Write once what the sweep waits for."""
-        if line != self._waits_for:
-            self.draw(line)
-            self._waits_for = line
+        """Write what the sweep waits for."""
+        self.draw(line)
 
     def close(self) -> None:
         """Do nothing: what was written stays."""

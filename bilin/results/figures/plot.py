@@ -60,8 +60,10 @@ def figure_data(
         QueryError: An argument is not one of those accepted, or there is nothing to draw.
         StoreError: The store or sweep does not exist, or cannot be read.
     """
+    if kind == SPECTRUM:
+        raise QueryError("a spectrum is of one trial: see bilin.orchestrator.spectrum")
     if kind not in KINDS:
-        raise QueryError(unknown("figure", kind, KINDS))
+        raise QueryError(unknown("figure", kind, (*KINDS, SPECTRUM)))
     statistic = Statistic.read(stat, DEFAULT_STATISTIC)
     for name, given, of in (("value", value, "training"), ("x", x, "size")):
         if given is not None and kind != of:

@@ -251,26 +251,28 @@ def _labels(cells: Sequence[Cell], kind: str, schema: pa.Schema, shared: Collect
     """Return a short label for the task or tier of each cell, such as ``cp rank=64``.
 
     It has the fields that must be given, and those that tell apart the cells of one name. A shared field, such as
-    one of the training, is in the label only if it varies within one task.
+    one of the training, is in the label only if it varies within one variant of a task.
     """
+    variant = ["task", *fields_in(schema, "task")]
     required = {name: info.required for name in fields_in(schema, kind) if (info := field_info(schema.field(name)))}
     fields = {
-        name: [
-            *(field for field, names in required.items() if name in names or _varies(group, field)),
-            *(field for field in shared if any(_varies(part, field) for part in _grouped(group, "task").values())),
+        group[0][kind]: [
+            *(field for field, names in required.items() if group[0][kind] in names or _varies(group, field)),
+            *(field for field in shared if any(_varies(part, field) for part in _grouped(group, variant))),
         ]
-        for name, group in _grouped(cells, kind).items()
+        for group in _grouped(cells, [kind])
     }
     return [
         " ".join([cell[kind], *(f"{name}={readable(cell[name])}" for name in fields[cell[kind]])]) for cell in cells
     ]
 
 
-def _grouped(cells: Sequence[Cell], name: str) -> Mapping[str, list[Cell]]:
-    groups: dict[str, list[Cell]] = defaultdict(list)
+def _grouped(cells: Sequence[Cell], names: Sequence[str]) -> Collection[Sequence[Cell]]:
+    """Return the cells that agree in some fields, together."""
+    groups: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
     for cell in cells:
-        groups[cell[name]].append(cell)
-    return groups
+        groups[tuple(str(cell[name]) for name in names)].append(cell)
+    return groups.values()
 
 
 def _varies(cells: Sequence[Cell], name: str) -> bool:

@@ -102,6 +102,7 @@ def test_a_file_gets_plain_lines_if_it_is_switched_on(
     lines = shown(monkeypatch, io.StringIO(), tiny(), tmp_path, progress=True).splitlines()
     assert lines[0] == "tiny: 4 to go, starting"
     assert lines[-1] == "tiny: 4 done · 0 running · 0 to go"
+    assert lines.count(lines[-1]) == 1
 
 
 def test_a_launch_without_trials_shows_nothing(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
