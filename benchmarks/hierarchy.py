@@ -47,10 +47,10 @@ INTRODUCTION = (
     "`reproduction/`; `make hierarchy` does both. Networks of width 32, trained on sequences of 2 to 10 tokens unless "
     f"stated otherwise, {NUM_SEEDS} seeds for each cell. Accuracy is scaled: chance is 0, and 1 is perfect. A seed "
     f"**solves** a task if its accuracy at {LONG} tokens is at least {SOLVED}. Each family has one recipe, the best "
-    "known from earlier runs. Each cell tries up to three learning rates in turn, until one solves it with every seed; "
-    "all numbers are at the rate that its validation selects. *Not solved* means not at these rates, at this size, in "
-    "these 500 to 4,000 steps. Where three rates were tried, the shares are a little too high, since the best of three "
-    "is shown, chosen with the same seeds."
+    "known from earlier runs. Each cell tries up to three learning rates in turn, until its validation counts "
+    "every seed as solved; all numbers are at the rate that validation selects. *Not solved* means not at these rates, "
+    "at this size, in these 500 to 4,000 steps. Where all three rates were tried, the best is shown, chosen with the "
+    "same seeds: this makes the shares of seeds that solve a task a little too high."
 )
 ABOUT_CLAIMS = (
     "In how many seeds each claim held, and the 95 % interval of that share (Wilson). The papers say what a model can "

@@ -52,7 +52,7 @@ class Outcome:
 
     Attributes:
         has_result: Whether the trial is done or diverged.
-        paused_at: The rung at which a pruner stopped it; None if it ended.
+        paused_at: The rung at which a pruner stopped it, 0 if that is not known; None if it ended.
         rungs: The rungs that it reached.
     """
 
@@ -77,7 +77,7 @@ class Outcome:
             validation_accuracy=trial.validation_accuracy,
             training_loss=trial.training_loss,
             has_result=trial.status in ("done", "diverged"),
-            paused_at=rungs[-1].step if rungs and trial.status == "pruned" else None,
+            paused_at=(rungs[-1].step if rungs else 0) if trial.status == "pruned" else None,
             rungs=rungs or (),
         )
 
@@ -89,22 +89,23 @@ class Outcome:
         return self
 
     def is_beyond(self, step: int) -> bool:
-        """Return whether the trial was compared at a later rung."""
-        return bool(self.rungs) and self.rungs[-1].step > step
+        """Return whether the trial went on at a rung: it has reached a later one, or has ended after it."""
+        last = self.rungs[-1].step if self.rungs else 0
+        return last > step or (last == step and self.paused_at is None)
 
     @property
     def score(self) -> float:
         """The validation accuracy, or 0 for a trial that is not done and not pruned."""
-        if not (self.is_done or self.paused_at) or self.validation_accuracy is None:
-            return 0.0
-        return self.validation_accuracy
+        return self.validation_accuracy if self._counts and self.validation_accuracy is not None else 0.0
 
     @property
     def loss(self) -> float:
         """The training loss, or infinity for a trial that is not done and not pruned."""
-        if not (self.is_done or self.paused_at) or self.training_loss is None:
-            return math.inf
-        return self.training_loss
+        return self.training_loss if self._counts and self.training_loss is not None else math.inf
+
+    @property
+    def _counts(self) -> bool:
+        return self.is_done or self.paused_at is not None
 
 
 def is_solved(accuracies: Sequence[float | None]) -> bool:

@@ -125,7 +125,7 @@ def room(here: Here) -> Iterator[Verdict]:
     if here.num_trials:
         yield "ok", f"{given}: {here.num_trials if here.num_trials > 1 else 'one trial'} at once", ""
     else:
-        yield "warning", f"{given}: no trial has room", "it would stay idle"
+        yield "warning", f"{given}: no trial has room", "lower the resources of a trial, or leave this node out"
 
 
 def versions(_: Here, own: Mapping[str, str], may_differ: Mapping[str, str]) -> Iterator[Verdict]:
@@ -138,10 +138,10 @@ def versions(_: Here, own: Mapping[str, str], may_differ: Mapping[str, str]) -> 
     there = installed_versions(own)
     for name, version in own.items():
         if there[name] == NOT_INSTALLED != version:
-            yield "error", f"has no {name}; here: {version}", "Install it there too"
+            yield "error", f"has no {name}; here: {version}", "install it there too"
         elif there[name] != version:
             level: Level = "warning" if name in may_differ else "error"
-            advice = may_differ.get(name, "Use the same version on all nodes and here")
+            advice = may_differ.get(name, "use the same version on all nodes and here")
             yield level, f"has {name} {there[name]}; here: {version}", advice
     if same := [f"{name} {version}" for name, version in own.items() if there[name] == version]:
         yield "ok", f"{', '.join(same)}, as on this machine", ""
@@ -162,7 +162,7 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
 def memory(here: Here, limit: int, ray_bytes: int, advice: str) -> Iterator[Verdict]:
     """Whether there is memory for Ray and as many workers as this node has room for.
 
-    ``limit`` is what the job asks Slurm for, in units of 2²⁰ bytes; 0: what Slurm says itself, if it does.
+    ``limit`` is the memory of the job in MiB; 0: what SLURM_MEM_PER_NODE says, if it is set.
     """
     total, free = memory_bytes()
     if given := limit or int(os.environ.get("SLURM_MEM_PER_NODE") or 0):
@@ -228,7 +228,7 @@ def ports(_: Here, host: str, count: int) -> Iterator[Verdict]:
 def other_nodes(here: Here, folder: str) -> Iterator[Verdict]:
     """Whether this node can connect to the others of its Slurm step, at free ports, as Ray does.
 
-    By files in a folder of the store, each node says where it listens, and when it has tried the others.
+    Each node leaves two files in a folder of the store: where it listens, and that it has tried the others.
     """
     num_nodes, num_met, failed = int(os.environ["SLURM_STEP_NUM_NODES"]), 1, []
     if num_nodes > 1 and Path(folder).is_dir():
@@ -258,7 +258,7 @@ def other_nodes(here: Here, folder: str) -> Iterator[Verdict]:
 
 
 def _exchange(folder: Path, name: str, text: str, count: int) -> set[str]:
-    """Leave a text in a folder, and return those of all nodes, as soon as there are so many, or after `GATHER_S`."""
+    """Leave a text in a folder, and return those of all nodes once there are ``count``, or after `GATHER_S`."""
     beside = folder / f"new-{name}"
     beside.write_text(text)
     beside.replace(folder / name)  # others see it whole or not at all
@@ -314,10 +314,10 @@ def _torch_report() -> dict[str, Any]:
 
 
 def steps_per_s(device: str, seconds: float) -> float:
-    """Return how many training steps a small recurrent network takes on a device in a second, measured for so long.
+    """Return how many training steps a second a small recurrent network takes on a device, over ``seconds``.
 
-    64 sequences of 8 tokens, 64 units, Adam, one kernel after the other: what a lone trial is bound by on a GPU is how
-    fast kernels are launched. Packs take many more (`make gpu-check`).
+    64 sequences of 8 tokens, 64 units, Adam, one kernel after the other. A lone trial on a GPU is limited by how fast
+    kernels are launched; packs take many more steps (`make gpu-check`).
     """
     import torch
 
@@ -392,7 +392,7 @@ def store(here: Here, folder: str, thorough: bool) -> Iterator[Verdict]:
         num_torn = _replace_often(home / here.place)
         lock, free = try_lock(home / "lock"), free_bytes(home)
     except OSError as error:
-        advice = "All nodes must see it at this path, and be able to write"
+        advice = "all nodes must see it at this path, and be able to write"
         yield "error", f"cannot use the store, {home.parent}: {reason(error)}", advice
         return
     level = disk_level(free)
@@ -413,7 +413,7 @@ def store(here: Here, folder: str, thorough: bool) -> Iterator[Verdict]:
 def other_store(path: Path) -> Verdict:
     """Return the verdict that a node sees another folder in place of the store."""
     found = f"sees another folder at {path}: all nodes must see the same store"
-    return "error", found, "Mount the same file system there"
+    return "error", found, "mount the same file system there"
 
 
 def _replace_often(path: Path) -> int:
@@ -442,7 +442,7 @@ def _replace_often(path: Path) -> int:
 
 
 def try_lock(path: Path) -> str:
-    """Try to take a lock that another process holds: ``held`` is right, ``taken`` or an error is wrong."""
+    """Try to take a lock that another process holds. Return ``held``, as expected, ``taken``, or the error."""
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

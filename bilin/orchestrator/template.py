@@ -82,7 +82,7 @@ def write_grid_template(
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as error:
-        raise InputError(f"{path} exists, and is left as it is; name another file") from error
+        raise InputError(f"{path} exists and was not changed; name another file: bilin sweep init FILE") from error
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
     return parse_grid(text, source=str(path))

@@ -35,7 +35,7 @@ _MEANINGS: Mapping[str, tuple[str, str]] = {
     "stop_reason": (
         "",
         "why training ended: solved, budget (all steps used), diverged, rung (stopped by a pruner), or "
-        "asynchronous_rung (stopped by an asynchronous pruner: if the sweep is run again, it may stop others)",
+        "asynchronous_rung (stopped by an asynchronous pruner: run again, the sweep may stop others)",
     ),
     "solved": ("", "whether the last two evaluations were perfect at all training, validation and mixed lengths"),
     "attempts": ("", "how many times the trial was started"),

@@ -57,7 +57,7 @@ def test_every_check_has_an_answer_and_an_error_is_an_answer() -> None:
     assert {each.where for each in node.findings} == {socket.gethostname()}
     assert list(dict.fromkeys(each.check for each in node.findings)) == ["room", "versions", "ports", "quest", "clock"]
     assert about(node, "versions") == [
-        ("error", "has no nothing; here: 1", "Install it there too"),
+        ("error", "has no nothing; here: 1", "install it there too"),
         ("ok", f"bilin {__version__}, as on this machine", ""),
     ]
     assert "missing 2 required" in about(node, "ports")[0][1]

@@ -89,7 +89,7 @@ def test_the_command_writes_a_new_file_alone(tmp_path, monkeypatch):
     assert result.stdout == "written to grid.yaml: 6 cells; next: bilin sweep plan grid.yaml\n"
     written = (tmp_path / "grid.yaml").read_text()
     again = CliRunner().invoke(app, words)
-    assert str(again.exception) == "grid.yaml exists, and is left as it is; name another file"
+    assert str(again.exception) == "grid.yaml exists and was not changed; name another file: bilin sweep init FILE"
     assert (tmp_path / "grid.yaml").read_text() == written
     for text, said in (("2;3", "2;3"), ("", "''")):
         wrong = CliRunner().invoke(app, [*words[:-1], text])

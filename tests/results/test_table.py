@@ -8,7 +8,7 @@ import pytest
 from bilin.errors import QueryError
 from bilin.record import LengthResult
 from bilin.results import SweepWriter, WantedRow, fields_json, table
-from bilin.spec import ValidateSpec
+from bilin.spec import TrainSpec, ValidateSpec
 from tests.results.samples import cell, failed, pair
 
 
@@ -175,6 +175,17 @@ def test_what_varies_tells_models_apart(store):
         "full hidden=64 max_steps=9",
         "full hidden=64 max_steps=500",
         "full hidden=128 max_steps=500",
+    ]
+
+
+def test_labels_have_exact_values_where_rounded_ones_are_equal_and_leave_out_null(store):
+    decays = [0.0, 0.1234567, 0.1234568]
+    of = [dataclasses.replace(cell(), train=TrainSpec(optimizer="adamw", weight_decay=decay)) for decay in decays]
+    shown = table(store_of(store, [pair(each) for each in of]))
+    assert models(shown) == [
+        "full weight_decay=0",
+        "full weight_decay=0.1234567 weight_decay_on=weights",
+        "full weight_decay=0.1234568 weight_decay_on=weights",
     ]
 
 

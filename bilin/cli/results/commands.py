@@ -67,6 +67,8 @@ def query(
         from bilin import results
 
         if explain:
+            if sql or where or select or sort or limit:
+                raise InputError("--explain lists columns, and takes no SQL, --where, --select, --sort or --limit")
             show(results.explain(view, store=store, sweep=sweep), format_, output)
             return
         question = results.Question(
@@ -308,7 +310,7 @@ def plot(
     if output is not None:
         results.check_figure_path(output)
     if trial is not None or kind == results.SPECTRUM:
-        if trial is None or kind != results.SPECTRUM or terminal or any((where, length, stat, value, x)):
+        if trial is None or kind != results.SPECTRUM or terminal or any((where, length, stat, value, x, everything)):
             raise InputError(
                 "a spectrum is of one trial: bilin results plot spectrum TRIAL, with -o, --data, --width, --sweep and "
                 "--store; other figures name no trial"
@@ -337,14 +339,18 @@ def delete(
     sweep: Sweep = None,
     everything: Everything = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed. Changes nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask for confirmation; required without a terminal.")
+    ] = False,
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Remove trials with their curves and weights. The next launch runs them again if the grid asks for them."""
     from bilin import results
 
+    if not (dry_run or yes or sys.stdin.isatty()):
+        raise InputError("there is no terminal to ask for confirmation; accepted: --yes, or --dry-run to see what goes")
     rows = results.delete(store, where, sweep=sweep, everything=everything, dry_run=True)
-    if dry_run or (sys.stdin.isatty() and not yes):
+    if dry_run or not yes:
         show(results.ResultTable.of(results.brief(rows)))
         typer.echo(f"{plural(rows.num_rows, 'trial')} would be removed", err=True)
         if dry_run or not rows.num_rows or not typer.confirm("Remove them?"):
@@ -413,10 +419,11 @@ def verify(
     sweeps = results.verify(store, sweep)
     if json_:
         typer.echo(json.dumps([asdict(health) for health in sweeps], indent=2))
-    for health in () if json_ else sweeps:
-        typer.echo(health)
-        for damage in health.damage:
-            typer.echo(textwrap.indent(for_terminal(damage, sys.stdout, indent=2), "  "))
+    else:
+        for health in sweeps:
+            typer.echo(health)
+            for damage in health.damage:
+                typer.echo(textwrap.indent(for_terminal(damage, sys.stdout, indent=2), "  "))
     raise typer.Exit(1 if any(health.damage for health in sweeps) else 0)
 
 
@@ -440,16 +447,14 @@ logits = model(tokens, torch.tensor([3]))  # after the last token
 
 
 def _say_what_is_missing(store: Path, standing: results.Standing) -> None:
-    """Say on standard error if the sweep of a table, the named or only one, is not complete."""
+    """Warn on standard error if the sweep that is shown is not complete."""
     if standing.state == "complete" and "pruned" not in standing.statuses:
         return  # to plan a large sweep takes long; only the plan knows which pruned trials go on
     from bilin import orchestrator, results
     from bilin.cli.sweep.describe import describe_state
 
-    with (
-        suppress(InputError),
-        catch_warnings(action="ignore", category=DamageWarning),
-    ):  # the query names the damage, `bilin sweep status` the fault of a grid
+    # The query names the damage, and `bilin sweep status` the fault of a grid.
+    with suppress(InputError), catch_warnings(action="ignore", category=DamageWarning):
         status = orchestrator.status(standing.sweep, store=store)
         if status.state is not orchestrator.SweepState.COMPLETE:
             more = shlex.join(["bilin", "sweep", "status", standing.sweep, *results.store_option(store)])

@@ -48,6 +48,7 @@ def describe_trial(row: Mapping[str, Any], *, store: Path) -> str:
             else []
         ),
         ("status", how),
+        *_pruned(row),
         ("result", _values({name: row[name] for name in _OUTCOME if row[name] is not None})),
         ("ran", ran),
         ("with", _values({name: row[name] for name in _ORIGIN if row.get(name) is not None})),
@@ -126,12 +127,7 @@ def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
     yield "ran", ran
     if row["error"]:
         yield "error", row["error"]
-    if status == "pruned":
-        others = "those that had reached it" if row["stop_reason"] == "asynchronous_rung" else "others of its cell"
-        yield (
-            "why",
-            f"at step {row['steps']}, its learning rate was not among the best of {others}: the pruner stopped it",
-        )
+    yield from _pruned(row)
     if status in RULES:
         yield "why", RULES[status].what
         yield "rule", RULES[status].then
@@ -140,6 +136,13 @@ def _stored_rows(why: Why, store: Path) -> Iterator[tuple[str, str]]:
     if status in RETRYABLE or status in RERUN_STATUSES:
         retry = ["--retry", status] if status in RETRYABLE else []
         yield "run again", shlex.join([*launch_command(store), *retry])
+
+
+def _pruned(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield why a pruner stopped a trial, if one did."""
+    if row["status"] == "pruned":
+        had_reached = " that had reached it" if row["stop_reason"] == "asynchronous_rung" else ""
+        yield "why", f"at step {row['steps']}, its learning rate was behind others{had_reached}: the pruner stopped it"
 
 
 def _ended(row: Mapping[str, Any]) -> tuple[str, str]:

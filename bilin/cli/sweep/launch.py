@@ -163,8 +163,12 @@ def launch(
     is_job = cluster == "slurm"
     if is_job and detach:
         raise InputError("--detach keeps a sweep running without its terminal, and a Slurm job needs none: drop it")
+    if dry_run and not is_job:
+        raise InputError(
+            "--dry-run prints a Slurm job, and needs --cluster slurm; `bilin sweep plan` shows what would run"
+        )
     if not is_job:
-        refuse_job_options({"--nodes": nodes, "--profile": profile, "--dry-run": dry_run or None})
+        refuse_job_options({"--nodes": nodes, "--profile": profile})
     kind = "allocation" if is_job else cluster or ("ray" if address else "local")
     options: RequestOptions = {
         "store": store,

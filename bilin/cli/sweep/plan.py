@@ -53,10 +53,10 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None, *, sto
     wanted = [cell.wanted for cell in plan.cells if cell.wanted.pruner.kind != "none"]
     pruners = dict.fromkeys((cell.pruner, cell.rungs) for cell in wanted)
     for index, (pruner, rungs) in enumerate(pruners):
+        kind = f"{pruner.kind}, asynchronous," if pruner.asynchronous else pruner.kind
         at = f"at step{'s' * (len(rungs) > 1)} {_shown([*map(str, rungs)])}"
-        at = f"{'asynchronous, ' * pruner.asynchronous}{at}"
         text = at if rungs else f"without effect: its first rung is step {pruner.first}, where training has ended"
-        rows.append(("" if index else "pruner", f"{pruner.kind} {text}"))
+        rows.append(("" if index else "pruner", f"{kind} {text}"))
     if plan.share_of_steps < 1:
         about = "at least about" if any(pruner.asynchronous for pruner, _ in pruners) else "about"
         rows.append(("", f"leaves {about} {plan.share_of_steps:.0%} of the training steps, if no trial ends earlier"))

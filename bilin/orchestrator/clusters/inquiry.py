@@ -150,7 +150,7 @@ def last_error(text: str, exit_code: int = 0) -> str:
         python = line.partition(": ")[0]
         if missing.group(1) == "bilin":
             return f"bilin is not installed for {python}. Install bilin {__version__} there"
-        return f"has another bilin for {python}; here: {__version__}. Use the same version on all nodes and here"
+        return f"has another bilin for {python}; here: {__version__}; use the same version on all nodes and here"
     return line
 
 

@@ -34,7 +34,7 @@ def check_nodes(directory: Path, packages: Collection[str], *, exclude_own: bool
     with open_beacon(directory) as beacon:
         checks = {"versions": {"own": own, "may_differ": {}}, "store": {"folder": str(beacon), "thorough": False}}
         texts = [
-            f"node {finding.where}: {finding.found}. {finding.advice}"
+            f"node {finding.where}: {finding.found}; {finding.advice}"
             for place, node in ask({"checks": checks}, exclude=own_id)
             for finding in node.conclude(place, checks, beacon)
             if finding.level == "error"

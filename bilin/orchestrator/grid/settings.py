@@ -120,7 +120,7 @@ class Pruner:
     )
     asynchronous: bool = option(
         False,
-        doc="whether a rung compares those that have reached it, without waiting for the others; does not repeat",
+        doc="whether a rung compares the learning rates that have reached it, without waiting for the others",
     )
 
     def rungs(self, steps: int) -> tuple[int, ...]:

@@ -32,7 +32,7 @@ class Reason(StrEnum):
     NEW_SEED = "new seed"
     NOT_RUN = "asked for before, not run yet"
     FAILED = "failed before"
-    PRUNED = "stopped early before, goes on"
+    PRUNED = "stopped by a pruner before, goes on"
     LENGTH_MISSING = "tested length missing"
     OTHER_VERSION = "other version"
     LATER_ROUND = "later round of a search"

@@ -74,7 +74,7 @@ def _asks_of(cell: WantedCell, points: tuple[Point, ...], known: Known) -> tuple
     search = cell.learning_rate
     size = search.round if isinstance(search, LogUniform) else max(1, len(points))
     rounds = (points[first : first + size] for first in range(0, len(points), size))
-    return tuple(ask for points in rounds for ask in _pruned(cell, points, known))
+    return tuple(ask for points in rounds for ask in _up_to_rungs(cell, points, known))
 
 
 def min_steps(cell: WantedCell) -> int:
@@ -93,16 +93,18 @@ def min_steps(cell: WantedCell) -> int:
     return num_steps * len(cell.seeds)
 
 
-def _num_best(cell: WantedCell, count: int) -> int:
-    """Return how many of some points go on at a rung, if no two are equal and no other is to reach it."""
-    return -(-count // 2) if cell.pruner.kind == "median" else max(1, count // cell.pruner.reduction)
+def _num_best(cell: WantedCell, count: int, *, is_complete: bool = True) -> int:
+    """Return how many of some points go on at a rung, if no two are equal; one at least, if none is still to come."""
+    if cell.pruner.kind == "median":
+        return -(-count // 2)
+    return max(int(is_complete), count // cell.pruner.reduction)
 
 
-def _pruned(cell: WantedCell, points: Sequence[Point], known: Known) -> list[Ask]:
+def _up_to_rungs(cell: WantedCell, points: Sequence[Point], known: Known) -> list[Ask]:
     """Return the trials of one round, each up to the rung at which its point falls behind, or is compared next.
 
-    The decision at a rung waits for every trial that goes on to it, so it does not depend on which is the fastest. An
-    asynchronous one does not wait, so more points may go on: a point that has reached the next rung stays.
+    A rung decides once every trial that goes on to it has reached it, so the order does not matter. An asynchronous one
+    decides whenever a point has; one that went on stays.
     """
     until, alive, is_complete = dict[Point, int | None](), list(points), True
     for rung in cell.rungs:
@@ -115,9 +117,9 @@ def _pruned(cell: WantedCell, points: Sequence[Point], known: Known) -> list[Ask
 
 
 def _best(cell: WantedCell, points: Sequence[Point], known: Known, rung: int, *, is_complete: bool) -> list[Point]:
-    """Return the points that go on at a rung, in their order, of those that have reached it. The first of equals wins.
+    """Return which of the points that have reached a rung go on, in their order; of equal ones, the first.
 
-    Without ``is_complete``, others are to reach it.
+    With ``is_complete``, no other point will reach it; otherwise only an asynchronous pruner decides.
     """
     pruner, chance = cell.pruner, 1 / cell.cell.task.num_classes
     if not points or not (is_complete or pruner.asynchronous):
@@ -127,9 +129,10 @@ def _best(cell: WantedCell, points: Sequence[Point], known: Known, rung: int, *,
         point: search_score([outcome.at(rung) for outcome in found], chance=chance) for point, found in outcomes.items()
     }
     if pruner.kind == "median":
-        best = {point for point in points if scores[point] >= statistics.median(scores.values())}
+        median = statistics.median(scores.values())
+        best = {point for point in points if scores[point] >= median}
     else:
-        num_best = _num_best(cell, len(points)) if is_complete else len(points) // pruner.reduction
+        num_best = _num_best(cell, len(points), is_complete=is_complete)
         best = {*sorted(points, key=scores.__getitem__, reverse=True)[:num_best]}
     if pruner.asynchronous:
         best |= {point for point, found in outcomes.items() if any(outcome.is_beyond(rung) for outcome in found)}
@@ -198,7 +201,7 @@ def _outcomes(cell: WantedCell, point: Point, known: Known) -> list[Outcome]:
 
 
 def _scores(cell: WantedCell, outcomes: Mapping[Point, Sequence[Outcome]]) -> tuple[tuple[Point, float], ...]:
-    if not any(outcome.is_done or outcome.paused_at for found in outcomes.values() for outcome in found):
+    if not any(outcome.is_done or outcome.paused_at is not None for found in outcomes.values() for outcome in found):
         return tuple((point, 0.0) for point in outcomes)  # also if the task cannot say its number of classes
     chance = 1 / cell.cell.task.num_classes
     return tuple((point, search_score(found, chance=chance)) for point, found in outcomes.items())

@@ -29,7 +29,7 @@ from bilin.orchestrator.sweep.loop import Sweep
 from bilin.orchestrator.sweep.progress import shown_progress
 from bilin.orchestrator.sweep.recorder import Recorder, write_grid
 from bilin.orchestrator.sweep.snapshot import Observer, Snapshot, SnapshotFile, attributes
-from bilin.record import Status
+from bilin.record import RESULT_STATUSES, Status
 from bilin.results import SweepWriter, UnreadableSweepError
 from bilin.units import plural
 from bilin.workers.output import Outputs
@@ -200,9 +200,12 @@ def _run(
     recorder = Recorder(writer, checkpoints)
     sweep = Sweep(plan, recorder, file, *observers, folder=folder, packs=run is None)
     _tidy_weights(folder, plan)
+    if checkpoints:
+        checkpoints.drop(_unneeded_checkpoints(folder, plan))
     if not plan.num_to_run:
-        num_elsewhere = write_grid(writer, plan, has_ended=True)
-        return replace(sweep.snapshot(), num_elsewhere=num_elsewhere)
+        last = replace(sweep.snapshot(), num_elsewhere=write_grid(writer, plan, has_ended=True))
+        _clear(checkpoints, plan, last)
+        return last
     outputs = Outputs(folder)
     spec = PoolSpec(
         run=run,
@@ -230,9 +233,7 @@ def _run(
             file.remove()
             write_grid(writer, sweep.current_plan(), has_ended=True)
     last = sweep.snapshot()
-    if checkpoints:
-        has_all = not (last.num_failed or last.num_unfinished or last.stopped)
-        checkpoints.clear(everything=plan.grid.is_whole and has_all)
+    _clear(checkpoints, plan, last)
     return last
 
 
@@ -280,6 +281,22 @@ def _tidy_weights(folder: SweepFolder, plan: Plan) -> None:
         folder.drop_weights(dropped)
     with suppress(OSError):
         folder.weights.rmdir()  # if it is empty
+
+
+def _unneeded_checkpoints(folder: SweepFolder, plan: Plan) -> Iterator[str]:
+    """Yield the trials of complete cells whose checkpoints a launch has left that was killed."""
+    complete = {cell.wanted.cell_id for cell in plan.cells if not cell.num_to_run}
+    for path in folder.complete_checkpoints():
+        trial = plan.stored.get(path.name)
+        if trial and trial.cell_id in complete and trial.status in RESULT_STATUSES:
+            yield trial.trial_id
+
+
+def _clear(checkpoints: Checkpoints | None, plan: Plan, last: Snapshot) -> None:
+    """Remove all checkpoints if no trial is left that could continue from one."""
+    if checkpoints:
+        has_all = not (last.num_left or last.num_failed or last.num_unfinished or last.stopped)
+        checkpoints.clear(everything=plan.grid.is_whole and has_all)
 
 
 def _checkpoints(folder: SweepFolder, period_s: float) -> Checkpoints | None:

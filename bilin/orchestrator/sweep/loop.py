@@ -92,7 +92,7 @@ class Sweep:
         """Run until nothing is left, or until the same error came too often (see `stopped`).
 
         Args:
-            pool: Where to run; its `Emit` must be `take`.
+            pool: Where to run. It must send its events to `take`.
             num_elsewhere: Trials to run in cells of the grid that the plan leaves out.
         """
         self._pool, self._num_elsewhere = pool, num_elsewhere
@@ -225,6 +225,7 @@ class Sweep:
     def _end(self, trial: Trial, result: TrialResult) -> None:
         if trial.attempts != result.attempts:  # only the sweep knows how many times it started the trial
             result = replace(result, attempts=trial.attempts)
+        # a worker does not know how a rung decides
         if result.stop_reason == "rung" and self._cells[trial.cell_id].wanted.pruner.asynchronous:
             result = replace(result, stop_reason="asynchronous_rung")
         del self._trials[trial.trial_id]
@@ -262,7 +263,7 @@ class Sweep:
         self.stopped = self._errors.add(result) or self.stopped
 
     def _has_result(self, trial: Trial) -> bool:
-        """Whether a row with a result is stored, which a failure must not replace."""
+        """Return whether a result is stored that a failure must not replace."""
         row = self._plan.stored.get(trial.trial_id)
         return bool(trial.spec.test_only) or (row is not None and row.status in RESULT_STATUSES - {"pruned"})
 
@@ -286,10 +287,12 @@ class Sweep:
             self._found.subtract(cell.statuses(set(due).difference(new, resumed)))
             self._found.update(cell.statuses(set(new).difference(due)))
             self._enqueue(cell, due, first=bool(resumed))
-        if cell.wanted.rungs and not cell.num_to_run:
-            self._recorder.drop_checkpoints(trial_id(cell_id, *ask.key) for ask in cell.asks)
-        if self._folder and not cell.num_to_run:
-            asked_ids = {trial_id(cell_id, *ask.key) for ask in cell.asks}
+        if cell.num_to_run:
+            return
+        asked_ids = {trial_id(cell_id, *ask.key) for ask in cell.asks}
+        if cell.wanted.rungs and asked_ids.isdisjoint(self._trials):  # one that was overtaken may still run
+            self._recorder.drop_checkpoints(asked_ids)
+        if self._folder:
             self._folder.drop_weights(asked_ids - cell.weights_kept - self._trials.keys())
 
     def _copy(self, cell: CellPlan, ask: Ask) -> bool:

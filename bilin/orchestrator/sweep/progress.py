@@ -133,7 +133,7 @@ class _Progress(ABC):
 
 
 class Lines(_Progress):
-    """A line every `LINE_S`, for a file or a pipe. The same line is not written twice in a row."""
+    """A line at most every `LINE_S`, if it has changed, for a file or a pipe."""
 
     _period_s = LINE_S
 

@@ -26,19 +26,17 @@ FLUSH_PERIOD_S = 0.5
 class Recorder:
     """Takes results, and appends those that have come in every `FLUSH_PERIOD_S`, and at the end of the context.
 
-    Attributes:
-        num_written: Results that are stored.
-
     Raises:
         Exception: On `put`, `check` or leaving, whatever the thread failed with.
     """
 
     def __init__(self, writer: SweepWriter, checkpoints: Checkpoints | None = None) -> None:
-        self.num_written = 0
         self._writer = writer
         self._checkpoints = checkpoints
         self._asked = AskedFile(writer.folder)
         self._pairs: list[tuple[TrialSpec, TrialResult]] = []
+        self._unneeded: list[str] = []
+        self._written: set[str] = set()
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._error: BaseException | None = None
@@ -54,9 +52,14 @@ class Recorder:
         self.check()
 
     @property
+    def num_written(self) -> int:
+        """Trials whose results are stored."""
+        return len(self._written)
+
+    @property
     def num_unwritten(self) -> int:
-        """Results that have come in and are not stored."""
-        return len(self._pairs)
+        """Trials whose results have come in and are not stored."""
+        return len({spec.trial_id for spec, _ in self._pairs})
 
     def put(self, spec: TrialSpec, result: TrialResult) -> None:
         """Queue a result, which is written soon."""
@@ -76,9 +79,9 @@ class Recorder:
         self._asked.add(asked)
 
     def drop_checkpoints(self, trial_ids: Iterable[str]) -> None:
-        """Remove the checkpoints of trials that no pruner will let go on."""
-        if self._checkpoints:
-            self._checkpoints.drop(trial_ids)
+        """Remove the checkpoints of trials that no pruner will let go on, once the results so far are on disk."""
+        with self._lock:
+            self._unneeded += trial_ids
 
     def _write(self) -> None:
         try:
@@ -90,17 +93,19 @@ class Recorder:
 
     def _append(self) -> None:
         with self._lock:
-            pairs = list(self._pairs)
+            pairs, unneeded = list(self._pairs), list(self._unneeded)
         self._writer.append([pair for pair in pairs if not pair[1].is_test])
         if tests := [pair for pair in pairs if pair[1].is_test]:
             self._writer.add_tests(tests)
         with self._lock:
             del self._pairs[: len(pairs)]
-        self.num_written += len(pairs)
+            del self._unneeded[: len(unneeded)]
+        self._written.update(result.trial_id for _, result in pairs)
         if self._checkpoints:  # only now, when the results are on disk
             ended = (result for _, result in pairs if result.status != "pruned")  # one that is pruned may be continued
             rules = [(result.trial_id, RULES.get(result.status)) for result in ended]
             self._checkpoints.drop(trial_id for trial_id, rule in rules if not (rule and rule.keeps_checkpoint))
+            self._checkpoints.drop(unneeded)
 
     def check(self) -> None:
         """Raise what the thread failed with, if it did."""

@@ -61,7 +61,7 @@ def figure_data(
         StoreError: The store or sweep does not exist, or cannot be read.
     """
     if kind == SPECTRUM:
-        raise QueryError("a spectrum is of one trial: see bilin.orchestrator.spectrum")
+        raise QueryError("a spectrum is of one trial: use bilin.orchestrator.spectrum(trial)")
     if kind not in KINDS:
         raise QueryError(unknown("figure", kind, (*KINDS, SPECTRUM)))
     statistic = Statistic.read(stat, DEFAULT_STATISTIC)

@@ -194,20 +194,22 @@ def _places(names: Sequence[str], keys: Sequence[tuple[Any, ...]], *, taken: Col
 
     A value is rounded unless another is rounded to the same text. The name in the data has the exact values.
     """
-    seen = {name: Counter(map(readable, {key[index] for key in keys})) for index, name in enumerate(names)}
-
-    def short(name: str, value: Any) -> str:
-        return readable(value) if seen[name][readable(value)] == 1 else _exact(value)
-
+    short = {name: _short(key[index] for key in keys) for index, name in enumerate(names)}
     places = []
     for key in keys:
         pairs = [(name, value) for name, value in zip(names, key, strict=True) if value is not None]
         exact = ", ".join(_titled(name, _exact(value)) for name, value in pairs) or "result"
         if exact in taken:  # by a field of the rows
             exact = ", ".join(f"{name}={_exact(value)}" for name, value in pairs)
-        *before, last = [_titled(name, short(name, value)) for name, value in pairs] or ["result"]
+        *before, last = [_titled(name, short[name](value)) for name, value in pairs] or ["result"]
         places.append(Place(exact, ", ".join(before), last))
     return places
+
+
+def _short(values: Iterable[Any]) -> Callable[[Any], str]:
+    """Return what shows each of some values: rounded, unless another one is rounded to the same text."""
+    seen = Counter(map(readable, {str(value): value for value in values}.values()))
+    return lambda value: readable(value) if seen[readable(value)] == 1 else _exact(value)
 
 
 def _titled(name: str, text: str) -> str:
@@ -255,20 +257,24 @@ def _labels(cells: Sequence[Cell], kind: str, schema: pa.Schema, shared: Collect
     """
     variant = ["task", *fields_in(schema, "task")]
     required = {name: info.required for name in fields_in(schema, kind) if (info := field_info(schema.field(name)))}
-    fields = {
-        group[0][kind]: [
-            *(field for field, names in required.items() if group[0][kind] in names or _varies(group, field)),
-            *(field for field in shared if any(_varies(part, field) for part in _grouped(group, variant))),
+    fields = {}
+    for group in _grouped(cells, [kind]):
+        name = group[0][kind]
+        parts = _grouped(group, variant)
+        fields[name] = [
+            *(field for field, required_by in required.items() if name in required_by or _varies(group, field)),
+            *(field for field in shared if any(_varies(part, field) for part in parts)),
         ]
-        for group in _grouped(cells, [kind])
-    }
-    return [
-        " ".join([cell[kind], *(f"{name}={readable(cell[name])}" for name in fields[cell[kind]])]) for cell in cells
-    ]
+    short = {name: _short(cell[name] for cell in cells) for name in set().union(*fields.values())}
+    found = []
+    for cell in cells:
+        given = (name for name in fields[cell[kind]] if cell[name] is not None)
+        found.append(" ".join([cell[kind], *(f"{name}={short[name](cell[name])}" for name in given)]))
+    return found
 
 
 def _grouped(cells: Sequence[Cell], names: Sequence[str]) -> Collection[Sequence[Cell]]:
-    """Return the cells that agree in some fields, together."""
+    """Group the cells by the values of some fields."""
     groups: dict[tuple[str, ...], list[Cell]] = defaultdict(list)
     for cell in cells:
         groups[tuple(str(cell[name]) for name in names)].append(cell)

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from bilin.errors import SweepRunningError
+from bilin.errors import InputError, SweepRunningError
 from bilin.results import SweepWriter, stored
 
 
 def test_trials_are_removed(bilin, store):
-    result = bilin("delete", "--where", "status = 'failed'")
+    result = bilin("delete", "--where", "status = 'failed'", "--yes")
     assert (result.exit_code, result.stdout) == (0, "sweep: 1 trial removed\n")
     assert {trial.status for trial in stored(store, "sweep").values()} == {"done"}
 
@@ -18,13 +18,21 @@ def test_a_dry_run_shows_them_and_changes_nothing(bilin, store):
 
 
 def test_nothing_to_remove_is_said(bilin):
-    assert bilin("delete", "--where", "m = 999").stdout == "no trial meets the condition; nothing was removed\n"
+    assert (
+        bilin("delete", "--where", "m = 999", "--yes").stdout == "no trial meets the condition; nothing was removed\n"
+    )
 
 
 def test_a_running_sweep_is_left_alone(bilin, store):
     with SweepWriter(store, "sweep"):
-        result = bilin("delete", "--where", "true")
+        result = bilin("delete", "--where", "true", "--yes")
     assert isinstance(result.exception, SweepRunningError)
+    assert len(stored(store, "sweep")) == 3
+
+
+def test_without_a_terminal_nothing_is_removed_unless_yes_is_given(bilin, store):
+    result = bilin("delete", "--where", "true")
+    assert isinstance(result.exception, InputError)
     assert len(stored(store, "sweep")) == 3
 
 

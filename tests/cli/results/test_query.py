@@ -149,3 +149,8 @@ def test_help_loads_nothing_heavy():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_explain_takes_no_question(bilin):
+    result = bilin("query", "SELECT 1", "--explain")
+    assert "--explain lists columns" in str(result.exception)

@@ -59,7 +59,7 @@ def test_a_dry_run_prints_the_script_alone_and_writes_nothing(tmp_path: Path) ->
         (["--cluster", "slurm", "--set", "seeds=[]"], 2, "seeds"),
         (["--cluster", "slurm", "--address", "10.0.0.1:6379"], 2, "drop one"),
         (["--cluster", "slurm", "--detach"], 2, "a Slurm job needs none: drop it"),
-        (["--dry-run"], 2, "--dry-run requires --cluster slurm"),
+        (["--dry-run"], 2, "--dry-run prints a Slurm job, and needs --cluster slurm"),
         (["--cluster", "allocation"], 4, "this process is not in a job: --cluster slurm submits one"),
     ],
 )

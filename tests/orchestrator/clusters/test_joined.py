@@ -209,7 +209,7 @@ def test_a_node_with_another_version_of_the_package_of_a_task_is_named(
     with started(here.bin / "python") as ports, node(f"127.0.0.1:{ports[0]}", tmp_path, "node7", "true", python=there):
         ended = here.run(f"bilin sweep launch {grid} --store store --address 127.0.0.1:{ports[0]}", cwd=tmp_path)
     assert ended.returncode == 4
-    assert "node node7: has sums 1.1; here: 1.0. Use the same version" in ended.stderr
+    assert "node node7: has sums 1.1; here: 1.0; use the same version" in ended.stderr
     assert ended.stderr.count("  node ") == 1
 
 

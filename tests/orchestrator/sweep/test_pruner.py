@@ -11,7 +11,7 @@ import pytest
 
 from bilin.cli.sweep.describe_trial import describe_why
 from bilin.cli.sweep.plan import describe_plan
-from bilin.errors import InterruptedSweepError
+from bilin.errors import InterruptedSweepError, StoreError
 from bilin.folder import SweepFolder
 from bilin.orchestrator import ClusterSpec, launch, plan, status
 from bilin.orchestrator.grid import Grid, parse_grid
@@ -19,7 +19,7 @@ from bilin.orchestrator.monitor.trial import why
 from bilin.orchestrator.planning.reasons import Reason
 from bilin.orchestrator.request import LaunchRequest
 from bilin.record import TrialResult
-from bilin.results import query, stored
+from bilin.results import SweepWriter, query, stored
 from bilin.spec import TrialSpec
 from bilin.workers import run_trial
 from tests.sweeps import NOT_REPEATED
@@ -113,6 +113,33 @@ def test_the_checkpoints_of_pruned_trials_go_when_their_cell_is_complete(tmp_pat
     assert kept <= of_cell[1]
 
 
+def test_checkpoints_stay_until_the_results_of_their_cell_are_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: SweepWriter, pairs: list[Any]) -> None:
+        if any(result.status == "done" for _, result in pairs):
+            raise StoreError("the disk is full")
+        append(self, pairs)
+
+    append = SweepWriter.append
+    with monkeypatch.context() as patch:
+        patch.setattr(SweepWriter, "append", full)
+        with pytest.raises(InterruptedSweepError, match="the disk is full"):
+            launch(grid(seeds="[0]"), store=tmp_path, cluster=INLINE)
+    to_run = {spec.trial_id for spec in plan(grid(seeds="[0]"), store=tmp_path).to_run()}
+    assert to_run
+    assert to_run <= {path.name for path in SweepFolder(tmp_path / "pruned").complete_checkpoints()}
+
+
+def test_a_launch_removes_checkpoints_that_a_killed_one_has_left(tmp_path: Path) -> None:
+    launch(grid(), store=tmp_path, cluster=INLINE)
+    left = SweepFolder(tmp_path / "pruned").checkpoint(str(rows(tmp_path, "status = 'pruned'")[0]["trial_id"]))
+    left.parent.mkdir()
+    left.touch()
+    launch(grid(), store=tmp_path, cluster=INLINE)
+    assert not left.parent.exists()
+
+
 def test_a_sweep_that_is_interrupted_at_any_trial_ends_as_an_undisturbed_one(pruned: Path, tmp_path: Path) -> None:
     num_starts = num_interrupts = 0
 
@@ -167,7 +194,9 @@ def test_the_rows_of_an_asynchronous_pruner_say_that_they_do_not_repeat(pruned: 
     assert ended, "the best rate goes on, whoever waits"
     assert all(row == {**both[row["trial_id"]], "selected": row["selected"]} for row in ended)
     (said,) = why("pruned", str(rows(tmp_path, "status = 'pruned'")[0]["trial_id"]), store=tmp_path)
-    assert "those that had reached it" in " ".join(describe_why(said, store=tmp_path).split())
+    assert "behind others that had reached it: the pruner stopped it" in " ".join(
+        describe_why(said, store=tmp_path).split()
+    )
 
 
 def test_a_trial_that_fails_after_a_rung_is_failed_and_the_sweep_ends(tmp_path: Path) -> None:
@@ -186,14 +215,14 @@ def test_why_says_that_the_pruner_stopped_a_trial(pruned: Path) -> None:
     trial = next(trial for trial in stored(pruned, "pruned").values() if trial.status == "pruned")
     (said,) = why("pruned", trial.trial_id, store=pruned)
     text = describe_why(said, store=pruned)
-    assert f"at step {trial.steps}, its learning rate was not among the best" in " ".join(text.split())
+    assert f"at step {trial.steps}, its learning rate was behind others: the pruner" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(
     ("pruner", "said"),
     [
         ("first: 10", "halving at steps 10, 20, 40 leaves about 42%"),
-        ("first: 10, asynchronous: true", "halving asynchronous, at steps 10, 20, 40 leaves at least about 42%"),
+        ("first: 10, asynchronous: true", "halving, asynchronous, at steps 10, 20, 40 leaves at least about 42%"),
         ("first: 60", "halving without effect: its first rung is step 60, where training has"),
     ],
 )

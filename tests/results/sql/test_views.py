@@ -135,14 +135,21 @@ def test_a_rate_with_a_pruned_seed_is_selected_only_if_there_is_no_other(store):
     assert [(row["lr"], row["num_seeds"]) for row in cells(store)] == [(1e-4, 2)]
 
 
-def test_a_pruned_seed_counts_with_the_accuracy_of_its_rung(store):
-    def pruned(lr: float, accuracy: float):
-        rungs = (Rung(250, accuracy, 0.1),)
-        return pair(lr=lr, seed=1, accuracy=accuracy, status="pruned", stop_reason="rung", lengths=(), rungs=rungs)
+def pruned(lr: float, accuracy: float):
+    rungs = (Rung(250, accuracy, 0.1),)
+    return pair(lr=lr, seed=1, accuracy=accuracy, status="pruned", stop_reason="rung", lengths=(), rungs=rungs)
 
+
+def test_a_pruned_seed_counts_with_the_accuracy_of_its_rung(store):
     better = [pair(lr=1e-3, accuracy=0.5), pruned(1e-3, 0.9)]
     worse = [pair(lr=1e-4, accuracy=0.6), pruned(1e-4, 0.5)]
     assert [row["lr"] for row in cells(store_of(store, [*better, *worse]))] == [1e-3]
+
+
+def test_a_pruned_seed_counts_in_the_same_way_in_a_tie(store):
+    first = [pair(lr=1e-4, accuracy=0.5), pruned(1e-4, 0.5), failed(lr=1e-4, seed=2)]
+    second = [pair(lr=1e-3, accuracy=0.75), pruned(1e-3, 0.25), failed(lr=1e-3, seed=2)]
+    assert [row["lr"] for row in cells(store_of(store, [*first, *second]))] == [1e-4]
 
 
 def test_one_seed_has_no_interval(store):
