@@ -8,7 +8,7 @@ import shlex
 import socket
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from functools import cached_property
 
@@ -243,17 +243,7 @@ class Sweep:
         if not result.is_test:
             self._num_steps += max(0, result.steps - (trial.progress.step if trial.progress else 0))
         if result.status == "done" and not result.is_test:
-            leader = Leader(
-                trial_id=trial.trial_id,
-                label=self._label(trial.cell_id),
-                lr=trial.spec.lr,
-                searched=dict(trial.spec.point.searched),
-                seed=trial.spec.seed,
-                steps=result.steps,
-                solved=result.solved,
-                validation_accuracy=result.validation_accuracy,
-            )
-            self._best[trial.cell_id] = min(leader, self._best.get(trial.cell_id, leader), key=_rank)
+            self._compare(trial, result)
         self._queues.note_time(trial, result.wall_s)
         is_unchanged = key in cell.known and (keeps_row or result.is_test)
         self._advance(cell, key, cell.known[key] if is_unchanged else Outcome.of(*key, result, result.rungs))
@@ -261,6 +251,20 @@ class Sweep:
             self._notes.append(f"{trial.trial_id}: {_short(result.note)}")
         self._notes += self._errors.note(result, keeps_row=keeps_row)
         self.stopped = self._errors.add(result) or self.stopped
+
+    def _compare(self, trial: Trial, result: TrialResult) -> None:
+        """Make a trial the leader of its cell if it is better than the best so far."""
+        leader = Leader(
+            trial_id=trial.trial_id,
+            label=self._label(trial.cell_id),
+            lr=trial.spec.lr,
+            searched=dict(trial.spec.point.searched),
+            seed=trial.spec.seed,
+            steps=result.steps,
+            solved=result.solved,
+            validation_accuracy=result.validation_accuracy,
+        )
+        self._best[trial.cell_id] = min(leader, self._best.get(trial.cell_id, leader), key=_rank)
 
     def _has_result(self, trial: Trial) -> bool:
         """Return whether a result is stored that a failure must not replace."""
@@ -281,11 +285,7 @@ class Sweep:
         if new or before.lacking_lengths or cell.wanted.rungs:
             due = [ask for ask in cell.to_run if trial_id(cell_id, *ask.key) not in self._trials]
             resumed = {ask for ask in due if trial_id(cell_id, *ask.key) in self._paused}
-            if resumed:
-                self._ended["pruned"] -= len(resumed)
-                self._paused.difference_update(trial_id(cell_id, *ask.key) for ask in resumed)
-            self._found.subtract(cell.statuses(set(due).difference(new, resumed)))
-            self._found.update(cell.statuses(set(new).difference(due)))
+            self._recount(cell, due, new, resumed)
             self._enqueue(cell, due, first=bool(resumed))
         if cell.num_to_run:
             return
@@ -294,6 +294,14 @@ class Sweep:
             self._recorder.drop_checkpoints(asked_ids)
         if self._folder:
             self._folder.drop_weights(asked_ids - cell.weights_kept - self._trials.keys())
+
+    def _recount(self, cell: CellPlan, due: Sequence[Ask], new: Sequence[Ask], resumed: Set[Ask]) -> None:
+        """Count trials that run again no longer as found or as pruned, and new ones with a result as found."""
+        if resumed:
+            self._ended["pruned"] -= len(resumed)
+        self._paused.difference_update(trial_id(cell.wanted.cell_id, *ask.key) for ask in resumed)
+        self._found.subtract(cell.statuses(set(due).difference(new, resumed)))
+        self._found.update(cell.statuses(set(new).difference(due)))
 
     def _copy(self, cell: CellPlan, ask: Ask) -> bool:
         """Copy the result of a trial that another sweep has; return False if it has gone."""
