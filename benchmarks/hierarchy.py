@@ -64,7 +64,9 @@ ALSO_TRIED = (
 ABOUT_SEEDS = (
     f"In brackets the median accuracy. {NOT_RUN}: not run; layered tiers take longer, and have fewer tasks. Five seeds "
     "leave wide intervals: 5 of 5 is a share of 0.57 to 1, 3 of 5 of 0.23 to 0.88, and 0 of 5 of 0 to 0.43. Small "
-    "differences between models mean nothing here."
+    "differences between models mean nothing here. Validation is at four listed lengths alone, which a rotation can "
+    "pass by luck ([Findings](findings.md#a-solved-trial-can-be-wrong-at-most-lengths)): on parity, some of its seeds "
+    "that count as solved have every answer wrong at 100 and 500 tokens, which is -1.00."
 )
 ABOUT_START = (
     "Tiers whose state starts at 0 can read a token of their own before each sequence (`start_token: true`). So they "
