@@ -73,7 +73,7 @@ def test_they_are_shown_as_those_of_bilin_are(store):
     assert table(store).data["model"].to_pylist() == [
         "another width=7",
         "other order=3 knots=5",
-        "other order=3 knots=",
+        "other order=3",
     ]
     trials = query(store=store, view="trials")
     assert "knots" in brief(trials).column_names
