@@ -280,6 +280,25 @@ def test_a_worker_that_dies_is_lost_and_replaced(ray_pool: Pool, seen: Events) -
 
 
 @pytest.mark.ray
+def test_the_node_of_a_worker_that_dies_at_once_is_known(
+    ray_pool: Pool, seen: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bilin.workers.actors.actor import Answer, TrialActor
+
+    class AnswersSlowly(TrialActor):
+        def poll(self, received: int) -> Answer:
+            answer = super().poll(received)
+            time.sleep(0.5)
+            return answer
+
+    monkeypatch.setattr("bilin.workers.actors.pool.TrialActor", AnswersSlowly)
+    ray_pool.submit(Group((spec(DIES),)))
+    (event,) = seen.wait(ray_pool, 1)
+    assert isinstance(event, Lost)
+    assert event.node
+
+
+@pytest.mark.ray
 def test_a_call_that_raises_is_a_failed_result(ray_pool: Pool, seen: Events) -> None:
     ray_pool.submit(Group((spec(RAISES),)))
     (event,) = seen.wait(ray_pool, 1)

@@ -20,9 +20,6 @@ from bilin.workers.pool import RunTrial
 from bilin.workers.runner import TrialRunner
 from bilin.workers.training.checkpoint import Checkpoints
 
-ASKED_S = 5.0
-"""How long a new worker waits for the pool's first question before it begins its first trial."""
-
 
 class Answer(NamedTuple):
     """What a worker answers: Ray's id of its node, what the kernel there has ended, and its events.
@@ -46,7 +43,6 @@ class TrialActor:
         self._capture = Capture(outputs, name) if outputs else None
         self._node = ray.get_runtime_context().get_node_id()
         self._outbox = Outbox()
-        self._was_asked = threading.Event()
         self._group: frozenset[str] = frozenset()
         self._runner = TrialRunner(
             run,
@@ -57,11 +53,12 @@ class TrialActor:
             node=self._node,
         )
 
-    def run(self, trials: bytes) -> Answer:
-        """Run trials one after the other, given their pickled specs; answer with the events not taken meanwhile."""
+    def run(self, trials: bytes, first: Answer | None) -> Answer:  # noqa: ARG002 (see RayPool.submit)
+        """Run trials one after the other, given their pickled specs; answer with the events not taken meanwhile.
+
+        ``first`` is what this worker answered before its first trial, and is not read here.
+        """
         specs: Sequence[TrialSpec] = pickle.loads(trials)
-        # The pool asks a new worker which node it is on, and must know it even if the first trial ends this process.
-        self._was_asked.wait(ASKED_S)
         self._group = frozenset(spec.trial_id for spec in specs)
         self._runner.run(specs)
         self._group = frozenset()
@@ -69,9 +66,7 @@ class TrialActor:
 
     def poll(self, received: int) -> Answer:
         """Answer with the events that are newer than those received."""
-        answer = Answer(self._node, killed_here(), pickle.dumps(self._outbox.newer_than(received)))
-        self._was_asked.set()
-        return answer
+        return Answer(self._node, killed_here(), pickle.dumps(self._outbox.newer_than(received)))
 
     def cancel(self, trial_id: str) -> None:
         """End a trial of the group that runs."""

@@ -100,9 +100,12 @@ class RayPool:
         worker.trials = {spec.trial_id: spec for spec in group.trials}
         worker.silent_s = 0.0
         if worker.node is None:
-            worker.ask()  # at once: the answer names the node of a worker that may die soon
+            worker.ask()
         # Pickled here: Ray's own pickler handles functions too, and takes three times as long for plain values.
-        self._busy[worker.actor.run.remote(pickle.dumps(group.trials))] = worker
+        trials = pickle.dumps(group.trials)
+        # Ray sends a call once its arguments are there: the answer of a new worker names its node, which the pool must
+        # know even if the first trial ends the process at once.
+        self._busy[worker.actor.run.remote(trials, worker.question)] = worker
 
     def wait(self, timeout_s: float) -> None:
         """Emit what has happened; wait up to ``timeout_s`` until a group ends."""
