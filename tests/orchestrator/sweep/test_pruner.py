@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,14 @@ from bilin.orchestrator.grid import Grid, parse_grid
 from bilin.orchestrator.monitor.trial import why
 from bilin.orchestrator.planning.reasons import Reason
 from bilin.orchestrator.request import LaunchRequest
-from bilin.record import TrialResult
+from bilin.orchestrator.sweep.loop import Sweep
+from bilin.orchestrator.sweep.recorder import Recorder
+from bilin.record import Rung, TrialResult
 from bilin.results import SweepWriter, query, stored
-from bilin.spec import TrialSpec
+from bilin.spec import Resources, TrialSpec
 from bilin.workers import run_trial
+from bilin.workers.inline import InlinePool
+from bilin.workers.pool import Group
 from tests.sweeps import NOT_REPEATED
 
 INLINE = ClusterSpec(kind="inline")
@@ -199,6 +204,54 @@ def test_the_rows_of_an_asynchronous_pruner_say_that_they_do_not_repeat(pruned: 
     assert "behind others that had reached it: the pruner stopped it" in " ".join(
         describe_why(said, store=tmp_path).split()
     )
+
+
+class HoldsOne(InlinePool):
+    """Runs the first trial that goes on after a rung when no other is left."""
+
+    held: Group | None = None
+    has_run = False
+
+    def submit(self, group: Group) -> None:
+        if self.held is None and group.trials[0].until == 20:
+            self.held = group
+        else:
+            super().submit(group)
+
+    def wait(self, timeout_s: float) -> None:
+        if self.held and self.accepts(Resources()):
+            self.has_run = True
+            super().submit(self.held)
+        super().wait(timeout_s)
+
+
+def test_the_checkpoints_of_a_cell_stay_while_a_trial_that_was_overtaken_runs(tmp_path: Path) -> None:
+    def better_with_lower_rates(spec: TrialSpec, **options: Any) -> TrialResult:
+        steps = spec.until or spec.cell.train.steps
+        return TrialResult(
+            trial_id=spec.trial_id,
+            status="pruned" if spec.until else "done",
+            stop_reason="rung" if spec.until else "budget",
+            steps=steps,
+            validation_accuracy=1 - spec.lr,
+            rungs=tuple(Rung(step, 1 - spec.lr, spec.lr) for step in spec.rungs if step <= steps),
+        )
+
+    class Watched(Recorder):
+        def drop_checkpoints(self, trial_ids: Iterable[str]) -> None:
+            assert pool.has_run
+            dropped.update(trial_ids)
+
+    dropped: set[str] = set()
+    asynchronous = "{kind: halving, first: 10, reduction: 2, asynchronous: true}"
+    one_cell = GRID.replace("m: [2, 3]", "m: 2").format(pruner=asynchronous, rate=LISTED, seeds="[0]")
+    wanted = plan(parse_grid(one_cell), store=tmp_path)
+    with SweepWriter(tmp_path, "pruned") as writer, Watched(writer) as recorder:
+        sweep = Sweep(wanted, recorder)
+        pool = HoldsOne(better_with_lower_rates, emit=sweep.take)
+        sweep.run(pool)
+    assert pool.held
+    assert pool.held.trials[0].trial_id in dropped
 
 
 def test_a_trial_that_fails_after_a_rung_is_failed_and_the_sweep_ends(tmp_path: Path) -> None:
