@@ -13,6 +13,7 @@ from bilin.results.export import output_file as output_file
 from bilin.results.failures import Failure as Failure
 from bilin.results.failures import failures as failures
 from bilin.results.figures.plot import SPECTRUM as SPECTRUM
+from bilin.results.figures.plot import check_figure_kind as check_figure_kind
 from bilin.results.figures.plot import check_figure_path as check_figure_path
 from bilin.results.figures.plot import draw_figure as draw_figure
 from bilin.results.figures.plot import draw_text as draw_text

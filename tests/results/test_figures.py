@@ -438,6 +438,8 @@ def test_the_command_writes_the_picture_and_its_numbers(store, tmp_path):
     assert numbers.read_text().splitlines()[0] == "tier,num_trials,hours,gpu_hours"
     refused = CliRunner().invoke(app, ["plot", "cost", "--store", str(store)])
     assert "say where to draw" in str(refused.exception)
+    refused = CliRunner().invoke(app, ["plot", "costs", "--store", str(store)])
+    assert "no figure 'costs' (did you mean cost?)" in str(refused.exception)
 
 
 def test_no_other_command_imports_matplotlib(store):

@@ -60,10 +60,9 @@ def figure_data(
         QueryError: An argument is not one of those accepted, or there is nothing to draw.
         StoreError: The store or sweep does not exist, or cannot be read.
     """
+    check_figure_kind(kind)
     if kind == SPECTRUM:
         raise QueryError("a spectrum is of one trial: use bilin.orchestrator.spectrum(trial)")
-    if kind not in KINDS:
-        raise QueryError(unknown("figure", kind, (*KINDS, SPECTRUM)))
     statistic = Statistic.read(stat, DEFAULT_STATISTIC)
     for name, given, of in (("value", value, "training"), ("x", x, "size")):
         if given is not None and kind != of:
@@ -170,6 +169,12 @@ def save_figure(figure: Figure, path: Path) -> None:
     check_figure_path(path)
     with output_file(path) as file:
         figure.savefig(file, format=path.suffix[1:].lower())
+
+
+def check_figure_kind(kind: str) -> None:
+    """Raise if there is no such figure."""
+    if kind not in (*KINDS, SPECTRUM):
+        raise QueryError(unknown("figure", kind, (*KINDS, SPECTRUM)))
 
 
 def check_figure_path(path: Path) -> None:

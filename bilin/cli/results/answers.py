@@ -1,15 +1,10 @@
-"""`bilin results`: queries over the store, and its maintenance."""
+"""Commands that show results: `query`, `table`, `compare`, `plot` and `spectrum`."""
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
-import sys
-import textwrap
-from collections import Counter
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from warnings import catch_warnings
@@ -21,19 +16,14 @@ from bilin.cli.arrow import load_arrow
 from bilin.cli.options import DEFAULT_STORE, Store
 from bilin.cli.results.display import Everything, Format, Output, Sweep, show, show_rows
 from bilin.cli.results.interrupts import ends_at_once
-from bilin.cli.text import for_terminal
 from bilin.errors import DamageWarning, InputError
-from bilin.units import plural
 
 if TYPE_CHECKING:
     from bilin import results
 
 _STATISTICS = "<mean-range|mean-se|mean-std|mean-ci|mean-bootstrap|median-mad|best>"
 
-app = typer.Typer(help="Query results, remove some, and maintain the store.", no_args_is_help=True)
 
-
-@app.command()
 def query(
     sql: Annotated[str | None, typer.Argument(help="One SELECT over the views of the store.")] = None,
     sweep: Sweep = None,
@@ -85,7 +75,6 @@ def query(
         show_rows(question, format_, output)
 
 
-@app.command()
 def table(
     sweep: Sweep = None,
     rows: Annotated[
@@ -188,7 +177,6 @@ def _names(text: str | None) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()] if text else []
 
 
-@app.command()
 def compare(
     name: Annotated[
         str | None,
@@ -241,7 +229,6 @@ def compare(
     show(shown, format_, output)
 
 
-@app.command()
 def plot(
     kind: Annotated[
         str,
@@ -303,6 +290,7 @@ def plot(
     """
     from bilin import results
 
+    results.check_figure_kind(kind)
     if output is None and data is None and not terminal:
         raise InputError(
             "say where to draw: -o FILE for the picture, --data FILE for its numbers, or --terminal for characters"
@@ -331,58 +319,6 @@ def plot(
         typer.echo(f"written to {output}", err=True)
 
 
-@app.command()
-def delete(
-    where: Annotated[
-        str, typer.Option(help="A condition on trials, for example \"status = 'failed'\".", show_default=False)
-    ],
-    sweep: Sweep = None,
-    everything: Everything = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed. Changes nothing.")] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask for confirmation; required without a terminal.")
-    ] = False,
-    store: Store = DEFAULT_STORE,
-) -> None:
-    """Remove trials with their curves and weights. The next launch runs them again if the grid asks for them."""
-    from bilin import results
-
-    if not (dry_run or yes or sys.stdin.isatty()):
-        raise InputError("there is no terminal to ask for confirmation; accepted: --yes, or --dry-run to see what goes")
-    rows = results.delete(store, where, sweep=sweep, everything=everything, dry_run=True)
-    if dry_run or not yes:
-        show(results.ResultTable.of(results.brief(rows)))
-        typer.echo(f"{plural(rows.num_rows, 'trial')} would be removed", err=True)
-        if dry_run or not rows.num_rows or not typer.confirm("Remove them?"):
-            return
-    results.remove(store, rows)  # what was shown: a launch may have stored more trials since
-    for name, count in sorted(Counter(rows["sweep"].to_pylist()).items()):
-        typer.echo(f"{name}: {plural(count, 'trial')} removed")
-    if not rows.num_rows:
-        typer.echo("no trial meets the condition; nothing was removed")
-
-
-@app.command()
-def weights(
-    trial: Annotated[
-        str,
-        typer.Argument(
-            help="Id of the trial, or its first digits.", show_default=False, autocompletion=complete.trials
-        ),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file.", show_default=False)],
-    sweep: Sweep = None,
-    store: Store = DEFAULT_STORE,
-) -> None:
-    """Write the final weights of a trial to a file (safetensors), and print the lines of Python that load them."""
-    from bilin import orchestrator, results
-
-    found = orchestrator.find_trial(trial, store=store, sweep=sweep)
-    results.copy_weights(store, found["sweep"], found["trial_id"], output)
-    typer.echo(_LOAD.format(path=str(output.absolute())))
-
-
-@app.command()
 def spectrum(
     trial: Annotated[
         str,
@@ -402,48 +338,6 @@ def spectrum(
     from bilin import orchestrator
 
     show(orchestrator.spectrum(trial, store=store, sweep=sweep), format_, output)
-
-
-@app.command()
-def verify(
-    sweep: Sweep = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON: an object for each sweep.")] = False,
-    store: Store = DEFAULT_STORE,
-) -> None:
-    """Read the whole store and list what is damaged. Changes nothing.
-
-    Exit codes: 0 nothing is damaged, 1 something is damaged, 2 the store cannot be read.
-    """
-    from bilin import results
-
-    sweeps = results.verify(store, sweep)
-    if json_:
-        typer.echo(json.dumps([asdict(health) for health in sweeps], indent=2))
-    else:
-        for health in sweeps:
-            typer.echo(health)
-            for damage in health.damage:
-                typer.echo(textwrap.indent(for_terminal(damage, sys.stdout, indent=2), "  "))
-    raise typer.Exit(1 if any(health.damage for health in sweeps) else 0)
-
-
-@app.command()
-def compact(sweep: Sweep = None, store: Store = DEFAULT_STORE) -> None:
-    """Merge the parts of each sweep into one. If any sweep is running, nothing is compacted."""
-    from bilin import results
-
-    for name, num_parts in results.compact(store, sweep).items():
-        typer.echo(f"{name}: {f'merged {num_parts} parts into one' if num_parts > 1 else 'nothing to merge'}")
-
-
-_LOAD = """\
-import bilin
-import torch
-
-model = bilin.load_model({path!r})
-tokens = torch.tensor([[0, 1, 1]])  # one sequence of three tokens
-logits = model(tokens, torch.tensor([3]))  # after the last token
-# after each token: model(tokens, torch.tensor([3]), every_token=True)"""
 
 
 def _say_what_is_missing(store: Path, standing: results.Standing) -> None:
