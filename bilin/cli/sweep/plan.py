@@ -84,7 +84,7 @@ def describe_plan(explanation: Explanation, holder: Holder | None = None, *, sto
     if count := explanation.num_weights_lost:
         text = f"{count} of them lose their kept weights: if the grid asks for them again, their rows count again, but "
         rows.append(("", text + "a new tested length trains them again"))
-    sizes = dict.fromkeys(cell.wanted.resources.occupied for cell in plan.cells)
+    sizes = dict.fromkeys(each.occupied for each in dict.fromkeys(cell.wanted.resources for cell in plan.cells))
     for index, size in enumerate(list(sizes)[:MAX_VALUES]):
         rows.append(("" if index else "a trial takes", describe_amounts(amounts_of(size))))
     rows += [("packs", text)] if (text := _packs(plan)) else []

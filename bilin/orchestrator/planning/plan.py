@@ -120,7 +120,7 @@ class Plan:
     @property
     def may_end_early(self) -> bool:
         """Whether fewer trials may run, as with ``until_solved``, or if another sweep has points of later rounds."""
-        searches = {cell.wanted.learning_rate for cell in self.cells}
+        searches = (cell.wanted.learning_rate for cell in self.cells)
         is_until_solved = any(isinstance(search, Choices) and search.until_solved for search in searches)
         return is_until_solved or (self.shares and any(cell.may_find_more for cell in self.cells))
 
@@ -241,18 +241,21 @@ def make_plan(
             trials.append(trial)
     cells = []
     for wanted in grid.cells:
-        lengths = _lengths(wanted.test)
         trials = by_cell[wanted.cell_id]
+        points: Sequence[Point] = ()
+        if isinstance(wanted.learning_rate, LogUniform):
+            points = (*(asked or {}).get(wanted.cell_id, ()), *sorted(trial.point for trial in trials))
+        if not (trials or shared):  # as most cells of a new grid, which may be many
+            cells.append(CellPlan.of(wanted, {}, {}, {}, points))
+            continue
         usable = _usable(trials, wanted, rerun_stale=rerun_stale)
         left = rerun if wanted.rungs else rerun | {"pruned"}
         valid = {(trial.point, trial.seed): trial for trial in usable if trial.status not in left}
         if shared:
             _add_shared(valid, _usable(shared.get(wanted.cell_id, ()), wanted, rerun_stale=rerun_stale), wanted)
+        lengths = _lengths(wanted.test)
         lacking_lengths = {key: trial for key, trial in valid.items() if not _is_complete(trial, lengths)}
         known = {key: Outcome.of(*key, trial, trial.rungs) for key, trial in valid.items()}
-        points: Sequence[Point] = ()
-        if isinstance(wanted.learning_rate, LogUniform):
-            points = (*(asked or {}).get(wanted.cell_id, ()), *sorted(trial.point for trial in trials))
         cells.append(CellPlan.of(wanted, valid, known, lacking_lengths, points))
     return Plan(
         grid=grid,
@@ -320,21 +323,21 @@ def _is_complete(trial: StoredTrial, lengths: frozenset[tuple[int, int]]) -> boo
 
 
 def _estimate(cells: Collection[CellPlan], by_cell: Mapping[str, list[StoredTrial]]) -> Estimate:
-    by_kind: dict[Kind, tuple[list[float], list[int]]] = defaultdict(lambda: ([], []))
-    test_s = 0.0
+    walls: dict[Kind, list[float]] = defaultdict(list)
+    seconds, num_unknown = 0.0, 0
     for cell in cells:
-        tests = cell.tests
-        test_s += sum(_test_s(trial, cell.wanted.test) for trial in tests)
-        wall_s, num_to_run = by_kind[cell.kind]
-        trials = {trial.trial_id: trial for trial in (*cell.stored.values(), *by_cell[cell.wanted.cell_id])}
-        wall_s.extend([trial.wall_s for trial in trials.values() if trial.status == "done"])
-        num_to_run.append(cell.num_to_run - len(tests))
-    kinds = by_kind.values()
-    return Estimate(
-        seconds=test_s + sum(sum(wall_s) / len(wall_s) * sum(count) for wall_s, count in kinds if wall_s),
-        num_stored=sum(len(wall_s) for wall_s, _ in kinds),
-        num_unknown=sum(sum(num_to_run) for wall_s, num_to_run in kinds if not wall_s),
-    )
+        if cell.stored or by_cell[cell.wanted.cell_id]:
+            trials = {trial.trial_id: trial for trial in (*cell.stored.values(), *by_cell[cell.wanted.cell_id])}
+            walls[cell.kind] += [trial.wall_s for trial in trials.values() if trial.status == "done"]
+            seconds += sum(_test_s(trial, cell.wanted.test) for trial in cell.tests)
+    wall_s = {kind: sum(found) / len(found) for kind, found in walls.items() if found}
+    for cell in cells:
+        num_to_run = cell.num_to_run - len(cell.tests)
+        if wall_s and cell.kind in wall_s:  # a kind takes long to hash, and a new grid has many
+            seconds += wall_s[cell.kind] * num_to_run
+        else:
+            num_unknown += num_to_run
+    return Estimate(seconds=seconds, num_stored=sum(map(len, walls.values())), num_unknown=num_unknown)
 
 
 def _test_s(trial: StoredTrial, test: TestSpec) -> float:

@@ -6,8 +6,6 @@ that are found in other sweeps count as stored.
 
 from __future__ import annotations
 
-import itertools
-import operator
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -81,11 +79,9 @@ class ReasonCount:
         """Count trials by their reasons, in the order of `Reason`."""
         cells: dict[Reason, set[str]] = defaultdict(set)
         details: dict[Reason, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-        for reason, run in itertools.groupby(trials, operator.attrgetter("reason")):
-            of_reason, by_detail = cells[reason], details[reason]
-            for trial in run:
-                of_reason.add(trial.cell_id)
-                by_detail[trial.detail] += 1
+        for trial in trials:
+            cells[trial.reason].add(trial.cell_id)
+            details[trial.reason][trial.detail] += 1
         return [
             cls(
                 reason=reason,
@@ -126,17 +122,23 @@ class Explanation:
     @property
     def reasons(self) -> list[ReasonCount]:
         """Why trials run, those of later rounds included."""
-        later: dict[Reason, list[int]] = {Reason.LATER_ROUND: [], Reason.IF_UNSOLVED: []}
+        by_cell: dict[Reason, list[int]] = {Reason.NEW_CELL: [], Reason.LATER_ROUND: [], Reason.IF_UNSOLVED: []}
+        others = []
         for cell in self.plan.cells:
             if cell.num_later:
                 is_list = isinstance(cell.wanted.learning_rate, Choices)
-                later[Reason.IF_UNSOLVED if is_list else Reason.LATER_ROUND].append(cell.num_later)
+                by_cell[Reason.IF_UNSOLVED if is_list else Reason.LATER_ROUND].append(cell.num_later)
+            if not self._is_new(cell):
+                others.append(cell)
+            elif cell.to_run:
+                by_cell[Reason.NEW_CELL].append(len(cell.to_run))
         counts = [
             ReasonCount(reason=reason, num_trials=sum(nums), num_cells=len(nums), details={})
-            for reason, nums in later.items()
+            for reason, nums in by_cell.items()
             if nums
         ]
-        return [*ReasonCount.of(self.due()), *counts]
+        counts += ReasonCount.of(trial for cell in others for trial in self._due(cell))
+        return sorted(counts, key=lambda count: [*Reason].index(count.reason))
 
     @property
     def leaves(self) -> list[ReasonCount]:
@@ -156,11 +158,27 @@ class Explanation:
 
     def due(self) -> Iterator[TrialReason]:
         """Yield the trials to run now, in the grid's order."""
-        last = self.last or {}
         for cell in self.plan.cells:
-            if cell.to_run:
-                cell_id = cell.wanted.cell_id
-                yield from _due(cell, self.plan.rows[cell_id], last.get(cell_id))
+            yield from self._due(cell)
+
+    def _is_new(self, cell: CellPlan) -> bool:
+        """Return whether neither a row nor the last launch knows a cell."""
+        cell_id = cell.wanted.cell_id
+        return not (self.plan.rows[cell_id] or cell.stored or (self.last and cell_id in self.last))
+
+    def _due(self, cell: CellPlan) -> Iterator[TrialReason]:
+        cell_id = cell.wanted.cell_id
+        if self._is_new(cell):
+            for ask in cell.to_run:
+                yield TrialReason(cell_id, *ask.key, Reason.NEW_CELL, "")
+            return
+        last = (self.last or {}).get(cell_id)
+        stored = {**{(row.point, row.seed): row for row in self.plan.rows[cell_id]}, **cell.stored}
+        points = {point for point, _ in stored}
+        for ask in cell.to_run:
+            row = stored.get(ask.key)
+            reason, detail = _stored_reason(row, cell) if row else _new_reason(ask, points, last)
+            yield TrialReason(cell_id, *ask.key, reason, detail)
 
     def leaving(self) -> Iterator[TrialReason]:
         """Yield the stored trials that the results would no longer show, or not with all of their tested lengths."""
@@ -178,20 +196,6 @@ class Explanation:
         for row in self.whole.stored.values():
             if row.cell_id not in rows:
                 yield row, Reason.CELL_LEFT, ""
-
-
-def _due(cell: CellPlan, rows: Collection[StoredTrial], last: WantedRow | None) -> Iterator[TrialReason]:
-    cell_id = cell.wanted.cell_id
-    if not rows and not cell.stored and last is None:
-        for ask in cell.to_run:
-            yield TrialReason(cell_id, *ask.key, Reason.NEW_CELL, "")
-        return
-    stored = {**{(row.point, row.seed): row for row in rows}, **cell.stored}
-    points = {point for point, _ in stored}
-    for ask in cell.to_run:
-        row = stored.get(ask.key)
-        reason, detail = _stored_reason(row, cell) if row else _new_reason(ask, points, last)
-        yield TrialReason(cell_id, *ask.key, reason, detail)
 
 
 def _stored_reason(row: StoredTrial, cell: CellPlan) -> tuple[Reason, str]:
