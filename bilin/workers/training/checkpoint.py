@@ -114,7 +114,8 @@ class Checkpoints:
         kept = _read(self.sweep.checkpoint(spec.trial_id))
         if kept is not None and kept.pop("made_by", None) == _maker(spec, state):
             _restore(state, kept)
-        self._running[id(state)] = _Kept(step=state.step, asked=self._num_asked, answered=self._num_asked)
+        with self._changed:
+            self._running[id(state)] = _Kept(step=state.step, asked=self._num_asked, answered=self._num_asked)
         try:
             yield
         finally:
@@ -258,6 +259,6 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     try:
         values: dict[str, Any] = torch.load(io.BytesIO(rest[STEP_BYTES:]), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError):  # intact, but not written by `_write`
+    except (pickle.UnpicklingError, RuntimeError, EOFError):  # intact, but not written by `_write`
         return None
     return values if isinstance(values, dict) else None

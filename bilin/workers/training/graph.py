@@ -21,7 +21,7 @@ from bilin.errors import one_line
 from bilin.models.module import SequenceModel
 from bilin.tasks import Batch
 from bilin.workers.training.state import TrialState
-from bilin.workers.training.step import Forward, Stack, differentiate, logits_of, lr_at, update
+from bilin.workers.training.step import Forward, Stack, differentiate, logits_of, lr_at, update, updating
 
 WARM_UP_STEPS = 3
 """Libraries choose their kernels and allocate their workspaces in the first steps, which cannot be captured."""
@@ -79,7 +79,7 @@ class Program:
         return [seat.member for seat in self.seats if seat.member]
 
     def fits(self, states: Sequence[TrialState], like: Batch) -> bool:
-        """Whether the program can train these trials: they take over half of its seats, with all members."""
+        """Whether the program can train these trials: every member is one, and they fill more than half of the seats."""
         if self.is_broken:
             return False
         is_alike = self._every_token == (states[0].spec.cell.supervision == "every_token")
@@ -114,7 +114,9 @@ class Program:
         if self._graph:
             self._graph.replay()
         else:
-            self._compute()
+            found = self._differentiate()
+            with updating():
+                self._update(*found)
         for state in states:
             state.step += 1
 
@@ -131,7 +133,6 @@ class Program:
 
     def _arrange(self, states: Sequence[TrialState]) -> None:
         members = self.members
-        self.vacate([member for member in members if member not in states])
         for state in states:
             if state not in members:
                 self._move_in(next(seat for seat in self.seats if not seat.member and seat.suits(state)), state)
@@ -150,7 +151,9 @@ class Program:
 
     def _compute(self) -> None:
         """Make one step of all seats with the inputs that are there."""
-        losses, gradients = self._differentiate()
+        self._update(*self._differentiate())
+
+    def _update(self, losses: Tensor, gradients: Sequence[Sequence[Tensor]]) -> None:
         for seat, loss, grads, lr in zip(self.seats, losses, gradients, self._rates, strict=True):
             seat.tensors.num_updates.add_(1)
             update(seat.tensors, grads, lr)

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from bilin.errors import one_line
-from bilin.failures import UnknownCulpritError, spoils_process
+from bilin.failures import UnknownCulpritError, class_of, spoils_process
 from bilin.spec import TrialSpec
 from bilin.tasks import Batch
 from bilin.workers.training.checkpoint import Clock
 from bilin.workers.training.graph import Programs
 from bilin.workers.training.state import TrialState, batches_at, start
-from bilin.workers.training.step import Forward, Stacks, logits_of
+from bilin.workers.training.step import Forward, Stacks, UpdateError, logits_of
 
 T = TypeVar("T")
 
@@ -220,23 +220,27 @@ class Pack(Generic[T]):
             compute(members)
         except BaseException as error:  # whatever the code of a tier raises
             self.check()
+            has_begun = isinstance(error, UpdateError)
+            raised = error.__cause__ or error if has_begun else error
             if len(members) == 1:
-                members[0].error = error
+                members[0].error = raised
                 return
-            if spoils_process(error):  # so halving would blame all of them; the sweep runs them again in smaller packs
+            if has_begun or spoils_process(raised):  # so halving is impossible: the sweep runs them in smaller packs
                 for member in members:
-                    member.error = UnknownCulpritError(f"in a pack of {len(members)}, one raised: {one_line(error)}")
+                    member.error = UnknownCulpritError(f"in a pack of {len(members)}, one raised: {one_line(raised)}")
                 return
+            is_memory = class_of(raised, own=False) == "oom"
         else:
             self.largest = max(self.largest, len(members))
             for member in members:
                 member.clock.add((time.perf_counter() - begun) / len(members))
             return
         # now that the error is gone, and with it what it refers to: memory may be what was lacking
-        self.sizes.failed(len(members))
         half = len(members) // 2
         for part in (members[:half], members[half:]):
             self._together(part, compute)
+        if is_memory or not any(member.error for member in members):  # the stack itself was at fault
+            self.sizes.failed(len(members))
 
 
 def differs_in_a_stack(spec: TrialSpec, device: torch.device) -> bool:

@@ -6,7 +6,8 @@ On a CPU with one thread, a trial has the same bits alone and in any stack: see 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 
@@ -37,6 +38,19 @@ class Forward:
     def alike(self) -> tuple[object, ...]:
         """Requests for which this is equal can be answered together."""
         return Forward, self.tokens.shape, self.every_token
+
+
+class UpdateError(Exception):
+    """A step that failed when weights had begun to change, and must not be made again. The cause is what was raised."""
+
+
+@contextmanager
+def updating() -> Iterator[None]:
+    """While weights change: raise an UpdateError in place of any other error."""
+    try:
+        yield
+    except BaseException as error:  # whatever is raised, even an interrupt, the weights are neither old nor new
+        raise UpdateError from error
 
 
 class Stack:
@@ -151,12 +165,13 @@ class Stacks:
             batch,
             every_token=states[0].spec.cell.supervision == "every_token",
         )
-        for state, loss, grads in zip(states, losses, gradients, strict=True):
-            state.lr = lr_at(state.spec.cell.train, state.spec.lr, state.step)
-            state.num_updates.fill_(state.step + 1)
-            update(state, grads, state.lr)
-            state.loss_sum += loss
-            state.step += 1
+        with updating():
+            for state, loss, grads in zip(states, losses, gradients, strict=True):
+                state.lr = lr_at(state.spec.cell.train, state.spec.lr, state.step)
+                state.num_updates.fill_(state.step + 1)
+                update(state, grads, state.lr)
+                state.loss_sum += loss
+                state.step += 1
 
 
 @torch.no_grad()

@@ -143,8 +143,8 @@ def test_nobody_is_kept_waiting_where_no_trial_runs(tmp_path):
 
 @pytest.mark.parametrize(
     "damage",
-    [lambda content: content[:-7], lambda content: content[:99] + b"x" + content[100:]],
-    ids=["cut", "flipped"],
+    [lambda content: content[:-7], lambda content: content[:99] + b"x" + content[100:], lambda _: bytes(4)],
+    ids=["cut", "flipped", "with the checksum of nothing"],
 )
 def test_a_damaged_one_counts_as_none(tmp_path, short, damage):
     ends_at(20, short, Checkpoints(SweepFolder(tmp_path), ALWAYS))

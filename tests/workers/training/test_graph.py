@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from bilin.workers.training.graph import Passes, Program, Programs
 from bilin.workers.training.pack import Member, Pack, Sizes
 from bilin.workers.training.pack import alone as run_alone
 from bilin.workers.training.state import TrialState, batches_at, padded, start
-from bilin.workers.training.step import Forward, Stacks, logits_of
+from bilin.workers.training.step import Forward, Stacks, UpdateError, logits_of
 from bilin.workers.training.train import train
 
 CPU = torch.device("cpu")
@@ -95,6 +96,20 @@ def test_two_programs_exchange_a_member(make):
     assert programs._programs == before
     for seed, (state, steps) in enumerate(zip(states, (2, 3, 3, 3, 3, 3), strict=True)):
         assert_same(state, alone(make(seed=seed), steps))
+
+
+def test_a_step_that_fails_between_two_updates_says_so(make, monkeypatch):
+    states, programs = [start(make(seed=seed), CPU) for seed in range(2)], Programs()
+    together(programs, states, 2)
+
+    def fails_for_the_second(tensors: TrialState, *arguments: Any) -> None:
+        if tensors is programs._programs[0].seats[1].tensors:
+            raise MemoryError("too little")
+
+    monkeypatch.setattr("bilin.workers.training.graph.update", fails_for_the_second)
+    with pytest.raises(UpdateError) as failed:
+        together(programs, states, 1)
+    assert isinstance(failed.value.__cause__, MemoryError)
 
 
 @pytest.mark.parametrize("train", [{"optimizer": "adamw", "weight_decay": 0.1}, {"clip_norm": 0.1}])

@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -21,12 +22,12 @@ from bilin.record import TrialResult
 from bilin.spec import TrialSpec
 from bilin.tasks.modular_addition import ModularAddition
 from bilin.workers.events import TrialCancelled, ignore
-from bilin.workers.training.checkpoint import Checkpoints
-from bilin.workers.training.pack import TRIES, Sizes
-from bilin.workers.training.step import Stack
+from bilin.workers.training.checkpoint import Checkpoints, Clock
+from bilin.workers.training.pack import TRIES, Member, Pack, Sizes
+from bilin.workers.training.step import Stack, Stacks, update
 from bilin.workers.trial import run_trial, run_trials
 
-pytestmark = pytest.mark.skipif(
+same_bits = pytest.mark.skipif(
     torch.backends.cpu.get_cpu_capability() != "AVX2", reason="that a stack has the same bits is known for AVX2 alone"
 )
 
@@ -54,6 +55,7 @@ def of(spec: TrialSpec, pack: int) -> TrialSpec:
     return dataclasses.replace(spec, resources=dataclasses.replace(spec.resources, pack=pack))
 
 
+@same_bits
 @pytest.mark.parametrize("tier", MODELS)
 def test_a_member_has_the_numbers_of_a_lone_trial_to_the_last_bit(make, tier):
     small = {"rank": 4, "block_size": 2, "evaluation_iterations": 8}
@@ -80,6 +82,7 @@ def test_trials_of_one_shape_may_differ_in_all_else(make):
     assert [measured(result) for result in together(specs)] == [measured(run_trial(spec)) for spec in specs]
 
 
+@same_bits
 def test_the_next_trial_takes_the_place_of_one_that_has_ended(make):
     specs = [make(seed=seed, train={"steps": 10 * (1 + seed % 3)}, validate={"every": 5}) for seed in range(7)]
     running: set[str] = set()
@@ -127,6 +130,7 @@ def test_a_trial_that_fails_and_one_that_diverges_leave_the_others_alone(make):
     assert [measured(results[index]) for index in (0, 2)] == [measured(run_trial(specs[index])) for index in (0, 2)]
 
 
+@same_bits
 @pytest.mark.parametrize("error", [RuntimeError("too many"), torch.OutOfMemoryError("too many"), SystemExit(3)])
 def test_a_stack_that_does_not_run_is_halved_until_it_does(make, monkeypatch, error):
     specs = [of(make(seed=seed, train={"steps": 10}), 4) for seed in range(4)]
@@ -153,6 +157,41 @@ def test_an_error_that_spoils_the_process_is_blamed_on_no_trial_of_a_stack(make,
     assert [result.status for result in results] == ["lost", "lost"]
     assert all("in a pack of 2, one raised: RuntimeError: CUDA error" in str(result.error) for result in results)
     assert all(map(ends_worker, results))
+
+
+def test_a_step_that_fails_between_two_updates_is_not_made_again(make, monkeypatch):
+    calls = 0
+
+    def fails_once(*arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 10:  # of two members, the second is not updated
+            raise MemoryError("too little")
+        update(*arguments)
+
+    monkeypatch.setattr("bilin.workers.training.step.update", fails_once)
+    specs = [make(seed=seed, train={"steps": 10}) for seed in range(4)]
+    *pair, third, alone = (of(spec, size) for spec, size in zip(specs, (2, 2, 1, 1), strict=True))
+    results = together(pair)
+    assert [result.status for result in results] == ["lost", "lost"]
+    assert all("in a pack of 2, one raised: MemoryError: too little" in str(result.error) for result in results)
+    calls = 0
+    (result,) = together([third])
+    assert (result.status, result.error) == ("oom", "MemoryError: too little")
+    assert together([alone])[0].status == "done"
+
+
+@pytest.mark.parametrize(("error", "size"), [(ValueError("not this one"), 16), (MemoryError("too little"), 1)])
+def test_a_trial_that_fails_alone_makes_the_stacks_smaller_only_for_lack_of_memory(error, size):
+    def compute(some: Sequence[Member[None]]) -> None:
+        if members[5] in some:
+            raise error
+
+    members = [Member[None](work=(request for request in ()), clock=Clock(), around=nullcontext) for _ in range(16)]
+    pack = Pack[None](limit=16, sizes=Sizes(16), stacks=Stacks(), check=lambda: None)
+    pack._together(members, compute)
+    assert [member.error for member in members if member.error] == [error]
+    assert pack.sizes.choose(16) == size
 
 
 def before(look: Any) -> Any:
@@ -186,6 +225,7 @@ class Ends(BaseException):
     """Ends a pack, as the death of its worker would."""
 
 
+@same_bits
 def test_members_continue_from_their_checkpoints_in_another_pack_or_alone(make, tmp_path):
     specs = [make(seed=seed, train={"steps": 40}, validate={"every": 10}) for seed in range(4)]
 
