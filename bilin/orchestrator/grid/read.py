@@ -7,11 +7,11 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 
-from bilin.catalog import clash
+from bilin.catalog import REGISTRIES, clash
 from bilin.errors import Fault, GridError
-from bilin.fields import Value, fields_of, values_of
+from bilin.fields import MISSING, Value, fields_of, values_of
 from bilin.folder import SWEEP_NAME, SWEEP_NAME_ACCEPTED
-from bilin.orchestrator.grid.blocks import check_combinations, read_settings
+from bilin.orchestrator.grid.blocks import check_combinations, named_settings, read_settings
 from bilin.orchestrator.grid.conditions import narrow
 from bilin.orchestrator.grid.document import Document
 from bilin.orchestrator.grid.grid import Counts, Grid, WantedCell
@@ -74,7 +74,21 @@ def restore_grid(text: str, *, source: str = "resolved grid", only: Sequence[str
     root.faults.raise_if_any(source)
     if not root.is_mapping:
         raise GridError(source, [Fault(line=None, path="", message=f"found {root}; accepted: a mapping")])
+    _add_later_fields(root)
     return _build(root, only, source, check_exclusions=False)
+
+
+def _add_later_fields(root: YamlNode) -> None:
+    """Give the blocks of a resolved grid the fields that it was written without, at the values that mean the same."""
+    for document in root.key("grids").items:
+        blocks = [(document.key(key), settings) for key, either in BLOCKS.items() for settings in either]
+        for kind in REGISTRIES:
+            for entry in document.key(kind).items:
+                blocks += [(entry, settings) for settings in named_settings(kind, [entry])]
+        for node, settings in blocks:
+            for name, field in fields_of(settings).items():
+                if node.is_mapping and name not in node.entries and field.before is not MISSING:
+                    node.put(name, from_plain(field.before))
 
 
 def read_profile(path: str | os.PathLike[str]) -> Mapping[str, Value]:

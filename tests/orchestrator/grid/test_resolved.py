@@ -46,6 +46,14 @@ def test_the_resolved_text_has_every_default() -> None:
     assert (document["zip"], document["exclude"], document["seeds"]) == ([], [], [0])
 
 
+def test_a_text_from_before_a_field_existed_is_the_grid_that_it_was() -> None:
+    earlier = parse_grid(HEAD + "validate: {mixed_lengths: false}\ntrain: {weight_decay: 0.1, weight_decay_on: all}")
+    plain = json.loads(resolved(earlier))
+    (document,) = plain["grids"]
+    del document["validate"]["mixed_lengths"], document["train"]["weight_decay_on"], document["models"][0]["onehot"]
+    assert restore_grid(json.dumps(plain)) == earlier
+
+
 def test_an_exclusion_that_an_override_left_without_a_cell_can_be_restored() -> None:
     text = HEAD.replace("m: 2", "m: [2, 3]") + "exclude: [{m: 3}]"
     grid = parse_grid(text, overrides=["tasks.m=2"])
