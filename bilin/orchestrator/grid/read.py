@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from bilin.catalog import REGISTRIES, clash
 from bilin.errors import Fault, GridError
-from bilin.fields import MISSING, Value, fields_of, values_of
+from bilin.fields import Value, fields_of, values_of
 from bilin.folder import SWEEP_NAME, SWEEP_NAME_ACCEPTED
 from bilin.orchestrator.grid.blocks import check_combinations, named_settings, read_settings
 from bilin.orchestrator.grid.conditions import narrow
@@ -87,7 +87,7 @@ def _add_later_fields(root: YamlNode) -> None:
                 blocks += [(entry, settings) for settings in named_settings(kind, [entry])]
         for node, settings in blocks:
             for name, field in fields_of(settings).items():
-                if node.is_mapping and name not in node.entries and field.before is not MISSING:
+                if node.is_mapping and name not in node.entries and field.before is not dataclasses.MISSING:
                     node.put(name, from_plain(field.before))
 
 

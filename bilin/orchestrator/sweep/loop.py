@@ -82,7 +82,7 @@ class Sweep:
         self._best: dict[str, Leader] = {}
         self._notes: list[str] = []
         self._last_lost: str | None = None
-        self._errors = _Errors(["--sweep", plan.grid.name, *(store_option(folder.store) if folder else ())])
+        self._errors = _Errors(plan.grid.name, store_option(folder.store) if folder else [])
         self._began_at, self._began = time.time(), time.monotonic()
         self._observe_at = 0.0
         for cell in plan.cells:
@@ -353,9 +353,9 @@ class Sweep:
 class _Errors:
     """The errors of failed trials: each is shown once, and stops the sweep if it comes too often in a row."""
 
-    def __init__(self, place: Sequence[str]) -> None:
-        """Prepare to take errors; ``place`` are the options that name the sweep and its store in a command."""
-        self._place = place
+    def __init__(self, sweep: str, store: Sequence[str]) -> None:
+        """Prepare to take errors of a sweep; ``store`` is what a command needs to use its store."""
+        self._sweep, self._store = sweep, store
         self._shown: set[str] = set()
         self._num_in_row = 0
         self._last: str | None = None
@@ -379,8 +379,10 @@ class _Errors:
             lines.append(f"  at {place}")
         if keeps_row:
             lines.append("  the stored result is kept; the next launch runs the trial again")
-        more = ["bilin", "sweep", "logs" if keeps_row else "show", result.trial_id, *self._place]
-        return ["\n".join([*lines, f"  more: {shlex.join(more)}"])]
+        more = (
+            ["logs", self._sweep, result.trial_id] if keeps_row else ["show", result.trial_id, "--sweep", self._sweep]
+        )
+        return ["\n".join([*lines, f"  more: {shlex.join(['bilin', 'sweep', *more, *self._store])}"])]
 
 
 def _lost(trial: Trial, event: Lost) -> TrialResult:

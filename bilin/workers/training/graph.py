@@ -79,7 +79,7 @@ class Program:
         return [seat.member for seat in self.seats if seat.member]
 
     def fits(self, states: Sequence[TrialState], like: Batch) -> bool:
-        """Whether the program can train these trials: they include all members, and fill more than half of the seats."""
+        """Whether the program can train these trials: they include its members, and fill over half of its seats."""
         if self.is_broken:
             return False
         is_alike = self._every_token == (states[0].spec.cell.supervision == "every_token")

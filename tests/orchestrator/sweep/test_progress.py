@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
 import sys
 import types
 from collections.abc import Callable
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from bilin.cli.app import app
 from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.grid import Grid
 from bilin.orchestrator.sweep.launch import launch, plan
@@ -55,7 +58,9 @@ class Notebook:
 
 
 def failing(spec: TrialSpec, **_: object) -> TrialResult:
-    return TrialResult(trial_id=spec.trial_id, status="failed", error="ValueError: <no>")
+    return TrialResult(
+        trial_id=spec.trial_id, status="failed", error="ValueError: <no>", started_at=1.0, finished_at=2.0
+    )
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, grid: Grid, store: Path, **options: Any) -> str:
@@ -83,6 +88,18 @@ def test_the_same_error_is_shown_once_with_the_command_for_the_rest(
         (True, f"--sweep tiny --store {tmp_path}")
     ]
     assert text.endswith("tiny: 0 done · 0 running · 4 failed · 0 to go\n")
+
+
+def test_the_command_for_the_rest_of_an_error_can_be_run(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch(tiny(m=3), store=tmp_path, cluster=INLINE, run=no_op)
+    stored = shown(monkeypatch, Terminal(), tiny(m=2), tmp_path, run=failing)
+    kept = shown(monkeypatch, Terminal(), tiny(m=3, lengths="[10, 90]"), tmp_path, run=failing)
+    for text, command in ((stored, "show"), (kept, "logs")):
+        (arguments,) = re.findall("more: bilin (.+)\n", text)
+        assert arguments.startswith(f"sweep {command} ")
+        assert CliRunner().invoke(app, shlex.split(arguments), catch_exceptions=False).exit_code == 0
 
 
 @pytest.mark.parametrize(("stream", "progress"), [(io.StringIO, None), (Terminal, False)])
