@@ -137,7 +137,9 @@ class Sweep:
 
     def snapshot(self) -> Snapshot:
         """Return what the sweep looks like now."""
-        packs = {trial.group: trial.occupied.gpus for trial in self._running.values()}
+        # a worker may train the trials of a group one after the other: those that it has not begun still wait
+        running = [trial for trial in self._running.values() if trial.started or trial.group_size == 1]
+        packs = {trial.group: trial.occupied.gpus for trial in running}
         elapsed_s = max(time.monotonic() - self._began, 1e-9)
         return Snapshot(
             sweep=self._plan.grid.name,
@@ -160,7 +162,7 @@ class Sweep:
             steps_per_s=self._num_steps / elapsed_s,
             num_packs=len(packs),
             num_gpus=sum(packs.values()),
-            running=tuple(self._running_trial(trial) for trial in self._running.values()),
+            running=tuple(map(self._running_trial, running)),
             retries={trial.trial_id: trial.reason for trial in self._queues.retrying() if trial.reason},
             leaders=tuple(heapq.nsmallest(NUM_LEADERS, self._best.values(), key=_rank)),
             notes=tuple(self._notes[-MAX_NOTES:]),
@@ -244,7 +246,7 @@ class Sweep:
             self._num_steps += max(0, result.steps - (trial.progress.step if trial.progress else 0))
         if result.status == "done" and not result.is_test:
             self._compare(trial, result)
-        self._queues.note_time(trial, result.wall_s)
+        self._queues.learn(trial, result)
         is_unchanged = key in cell.known and (keeps_row or result.is_test)
         self._advance(cell, key, cell.known[key] if is_unchanged else Outcome.of(*key, result, result.rungs))
         if result.note:

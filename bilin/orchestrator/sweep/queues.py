@@ -6,13 +6,13 @@ import itertools
 import sys
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 
 from bilin.failures import MAX_ATTEMPTS
 from bilin.orchestrator.planning.cell import Kind
-from bilin.record import Progress
+from bilin.record import Progress, TrialResult
 from bilin.spec import Resources, TrialSpec
 from bilin.workers.environment import device_of
 from bilin.workers.events import Checkpointed, Started
@@ -28,7 +28,7 @@ MAX_PACK = {"cpu": 16, "cuda": 64}
 """Most trials of a pack whose size is not given. On a CPU no tier gains from more."""
 
 SMALLER = 4
-"""How many times smaller the groups are in which the trials of a group that was lost run again."""
+"""How many times smaller a group is when trials of a lost group run again."""
 
 MAX_PASSED = 256
 """How many trials of other shapes are passed over in search of those of one shape."""
@@ -93,6 +93,7 @@ class Queues:
         self._packs = packs
         self._queues: dict[tuple[Resources, frozenset[str]], deque[Trial]] = defaultdict(deque)
         self._wall_s: dict[Kind, float] = {}  # of the last trial of each kind
+        self._unstackable: set[Hashable] = set()  # shapes whose trials a worker trains one after the other
 
     def add(self, trial: Trial, *, first: bool = False) -> None:
         """Add a trial at the end of its queue; one that starts again, or goes on, comes ``first``."""
@@ -108,10 +109,14 @@ class Queues:
         for queue in self._queues.values():
             yield from (trial for trial in itertools.takewhile(attrgetter("is_first"), queue) if trial.attempts)
 
-    def note_time(self, trial: Trial, wall_s: float) -> None:
-        """Note how long a trial took, for the groups of its kind."""
-        if not trial.spec.test_only:
-            self._wall_s[trial.kind] = wall_s
+    def learn(self, trial: Trial, result: TrialResult) -> None:
+        """Learn from a trial that ended how large the next groups of its kind and its shape should be."""
+        if trial.spec.test_only:
+            return
+        self._wall_s[trial.kind] = result.wall_s
+        was_alone = result.environment is not None and result.environment.pack == 1
+        if self._packs and trial.group_size > 1 and was_alone:
+            self._unstackable.add(trial.spec.shape)
 
     def groups(self, pool: Pool) -> Iterator[tuple[list[Trial], frozenset[str]]]:
         """Take groups, with the nodes that each must avoid, while the pool has room.
@@ -133,7 +138,7 @@ class Queues:
             return group
         wall_s = self._wall_s.get(leader.kind)
         size = min(MAX_GROUP, int(GROUP_S / wall_s)) if wall_s else 1
-        if self._packs:
+        if self._packs and not (self._unstackable and leader.spec.shape in self._unstackable):
             resources, share = leader.spec.resources, -(-(len(queue) + 1) // pool.num_workers(leader.spec.resources))
             size = max(size, min(share, resources.pack or MAX_PACK[device_of(resources)]))
         size = min(size, leader.max_group)

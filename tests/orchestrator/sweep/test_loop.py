@@ -18,6 +18,7 @@ from bilin.orchestrator.sweep.snapshot import Snapshot
 from bilin.results import SweepWriter, query
 from bilin.spec import Resources
 from bilin.workers.actors import pool as ray_pool
+from bilin.workers.environment import environment
 from bilin.workers.events import Emit, Finished, Lost
 from bilin.workers.pool import Group
 from tests.orchestrator.runs import no_op
@@ -72,6 +73,25 @@ def test_short_trials_of_one_shape_share_a_call(tiny: Tiny, tmp_path: Path, wall
         sweep.run(pool)
     assert [len(group.trials) for group in pool.groups] == sizes
     assert sweep.snapshot().ended == {"done": 10}
+
+
+@pytest.mark.parametrize(("pack", "sizes"), [(16, [16, 16, 4]), (1, [16] + [1] * 20)])
+def test_a_shape_that_trains_alone_is_given_out_one_by_one(
+    tiny: Tiny, tmp_path: Path, pack: int, sizes: list[int]
+) -> None:
+    class SaysItsPack(OneWorker):
+        def wait(self, timeout_s: float) -> None:
+            self.is_busy = False
+            for spec in self.groups[-1].trials:
+                ran = environment(spec.cell, spec.resources, pack=pack)
+                self.emit(Finished(result=dataclasses.replace(no_op(spec), wall_s=self.wall_s, environment=ran)))
+
+    plan = make_plan(tiny(m=2, rate="{choices: [1e-3]}", seeds=list(range(36))), {})
+    with SweepWriter(tmp_path, "tiny") as writer, Recorder(writer) as recorder:
+        sweep = Sweep(plan, recorder, packs=True)
+        pool = SaysItsPack(sweep.take, 1.0)
+        sweep.run(pool)
+    assert [len(group.trials) for group in pool.groups] == sizes
 
 
 class LosesGroups(OneWorker):

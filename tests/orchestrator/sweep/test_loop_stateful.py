@@ -83,11 +83,15 @@ class Records:
 
 @dataclasses.dataclass
 class Attempt:
-    """A trial that a worker was given; the worker, which has a number, runs the trials of a group in their order."""
+    """A trial that a worker was given; the worker, which has a number, runs the trials of a group in their order.
+
+    One of a group counts as running when the worker says that it has started.
+    """
 
     spec: TrialSpec
     worker: int
     node: str
+    is_running: bool
     is_cancelled: bool = False
 
 
@@ -123,7 +127,7 @@ class RandomPool:
             assert group.avoid == self.failed_on.get(spec.trial_id, set()), "nodes that failed are avoided"
             self.submitted[spec.trial_id] += 1
             assert len(group.trials) == 1 or self.submitted[spec.trial_id] < MAX_ATTEMPTS, "the last attempt is alone"
-            self.running[spec.trial_id] = Attempt(spec, self.num_submitted, node)
+            self.running[spec.trial_id] = Attempt(spec, self.num_submitted, node, is_running=len(group.trials) == 1)
 
     def busy(self) -> dict[int, list[Attempt]]:
         """What each worker has left of its group."""
@@ -151,6 +155,7 @@ class RandomPool:
         attempt = group[-1] if action == "cancel" else group[0]
         trial_id = attempt.spec.trial_id
         if action == "report":
+            attempt.is_running = True
             self.emit(Started(trial_id=trial_id, host=attempt.node, pid=1, worker="w", node=attempt.node))
             self.emit(Progress(trial_id=trial_id, step=5, max_steps=20))
             self.emit(Checkpointed(trial_id=trial_id, step=5))
@@ -273,7 +278,7 @@ def check_counts(plan: Plan, records: Records, pool: RandomPool, end: Snapshot) 
     """A snapshot counts what was recorded, and what the pool runs."""
     assert end.ended == Counter(result.status for _, result in records.rows.values())
     assert {trial.trial_id for trial in end.running} == {
-        trial_id for trial_id, attempt in pool.running.items() if trial_id not in records.rows
+        trial_id for trial_id, attempt in pool.running.items() if attempt.is_running and trial_id not in records.rows
     }
     assert {trial.trial_id: trial.attempt for trial in end.running}.items() <= pool.submitted.items()
     waiting_again = {trial_id for trial_id in pool.submitted if trial_id not in {*records.rows, *pool.running}}

@@ -144,17 +144,21 @@ def test_steps_and_packs_of_running_trials_are_counted(tiny: Tiny, tmp_path: Pat
             return not self.trials
 
         def wait(self, timeout_s: float) -> None:
-            first, second, *_ = self.trials
+            first, second, third, *_ = self.trials
+            for trial in (first, second, third):
+                self.emit(Started(trial_id=trial.trial_id, host="node1", pid=7, worker="ray-2", node="n"))
             for step in (7, 9):
                 self.emit(Progress(trial_id=first.trial_id, step=step, max_steps=20, began=5))
             self.emit(Finished(result=dataclasses.replace(no_op(second), steps=10)))
             raise StopLoop
 
     with SweepWriter(tmp_path / "store", "tiny") as writer, Recorder(writer) as recorder:
-        sweep = Sweep(make_plan(tiny(m=2, rate="{choices: [1e-3]}", seeds=[0, 1, 2]), {}), recorder, packs=True)
+        plan = make_plan(tiny(m=2, rate="{choices: [1e-3]}", seeds=[0, 1, 2, 3]), {})
+        sweep = Sweep(plan, recorder, packs=True)
         with pytest.raises(StopLoop):
             sweep.run(OnePack(sweep.take))
     seen = sweep.snapshot()
+    assert "1 to go" in progress_line(seen), "a worker that trains one after the other has not begun the fourth"
     assert round(seen.steps_per_s * seen.num_ended / seen.trials_per_s) == 4 + 10
     assert (len(seen.running), seen.num_packs) == (2, 1)
     assert "2 running in 1 pack · " in progress_line(seen)
