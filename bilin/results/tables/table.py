@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -233,10 +234,19 @@ def _note_on_papers(source: str | None) -> str:
 
 
 def _note_on_left_out(stored: pa.Table, cells: Sequence[Cell]) -> str:
-    """Say how many cells were not tested at the length that is shown."""
-    ids = set(zip(stored["sweep"].to_pylist(), stored["cell_id"].to_pylist(), strict=True))
-    count = len(ids - {(cell["sweep"], cell["cell_id"]) for cell in cells})
-    return f"\nleft out: {plural(count, 'cell')} not tested at the length shown" if count else ""
+    """Say how many cells were not tested at the length that is shown, and a great length at which many of them were."""
+    shown = {(cell["sweep"], cell["cell_id"]) for cell in cells}
+    lengths = defaultdict[tuple[str, str], set[int]](set)
+    columns = (stored[name].to_pylist() for name in ("sweep", "cell_id", "length"))
+    for sweep, cell_id, length in zip(*columns, strict=True):
+        if (sweep, cell_id) not in shown:
+            lengths[sweep, cell_id].add(length)
+    if not lengths:
+        return ""
+    counts = Counter(length for tested in lengths.values() for length in tested)
+    length = max(length for length, count in counts.items() if 2 * count >= max(counts.values()))
+    were = "all were" if counts[length] == len(lengths) else f"{counts[length]} were"
+    return f"\nleft out: {plural(len(lengths), 'cell')} not tested at the length shown; {were} at length {length}"
 
 
 def _note_on_lost(cells: Sequence[Cell], seeds: Seeds) -> str:
