@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,8 +51,8 @@ def lengths(data: pa.Table, width_in: float) -> Figure:
             low, high = of_task[0]["train_low"], of_task[0]["train_high"]
             panel.axvspan(low, high, color="#000000", alpha=0.08, linewidth=0, label="training lengths")
             _log_scale(panel, [row["length"] for row in of_task])
-            _plain_ticks(panel, sorted({row["length"] for row in of_task}))
             panel.axhline(0, label="chance", **CHANCE)
+        _plain_ticks(axes, {row["length"] for of_task in rows for row in of_task})
         _finish(figure, axes, rows, x="length", y=_SHORT)
     return figure
 
@@ -70,11 +70,11 @@ def rates(data: pa.Table, width_in: float) -> Figure:
                 panel.plot(*_points(lost, "lr"), "x", markersize=6, color=style["color"])
                 pruned = [row for row in of_model if row["num_pruned"]]
                 panel.plot(*_points(pruned, "lr"), "|", markersize=9, color=style["color"])
-            tried = sorted({row["lr"] for row in of_task})
-            _log_scale(panel, tried)
-            if len(tried) <= _MAX_TICKS:
-                _plain_ticks(panel, tried)
+            _log_scale(panel, [row["lr"] for row in of_task])
             _chance(panel, of_task)
+        tried = {row["lr"] for of_task in rows for row in of_task}
+        if len(tried) <= _MAX_TICKS:
+            _plain_ticks(axes, tried)
         axes[0].plot([], [], "o", markersize=8, fillstyle="none", color="#666666", label="selected")
         if any(row["num_lost"] for of_task in rows for row in of_task):
             axes[0].plot([], [], "x", markersize=6, color="#666666", label="some trials diverged or failed")
@@ -96,11 +96,11 @@ def sizes(data: pa.Table, width_in: float) -> Figure:
             heights = [of_model[0]["value"] for _, of_model in levels]
             for index, (style, of_model) in enumerate(levels):
                 covers = sum(abs(other - heights[index]) < _COVERED for other in heights[index + 1 :])
-                look = {**style, "marker": "", "linewidth": 0.8 + 0.9 * min(_MAX_COVERS, covers)}
+                look = {**style, "marker": "", "linewidth": 0.8 + 0.9 * min(_MAX_COVERS, covers), "zorder": 1.9}
                 panel.axhline(heights[index], label=of_model[0]["model"], **look)
             _log_scale(panel, [row["x"] for row in sized], base=2)
-            _plain_ticks(panel, sorted({row["x"] for row in sized}))
             panel.axhline(0, label="chance", **CHANCE)
+        _plain_ticks(axes, {row["x"] for of_task in rows for row in of_task} - {None})
         named = [[{**row, "model": row["model"] if row["x"] is None else row["tier"]} for row in each] for each in rows]
         _finish(figure, axes, named, x=name.replace("_", " "), y=_SHORT)
     return figure
@@ -265,11 +265,12 @@ def _log_scale(panel: Axes, values: Sequence[float], base: int = 10) -> None:
         panel.set_xscale("log", base=base)
 
 
-def _plain_ticks(panel: Axes, values: Sequence[float]) -> None:
-    """Label an axis with its values, as many as there is room for."""
-    shown = values if len(values) <= _MAX_TICKS else values[:: -(-len(values) // _MAX_TICKS)]
-    panel.set_xticks(shown, [f"{value:g}" for value in shown])
-    panel.minorticks_off()
+def _plain_ticks(panels: Sequence[Axes], values: Collection[float]) -> None:
+    """Label the axis that panels share with its values, as many as there is room for."""
+    shown = sorted(values)[:: -(-len(values) // _MAX_TICKS) or 1]
+    for panel in panels:
+        panel.set_xticks(shown, [f"{value:g}" for value in shown])
+        panel.minorticks_off()
 
 
 def _chance(panel: Axes, rows: Sequence[Row]) -> None:
@@ -282,9 +283,8 @@ def _finish(
     figure: Figure, axes: Sequence[Axes], rows: Sequence[Sequence[Row]], *, x: str, y: str, is_accuracy: bool = True
 ) -> None:
     if is_accuracy:
-        heights = np.concatenate([np.asarray(line.get_ydata(), float) for panel in axes for line in panel.lines])
-        lowest = float(np.nanmin(heights, initial=0.0)) - _MARGIN
-        axes[0].set_ylim(min(_WORST, lowest), _BEST)
+        lowest = min(0.0, *(panel.dataLim.y0 for panel in axes))  # with the bands
+        axes[0].set_ylim(min(_WORST, lowest - _MARGIN), _BEST)
     label(axes, x, y)
     legend(figure, axes, _in_order([row for of_task in rows for row in of_task]))
 

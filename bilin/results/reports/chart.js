@@ -69,7 +69,9 @@ function showLines(place, figure) {
   const xs = rows.map((row) => row[figure.x]).filter((x) => x !== null);
   const isLog = figure.isLog && Math.min(...new Set(xs)) > 0;
   const scale = isLog ? Math.log : Number;
-  const whole = margins(scale(least(xs)), scale(most(xs)));
+  const shaded = rows.flatMap((row) => (row.train_low === undefined ? [] : [row.train_low, row.train_high]));
+  const [leftmost, rightmost] = [least([...xs, ...shaded]), most([...xs, ...shaded])];
+  const whole = margins(scale(leftmost), scale(rightmost));
   const [bottom, top] = figure.isShare
     ? [Math.min(-0.1, least(rows.map((row) => row.low ?? row.value)) - 0.05), 1.1]
     : margins(Math.min(0, least(rows.map((row) => row.low ?? row.value))), most(rows.map((row) => row.high ?? row.value)));

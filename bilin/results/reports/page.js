@@ -1,6 +1,7 @@
 "use strict";
 
-/* Data is decompressed, and figures and tables are drawn, when they come into view. */
+/* Data is decompressed, and figures and tables are drawn, when they come into view, and the others when the browser
+   has nothing else to do: what prints the page does not wait. */
 
 async function data(name) {
   const packed = document.getElementById(`data-${name}`).textContent;
@@ -37,7 +38,18 @@ const watcher = new IntersectionObserver((entries) => {
   for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
 }, { rootMargin: "600px" });
 places.forEach((place) => watcher.observe(place));
-addEventListener("beforeprint", () => places.forEach((place) => place.dataset.figure && draw(place)));
+
+function drawRest() {
+  const next = [...places].find((place) => !drawings.has(place));
+  if (next) draw(next).then(whenIdle);
+}
+
+/* Safari has no requestIdleCallback. */
+function whenIdle() {
+  (window.requestIdleCallback ?? setTimeout)(drawRest);
+}
+
+addEventListener("load", whenIdle);
 
 for (const button of document.querySelectorAll("[data-save]")) {
   button.addEventListener("click", () => {

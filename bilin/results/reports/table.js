@@ -5,6 +5,7 @@
 
 const ROW_PX = 29;
 const ROWS_MORE = 8; // above and below those in view
+const ROWS_PRINTED = 200; // of a table, at most
 
 function element(name, properties = {}, ...children) {
   const made = document.createElement(name);
@@ -100,9 +101,10 @@ function showTable(place, table, label) {
   place.replaceChildren(
     element("div", { className: "filter" }, element("label", {}, "Filter ", input), count), box);
 
-  function draw() {
-    const first = Math.max(0, Math.floor(box.scrollTop / ROW_PX) - ROWS_MORE);
-    const last = Math.min(rows.length, first + Math.ceil((box.clientHeight || 400) / ROW_PX) + 2 * ROWS_MORE);
+  function draw(isPrinted) {
+    const first = isPrinted ? 0 : Math.max(0, Math.floor(box.scrollTop / ROW_PX) - ROWS_MORE);
+    const count = isPrinted ? ROWS_PRINTED : Math.ceil((box.clientHeight || 400) / ROW_PX) + 2 * ROWS_MORE;
+    const last = Math.min(rows.length, first + count);
     const shown = rows.slice(first, last).map((row, index) => {
       const cells = table.columns.map((column) => {
         const text = textAt(column, row);
@@ -110,7 +112,13 @@ function showTable(place, table, label) {
       });
       return element("tr", { "aria-rowindex": first + index + 2 }, ...cells);
     });
-    body.replaceChildren(gap(first), ...shown, gap(rows.length - last));
+    body.replaceChildren(gap(first), ...shown, isPrinted ? more(rows.length - last) : gap(rows.length - last));
+  }
+
+  function more(numRows) {
+    const row = element("tr", {}, element("td", { colSpan: table.columns.length }, `and ${numRows} more rows`));
+    row.hidden = numRows === 0;
+    return row;
   }
 
   function gap(numRows) {
@@ -127,7 +135,7 @@ function showTable(place, table, label) {
     count.textContent = `${rows.length} of ${table.numRows} rows`;
     grid.setAttribute("aria-rowcount", rows.length + 1);
     box.scrollTop = 0;
-    draw();
+    draw(false);
   }
 
   buttons.forEach((button, index) => button.addEventListener("click", () => {
@@ -142,7 +150,9 @@ function showTable(place, table, label) {
     update();
   }));
   input.addEventListener("input", update);
-  box.addEventListener("scroll", draw, { passive: true });
+  box.addEventListener("scroll", () => draw(false), { passive: true });
+  addEventListener("beforeprint", () => draw(true));
+  addEventListener("afterprint", () => draw(false));
   update();
 }
 
