@@ -16,7 +16,7 @@ from bilin.results.export import output_file
 from bilin.results.schema import CURVES, trials_schema
 from bilin.results.sql.query import query
 from bilin.results.store.contents import Contents, begun, existing_sweep, read_sweeps, stored, sweep_folders
-from bilin.results.store.durable import UNREADABLE, explained, read_fault
+from bilin.results.store.durable import UNREADABLE, damaged_lines, explained, read_fault, read_lines
 from bilin.results.store.manifest import Part
 from bilin.results.store.parts import validate_file
 from bilin.results.store.writer import SweepWriter
@@ -139,13 +139,19 @@ def _healths(sweeps: Sequence[Contents]) -> dict[str, Health]:
 
 def _health(sweep: Contents) -> Health:
     parts, aside = sweep.manifest.parts, sweep.folder.damaged
+    _, damaged = read_lines(sweep.folder.asked)
+    of_asked = [damaged_lines(sweep.folder, damaged)] if damaged else []
     return Health(
         sweep=sweep.folder.name,
         num_parts=len(parts),
         num_trials=sum(part.trials for part in parts),
         num_curves=sum(part.curves for part in parts),
         num_aside=sum(1 for _ in aside.iterdir()) if aside.is_dir() else 0,
-        damage=[*map(str, sweep.damage), *(line for part in parts for line in _contradictions(sweep.folder, part))],
+        damage=[
+            *map(str, sweep.damage),
+            *of_asked,
+            *(line for part in parts for line in _contradictions(sweep.folder, part)),
+        ],
     )
 
 

@@ -251,7 +251,7 @@ def make_plan(
         usable = _usable(trials, wanted, rerun_stale=rerun_stale)
         left = rerun if wanted.rungs else rerun | {"pruned"}
         valid = {(trial.point, trial.seed): trial for trial in usable if trial.status not in left}
-        if shared:
+        if shared and not wanted.rungs:  # what a pruner would have stopped must not be compared as it ended
             _add_shared(valid, _usable(shared.get(wanted.cell_id, ()), wanted, rerun_stale=rerun_stale), wanted)
         lengths = _lengths(wanted.test)
         lacking_lengths = {key: trial for key, trial in valid.items() if not _is_complete(trial, lengths)}

@@ -7,14 +7,15 @@ file that the system does not let be read (no permission, a server that does not
 from __future__ import annotations
 
 import errno
+import json
 import os
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -100,6 +101,41 @@ class DamageError(StoreError):
     def __init__(self, damage: Damage) -> None:
         self.damage = damage
         super().__init__(str(damage))
+
+
+def checked_line(values: Mapping[str, Any]) -> bytes:
+    """Return an object as a line of JSON that ends with the CRC-32 of what comes before it."""
+    text = json.dumps(values)
+    return f'{text[:-1]}, "crc32": {zlib.crc32(text.encode())}}}\n'.encode()
+
+
+def read_lines(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
+    """Return the objects in a file of such lines, and the numbers of its damaged lines; none of a file that is missing.
+
+    A line without a checksum is of an earlier version. A last line without an end was never completed.
+    """
+    found, damaged = [], []
+    *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    for number, line in enumerate(lines, start=1):
+        try:
+            values = json.loads(line)
+            crc32 = values.pop("crc32", None)
+        except UNREADABLE:
+            values = crc32 = None
+        if isinstance(values, dict) and crc32 in (None, zlib.crc32(json.dumps(values).encode())):
+            found.append(values)
+        else:
+            damaged.append(number)
+    return found, damaged
+
+
+def damaged_lines(folder: SweepFolder, numbers: Sequence[int]) -> str:
+    """Return what it means that some lines of the file of asked points are damaged."""
+    lines = f"line{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+    return (
+        f"{folder.asked} is damaged ({lines}): the points of stored trials count as asked, but a pruner compares those "
+        "of lost rounds together"
+    )
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -180,6 +180,14 @@ def test_other_sweeps_do_not_copy_pruned_trials(pruned: Path, tmp_path: Path) ->
     assert {name: len(ids) for name, ids in plan(other, store=tmp_path).to_copy.items()} == {"pruned": 4}
 
 
+def test_what_other_sweeps_have_does_not_change_what_is_pruned(pruned: Path, tmp_path: Path) -> None:
+    worst = "{choices: [1e-1]}"
+    text = GRID.format(pruner="{}", rate=worst, seeds="[0, 1]").replace("name: pruned", "name: other")
+    launch(parse_grid(text), store=tmp_path, cluster=INLINE)
+    launch(grid(), store=tmp_path, cluster=INLINE)
+    assert rows(tmp_path, "sweep = 'pruned'") == rows(pruned)
+
+
 def test_the_rounds_of_a_search_are_pruned_one_after_the_other(tmp_path: Path) -> None:
     searched = grid(rate=SEARCHED, seeds="[0]")
     summary = launch(searched, store=tmp_path, cluster=INLINE)

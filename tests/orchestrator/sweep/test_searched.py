@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from bilin.cli.sweep.plan import list_trials
+from bilin.errors import DamageWarning
 from bilin.folder import SweepFolder
 from bilin.orchestrator.clusters import ClusterSpec
 from bilin.orchestrator.grid import Grid, parse_grid
@@ -16,7 +18,7 @@ from bilin.orchestrator.planning.asked import read_asked
 from bilin.orchestrator.request import LaunchRequest
 from bilin.orchestrator.sweep.launch import launch, plan
 from bilin.record import TrialResult
-from bilin.results import query, stored, table
+from bilin.results import query, stored, table, verify
 from bilin.spec import TrialSpec
 from tests.orchestrator.runs import no_op
 
@@ -126,6 +128,29 @@ def test_a_lost_file_of_what_was_asked_changes_nothing(tmp_path: Path) -> None:
     after = plan(grid(), store=tmp_path)
     assert {cell.wanted.cell_id: set(cell.points) for cell in after.cells} == before
     assert after.num_to_run == 0
+
+
+def test_a_damaged_line_of_what_was_asked_is_named_and_left_out(tmp_path: Path) -> None:
+    launch(grid(), store=tmp_path, cluster=INLINE, run=no_op)
+    folder = SweepFolder.of(tmp_path, "points")
+    before, content = read_asked(folder), folder.asked.read_text()
+    folder.asked.write_text(content.replace('"lr": 0.0', '"lr": 0.1', 1) + '{"cell": "not comple')
+    with pytest.warns(DamageWarning, match=r"asked.jsonl is damaged \(line 1\)"):
+        after = read_asked(folder)
+    assert sum(map(len, after.values())) < sum(map(len, before.values()))
+    (health,) = verify(tmp_path)
+    assert "asked.jsonl is damaged (line 1)" in "".join(health.damage)
+    with pytest.warns(DamageWarning):
+        launch(grid(trials=4), store=tmp_path, cluster=INLINE, run=no_op)
+    assert "not comple" not in folder.asked.read_text()
+
+
+def test_lines_of_an_earlier_version_have_no_checksum(tmp_path: Path) -> None:
+    launch(grid(), store=tmp_path, cluster=INLINE, run=no_op)
+    folder = SweepFolder.of(tmp_path, "points")
+    before = read_asked(folder)
+    folder.asked.write_text(re.sub(', "crc32": [0-9]+', "", folder.asked.read_text()))
+    assert read_asked(folder) == before
 
 
 def test_the_grid_of_a_trial_repeats_it(store: Path, tmp_path: Path) -> None:
