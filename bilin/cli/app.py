@@ -146,6 +146,7 @@ def main() -> None:
 def _open_streams() -> WatchedStream:
     """Open the standard streams that are closed. Errors of standard error never reach a command."""
     occupy_closed_descriptors()
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115
     sys.stderr = UnfailingStream(sys.stderr or open(2, "w", closefd=False))  # noqa: SIM115
     sys.stdout = output = WatchedStream(sys.stdout or open(1, "w", closefd=False))  # noqa: SIM115
     return output

@@ -14,7 +14,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -23,7 +23,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bilin.errors import QueryError
 from bilin.results.markup import Sheet, Text, html_page, html_table, latex
+from bilin.units import plural
 
 MISSING = "–"  # noqa: RUF001 (a dash, as in printed tables)
 
@@ -340,6 +342,12 @@ def _json(rows: pa.RecordBatchReader) -> Iterator[str]:
 
 
 def _write_parquet(rows: pa.RecordBatchReader, file: BinaryIO) -> None:
+    for field in rows.schema:
+        try:
+            pq.ParquetWriter(io.BytesIO(), pa.schema([field])).close()
+        except pa.ArrowException as error:
+            found = f"found the column {field.name} of type {field.type}, which Parquet has not"
+            raise QueryError(f"{found}; accepted: CSV or JSON, or a query that casts it to VARCHAR") from error
     with pq.ParquetWriter(file, rows.schema, compression="zstd") as writer:
         batches: list[pa.RecordBatch] = []
         for batch in rows:
@@ -374,6 +382,9 @@ def _json_value(value: Any) -> Any:
         return value.replace(tzinfo=None).isoformat() + "Z"
     if isinstance(value, date | time):
         return value.isoformat()
+    if isinstance(value, pa.MonthDayNano):
+        months = f"{plural(value.months, 'month')} " if value.months else ""
+        return f"{months}{timedelta(days=value.days, microseconds=value.nanoseconds / 1000)}"
     if isinstance(value, dict):
         return {str(key): _json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bilin.errors import QueryError
 from bilin.results import Format, ResultTable, encode
-from bilin.results.result_table import Column, Estimate
+from bilin.results.result_table import Column, Estimate, readable
 
 TABLE = pa.table(
     {
@@ -122,6 +123,14 @@ def test_only_an_accuracy_of_one_is_written_as_one(accuracy, written):
 def test_an_interval_is_shown_by_its_ends_if_the_number_need_not_be_in_the_middle():
     assert str(Estimate(value=0.28, low=-0.44, high=1.0)) == "0.28 [-0.44, 1.00]"
     assert str(Estimate(value=0.28, low=-0.44, high=1.0, is_symmetric=True)) == "0.28 ± 0.72"
+
+
+def test_an_interval_is_a_text_and_no_column_of_parquet():
+    took = pa.table({"took": pa.array([pa.MonthDayNano([2, 1, 3 * 10**9]), None])})
+    assert [readable(value.as_py()) for value in took["took"]] == ["2 months 1 day, 0:00:03", ""]
+    assert encode(ResultTable.of(took), Format.CSV) == b'took\n"2 months 1 day, 0:00:03"\n""\n'
+    with pytest.raises(QueryError, match="the column took of type month_day_nano_interval"):
+        encode(ResultTable.of(took), Format.PARQUET)
 
 
 def test_parquet_comes_back_as_it_was():

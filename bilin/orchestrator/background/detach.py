@@ -24,6 +24,7 @@ from bilin.orchestrator.request import LaunchRequest
 from bilin.orchestrator.sweep.launch import INTERRUPTS
 from bilin.orchestrator.sweep.snapshot import read_snapshot
 from bilin.results import RAY_JOB, holder
+from bilin.results.store.durable import explained
 
 _LOOK_S = 0.1
 _ASK_RAY_S = 0.5
@@ -51,12 +52,13 @@ def detach(request: LaunchRequest) -> Detached:
     """Launch a sweep in the background; return when it runs, or has ended.
 
     Raises:
-        StoreError: The store is not a directory.
-        OSError: The sweep's folder cannot be written.
+        StoreError: The store is not a directory, or cannot be written.
+        OSError: The log cannot be written.
     """
     folder = request.folder
     made = missing_folders(folder.jobs)
-    folder.jobs.mkdir(parents=True, exist_ok=True)
+    with explained(folder.path, "written"):
+        folder.jobs.mkdir(parents=True, exist_ok=True)
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     names = (f"{now}{suffix}" for suffix in ("", *(f"-{count}" for count in range(2, 1000))))
     log = next(path for name in names if not (path := folder.job_log(name)).exists())
@@ -118,7 +120,8 @@ def submit_job(request: LaunchRequest) -> RayJob:
 
     address, folder = request.cluster.address or "auto", request.folder
     made = missing_folders(folder.jobs)
-    folder.jobs.mkdir(parents=True, exist_ok=True)
+    with explained(folder.path, "written"):
+        folder.jobs.mkdir(parents=True, exist_ok=True)
     job_id = f"bilin-{folder.name}-{secrets.token_hex(4)}"
     source, log = folder.job_request(job_id).absolute(), folder.job_log(job_id).absolute()
     source.write_text(replace(request, cluster=replace(request.cluster, address="auto")).to_json())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -94,8 +94,13 @@ class Database:
         self._connection.execute("BEGIN TRANSACTION READ ONLY")
         try:
             yield self._connection
-        finally:
-            self._connection.execute("ROLLBACK")
+        except BaseException:
+            import duckdb
+
+            with suppress(duckdb.Error):  # of an answer that is half read
+                self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("ROLLBACK")
 
 
 def at_one_moment(

@@ -77,12 +77,15 @@ class Question:
     def __post_init__(self) -> None:
         if self.view is not None and self.view not in VIEWS:
             raise QueryError(unknown("view", self.view, VIEWS))
-        if self.limit is not None and self.limit < 0:
-            raise QueryError(f"found a limit of {self.limit}; accepted: a whole number of at least 0")
+        if self.limit is not None and not 0 <= self.limit < 2**63:
+            raise QueryError(f"found a limit of {self.limit}; accepted: a whole number from 0 to 2^63 - 1")
         for name in ("sql", "where", "select", "sort"):
             text = getattr(self, name)
+            what = "query" if name == "sql" else name
             if text is not None and printable(text) != text:
-                raise QueryError(f"the {'query' if name == 'sql' else name} is not UTF-8: {printable(text)}")
+                raise QueryError(f"the {what} is not UTF-8: {printable(text)}")
+            if name != "sql" and text is not None and not text.strip():
+                raise QueryError(f"the {name} is empty; accepted: SQL, or no {name}")
 
     @property
     def source(self) -> str:

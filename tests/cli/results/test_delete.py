@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 from bilin.errors import InputError, SweepRunningError
 from bilin.results import SweepWriter, stored
 
@@ -34,6 +37,13 @@ def test_without_a_terminal_nothing_is_removed_unless_yes_is_given(bilin, store)
     result = bilin("delete", "--where", "true")
     assert isinstance(result.exception, InputError)
     assert len(stored(store, "sweep")) == 3
+
+
+def test_a_closed_standard_input_is_no_terminal(store):
+    command = f"{sys.executable} -m bilin results delete --where true --store {store} <&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("bilin: there is no terminal to ask for confirmation")
 
 
 def test_a_condition_must_be_given(bilin):
