@@ -201,7 +201,7 @@ def test_the_best_of_a_column_or_of_a_group_is_bold(store):
         return [line.split("|")[-2].strip() for line in written[2:6]]
 
     assert bold() == ["**0.60**" if text == "0.60" else text for text in bold(bold="none")]
-    assert sorted(bold(bold_by="group")) == ["**0.60**", "0.20", "0.30", "0.30"]  # the best of equals is none
+    assert sorted(bold(bold_by="group")) == ["**0.60**", "0.20", "0.30", "0.30"]  # of equal numbers, none is the best
     assert sorted(bold(bold="none")) == ["0.20", "0.30", "0.30", "0.60"]
 
 

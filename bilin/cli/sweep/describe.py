@@ -190,7 +190,7 @@ def describe_ended(ended: Ended, failures: Sequence[Failure]) -> str:
     lines = [describe_status(status.sweep, status, everything=False, failures=failures)]
     if ended.exit_code == InterruptedSweepError.exit_code:
         how = "ended before it was complete" if ended.ran else "is not running"
-        lines.append(f"it {how}: `bilin sweep launch` with its grid.yaml and this store runs the rest")
+        lines += wrap(f"it {how}: `bilin sweep launch` with its grid.yaml and this store runs the rest", WIDTH)
     return "\n".join(lines)
 
 
@@ -321,10 +321,10 @@ def describe_time(plan: Plan) -> str:
     if estimate.num_unknown == plan.num_to_run:
         return "not known: no stored trial has the same task, model and training"
     unknown = estimate.num_unknown
-    left_out = f", without {plural(unknown, 'trial')} unlike any stored one" if unknown else ""
+    left_out = f"; {plural(unknown, 'trial')} of other kinds not included" if unknown else ""
     known = plural(estimate.num_stored, "stored trial")
     about = "about" if plan.share_of_steps == 1 else "at most about"  # a pruner stops some of them early
-    return f"{about} {duration(estimate.seconds)} on one worker, from {known}{left_out}"
+    return f"{about} {duration(estimate.seconds)} on one worker, based on {known}{left_out}"
 
 
 def describe_versions(stale: Mapping[str, int], num_mixed: int) -> str:

@@ -94,7 +94,7 @@ def min_steps(cell: WantedCell) -> int:
 
 
 def _num_best(cell: WantedCell, count: int, *, is_complete: bool = True) -> int:
-    """Return how many of some points go on at a rung, if no two are equal; one at least, if none is still to come."""
+    """Return how many of some points go on at a rung, if no two are equal: at least one when all have arrived."""
     if cell.pruner.kind == "median":
         return -(-count // 2)
     return max(int(is_complete), count // cell.pruner.reduction)

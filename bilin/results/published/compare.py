@@ -118,7 +118,9 @@ def _summary(rows: Sequence[_Row], tolerance: float) -> str:
     """Return how many rows have each mark, and what the numbers are."""
     counts = Counter(row["mark"] for row in rows)
     marks = ", ".join(
-        f"{counts[mark]} {mark}" for mark in ("better", "agrees", "unclear", "worse", "not run") if counts[mark]
+        f"{counts[mark]} {'agree' if mark == 'agrees' and counts[mark] > 1 else mark}"
+        for mark in ("better", "agrees", "unclear", "worse", "not run")
+        if counts[mark]
     )
     return (
         f"{plural(len(rows), 'row')}: {marks} (agrees: within {tolerance:g})\n"

@@ -93,7 +93,7 @@ FROM tested ANTI JOIN (FROM _asked WHERE {is_asked}) AS asked
 """
 """What was tested of each cell: its seeds at the selected point, and whether some of their logits were not finite.
 
-It exists where a question names `cells`: as its own name has that word, also where only this table is read.
+Every question whose text contains `cells` prepares it, also one that reads only this table.
 """
 
 _CELLS = f"""

@@ -229,7 +229,7 @@ def _summary(cell: Cell, measure: Measure) -> Summary | None:
 def mark_best(
     column: Sequence[Estimate | None], groups: Sequence[Any], measure: Measure, *, rule: str
 ) -> list[Estimate | None]:
-    """Return a column of estimates with the best of each group of rows marked; the best of equals is none.
+    """Return a column of estimates with the best of each group of rows marked; if all are equal, none is.
 
     The rule ``best`` marks what is shown as the best number, ``within-interval`` also what its interval contains.
     """
