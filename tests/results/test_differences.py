@@ -105,6 +105,15 @@ def test_sweeps_without_a_common_cell_say_what_they_have_apart(store):
     ]
 
 
+def test_values_that_differ_after_the_digits_that_are_shown_are_not_the_same(store):
+    for sweep, scale in (("one", 0.1), ("other", 0.1000001)):
+        with SweepWriter(store, sweep) as writer:
+            writer.append([pair(cell(init_scale=scale))])
+    shown = compare(store, sweep="one", against="other")
+    assert shown.data.num_rows == 2, "two lengths, each in both sweeps"
+    assert shown.note.splitlines()[-1] == "the sweeps differ in init_scale (0.1 and 0.1000001)"
+
+
 def test_a_sweep_is_compared_with_one_published_table(store):
     with SweepWriter(store, "mine") as writer:
         writer.append([pair(cell("full", m=2))])

@@ -12,13 +12,13 @@ import pyarrow as pa
 from bilin.errors import QueryError
 from bilin.folder import DEFAULT_STORE
 from bilin.results.published.compare import TOLERANCE, beside_published, source_of
-from bilin.results.result_table import MISSING, Column, Estimate, ResultTable, is_number, readable
+from bilin.results.result_table import MISSING, Column, Estimate, ResultTable, is_number
 from bilin.results.schema import cell_columns, field_info
 from bilin.results.sql.open_store import at_one_moment
 from bilin.results.sql.query import query
 from bilin.results.statistics import difference
 from bilin.results.store.contents import sweep_names
-from bilin.results.tables.layout import Cell, at_lengths, axis_array
+from bilin.results.tables.layout import Cell, at_lengths, axis_array, exact
 from bilin.units import plural
 
 _Key = tuple[Any, ...]
@@ -116,7 +116,7 @@ class _Differences:
         for index, name in enumerate(self._keys):
             ours, theirs = ({key[index] for key in side} for side in self._sides)
             if not ours & theirs:
-                both = (", ".join(sorted(readable(each) or "none" for each in values)) for values in (ours, theirs))
+                both = (", ".join(sorted(exact(each) or "none" for each in values)) for values in (ours, theirs))
                 apart.append(f"{name} ({' and '.join(both)})")
         why = f": they differ in {'; '.join(apart)}" if apart else ""
         return f"\nno cell at any length is in both sweeps{why}"
@@ -193,4 +193,4 @@ def _shown(name: str, values: Sequence[Any], rows: Sequence[Mapping[str, Any]]) 
 
 
 def _texts(cells: Sequence[Cell], name: str) -> set[str]:
-    return {readable(cell[name]) or "none" for cell in cells}
+    return {exact(cell[name]) or "none" for cell in cells}

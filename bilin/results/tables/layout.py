@@ -198,25 +198,25 @@ def _places(names: Sequence[str], keys: Sequence[tuple[Any, ...]], *, taken: Col
     places = []
     for key in keys:
         pairs = [(name, value) for name, value in zip(names, key, strict=True) if value is not None]
-        exact = ", ".join(_titled(name, _exact(value)) for name, value in pairs) or "result"
-        if exact in taken:  # by a field of the rows
-            exact = ", ".join(f"{name}={_exact(value)}" for name, value in pairs)
+        full = ", ".join(_titled(name, exact(value)) for name, value in pairs) or "result"
+        if full in taken:  # by a field of the rows
+            full = ", ".join(f"{name}={exact(value)}" for name, value in pairs)
         *before, last = [_titled(name, short[name](value)) for name, value in pairs] or ["result"]
-        places.append(Place(exact, ", ".join(before), last))
+        places.append(Place(full, ", ".join(before), last))
     return places
 
 
 def _short(values: Iterable[Any]) -> Callable[[Any], str]:
     """Return what shows each of some values: rounded, unless another one is rounded to the same text."""
     seen = Counter(map(readable, {str(value): value for value in values}.values()))
-    return lambda value: readable(value) if seen[readable(value)] == 1 else _exact(value)
+    return lambda value: readable(value) if seen[readable(value)] == 1 else exact(value)
 
 
 def _titled(name: str, text: str) -> str:
     return text if name in ("task", "tier", "sweep") else f"{name}={text}"
 
 
-def _exact(value: Any) -> str:
+def exact(value: Any) -> str:
     """Return a value as people see it, with more digits if these are not all."""
     text = readable(value)
     return repr(value) if isinstance(value, float) and float(text) != value else text
