@@ -115,7 +115,7 @@ class Queues:
             return
         self._wall_s[trial.kind] = result.wall_s
         was_alone = result.environment is not None and result.environment.pack == 1
-        if self._packs and trial.group_size > 1 and was_alone:
+        if self._packs and trial.group_size > 1 and was_alone and result.status == "done":  # a failure is alone anyway
             self._unstackable.add(trial.spec.shape)
 
     def groups(self, pool: Pool) -> Iterator[tuple[list[Trial], frozenset[str]]]:
