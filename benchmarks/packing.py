@@ -5,7 +5,8 @@
 
 A step is what a trial does: draw 64 sequences of 2 to 10 tokens, forward, loss, backward, Adam; with one thread. A
 stack of 1 is a lone trial. On a GPU, steps are replayed as CUDA graphs. The sizes take turns. Prints member steps a
-second, at the shortest times, and the ratio of the best size to a lone trial.
+second, at the shortest times, the ratio of the best size to a lone trial, and whether a trial has the same bits in a
+stack as alone. If it has not, bilin trains it alone on a CPU, unless the grid sets a size.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from bilin.models import MODELS, tier_settings
 from bilin.spec import Cell, Resources, TestSpec, TrainSpec, TrialSpec, ValidateSpec
 from bilin.tasks.modular_addition import ModularAddition
 from bilin.workers.training.graph import Programs
+from bilin.workers.training.pack import differs_in_a_stack
 from bilin.workers.training.state import batches_at, start
 from bilin.workers.training.step import Stacks
 
@@ -45,11 +47,12 @@ def main() -> None:
     torch.set_num_threads(1)
     device = torch.device(options.device)
     print(f"H = {options.hidden}, m = {options.m}, member steps a second, {name_of(device)}")
-    table = Table("tier", *map(str, options.sizes), "best / first")
+    table = Table("tier", *map(str, options.sizes), "best / first", "same bits")
     for name in options.tier:
-        steps = {size: steps_of(spec(name, options.hidden, options.m), size, device) for size in options.sizes}
-        rates = measure(steps, options.seconds)
-        table.add(name, *rates.values(), max(rates.values()) / rates[options.sizes[0]])
+        trial = spec(name, options.hidden, options.m)
+        rates = measure({size: steps_of(trial, size, device) for size in options.sizes}, options.seconds)
+        same_bits = "no" if differs_in_a_stack(trial, device) else "yes"
+        table.add(name, *rates.values(), max(rates.values()) / rates[options.sizes[0]], same_bits)
     table.write(options.json)
 
 
