@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from bilin.errors import InputError, PluginError, nearest
+from bilin.errors import InputError, PluginError, unknown
 from bilin.fields import Field, fields_of
 from bilin.models import MODEL_REGISTRY
 from bilin.registry import OWN, Registry, package_of
@@ -72,8 +72,7 @@ def find(kind: str, name: str) -> Listed:
     """Return one of the ``tasks`` or ``models``. Raises InputError for an unknown name."""
     registry = REGISTRIES[kind]
     if name not in registry.names:
-        accepted = ", ".join(registry.names)
-        raise InputError(f'no {registry.what} "{name}"{nearest(name, registry.names)}; accepted: {accepted}')
+        raise InputError(unknown(registry.what, name, registry.names))
     return _listed(kind, name)
 
 

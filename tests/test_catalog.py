@@ -47,9 +47,9 @@ def test_one_is_shown_whole() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
-    with pytest.raises(InputError, match=r'no tier "ful" \(did you mean full\?\); accepted: full, cp'):
+    with pytest.raises(InputError, match=r"no tier 'ful' \(did you mean full\?\); accepted: full, cp"):
         find("models", "ful")
-    with pytest.raises(InputError, match='no task "zzz"; accepted: modular_addition'):
+    with pytest.raises(InputError, match="no task 'zzz'; accepted: modular_addition"):
         find("tasks", "zzz")
 
 

@@ -46,7 +46,7 @@ def test_one_is_shown_with_its_formula_and_a_table_of_its_fields() -> None:
 def test_an_unknown_name_ends_with_2() -> None:
     code, out, err = finish(bilin("tasks", "show", "modular"))
     assert (code, out) == (2, "")
-    assert err.startswith('bilin: no task "modular"')
+    assert err.startswith("bilin: no task 'modular'")
 
 
 def test_json_has_the_same() -> None:

@@ -64,8 +64,8 @@ def test_a_search_that_the_comments_name_is_accepted():
 @pytest.mark.parametrize(
     ("tasks", "tiers", "arguments", "message"),
     [
-        (["pariti"], ["cp"], {}, r'no task "pariti" \(did you mean parity\?\)'),
-        (["parity"], ["cpp"], {}, r'no tier "cpp" \(did you mean cp\?\)'),
+        (["pariti"], ["cp"], {}, r"no task 'pariti' \(did you mean parity\?\)"),
+        (["parity"], ["cpp"], {}, r"no tier 'cpp' \(did you mean cp\?\)"),
         ([], ["cp"], {}, "name at least one task with --task: modular_addition, "),
         (["parity"], [], {}, "name at least one tier with --tier: full, "),
         (["parity"], ["cp"], {"m": (3,)}, "found --m 3, but none of these tasks has m: parity"),
