@@ -15,10 +15,10 @@ from tests.sweeps import contents, wait_until, write_grid
 
 SHORT = GRID.replace("steps: 1500", "steps: 1000")
 FOUR = (
-    GRID.replace("nodes: 1", "nodes: 1-2").replace("memory: 1500", "memory: 2500")
+    GRID.replace("nodes: 1", "nodes: 1-2").replace("memory: 1500", "memory: 2500").replace("steps: 1500", "steps: 6000")
     + "seeds: [0, 1]\nresources: {pack: 1}\n"
 )
-"""Four trials, each alone; a node has no room for two of these jobs."""
+"""Four trials, each alone and longer than a node takes to come; a node has no room for two of these jobs."""
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
