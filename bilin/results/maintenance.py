@@ -139,7 +139,8 @@ def _healths(sweeps: Sequence[Contents]) -> dict[str, Health]:
 
 def _health(sweep: Contents) -> Health:
     parts, aside = sweep.manifest.parts, sweep.folder.damaged
-    _, damaged = read_lines(sweep.folder.asked)
+    with explained(sweep.folder.path, "read"):
+        _, damaged = read_lines(sweep.folder.asked)
     of_asked = [damaged_lines(sweep.folder, damaged)] if damaged else []
     return Health(
         sweep=sweep.folder.name,

@@ -383,8 +383,8 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, date | time):
         return value.isoformat()
     if isinstance(value, pa.MonthDayNano):
-        months = f"{plural(value.months, 'month')} " if value.months else ""
-        return f"{months}{timedelta(days=value.days, microseconds=value.nanoseconds / 1000)}"
+        parts = [plural(count, what) for count, what in ((value.months, "month"), (value.days, "day")) if count]
+        return " ".join([*parts, str(timedelta(microseconds=value.nanoseconds / 1000))])
     if isinstance(value, dict):
         return {str(key): _json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

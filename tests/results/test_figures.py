@@ -219,6 +219,16 @@ def test_an_axis_has_room_for_what_is_worse_than_chance(tmp_path):
     assert panel.get_ylim()[0] < min(lines(panel)["full"].get_ydata()) < -0.1
 
 
+def test_panels_share_the_values_of_all_tasks_and_have_room_for_whole_bands(tmp_path):
+    with SweepWriter(tmp_path, "drawn") as writer:
+        for m, length in ((2, 50), (3, 400)):
+            tested = [(LengthResult(length, num_correct, 9, m),) for num_correct in (0, 9)]
+            writer.append([pair(cell("full", m=m), seed=seed, lengths=tested[seed]) for seed in (0, 1)])
+    panels = plot("length", tmp_path).axes
+    assert [[text.get_text() for text in panel.get_xticklabels()] for panel in panels] == [["50", "400"]] * 2
+    assert panels[0].get_ylim()[0] < -1 == min(figure_data("length", tmp_path)["low"].to_pylist())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tier_keeps_its_look_in_every_figure(store, kind):
     for panel in plot(kind, store).axes:

@@ -250,6 +250,9 @@ def test_on_paper_everything_is_drawn_in_light_colours(browser, page_file):
     page.goto(page_file.as_uri())
     while not page.evaluate("[...places].every((place) => drawings.has(place))"):  # the page allows no eval of a string
         page.wait_for_timeout(50)
+    shades = page.evaluate("[...document.querySelectorAll('.shade')].map((shade) => shade.width.baseVal.value)")
+    assert shades
+    assert min(shades) > 20, "the training lengths are shown whole"
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
@@ -286,3 +289,9 @@ def test_ten_thousand_trials_are_a_small_page_with_few_rows_at_a_time(visit, tmp
     shown = [float(text) for text in column(page, "wall_s ▲")]
     assert shown == sorted(shown)
     assert "24 of" not in page.locator("#figures").inner_text()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.wait_for_timeout(100)  # fewer rows make the box scroll
+    assert page.locator("#trials tbody tr[aria-rowindex]").count() == min(200, expected)
+    assert texts(page, "#trials tbody tr:last-child") == [f"and {expected - 200} more rows"], "fewer would not be cut"
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("#trials tbody tr[aria-rowindex]").count() < 60

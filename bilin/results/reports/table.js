@@ -82,7 +82,7 @@ function sorted(rows, column, isDescending) {
 
 function showTable(place, table, label) {
   const all = Array.from({ length: table.numRows }, (_, row) => row);
-  let [rows, order, isDescending] = [all, null, false];
+  let [rows, order, isDescending, isPrinted] = [all, null, false, false];
   const input = element("input", { type: "search", placeholder: "tier=cp lr>0.001 failed", spellcheck: false });
   const count = element("span", { role: "status" });
   const buttons = table.columns.map((column) => element("button", { type: "button" }, column.name));
@@ -101,7 +101,7 @@ function showTable(place, table, label) {
   place.replaceChildren(
     element("div", { className: "filter" }, element("label", {}, "Filter ", input), count), box);
 
-  function draw(isPrinted) {
+  function draw() {
     const first = isPrinted ? 0 : Math.max(0, Math.floor(box.scrollTop / ROW_PX) - ROWS_MORE);
     const count = isPrinted ? ROWS_PRINTED : Math.ceil((box.clientHeight || 400) / ROW_PX) + 2 * ROWS_MORE;
     const last = Math.min(rows.length, first + count);
@@ -135,7 +135,12 @@ function showTable(place, table, label) {
     count.textContent = `${rows.length} of ${table.numRows} rows`;
     grid.setAttribute("aria-rowcount", rows.length + 1);
     box.scrollTop = 0;
-    draw(false);
+    draw();
+  }
+
+  function print(isNow) {
+    isPrinted = isNow;
+    draw();
   }
 
   buttons.forEach((button, index) => button.addEventListener("click", () => {
@@ -150,9 +155,9 @@ function showTable(place, table, label) {
     update();
   }));
   input.addEventListener("input", update);
-  box.addEventListener("scroll", () => draw(false), { passive: true });
-  addEventListener("beforeprint", () => draw(true));
-  addEventListener("afterprint", () => draw(false));
+  box.addEventListener("scroll", draw, { passive: true });
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(false));
   update();
 }
 
